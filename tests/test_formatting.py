@@ -12,7 +12,7 @@ from rich.text import Text
 
 from krona.cli.krona import app
 from krona.formatting import KRONA, as_typed, override_text, say, table
-from krona.messages import KronaError, did_you_mean, mask_secrets
+from krona.messages import KronaError, did_you_mean
 from krona.report.layouts import find_layout
 
 HEADINGS = ("run", "state", "progress", "dev")
@@ -61,27 +61,6 @@ def test_only_a_quiet_console_prints_nothing(terminal: bool) -> None:
 @pytest.mark.parametrize("wrong", ["selfattention", "SELFATENTION", "SelfAtention"])
 def test_a_suggestion_is_the_real_name(wrong: str) -> None:
     assert did_you_mean(wrong, ["DenseReluDense", "SelfAttention"]).startswith("did you mean 'SelfAttention'?")
-
-
-def test_the_password_of_a_url_is_masked() -> None:
-    given = {"mlflow": {"tracking_uri": "https://me:s3cr:et@host:5000/x", "a": ["postgresql://u:p@h/db", 1, None]}}
-    masked = {"mlflow": {"tracking_uri": "https://me:***@host:5000/x", "a": ["postgresql://u:***@h/db", 1, None]}}
-    assert mask_secrets(given) == masked
-    assert mask_secrets("https://host:5000/a@b") == "https://host:5000/a@b"
-    assert mask_secrets(r"logger.mlflow.tracking_uri=http\://me\:s3cret@host") == (
-        r"logger.mlflow.tracking_uri=http\://me\:***@host"  # as in a multirun
-    )
-
-
-def test_secrets_are_masked_by_the_name_of_their_key() -> None:
-    given = {"api_key": "s3cret", "Slack_Password": "s3cret", "eos_token": "</s>", "token": None, "o": "password: x"}
-    assert mask_secrets(given) == {**given, "api_key": "***", "Slack_Password": "***"}
-    assert mask_secrets({"api_key": "${oc.env:KEY}"}) == {"api_key": "${oc.env:KEY}"}
-    texts = ["+logger.x.api_key=s3cret", "logger.x={a: 1, 'token': s3cret, b: 2}", "a=1,logger.x.auth_token=s3cret,b=2"]
-    masked = ["+logger.x.api_key=***", "logger.x={a: 1, 'token': ***, b: 2}", "a=1,logger.x.auth_token=***,b=2"]
-    assert mask_secrets(texts) == masked
-    kept = ["logger.x.api_key=${oc.env:KEY}", "task.template=the password: {text}", "logger.x.tokens=3"]
-    assert mask_secrets(kept) == kept
 
 
 @pytest.fixture

@@ -13,13 +13,6 @@ CONTROL = re.compile(
     "\u2060-\u206f\u3164\ud800-\udfff\ufeff\uffa0\ufff0-\ufffb\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
     "|(?<![^\x00-\x7f])[\u200c\u200d]|[\u200c\u200d](?![^\x00-\x7f])"
 )
-PASSWORD = re.compile(r"(\w\\?://[^/@:\s]*:)[^/@\s]+@")  # Hydra writes the colons in a sweep's overrides as \\:
-SECRET = (  # matches the names of keys with secret values, but not eos_token
-    r"(?:\w*_)?(?:api_?key|access_?key|private_?key|secret\w*|password|passwd|credentials|"
-    r"(?:access|api|auth|bearer|bot|hf|refresh|wandb)_token)|token"
-)
-SERVICES = re.compile(r"\b(logger|callbacks)\b")  # the sections of a config that may contain secrets
-ASSIGNED = re.compile(rf"((?<![\w-])(?:{SECRET})[\"']?\s*[=:]\s*)(?!\$\{{)[^\s,}}]+", re.IGNORECASE)
 
 
 class KronaError(Exception):
@@ -92,27 +85,6 @@ def check_file_name(key: str, value: str, *, forbidden: str = "/\\", longest: in
             f"{key}={shorten(value)!r} is not a valid name. Use 1 to {longest} letters, digits, - _ and ., and begin "
             "with a letter, a digit or _."
         )
-
-
-def mask_secrets(value: Any) -> Any:
-    """Return a copy of a value, list or mapping with ``***`` in place of each secret.
-
-    Secrets are passwords in URLs, and values of keys such as ``api_key``, also in overrides (``logger.x.api_key=…``).
-    An interpolation such as ``${oc.env:KEY}`` is not a secret.
-    """
-    if isinstance(value, Mapping):
-        return {key: "***" if _is_secret(key, item) else mask_secrets(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [mask_secrets(item) for item in value]
-    if not isinstance(value, str):
-        return value
-    text = PASSWORD.sub(r"\1***@", value)
-    return ASSIGNED.sub(r"\1***", text) if SERVICES.search(text) else text
-
-
-def _is_secret(key: Any, value: Any) -> bool:
-    is_set = isinstance(value, str) and value != "" and not value.startswith("${")
-    return is_set and re.fullmatch(SECRET, str(key), re.IGNORECASE) is not None
 
 
 def format_validation_error(error: Any, most: int = 3) -> str:

@@ -34,7 +34,7 @@ def test_a_pack_contains_no_text_and_no_path(tmp_path: Path) -> None:
     runs = {f"{run_id}/{name}" for run_id in run_ids for name in ("result.json", "predictions.jsonl")}
     assert set(texts) == runs | {"sweeps/mine.runs.txt"}
     assert not any("sentence: number" in text or "/home" in text for text in texts.values())
-    assert json.loads(texts[f"{run_ids[0]}/result.json"])["config"]["data"]["path"] == "RTE"
+    assert json.loads(texts[f"{run_ids[0]}/result.json"])["config"]["data"]["path"] is None
 
 
 def test_a_report_and_the_table_read_a_pack(tmp_path: Path) -> None:

@@ -63,8 +63,9 @@ def test_skipped_rows_are_counted_by_kind_with_the_first_of_each(tmp_path: Path)
     assert got.facts["dev"]["skipped_rows"] == 4
     note = find_note(mood("a.tsv"), got, "skip")
     assert "4 of 24 rows of train" in note
-    assert unknown["first"] in note
-    assert fields["first"] in note
+    assert "2 unknown label, first a.tsv:22" in note
+    assert "sat" not in note, "reports and packs contain the notes, but no text of a row"
+    assert "2 wrong number of fields, first a.tsv:23" in note
 
 
 def test_a_part_that_is_halved_is_noted_once(tmp_path: Path) -> None:
@@ -92,7 +93,7 @@ def test_a_row_without_any_text_is_bad_in_every_format(tmp_path: Path) -> None:
         assert (got.train.part.skipped_rows, got.train.part.rows) == (1, 40)
         line = 8 if name == "a.jsonl" else 9
         assert find_note(mood(name, **pair), got, "empty texts") == (
-            f"empty texts in 1 of 41 rows of train (first {file}:{line})"
+            f"empty texts in 1 of 41 rows of train (first {name}:{line})"
         )
         empty_in = {role: sum(not b for _, b in split.texts) for role, split in got.by_role.items()}
         assert {role: facts["empty_texts"] for role, facts in got.facts.items()} == empty_in
@@ -108,7 +109,7 @@ def test_a_row_without_any_text_is_bad_in_every_format(tmp_path: Path) -> None:
 def test_rows_that_may_be_misread_are_noted(name: str, sep: str, more: list[str], word: str, tmp_path: Path) -> None:
     file = tmp_path / name
     file.write_text("\n".join([*lines(20, sep=sep), *more]))
-    assert f"in 1 of 21 rows of train (first {file}:22)" in find_note(mood(name), read(file), word)
+    assert f"in 1 of 21 rows of train (first {name}:22)" in find_note(mood(name), read(file), word)
 
 
 def test_repeated_rows_are_counted(tmp_path: Path) -> None:

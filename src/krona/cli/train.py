@@ -149,7 +149,7 @@ def render_config(options: Namespace) -> str | None:
     comments = [identify(settings), *job.notes, *notes]
     if len(jobs) > 1:
         comments.insert(0, f"the first of {len(jobs):,} runs: {' '.join(job.overrides)}")
-    text: str = OmegaConf.to_yaml(OmegaConf.create(job.config))
+    text: str = OmegaConf.to_yaml(OmegaConf.create(job.stored))
     given, fitted = job.config["method"].get("kron_factors"), used.get("kron_factors")
     if fitted not in (None, given):
         text = text.replace("\n  kron_factors:\n", f"\n  kron_factors:  # on this backbone {fitted}\n", 1)

@@ -1,6 +1,7 @@
 """Compose the config of each job with Hydra, from conf/ and command-line overrides, and resolve its values."""
 
 import copy
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -21,10 +22,12 @@ from omegaconf.errors import OmegaConfBaseException
 from krona.config.choices import groups, require_choices, require_names
 from krona.config.derived_values import set_derived_values
 from krona.config.hydra_internals import apply_overrides
-from krona.messages import KronaError, mask_secrets
+from krona.masking import is_secret, mask_secrets
+from krona.messages import KronaError
 from krona.paths import CONF, OUTPUTS
 
-SERVICES = ("logger", "callbacks")  # sections that may read secrets from environment variables
+SERVICES = ("logger", "callbacks")  # sections in which any environment variable may be a secret
+VARIABLE = re.compile(r"\$\{oc\.env:\s*(\w+)")
 # The configs that each instance of Hydra has read, by choices.
 _READ: WeakKeyDictionary[Hydra, dict[tuple[str, ...], tuple[DictConfig, dict[str, str]]]] = WeakKeyDictionary()
 EXAMPLES = {"backbone.path": " (a model's folder)", "data.path": " (GLUE's folder)"}
@@ -114,20 +117,23 @@ def _resolve(cfg: DictConfig, *, overrides: list[str], chosen: Mapping[str, Any]
         raise KronaError(str(error).splitlines()[0]) from error
     require_choices(chosen, overrides)
     notes = set_derived_values(config, overrides, chosen)
-    stored = {
-        name: _as_written(value, written.get(name)) if name in SERVICES else value for name, value in config.items()
-    }
+    stored = {name: _as_written(value, written.get(name), service=name in SERVICES) for name, value in config.items()}
     return Composed(config=config, notes=notes, overrides=overrides, stored=mask_secrets(stored))
 
 
-def _as_written(value: Any, written: Any) -> Any:
-    """Return a value with the interpolations of environment variables (``${oc.env:KEY}``) instead of their values."""
-    if isinstance(written, str) and "${oc.env:" in written:
-        return written
+def _as_written(value: Any, written: Any, *, service: bool) -> Any:
+    """Return a value with the interpolations of environment variables (``${oc.env:KEY}``) instead of their values.
+
+    Outside of a service, only a variable whose name indicates a secret is kept as written. Reports and later commands
+    need the other values, such as a learning rate or a folder.
+    """
+    if isinstance(written, str):
+        variables = VARIABLE.findall(written)
+        return written if variables and (service or any(map(is_secret, variables))) else value
     if isinstance(value, dict) and isinstance(written, dict):
-        return {key: _as_written(item, written.get(key)) for key, item in value.items()}
+        return {key: _as_written(item, written.get(key), service=service) for key, item in value.items()}
     if isinstance(value, list) and isinstance(written, list):
-        return [_as_written(*pair) for pair in zip(value, written, strict=True)]
+        return [_as_written(*pair, service=service) for pair in zip(value, written, strict=True)]
     return value
 
 

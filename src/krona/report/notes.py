@@ -36,8 +36,11 @@ def table_notes(table: Table) -> list[Note]:
     return [*messages, *sorted(table.notes, key=lambda note: note.kind == "missing")]
 
 
-def closing_notes(report: Report) -> Iterator[tuple[str, list[Note]]]:
-    """Yield the sections after the tables, each as a heading and a list of notes."""
+def closing_notes(report: Report, *, errors: bool = True) -> Iterator[tuple[str, list[Note]]]:
+    """Yield the sections after the tables, each as a heading and a list of notes.
+
+    ``errors``: whether to include the errors of failed runs.
+    """
     for study in report.studies:
         yield f"Study {study.name}", [Note(line) for line in study_sentences(study, report.runs)]
     if commands := next_commands(report):
@@ -46,7 +49,7 @@ def closing_notes(report: Report) -> Iterator[tuple[str, list[Note]]]:
         runs = sorted(report.unfinished.run, key=lambda run: UNFINISHED.index(run.status))
         notes = []
         for run in runs:
-            error = f": {run.result.error}" if run.result.error else ""
+            error = f": {run.result.error}" if errors and run.result.error else ""
             notes.append(Note(f"{run.run_id}: {run.status}, {run.result.reached}{error}"))
         yield f"Not finished ({count_states(report.unfinished, states=UNFINISHED)})", notes
     if report.problems:

@@ -18,6 +18,7 @@ from rich.table import Table as Grid
 from rich.text import Text
 
 from krona.formatting import NOTHING, as_typed, escape
+from krona.masking import strip_folders
 from krona.messages import KronaError, visible
 from krona.report import FORMATS, charts, text
 from krona.report.notes import best_run_notes, cell_messages, closing_notes, describe_provenance, table_notes
@@ -104,13 +105,23 @@ def render_csv(report: Report, out: Path | None) -> str:
 
 
 def render_html(report: Report, out: Path | None) -> str:
-    """Return the HTML page. The links to result.json files are relative to the folder of the file ``out``."""
+    """Return the HTML page, without absolute paths and without errors of runs, which may quote a row.
+
+    The links to result.json files are relative to the folder of the file ``out``. A run has no link if this folder or
+    the run is outside of the working directory, because the link would then name other folders.
+    """
     from markupsafe import Markup
     from markupsafe import escape as escape_html
 
     from krona.report import draw
 
-    base = (Path.cwd() if out is None else out.parent).resolve()
+    here = Path.cwd().resolve()
+    base = here if out is None else out.parent.resolve()
+
+    def link(path: Path) -> str:
+        target = path.resolve()
+        inside = target.is_relative_to(base) or (target.is_relative_to(here) and base.is_relative_to(here))
+        return quote(Path(os.path.relpath(target, base)).as_posix()) if inside and not is_unpacked(path) else ""
 
     def plain(value: object) -> str:
         return str(escape_html(value))
@@ -121,7 +132,7 @@ def render_html(report: Report, out: Path | None) -> str:
         "breakable": lambda line: Markup(plain(line).replace("=", "=<wbr>")),
         "messages": lambda cell: " ".join(cell_messages(cell)),
         "number": lambda value, digits=2: NOTHING if pd.isna(value) else text.number(value, digits),
-        "link": lambda path: quote(Path(os.path.relpath(path.resolve(), base)).as_posix()),
+        "link": link,
         "svg": lambda chart, wide: Markup(draw.draw(chart, width=560 if wide else 440, height=300 if wide else 280)),
         "first_columns": _first_columns,
         "best_runs": lambda table: [*best_run_notes(table)],
@@ -129,17 +140,18 @@ def render_html(report: Report, out: Path | None) -> str:
         "provenance": _provenance,
     }
     looks = [look for one in report.tables for look in charts.row_looks(one)]
-    return _fill(
-        report, "report.html", filters,
+    page = _fill(
+        report, "report.html", filters, errors=False,
         charts=charts, curves=charts.find_curves(report.runs),
         dark_style=Markup(charts.dark_style(looks)),
         max_keys=MAX_KEYS, max_charted=MAX_CHARTED, explain_rows=charts.explain_rows,
         draw_scores=lambda rows, label: Markup(draw.draw_scores(rows, label)),
         charts_for_all=sum(len(one.score_columns) for one in report.tables) <= MAX_CHARTED,
     )  # fmt: skip
+    return strip_folders(page)
 
 
-def _fill(report: Report, template: str, filters: dict[str, Any], **values: Any) -> str:
+def _fill(report: Report, template: str, filters: dict[str, Any], *, errors: bool = True, **values: Any) -> str:
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(
@@ -147,10 +159,9 @@ def _fill(report: Report, template: str, filters: dict[str, Any], **values: Any)
         autoescape=template.endswith(".html"), trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
     environment.filters |= {"notes": table_notes, **filters}
-    environment.tests["unpacked"] = is_unpacked
     scored = any(table.section for table in report.tables)
     return str(environment.get_template(template).render(
-        report=report, text=text, summary=text.summarize(report), closing=[*closing_notes(report)],
+        report=report, text=text, summary=text.summarize(report), closing=[*closing_notes(report, errors=errors)],
         legend=text.legend(report.tables) if scored else "", **values,
     ))  # fmt: skip
 

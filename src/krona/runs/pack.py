@@ -1,7 +1,8 @@
 """Pack finished runs into one compressed file, and unpack the file for reports.
 
 A pack contains the results and predictions of the finished runs in an outputs folder, and the folder's lists of runs
-and studies. A pack contains neither texts of the data nor absolute paths, and is small enough for a repository.
+and studies. A pack is small enough for a repository. It contains no texts of the data, no local paths, no settings of
+loggers, and no name of a computer.
 """
 
 import atexit
@@ -13,17 +14,18 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from tempfile import mkdtemp
+from typing import Any
 
+from krona.masking import strip_folders
 from krona.messages import KronaError
 from krona.runs.folder import RunFolder
-from krona.runs.result import CHECKSUMS
-from krona.runs.run_id import PLACES, find_value
+from krona.runs.result import CHECKSUMS, Result
+from krona.runs.run_id import PLACES
 from krona.safe_files import write_whole
 
 ENDING = ".tar.xz"
 PREFIX = "krona-pack-"  # in the names of temporary folders
 KEPT = ("split", "id", "target", "prediction", "group")  # the packed columns of predictions.jsonl
-LISTS = ("sweeps/*.runs.txt", "studies/*.journal")
 
 
 def pack(outputs: Path, file: Path) -> int:
@@ -53,7 +55,6 @@ def pack(outputs: Path, file: Path) -> int:
 
 def _contents(outputs: Path) -> Iterator[tuple[str, str]]:
     """Yield the name and the text of each file of a pack."""
-    places: dict[str, str] = {}  # maps absolute paths of data and weights to their replacements
     for path in sorted(outputs.glob("*/result.json")):
         run = RunFolder(path.parent)
         if not run.is_written_by_krona():
@@ -61,25 +62,53 @@ def _contents(outputs: Path) -> Iterator[tuple[str, str]]:
         result = run.read()
         if result.status != "done":
             continue
-        found = (find_value(result.config, key) for key in PLACES)
-        places |= {place: Path(place).name for place in found if isinstance(place, str)}
-        result.provenance.pop(CHECKSUMS, None)  # the checksums of the original files do not fit the packed files
-        text = json.dumps(result.model_dump(), indent=1, ensure_ascii=False)
-        yield f"{result.run_id}/{path.name}", _replace(text, places)
+        _remove_local(result)
+        yield f"{result.run_id}/{path.name}", json.dumps(result.model_dump(), indent=1, ensure_ascii=False)
         if run.predictions.exists():
             rows = map(json.loads, run.predictions.read_text(encoding="utf-8").splitlines())
             kept = [json.dumps({name: row[name] for name in KEPT if name in row}, ensure_ascii=False) for row in rows]
             yield f"{result.run_id}/{run.predictions.name}", "".join(f"{line}\n" for line in kept)
-    for pattern in LISTS:
-        for path in sorted(outputs.glob(pattern)):
-            text = path.read_text(encoding="utf-8")
-            yield path.relative_to(outputs).as_posix(), _replace(text, places)
+    for path in sorted(outputs.glob("sweeps/*.runs.txt")):
+        yield path.relative_to(outputs).as_posix(), path.read_text(encoding="utf-8")
+    for path in sorted(outputs.glob("studies/*.journal")):
+        lines = map(json.loads, path.read_text(encoding="utf-8").splitlines())
+        text = "".join(json.dumps(_without_errors(line), separators=(",", ":")) + "\n" for line in lines)
+        yield path.relative_to(outputs).as_posix(), text
 
 
-def _replace(text: str, places: dict[str, str]) -> str:
-    for place in sorted(places, key=len, reverse=True):
-        text = text.replace(json.dumps(place)[1:-1], places[place])
-    return text
+def _remove_local(result: Result) -> None:
+    """Remove local paths, the name of the computer, texts of bad rows, and checksums from a result."""
+    config = result.config
+    for group, key in (place.split(".") for place in PLACES):
+        if (config.get(group) or {}).get(key) is not None:
+            config[group][key] = None
+    if files := (config.get("task") or {}).get("files"):
+        config["task"]["files"] = {part: Path(file).name for part, file in files.items()}
+    if config.get("init_from") is not None:
+        config["init_from"] = Path(config["init_from"]).name
+    result.config = {**_strip(config), "logger": {}}
+    result.notes = _strip(result.notes)
+    for split in result.splits.values():
+        for rows in split.get("skipped", ()):
+            rows["first"] = ""
+    for key in (CHECKSUMS, "host"):  # the checksums of the original files do not fit the packed files
+        result.provenance.pop(key, None)  # type: ignore[misc]
+
+
+def _strip(value: Any) -> Any:
+    """Return a copy of a value without the folders of absolute paths."""
+    if isinstance(value, dict):
+        return {key: _strip(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_strip(item) for item in value]
+    return strip_folders(value) if isinstance(value, str) else value
+
+
+def _without_errors(line: dict[str, Any]) -> Any:
+    """Return a line of a study's journal without paths, and without errors, which may quote a row."""
+    if "error" in line.get("user_attr", {}):
+        line = {**line, "user_attr": {"error": ""}}
+    return _strip(line)
 
 
 def runs_folder(path: Path) -> Path:

@@ -9,7 +9,8 @@ import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from krona.messages import KronaError, check_file_name, did_you_mean, mask_secrets
+from krona.masking import mask_secrets
+from krona.messages import KronaError, check_file_name, did_you_mean
 from krona.safe_files import read_json, write_text
 
 HYDRAS_OWN = re.compile(r"-|[+~]*hydra\b|[^=]*@hydra\b")  # options, and settings that could make Hydra import a module
@@ -17,7 +18,7 @@ HYDRAS_OWN = re.compile(r"-|[+~]*hydra\b|[^=]*@hydra\b")  # options, and setting
 
 def default_sweep_name(overrides: Iterable[str]) -> str:
     """Return the default name of a sweep. The same overrides always result in the same name."""
-    typed = sorted(item.removeprefix("++") for item in overrides)
+    typed = sorted(mask_secrets([item.removeprefix("++") for item in overrides]))
     return f"sweep-{hashlib.sha256(json.dumps(typed).encode()).hexdigest()[:6]}"
 
 

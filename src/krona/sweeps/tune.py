@@ -176,14 +176,15 @@ def tune(
         KronaError: the command is invalid, or the study was created with another search space or other settings.
         Interrupted: the user pressed Ctrl-C. The same command resumes the study.
     """
-    base = compose_run(["score_test=false", *typed]).config
+    composed = compose_run(["score_test=false", *typed])
+    base = composed.config
     if not (axes := free_axes(read_space(space, base), typed)):
         raise KronaError(
             f"All searched parameters are fixed on the command line: {' '.join(typed)}. Remove one of these overrides, "
             f"or use --space FILE with parameters that are not in {space}."
         )
     require(check.settings(base, own=True))  # find errors before a study is created
-    search = Search(open_study(outputs, name, base, axes), name, typed, axes, outputs, console, seed)
+    search = Search(open_study(outputs, name, composed.stored, axes), name, typed, axes, outputs, console, seed)
     say(console, f"study {name}: {', '.join(axis.key for axis in axes)}")
     while (trial := next_trial(search, trials)) is not None:
         with suppress(import_optuna().exceptions.UpdateFinishedTrialError):  # another process has ended the trial
@@ -191,7 +192,8 @@ def tune(
 
 
 def open_study(outputs: Path, name: str, config: Mapping[str, Any], axes: Sequence[Axis]) -> Any:
-    """Open or create a study, and return it as an Optuna study. ``config`` does not have the searched values.
+    """Open or create a study, and return it as an Optuna study. ``config`` is the stored config, without secrets,
+    and without the searched values.
 
     Raises:
         KronaError: the study exists with another search space or other settings, or cannot be opened.

@@ -1,6 +1,7 @@
 """Build notes on row properties that may affect the scores, such as skipped rows and repeated texts."""
 
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 
 from krona.labels import BENCHMARKS
 from krona.messages import amount, join_names
@@ -50,14 +51,18 @@ def notes(task: Task, splits: Splits, *, train_rows: int | None = None) -> list[
 
 
 def part_notes(part: Part) -> Iterator[str]:
-    """Yield notes on skipped and suspicious rows of an official part."""
+    """Yield notes on skipped and suspicious rows of an official part.
+
+    Reports and packs contain these notes, so they name a file without its folder, and contain no text of a row.
+    """
+    file = Path(part.origin).name
     total = f"of {amount(part.rows + part.skipped_rows, 'row')} of {part.name}"
     if part.skipped:
-        counts = [f"{len(rows):,} {kind}, first {rows[0]}" for kind, rows in part.skipped.items()]
+        counts = [f"{len(rows):,} {kind}, first {file}:{rows[0].split(':')[0]}" for kind, rows in part.skipped.items()]
         yield f"data.skip_bad_rows=true skipped {part.skipped_rows:,} {total}: {'; '.join(counts)}"
     for kind, advice in ADVICE.items():
         if rows := part.suspicious.get(kind):
-            yield f"{kind} in {len(rows):,} {total} (first {rows[0]}){advice}"
+            yield f"{kind} in {len(rows):,} {total} (first {file}:{rows[0]}){advice}"
 
 
 def _note_other_rows(task: Task, splits: Splits) -> Iterator[str]:

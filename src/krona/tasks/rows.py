@@ -28,8 +28,8 @@ class Part:
     name: str = ""
     origin: str = ""  # the path of the file, or the name of the data source
     rows: int = 0  # usable rows
-    skipped: Mapping[str, list[str]] = field(default_factory=dict)  # `FILE:LINE: message` of bad rows, by kind
-    suspicious: Mapping[str, list[str]] = field(default_factory=dict)  # `FILE:LINE` of rows, by key of `SUSPICIOUS`
+    skipped: Mapping[str, list[str]] = field(default_factory=dict)  # `LINE: message` of bad rows, by kind
+    suspicious: Mapping[str, list[int]] = field(default_factory=dict)  # line numbers of rows, by key of `SUSPICIOUS`
 
     @property
     def skipped_rows(self) -> int:
@@ -100,7 +100,7 @@ def read_part(
         KronaError: a row is bad and ``data.skip_bad_rows`` is false, or no row is usable.
     """
     ids, sources, targets, texts = list[str](), list[str](), list[str](), list[tuple[str, ...]]()
-    skipped, suspicious, position = defaultdict[str, list[str]](list), defaultdict[str, list[str]](list), -1
+    skipped, suspicious, position = defaultdict[str, list[str]](list), defaultdict[str, list[int]](list), -1
     for position, (line, row) in enumerate(rows):
         try:
             if isinstance(row, BadRowError):
@@ -112,7 +112,7 @@ def read_part(
                     f"{origin}:{line}: {error}. Correct the row, or skip and count such rows with "
                     "data.skip_bad_rows=true."
                 ) from error
-            skipped[error.kind].append(f"{origin}:{line}: {error}")
+            skipped[error.kind].append(f"{line}: {error}")
             continue
         ids.append(f"{name}-{position}")
         sources.append(task.source(own, prefix=prefix))
@@ -120,12 +120,12 @@ def read_part(
         texts.append(own)
         for kind, matches in SUSPICIOUS.items():
             if any(map(matches, own)) and (csv or kind != MULTI_LINE):
-                suspicious[kind].append(f"{origin}:{line}")
+                suspicious[kind].append(line)
     if position < 0:
         raise KronaError(f"{origin} has no rows.")
     if not ids:
         first, *_ = next(iter(skipped.values()))
-        raise KronaError(f"{origin}: none of its {amount(position + 1, 'row')} can be used ({first}).")
+        raise KronaError(f"{origin}: none of its {amount(position + 1, 'row')} can be used ({origin}:{first}).")
     part = Part(name=name, origin=origin, rows=len(ids), skipped=skipped, suspicious=suspicious)
     places = tuple(map(task.columns.index, task.group_columns))
     return Split(ids=ids, sources=sources, targets=targets, texts=texts, group_places=places, part=part)

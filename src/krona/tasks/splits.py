@@ -55,7 +55,8 @@ class Splits:
                 "fingerprint": split.fingerprint,
                 "skipped_rows": split.part.skipped_rows,
                 "skipped": [
-                    {"kind": kind, "rows": len(rows), "first": rows[0]} for kind, rows in split.part.skipped.items()
+                    {"kind": kind, "rows": len(rows), "first": f"{split.part.origin}:{rows[0]}"}
+                    for kind, rows in split.part.skipped.items()
                 ],
                 "empty_texts": sum(not all(map(str.strip, row)) for row in split.texts),
                 "targets": _count_targets(split.targets),

@@ -4,6 +4,7 @@ import glob
 import logging
 import os
 import re
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -11,6 +12,7 @@ from typing import Any, Literal
 from pytorch_lightning import loggers
 
 from krona.formatting import below
+from krona.masking import mask_secrets
 from krona.messages import first_line
 from krona.paths import expand
 from krona.runs.folder import RunFolder
@@ -113,7 +115,11 @@ class WandbLogger(loggers.WandbLogger):
         known = {key: value for key, value in settings.items() if key in wandb.Settings.model_fields}
         resume = "allow" if self.resumed and not self.agent else None
         self._wandb_init |= {"mode": mode, "resume": resume, "settings": wandb.Settings(**known)}
-        return self.experiment
+        command, sys.argv = sys.argv, mask_secrets(sys.argv)  # W&B stores the command line
+        try:
+            return self.experiment
+        finally:
+            sys.argv = command
 
     def log_end(self, summary: Mapping[str, Any], result: Result, run: RunFolder) -> None:
         """Log the final values of a finished run, its test predictions as a table, and its adapter as an artifact."""

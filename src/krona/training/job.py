@@ -18,16 +18,18 @@ from krona.config import check
 from krona.config.model_folder import WIDTHS, read_model_config
 from krona.config.settings import Run
 from krona.config.targets import KINDS
-from krona.messages import KronaError, mask_secrets
+from krona.masking import mask_secrets
+from krona.messages import KronaError
 from krona.methods.factor_shapes import shape_name
 from krona.runs.folder import RunFolder
 from krona.runs.provenance import code_version, method_change, own_code
 from krona.runs.result import Result
-from krona.runs.run_id import canonical, run_id
+from krona.runs.run_id import canonical, flatten, run_id
 from krona.runs.slurm_requeue import is_requeued
 from krona.safe_files import Write, write_text, write_whole
 
 Outcome = Literal["done", "skipped", "claimed_by_other", "interrupted", "waiting", "failed", "damaged", "wrong"]
+MIN_SECRET = 6  # characters; shorter values may be ordinary words
 WORDS: dict[Outcome, str] = {  # text that is printed for each outcome; `krona status` uses the same words
     "done": "done",
     "skipped": "done already",
@@ -77,6 +79,17 @@ class JobSpec:
     def config_to_store(self) -> dict[str, Any]:
         return dict(self.stored or mask_secrets(self.settings.config))
 
+    @cached_property
+    def _secrets(self) -> list[str]:
+        """Texts of the config that ``config_to_store`` masks, without short ones that may be ordinary words."""
+        stored = dict(flatten(self.config_to_store))
+        texts = [(key, value) for key, value in flatten(self.settings.config) if isinstance(value, str)]
+        return [value for key, value in texts if len(value) >= MIN_SECRET and stored.get(key) != value]
+
+    def mask(self, text: str) -> str:
+        """Mask secrets in a message or a stack trace, including all values that ``config_to_store`` masks."""
+        return str(mask_secrets(text, known=self._secrets))
+
     @property
     def overwrites(self) -> bool:
         """Whether to repeat a finished run. A job that SLURM has requeued resumes its run instead."""
@@ -116,6 +129,8 @@ def identify(settings: Run, initial: InitialWeights | None = None, *, data_finge
     ``initial`` are the weights of ``settings.init_from``, if the caller has already read them.
     """
     config = dict(settings.config)
+    if "callbacks" in config:  # a new token does not make a new run
+        config["callbacks"] = mask_secrets(config["callbacks"])
     if (initial := initial or InitialWeights.of(settings.init_from)) is not None:
         config["init_from"] = initial.hash()
     if settings.method.fit_factors == "nearest" and "kron_factors" in settings.method.branch_config:

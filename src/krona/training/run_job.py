@@ -197,7 +197,7 @@ def _run_claimed(spec: JobSpec, claim: Claim, ranks: Ranks, console: Console, lo
 
         with closing(Progress(console, log, shows_notes=spec.shows_notes)) as progress:
             progress.say("  ".join(filter(None, (spec.position, spec.run_id))))
-            with tracking(spec.settings, result, folder, say=progress.say) as callback:
+            with tracking(spec.settings, result, folder, say=lambda line: progress.say(spec.mask(line))) as callback:
                 run(spec, result, ranks, claim, progress=progress, tracking=callback)
     except ClaimLostError:
         raise
@@ -212,7 +212,7 @@ def _run_claimed(spec: JobSpec, claim: Claim, ranks: Ranks, console: Console, lo
         number = {SystemExit: signal.SIGTERM, BrokenPipeError: signal.SIGPIPE}.get(type(stop))
         raise Interrupted(*(stop.args if number is None else [number])) from None
     except Exception as error:
-        trace, message = traceback.format_exc(), format_error(error)
+        trace, message = spec.mask(traceback.format_exc()), spec.mask(format_error(error))
         log.write(trace)
         if _is_done(spec):
             say(console, f"{result.run_id}: the run is done, but then an error occurred: {message}")
