@@ -62,6 +62,7 @@ def test_labels_of_a_task_are_kept() -> None:
         ("callbacks.x.headers.X-Trace=s3cret", "callbacks.x.headers.X-Trace=***"),
         ("logger.x={headers: {A-B: s3cret, C: 'd s3cret'}, n: 1}", "logger.x={headers: {A-B: ***, C: ***}, n: 1}"),
         ("logger.x={token: 's3cret, s3cret', n: 1}", "logger.x={token: ***, n: 1}"),
+        ("logger.x.dsn='Server=db;Password=s3cret'", "logger.x.dsn='Server=db;Password=***'"),
         ("hydra.job.env_set.WANDB_API_KEY=s3cret", "hydra.job.env_set.WANDB_API_KEY=***"),
     ],
 )  # fmt: skip
@@ -83,6 +84,12 @@ def test_secrets_in_texts_are_masked(given: str, masked: str) -> None:
 )
 def test_other_texts_are_kept(text: str) -> None:
     assert mask_secrets(text) == text
+
+
+def test_overrides_in_the_settings_of_hydra_are_masked() -> None:
+    assert mask_secrets({"hydra": {"overrides": {"task": ["++logger.x.token=s3cret"]}}}) == {
+        "hydra": {"overrides": {"task": ["++logger.x.token=***"]}}
+    }
 
 
 def test_known_secrets_are_masked_in_texts() -> None:

@@ -27,7 +27,9 @@ TEXTS = [  # secrets in any text
     )
 ]
 OVERRIDE = re.compile(rf"([+~]*(?:[\w@/-]+\.)*(?:{KEY}|{HEADERS}\.[\w-]+)=){NOT_ENV}.+", re.IGNORECASE)
-ASSIGNED = re.compile(rf"((?<![\w-])(?:{KEY})[\"']?\s*[=:]\s*+){NOT_ENV}(?:{QUOTED}|(?:\\.|[^\s,}}])+)", re.IGNORECASE)
+ASSIGNED = re.compile(
+    rf"((?<![\w-])(?:{KEY})[\"']?\s*[=:]\s*+){NOT_ENV}(?:{QUOTED}|(?:\\.|[^\s,}}'\"])+)", re.IGNORECASE
+)
 HEADER_DICT = re.compile(rf"({HEADERS}[\"']?\s*[=:]\s*)(\{{(?:\$\{{[^}}]*\}}|[^}}])*\}})", re.IGNORECASE)
 HEADER = re.compile(rf"((?<=[{{,\s\"'])[\w-]+[\"']?\s*:\s*+){NOT_ENV}(?:{QUOTED}|[^,{{}}]+)")
 CHARACTER = r"[^\s/'\"<>&]"  # a character of a name in a path
@@ -54,7 +56,9 @@ def mask_secrets(value: Any, *, known: Iterable[str] = (), _hide: bool = False) 
     """
     if isinstance(value, Mapping):
         return {
-            key: item if key == "task" else mask_secrets(item, known=known, _hide=_hide or is_secret(str(key)))
+            key: item
+            if key == "task" and isinstance(item, Mapping)
+            else mask_secrets(item, known=known, _hide=_hide or is_secret(str(key)))
             for key, item in value.items()
         }
     if isinstance(value, list | tuple):
@@ -65,8 +69,8 @@ def mask_secrets(value: Any, *, known: Iterable[str] = (), _hide: bool = False) 
     if not isinstance(value, str):
         return value
     if SERVICES.search(value):
-        if (secret := OVERRIDE.fullmatch(value)) is not None:
-            return f"{secret[1]}{MASK}"
+        if (override := OVERRIDE.fullmatch(value)) is not None:
+            return f"{override[1]}{MASK}"
         value = HEADER_DICT.sub(lambda found: found[1] + HEADER.sub(rf"\1{MASK}", found[2]), value)
         value = ASSIGNED.sub(rf"\1{MASK}", value)
     for pattern in TEXTS:

@@ -62,8 +62,8 @@ def _print_counts(task: Task, data: Data, splits: Splits, console: Console) -> N
     for note in tasks.notes(task, splits, train_rows=data.train_rows):
         say(console, f"note: {note}")
     for part in splits.parts.values():
-        for rows in part.skipped.values():
-            say(console, f"first of {amount(len(rows), 'such row')}: {part.origin}:{rows[0]}")
+        for kind, bad in part.skipped.items():
+            say(console, f"first row with {kind}: {part.origin}:{bad[0]}")
 
 
 def _parts_table(task: Task, splits: Splits) -> tuple[list[str], list[list[Cell]]]:

@@ -16,7 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
 from krona.cli import launch
-from krona.config.compose import build_job, compose_job, hydra_session, runs_folder
+from krona.config.compose import build_job, compose_job, hydra_session, runs_folder, task_overrides
 from krona.config.multirun import expand
 from krona.config.targets import KINDS
 from krona.formatting import say
@@ -46,7 +46,7 @@ def job(cfg: DictConfig) -> "Job":
 
     end_with_parent()  # joblib starts its worker processes with this function
     hydra_config = HydraConfig.get()
-    overrides = [str(item).removeprefix("++") for item in hydra_config.overrides.task]
+    overrides = [item.removeprefix("++") for item in task_overrides(hydra_config)]
     multirun = hydra_config.mode == RunMode.MULTIRUN
     console = Console(soft_wrap=True, quiet=my_rank() > 0)
     try:
@@ -78,7 +78,7 @@ def _run(cfg: DictConfig, console: Console, *, multirun: bool) -> "Job":
         outputs=runs_folder(HydraConfig.get(), multirun=multirun),
         notes=run.notes,
         multirun=multirun,
-        overrides=HydraConfig.get().overrides.task,
+        overrides=task_overrides(HydraConfig.get()),
         shows_notes=not multirun or not finished_seconds,  # a multirun shows notes only until one run is done
         position=position(HydraConfig.get().job.num) if multirun else "",
         record=run.record(),

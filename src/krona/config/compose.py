@@ -59,8 +59,14 @@ def build_job(cfg: DictConfig) -> Composed:
             `set_derived_values` raises an error.
     """
     hydra = HydraConfig.get()
-    overrides = [str(item).removeprefix("++") for item in hydra.overrides.task]
+    overrides = [item.removeprefix("++") for item in task_overrides(hydra)]
     return replace(_resolve(cfg, overrides=overrides, chosen=dict(hydra.runtime.choices)), hydra=hydra)
+
+
+def task_overrides(hydra: Any) -> list[str]:
+    """Return the overrides of a job or of a multirun as written, without the values of environment variables."""
+    overrides: Any = OmegaConf.to_container(hydra.overrides.task, resolve=False)
+    return [str(item) for item in overrides]
 
 
 def compose_job(overrides: Sequence[str]) -> Composed:

@@ -8,7 +8,7 @@ from typing import Any
 from hydra.experimental.callback import Callback
 from rich.console import Console
 
-from krona.config.compose import compose_job, runs_folder
+from krona.config.compose import compose_job, runs_folder, task_overrides
 from krona.config.multirun import list_jobs, sweeper_params
 from krona.formatting import say
 from krona.messages import KronaError, amount, first_few
@@ -34,7 +34,7 @@ class SweepSummary(Callback):
         return SweepSummary, ()
 
     def on_multirun_start(self, config: Any, **kwargs: Any) -> None:
-        overrides, self.jobs, self.runs = list(config.hydra.overrides.task), list[tuple[str, ...]](), list[RunState]()
+        overrides, self.jobs, self.runs = task_overrides(config.hydra), list[tuple[str, ...]](), list[RunState]()
         try:  # find all errors before any file is written
             self.outputs = runs_folder(config.hydra, multirun=True)
             self.file = Path(config.hydra.sweep.dir).absolute() / "multirun.yaml"

@@ -192,8 +192,9 @@ def tune(
 
 
 def open_study(outputs: Path, name: str, config: Mapping[str, Any], axes: Sequence[Axis]) -> Any:
-    """Open or create a study, and return it as an Optuna study. ``config`` is the stored config, without secrets,
-    and without the searched values.
+    """Open or create a study, and return it as an Optuna study.
+
+    ``config`` is the stored config, without secrets and without the searched values.
 
     Raises:
         KronaError: the study exists with another search space or other settings, or cannot be opened.
