@@ -45,6 +45,8 @@ label_column: grade
 metrics: [accuracy]
 files: {train: marked-folder/rows.tsv}
 """
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]  # seconds; six processes
+
 NAMES = ("override", "environment", "url", "header", "dsn", "callback", "logger", "study")
 MARKS = {name: f"s3cret{number}{name}" for number, name in enumerate(NAMES)}
 RUN = ["profile=demo", "task=mine", "trainer.max_epochs=1", "trainer.threads=1", "optimizer.warmup_steps=0"]
@@ -111,7 +113,6 @@ def files_with(folder: Path, *texts: str) -> list[tuple[str, str]]:
     return [(str(path), text) for path, content in contents.items() for text in texts if text.encode() in content]
 
 
-@pytest.mark.slow
 def test_no_file_of_a_run_contains_a_secret(folder: Path) -> None:
     outputs = folder / "outputs"
     table = read_results(outputs)
@@ -125,7 +126,6 @@ def test_no_file_of_a_run_contains_a_secret(folder: Path) -> None:
     assert all(config["callbacks"]["hook"]["team"] == "${oc.env:MARKED}" for config in configs)
 
 
-@pytest.mark.slow
 def test_a_pack_and_a_page_contain_neither_secrets_nor_rows_nor_folders(folder: Path) -> None:
     with tarfile.open(folder / "runs.tar.xz") as archive:
         archive.extractall(folder / "unpacked", filter="data")
@@ -136,7 +136,6 @@ def test_a_pack_and_a_page_contain_neither_secrets_nor_rows_nor_folders(folder: 
     assert not files_with(folder / "page", *private)
 
 
-@pytest.mark.slow
 def test_the_status_of_a_sweep_with_secrets_finds_its_runs(folder: Path) -> None:
     command = json.loads((folder / "outputs" / "sweeps" / "mine.json").read_text())
     assert {"callbacks.hook.token=***", "callbacks.hook.team=${oc.env:MARKED}"} <= {*command["overrides"]}

@@ -306,3 +306,11 @@ def test_runs_of_several_versions_or_devices_have_one_note(tmp_path):
         run.provenance |= {"versions": {"torch": "2.13"}, "devices": 1, "method_code": run.method}
     (table,) = collected(tmp_path, runs).tables
     assert not [note for note in note_texts(table) if "differ in" in note]
+
+
+def test_a_table_of_hyper_parameters_is_one_row_of_table_1(tmp_path):
+    report = collected(tmp_path, [make_result("krona", "rte")], table="16", run_ids=[])
+    assert report.empty.command == "krona table 16"
+    report = collected(tmp_path / "one", done := [make_result("krona", "rte")], table="16", run_ids=[done[0].run_id])
+    assert [row.key for row in report.tables[0].rows] == ["krona"]
+    assert "7 no run" in " ".join(note_texts(report.tables[0]))

@@ -1,8 +1,11 @@
 """Test that a failing logger or a full disk cannot change the training, and that one line reports it."""
 
 import contextlib
+import os
 import random
+import socket
 import subprocess
+import time
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +15,7 @@ import torch
 from pytorch_lightning.loggers import Logger
 from tests.trackers.one_run import one_run
 
+from krona.trackers import loggers
 from krona.trackers.loggers import GuardedLogger
 from one_job import same_files
 
@@ -104,3 +108,22 @@ def test_a_full_disk(size: int, tmp_path: Path, plain: Path, capsys: pytest.Capt
     assert same_files(plain, job.folder)
     assert any("wandb: offline" in line or "The logger wandb failed" in line for line in lines)
     assert "Logging error" not in capsys.readouterr().err
+
+
+def test_a_silent_mlflow_server_costs_one_time_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    mlflow = pytest.importorskip("pytorch_lightning.loggers").MLFlowLogger
+    pytest.importorskip("mlflow.tracking", reason="pip install .[mlflow]")
+    monkeypatch.setattr(loggers, "CONNECT_S", 1)
+    lines: list[str] = []
+    with socket.create_server(("127.0.0.1", 0)) as server:  # accepts connections, but never responds
+        logger = mlflow(tracking_uri=f"http://127.0.0.1:{server.getsockname()[1]}", run_name="one")
+        guarded = GuardedLogger("mlflow", logger, say=lines.append)
+        began = time.monotonic()
+        guarded.open({"seed": 0})
+        guarded.log_metrics({"dev/score": 1.0}, 0)
+        guarded.close("done")
+        assert time.monotonic() - began < 20  # MLflow would try for minutes; the import of its client takes seconds
+    assert len(lines) == 1
+    assert "The logger mlflow failed" in lines[0]
+    assert "continues without it" in lines[0]
+    assert "MLFLOW_HTTP_REQUEST_MAX_RETRIES" not in os.environ

@@ -13,7 +13,6 @@ from krona import paths
 from krona.cli import adapter_commands, run_commands
 from krona.formatting import as_typed, error_lines, show, terminal_width
 from krona.messages import KronaError, visible
-from krona.paper import RECIPE_TABLES
 from krona.report import FORMATS
 from krona.safe_files import require_no_link
 
@@ -127,11 +126,11 @@ def table(
         runs = sweeps.plan(wanted, outputs=paths.OUTPUTS)
         runs_status.show(runs, Console(), outputs=paths.OUTPUTS)
         return
-    find_renderer(form)  # like the next line, this line raises errors before the runs start
+    find_renderer(form)  # like the next lines, this line raises errors before the runs start
+    Console(stderr=True).print(f"Reading the state of the runs of table {number} …", highlight=False)
     run_ids = {run.run_id for run in sweeps.plan(wanted, outputs=paths.OUTPUTS) if run.state != "wrong"}
     code = run_sweep(wanted, outputs=paths.OUTPUTS, workers=workers)
-    shown = "1" if number in RECIPE_TABLES else number
-    _print_report([paths.OUTPUTS], form, table=shown, run_ids=run_ids)
+    _print_report([paths.OUTPUTS], form, table=number, run_ids=run_ids)
     sys.exit(code)
 
 

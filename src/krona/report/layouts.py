@@ -1,11 +1,11 @@
 """Define the rows and columns of each kind of table: a table of the paper, of a sweep, or of all runs."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from krona.labels import method_label, method_order
-from krona.paper import TASKS, PaperTable, read_paper_table
+from krona.paper import RECIPE_TABLES, TASKS, PaperTable, read_paper_table
 from krona.paths import choice_files, typed_command
 from krona.runs.result import Result
 from krona.runs.run_id import as_text
@@ -45,6 +45,10 @@ class Layout:
 
 def find_layout(table: str | None, sweep: str | None) -> Layout:
     """Return the layout for a ``table`` of the paper, for a ``sweep``, or for all runs if both are None."""
+    if table in RECIPE_TABLES:  # a row of Table 1, with the hyper-parameters in this table
+        whole, method = find_layout("1", None), RECIPE_TABLES[table]
+        title = f"Table 1 with the hyper-parameters of Table {table}"
+        return replace(whole, title=title, rows=(method,), sweep=f"table{table}", command=f"krona table {table}")
     if table is not None:
         paper = read_paper_table(table)  # raises an error for an unknown number
         name = f"table{table}" if table.isdecimal() else table

@@ -1,7 +1,9 @@
 """Build a run's Lightning loggers, and prevent their errors from stopping the run."""
 
 import inspect
-from collections.abc import Callable, Mapping
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,6 +18,7 @@ from krona.trackers.logged_values import summary_values
 from krona.trackers.weights_and_biases import MAX_REASON, WandbLogger, wandb_id
 
 Ending = Literal["done", "failed", "interrupted"]
+CONNECT_S = 10  # seconds to wait for MLflow's server at the start; MLflow itself tries for minutes
 # The status that is passed to `finalize` for each outcome of a run.
 STATUS: Mapping[Ending, str] = {"done": "success", "failed": "failed", "interrupted": "aborted"}
 
@@ -60,7 +63,8 @@ class GuardedLogger(Logger):
 
         def start() -> str | None:
             line = self.logger.open() if isinstance(self.logger, WandbLogger) else None
-            self.logger.log_hyperparams(dict(config))
+            with connect_once():
+                self.logger.log_hyperparams(dict(config))
             place = self.logger.log_dir or self.logger.save_dir
             return line or (None if place is None else f"logs in {place}")
 
@@ -105,6 +109,19 @@ class GuardedLogger(Logger):
         else:
             if isinstance(line, str):
                 self.say(f"  {self.key}: {line}")
+
+
+@contextmanager
+def connect_once() -> Iterator[None]:
+    """Let MLflow send each request once, with the time limit `CONNECT_S`. Values in the environment have precedence."""
+    limits = {"MLFLOW_HTTP_REQUEST_TIMEOUT": str(CONNECT_S), "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"}
+    added = {name: value for name, value in limits.items() if name not in os.environ}
+    os.environ.update(added)
+    try:
+        yield
+    finally:
+        for name in added:
+            os.environ.pop(name, None)
 
 
 def build_logger(
