@@ -95,6 +95,16 @@ def test_random_weights_are_quantised() -> None:
     assert sum(map(is_quantised, random.modules())) == 5 + 9  # the layers of a block of the encoder and of the decoder
 
 
+def test_layers_that_bitsandbytes_dequantises_wrongly_stay_in_fp32() -> None:
+    sizes = ["backbone=t5_small", "backbone.pretrained=false", "+backbone.sizes={num_layers: 1, d_model: 96}"]
+    random = quantised("method=lora", *sizes)
+    kept = {layer.in_features for layer in random.modules() if isinstance(layer, nn.Linear) and is_quantised(layer)}
+    assert kept
+    assert not any(width % 64 == 32 for width in kept)
+    (note,) = quantisation.unquantised_note(random)
+    assert "(first encoder.block.0.layer.0.SelfAttention.q) stay in fp32" in note
+
+
 def test_a_missing_library_is_one_message(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(quantisation, "find_spec", lambda name: None)
     with pytest.raises(

@@ -5,8 +5,10 @@ from importlib.util import find_spec
 from typing import Any
 
 import torch
+from torch import nn
 
-from krona.messages import KronaError
+from krona.messages import KronaError, amount
+from krona.surgery.layers import is_quantised
 
 
 def require_library() -> None:
@@ -42,8 +44,27 @@ def quantisation_config(kind: Any, config: Any) -> Any:
         load_in_4bit=True,
         bnb_4bit_quant_type="nf4",
         bnb_4bit_compute_dtype=torch.float32,
-        llm_int8_skip_modules=[*kept, *find_architecture(model).head] or None,
+        llm_int8_skip_modules=[*kept, *_odd_layers(model), *find_architecture(model).head] or None,
     )
+
+
+def _odd_layers(model: nn.Module) -> list[str]:
+    """Return the names of the linear layers whose weight bitsandbytes 0.50 dequantises wrongly on a CPU.
+
+    They are not quantised on any device, so that an adapter fits the backbone on all devices.
+    """
+    return [name for name, m in model.named_modules() if isinstance(m, nn.Linear) and m.in_features % 64 == 32]
+
+
+def unquantised_note(model: nn.Module) -> list[str]:
+    """Return a note if layers of a quantised model are not quantised because of their widths."""
+    layers = [name for name in _odd_layers(model) if not is_quantised(model.get_submodule(name))]
+    if not layers or not any(map(is_quantised, model.modules())):
+        return []
+    return [
+        f"backbone.quantisation=nf4: {amount(len(layers), 'layer')} (first {layers[0]}) stay in fp32, because "
+        "bitsandbytes computes wrong weights for inputs of a width of 32 modulo 64 on a CPU."
+    ]
 
 
 def prevent_repacking(model: Any) -> None:
