@@ -15,7 +15,7 @@ from krona.runs.holder import is_alive
 
 PARENT = "KRONA_PARENT"  # environment variable with the id of the process with which a child process ends
 POLL_S = 1.0  # the interval between two checks of the parent process, in seconds
-GRACE_S = 3.0  # seconds in which this process can record the interrupt before it is killed
+GRACE_S = 3  # seconds in which this process can record the interrupt before it is killed
 
 
 @cache  # one thread is enough
@@ -37,6 +37,6 @@ def end_with_parent() -> None:
 def _watch(parents: Sequence[int]) -> None:
     while all(map(is_alive, parents)):
         time.sleep(POLL_S)
+    # SIGALRM kills this process if its main thread waits for another rank, or if Python takes long to exit.
+    signal.alarm(GRACE_S)
     os.kill(os.getpid(), signal.SIGTERM)  # a run records that it was interrupted
-    time.sleep(GRACE_S)
-    os.kill(os.getpid(), signal.SIGKILL)  # for example, the main thread waits for another rank
