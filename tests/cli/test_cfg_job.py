@@ -4,9 +4,13 @@ import pytest
 import yaml
 
 from krona.cli.train import render_config
+from krona.config import check
+from krona.config.choices import choices
 from krona.config.hydra_internals import option_parser
 from krona.config.overrides import normalize
 from krona.messages import KronaError
+from krona.training.job import identify
+from one_job import config
 
 
 def render(*arguments: str) -> str:
@@ -23,6 +27,13 @@ def test_the_values_of_a_run_and_its_id() -> None:
     assert "${" not in text
 
 
+@pytest.mark.parametrize("name", choices("method"))
+def test_the_id_is_that_of_the_run(name: str) -> None:
+    """`--cfg job` does not import the branch, and the run does."""
+    overrides = [f"method={name}", "task=rte", "optimizer.lr=0.1"]
+    assert render(*overrides).startswith(f"# {identify(check.settings(config(*overrides), own=True))}\n")
+
+
 def test_the_fitted_shape_stands_beside_the_papers() -> None:
     text = render("profile=demo", "method=krona")
     assert "  kron_factors:  # on this backbone [[16, 12], [12, 16]]" in text
@@ -37,6 +48,10 @@ def test_the_fitted_shape_stands_beside_the_papers() -> None:
         (["backbone=local", "backbone.path=nowhere"], "backbone.path=nowhere was not found"),
         (["backbone=local", "backbone.path=${project:}/weights/nothing"], "run make weights in the repository"),
         (["data=tsv", "data.path=nowhere"], "data.path=nowhere: no such folder"),
+        (["method=lora", "factors=32x24"], "method.kron_factors"),
+        (["optimizer.lr_decay=0.1"], "optimizer.lr_decay"),
+        (["scheduler=cosine", "scheduler.cycles=2"], "scheduler.cycles"),
+        (["trainer.accelerator=tpu"], "trainer.accelerator"),
     ],
 )
 def test_it_refuses_what_the_run_would_refuse(arguments: list[str], words: str) -> None:

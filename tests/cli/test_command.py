@@ -114,6 +114,8 @@ def test_ctrl_c_is_recorded_and_the_same_command_goes_on(
 
 
 SLOW = ["torch", "transformers", "datasets", "pytorch_lightning", "scipy", "pandas", "sklearn", "matplotlib", "wandb"]
+BOTH = ["pydantic", "numpy"]
+SLOW += BOTH
 CODE = f"""
 import runpy, sys
 program, *sys.argv[1:] = sys.argv[1:]
@@ -134,10 +136,12 @@ finally:
         ([str(PROJECT / "train.py"), "--version"], [], [f"krona {version('krona')}"]),
         (["krona.train", "--help"], [], ["krona_b_res", "krona train -m"]),
         (["krona", "--help"], [], ["predict", "shapes"]),
-        (["krona", "status"], [], ["no runs yet"]),
-        (["krona", "shapes", "64", "64"], [], ["parameters"]),
-        (["krona", "check-data", "sample_rte", "data=sample"], ["torch"], ["2,000", "usable: "]),
-        ([str(PROJECT / "train.py"), "--cfg", "job"], ["torch"], ["lr: 0.002", "name: google-t5/t5-base"]),
+        (["krona", "status"], BOTH, ["no runs yet"]),
+        (["krona", "shapes", "64", "64"], ["pydantic"], ["parameters"]),
+        (["krona", "check-data", "sample_rte", "data=sample"], BOTH, ["2,000", "usable: "]),
+        ([str(PROJECT / "train.py"), "--cfg", "job"], BOTH, ["lr: 0.002", "name: google-t5/t5-base"]),
+        ([str(PROJECT / "train.py"), "--cfg", "job", "optimizer.lr=0.1", "method=lora"], BOTH, ["lr: 0.1"]),
+        ([str(PROJECT / "train.py"), "-m", "method=lora,krona", "seed=0-1", "--dry-run"], BOTH, ["4 runs"]),
     ],
 )
 def test_a_command_imports_only_what_it_needs(

@@ -31,7 +31,9 @@ def check_data(task: str, overrides: Sequence[str], console: Console) -> None:
         raise KronaError(f"{task} contains several tasks. Check one task at a time.")
     arguments = [f"task={task.removeprefix('task=')}", *overrides]
     with hydra_session():
-        settings = check.settings(compose_job(normalize(arguments)).config, own=True, starts=False)
+        job = compose_job(normalize(arguments))
+    has_arguments = check.may_set_arguments(job.overrides)
+    settings = check.settings(job.config, own=True, starts=False, check_arguments=has_arguments)
     require_files(settings.task, kind=settings.data.kind, path=settings.data.path)
     try:
         splits = _load(settings, settings.data)

@@ -22,6 +22,7 @@ from krona.paths import hide_working_directory
 from krona.runs.interrupts import Interrupted, exit_interrupted, interrupt, leave
 from krona.runs.parent_process import end_with_parent
 from krona.sweeps.workers import worker_number
+from krona.training.launcher_environment import require_one_launch
 
 
 def launch(
@@ -42,8 +43,6 @@ def launch(
             print(f"krona {version('krona')}")
             leave(0)
         if {"-m", "--multirun"} & set(arguments):
-            from krona.training.devices import require_one_launch  # imports torch
-
             require_one_launch()
         hide_working_directory()
         _search_also(arguments)

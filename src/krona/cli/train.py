@@ -18,13 +18,13 @@ from rich.console import Console
 from krona.cli import launch
 from krona.config.compose import build_job, compose_job, hydra_session, runs_folder, task_overrides
 from krona.config.multirun import expand
-from krona.config.targets import KINDS
 from krona.formatting import say
 from krona.messages import KronaError, UnreachableError
 from krona.paths import CONF, OUTPUTS, conf_folders
 from krona.runs.parent_process import end_with_parent
+from krona.training.launcher_environment import my_rank
 
-if TYPE_CHECKING:  # imports torch, which --help does not need
+if TYPE_CHECKING:  # these imports take time that --help does not need
     from krona.config.settings import Run
     from krona.training.job import Job
 
@@ -42,8 +42,6 @@ def train() -> NoReturn:
 
 def job(cfg: DictConfig) -> "Job":
     """Run one job. In a multirun, a failure is recorded and not raised, so that the other jobs continue."""
-    from krona.training.devices import my_rank
-
     end_with_parent()  # joblib starts its worker processes with this function
     hydra_config = HydraConfig.get()
     overrides = [item.removeprefix("++") for item in task_overrides(hydra_config)]
@@ -144,7 +142,8 @@ def render_config(options: Namespace) -> str | None:
     with hydra_session():
         jobs = expand(options.overrides) if options.multirun else [tuple(options.overrides)]
         job = compose_job(jobs[0])
-    settings = check.settings(job.config, own=True, starts=False)
+    has_arguments = len(conf_folders()) > 1 or check.may_set_arguments(job.overrides)
+    settings = check.settings(job.config, own=True, starts=False, check_arguments=has_arguments)
     used, notes = require(settings, starts=False, insert=_may_not_fit(settings, job.overrides))
     comments = [identify(settings), *job.notes, *notes]
     if len(jobs) > 1:
@@ -162,6 +161,8 @@ def _may_not_fit(settings: "Run", overrides: Sequence[str]) -> bool:
     The check takes a few seconds, and is not needed for krona's own methods on the default backbone. For a user's own
     class, return false, because the class is not imported before a run starts.
     """
+    from krona.config.targets import KINDS
+
     if settings.method.branch is not None and not KINDS["branch"].contains(settings.method.branch):
         return False
     has_own_configs = len(conf_folders()) > 1

@@ -5,7 +5,8 @@ class are compared with its signature. `krona.config.targets` creates the object
 """
 
 import math
-from collections.abc import Callable, Collection, Mapping
+import re
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import fields
 from functools import partial
 from typing import Any
@@ -28,14 +29,28 @@ GIVEN_TO_BRANCHES = ("d_in", "d_out")  # arguments that a branch gets from its l
 SCHEDULE_ARGUMENTS = ("num_warmup_steps", "num_training_steps", "T_max", "total_steps")  # krona sets these arguments
 OPTIMIZER_KEYS = ("lr", "lr_factors", "warmup_steps", "gradient_clip")  # all other keys are arguments of the class
 
+SETS_ARGUMENTS = re.compile(  # overrides that may set arguments of a class
+    r"[+~]*(method\.|scheduler\.|callbacks|logger|factors|variant|experiment|recipe|"
+    rf"optimizer\.(?!({'|'.join(OPTIMIZER_KEYS)})\b))"
+)
 
-def settings(config: Mapping[str, Any], *, own: bool = False, starts: bool = True) -> s.Run:
+
+def may_set_arguments(overrides: Sequence[str]) -> bool:
+    """Return whether overrides may set arguments of a class, such as the branch. These need a check (`settings`)."""
+    return any(map(SETS_ARGUMENTS.match, overrides))
+
+
+def settings(
+    config: Mapping[str, Any], *, own: bool = False, starts: bool = True, check_arguments: bool = True
+) -> s.Run:
     """Return the typed settings of a composed config.
 
     Args:
         own: whether the config comes from the user's own command and conf/, and may therefore use any class.
         starts: whether the config is for a run that starts now. If false, the modules of the user's own classes are not
             imported, and the arguments of these classes are not checked.
+        check_arguments: whether to check the arguments of krona's and torch's classes, such as the branch and the
+            optimizer. Importing these classes takes a second.
 
     Raises:
         NotAllowedError: the config names a forbidden class or function.
@@ -43,7 +58,7 @@ def settings(config: Mapping[str, Any], *, own: bool = False, starts: bool = Tru
     """
     problems = Problems()
     parts: dict[str, Any] = {}
-    find_class = partial(find, own=own, starts=starts)
+    find_class = partial(find, own=own, starts=starts, shipped_too=check_arguments)
     for name, build_part in PARTS.items():
         values = config.get(name, {} if name in OPTIONAL else None)
         with problems.collect():

@@ -58,7 +58,7 @@ UNSUPPORTED = {
 }
 
 
-def find(path: Any, where: str, *kinds: str, own: bool = False, starts: bool = True) -> Any:
+def find(path: Any, where: str, *kinds: str, own: bool = False, starts: bool = True, shipped_too: bool = True) -> Any:
     """Import the class or scheduler function at a dotted path, and return it without calling it.
 
     Args:
@@ -69,6 +69,7 @@ def find(path: Any, where: str, *kinds: str, own: bool = False, starts: bool = T
             classes in a YAML of conf/ are allowed.
         starts: whether a run starts now. If false, a class outside the modules of `KINDS` is not imported, and None
             is returned.
+        shipped_too: whether to import a class of the modules of `KINDS`. If false, None is returned.
 
     Raises:
         NotAllowedError: ``own`` is false, and the class is not allowed. A module that is not allowed is not imported.
@@ -87,7 +88,7 @@ def find(path: Any, where: str, *kinds: str, own: bool = False, starts: bool = T
     if str(path).startswith("lightning.pytorch."):
         ours = str(path).replace("lightning.pytorch.", "pytorch_lightning.", 1)
         raise KronaError(f"{where}={path!r} is not supported. krona uses pytorch_lightning. Use {where}={ours}")
-    if not shipped and not starts and "." in str(path):
+    if (not shipped and not starts and "." in str(path)) or (shipped and not shipped_too):
         return None
     found = _import(path, where)
     if getattr(found, "__name__", "") in UNSUPPORTED:

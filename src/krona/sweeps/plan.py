@@ -12,7 +12,9 @@ from krona.config.overrides import normalize, translate_errors
 from krona.config.targets import NotAllowedError
 from krona.messages import KronaError
 from krona.paper import RECIPE_TABLES, TABLES
+from krona.paths import conf_folders
 from krona.runs.folder import RunFolder, RunState
+from krona.training.job import identify
 
 
 def plan(overrides: Sequence[str], *, outputs: Path, source: Path | None = None) -> list[RunState]:
@@ -35,14 +37,14 @@ def plan_jobs(jobs: Sequence[tuple[str, ...]], *, outputs: Path, source: Path | 
 
 
 def _plan_run(job: tuple[str, ...], outputs: Path, source: Path | None) -> RunState:
-    from krona.training.job import identify  # imported here because it imports torch, which takes seconds
-
     config: dict[str, Any] | None = None
     typed = tuple(item.removeprefix("++") for item in job)
     try:
         with translate_errors():
             config = compose_job(job).config
-        run_id = identify(check.settings(config, own=source is None, starts=False))
+        has_arguments = len(conf_folders()) > 1 or check.may_set_arguments(job)
+        own = source is None
+        run_id = identify(check.settings(config, own=own, starts=False, check_arguments=has_arguments))
     except KronaError as error:
         message = f"{source}: {error}" if isinstance(error, NotAllowedError) else str(error)
         return RunState(" ".join(typed), "wrong", error=message, config=config, overrides=typed)

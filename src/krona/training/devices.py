@@ -20,6 +20,7 @@ from torch import Tensor
 from krona.config.settings import Trainer
 from krona.messages import KronaError
 from krona.paths import program
+from krona.training.launcher_environment import num_processes
 from krona.training.machine import cpu_count
 
 Value = TypeVar("Value")
@@ -84,34 +85,6 @@ def count_devices(trainer: Trainer) -> tuple[str, int]:
             f"trainer.accelerator={trainer.accelerator} is not available on this machine. It has {available}."
         )
     return kind, count
-
-
-def num_processes() -> int:
-    """Return the number of processes that torchrun or srun started for this run."""
-    if "TORCHELASTIC_RUN_ID" in os.environ:
-        return int(os.environ["WORLD_SIZE"])
-    return int(os.environ.get("SLURM_STEP_NUM_TASKS", "1"))  # only srun sets this variable, unlike SLURM_NTASKS
-
-
-def my_rank() -> int:
-    """Return the rank of this process in its run."""
-    if num_processes() == 1:
-        return 0
-    return int(os.environ["RANK" if "TORCHELASTIC_RUN_ID" in os.environ else "SLURM_PROCID"])
-
-
-def require_one_launch() -> None:
-    """Check that torchrun or srun did not start a multirun (``-m``) as several processes.
-
-    Raises:
-        KronaError: this process is one of several processes of a multirun.
-    """
-    if num_processes() > 1:
-        raise KronaError(
-            f"torchrun or srun started {num_processes()} processes of this sweep (-m), and each process would run the "
-            "whole sweep. Start the sweep without torchrun and srun. To train each run on N devices, use "
-            "trainer.devices=N."
-        )
 
 
 def environment() -> Any:

@@ -9,10 +9,9 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from krona import tasks
-from krona.adapters.init_from import InitialWeights
 from krona.backbones import source
 from krona.config import check
 from krona.config.model_folder import WIDTHS, read_model_config
@@ -27,6 +26,9 @@ from krona.runs.result import Result
 from krona.runs.run_id import canonical, flatten, run_id
 from krona.runs.slurm_requeue import is_requeued
 from krona.safe_files import Write, write_text, write_whole
+
+if TYPE_CHECKING:  # imports torch
+    from krona.adapters.init_from import InitialWeights
 
 Outcome = Literal["done", "skipped", "claimed_by_other", "interrupted", "waiting", "failed", "damaged", "wrong"]
 MIN_SECRET = 6  # characters; shorter values may be ordinary words
@@ -96,8 +98,8 @@ class JobSpec:
         return self.settings.overwrite and not is_requeued()
 
     @cached_property
-    def initial(self) -> InitialWeights | None:
-        return InitialWeights.of(self.settings.init_from)
+    def initial(self) -> "InitialWeights | None":
+        return read_initial(self.settings)
 
     @cached_property
     def run_id(self) -> str:
@@ -123,7 +125,16 @@ class JobSpec:
                 write_text(file, text, write)
 
 
-def identify(settings: Run, initial: InitialWeights | None = None, *, data_fingerprint: str | None = None) -> str:
+def read_initial(settings: Run) -> "InitialWeights | None":
+    """Return the initial weights of a run with ``init_from``."""
+    if settings.init_from is None:
+        return None
+    from krona.adapters.init_from import InitialWeights  # imports torch, which takes a second
+
+    return InitialWeights(settings.init_from)
+
+
+def identify(settings: Run, initial: "InitialWeights | None" = None, *, data_fingerprint: str | None = None) -> str:
     """Return the run id, computed from the config and the contents of data, backbone and initial weights.
 
     ``initial`` are the weights of ``settings.init_from``, if the caller has already read them.
@@ -131,7 +142,7 @@ def identify(settings: Run, initial: InitialWeights | None = None, *, data_finge
     config = dict(settings.config)
     if "callbacks" in config:  # a new token does not make a new run
         config["callbacks"] = mask_secrets(config["callbacks"])
-    if (initial := initial or InitialWeights.of(settings.init_from)) is not None:
+    if (initial := initial or read_initial(settings)) is not None:
         config["init_from"] = initial.hash()
     if settings.method.fit_factors == "nearest" and "kron_factors" in settings.method.branch_config:
         config["method"] = {**config["method"], "kron_factors": _find_factors(settings)}

@@ -3,13 +3,9 @@
 The checks take a few seconds and write no files. All problems are reported in one error message.
 """
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-
-from krona.adapters.init_from import InitialWeights
 from krona.backbones import source
-from krona.backbones.quantisation import require_library
 from krona.config.settings import Run, Scheduler, Trainer
 from krona.config.targets import build, build_optimizer, find
 from krona.config.validation import Problems
@@ -17,8 +13,11 @@ from krona.labels import BENCHMARKS
 from krona.messages import KronaError, UnreachableError, amount
 from krona.tasks import hub
 from krona.tasks.sources import require_files
-from krona.training.devices import count_devices, devices_wanted, num_processes
-from krona.training.schedule import build_schedule, count_warmup_steps, optimizer_groups
+from krona.training.job import read_initial
+from krona.training.launcher_environment import num_processes
+
+if TYPE_CHECKING:  # imports torch, which takes a second
+    from krona.adapters.init_from import InitialWeights
 
 OFFLINE_ADVICE = (
     "Use profile=demo (sample data and a small backbone, without a download), "
@@ -28,7 +27,7 @@ OFFLINE_ADVICE = (
 
 
 def require(
-    settings: Run, initial: InitialWeights | None = None, *, starts: bool = True, insert: bool = True
+    settings: Run, initial: "InitialWeights | None" = None, *, starts: bool = True, insert: bool = True
 ) -> tuple[dict[str, Any], list[str]]:
     """Check a run's settings against this machine and the run's files and backbone.
 
@@ -51,7 +50,7 @@ def require(
     with problems.collect():
         source.require_folders(settings.backbone)
     with problems.collect():
-        if (initial := initial or InitialWeights.of(settings.init_from)) is not None:
+        if (initial := initial or read_initial(settings)) is not None:
             initial.require(method.branch)
     with problems.collect():
         _check_devices(settings.trainer)
@@ -73,6 +72,10 @@ def require(
 
 
 def _check_devices(trainer: Trainer) -> None:
+    if trainer.accelerator in ("auto", "cpu") and trainer.devices in ("auto", 1):
+        return  # available everywhere
+    from krona.training.devices import count_devices, devices_wanted
+
     kind, count = count_devices(trainer)
     wanted = devices_wanted(trainer)
     if wanted > count and num_processes() == 1:
@@ -84,6 +87,10 @@ def _check_devices(trainer: Trainer) -> None:
 
 
 def _check_lightning(settings: Run) -> None:
+    import torch
+
+    from krona.training.schedule import build_schedule, count_warmup_steps
+
     build_optimizer(settings.optimizer)([torch.zeros(1, 1)])
     for name, values in settings.callbacks.items():
         build(values, f"callbacks.{name}", "callback")
@@ -95,6 +102,8 @@ def _check_lightning(settings: Run) -> None:
 
 
 def _check_quantisation(settings: Run) -> None:
+    from krona.backbones.quantisation import require_library
+
     method, trainer = settings.method, settings.trainer
     branch = find(method.branch, "method._target_", "branch", own=True) if method.branch else None
     if method.placement.get("train_backbone") or hasattr(branch, "existing"):
@@ -138,6 +147,7 @@ def _insert_without_weights(settings: Run) -> tuple[dict[str, Any], list[str]]:
     from krona.backbones import load
     from krona.backbones.families import max_positions
     from krona.backbones.insert_method import insert_method
+    from krona.training.schedule import optimizer_groups
 
     model = load.meta_model(settings.backbone, settings.task)
     if not settings.backbone.pretrained and settings.backbone.tokenizer_folder is not None:

@@ -30,8 +30,9 @@ from krona.runs.interrupts import Interrupted, forget_signals
 from krona.runs.parent_process import PARENT
 from krona.runs.provenance import method_code, own_code, provenance
 from krona.runs.result import Result, Status, now, write_result
-from krona.training.devices import Ranks, count_devices, devices_wanted, join_processes, num_processes, torchrun
+from krona.training.devices import Ranks, count_devices, devices_wanted, join_processes, torchrun
 from krona.training.job import Job, JobSpec, code_notes, find_outcome
+from krona.training.launcher_environment import num_processes
 from krona.training.preflight import require
 
 
