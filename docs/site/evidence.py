@@ -90,13 +90,6 @@ def _markdown(block: str, where: str = "") -> list[str]:
     return render_markdown(_report(block, where), None).splitlines()
 
 
-def pairs_with_lora() -> list[str]:
-    """Return the differences to LoRA among LoRA's variants, without PiSSA, one of whose seeds learned nothing."""
-    methods = sorted({row.key for row in _report("mpnet_lora_size").tables[0].rows} - {"pissa"})
-    heading, rule, *pairs = _table("mpnet_lora_size", "Pair", f"method={','.join(methods)}")
-    return [heading, rule, *(pair for pair in pairs if re.search(r"(\| |− )LoRA (−|\|)", pair))]
-
-
 def scores(block: str) -> list[str]:
     """Return the first sentence of a block's report, and its scores on test and dev with the search of each rate."""
     heading, *lines = [row[:3] for row in _cells(block)]
@@ -191,5 +184,5 @@ TABLES = {
     "ranks_mpnet": partial(ranks, "mpnet_ranks"),
     **{f"scores_{block}": partial(scores, block) for block in FAIR},
     "pairs_mpnet_cola": partial(_table, "mpnet_cola", "Pair"),
-    "pairs_mpnet_lora_size": pairs_with_lora,
+    "pairs_mpnet_lora_size": partial(_table, "mpnet_lora_size", "Pair"),
 }
