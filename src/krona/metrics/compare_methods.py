@@ -25,7 +25,7 @@ only. The difference of two mean scores is tested as follows:
 With one seed, only the variance over rows is known. The test then compares the trained models, not the methods. With
 two seeds, the variance over seeds is so uncertain that a report also speaks only about the trained models.
 
-`python benchmarks/calibration.py` measures false positives, coverage and power.
+`python -m benchmarks.calibration` measures false positives, coverage and power.
 """
 
 import math

@@ -1,0 +1,102 @@
+"""Test the family of tests with a reference row: its correction, its marks, its frame and its sentences."""
+
+import pytest
+
+from krona.metrics.statistics import holm
+from krona.report.build import build_report
+from krona.report.pairs import COLUMNS, reference_differences
+from krona.report.text import cell_mark, summarize
+from report.generate import collected, grid, make_result, set_answers
+
+SKILLS = {"lora": 0.7, "krona": 0.72, "bitfit": 0.45, "pa": 0.95}
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("outputs")
+    results = [one for name, skill in SKILLS.items() for one in grid([name], ["rte"], skill=skill, rows=400)]
+    return collected(folder, results).tables[0]
+
+
+def test_holm_covers_the_pairs_with_the_reference_and_the_marks_agree(table):
+    frame = reference_differences(table).set_index("row")
+    assert [*frame.columns] == [name for name in COLUMNS if name != "row"]
+    assert {*frame["reference"]} == {"LoRA"}
+    assert {*frame.index} == {"KronA", "BitFit", "PA"}
+    assert [*frame["p_holm"]] == pytest.approx(holm([*frame["p"]]))
+    assert (frame["low"] < frame["difference"]).all()
+    assert (frame["seeds"] == 3).all()
+    assert (frame["rows"] == 400).all()
+    lora = table.cell("lora", "rte").value
+    for row in table.rows:
+        if row.label == "LoRA":
+            continue
+        one = frame.loc[row.name]
+        assert one["difference"] == pytest.approx(row.cells["rte"].value - lora)
+        sign = "" if one["p_holm"] > 0.05 else "↑" if one["difference"] > 0 else "↓"
+        assert cell_mark(row.cells["rte"]).strip("*~!") == sign
+    assert {cell_mark(row.cells["rte"]).strip("*~!") for row in table.rows} == {"", "↑", "↓"}
+
+
+def test_the_first_sentence_and_a_table_name_the_reference(tmp_path):
+    results = [one for name, skill in SKILLS.items() for one in grid([name], ["rte"], skill=skill, rows=400)]
+    report = collected(tmp_path, results, baseline="KronA")
+    (sentence,) = summarize(report)
+    assert "Compared with KronA, PA is significantly better and BitFit is significantly worse." in sentence
+    assert report.tables[0].to_reference.attrs["title"] == "Differences to KronA"
+    assert "the pairs with a reference row" in report.tables[0].to_reference.attrs["legend"]
+    text = " ".join(build_report(tmp_path, format="latex", baseline="KronA").split())
+    assert r"\uparrow" in text
+    assert "↑ or ↓ significantly better or worse than KronA" in " ".join(
+        build_report(tmp_path, baseline="KronA").split()
+    )
+
+
+def test_the_name_of_a_row_makes_this_row_the_reference(tmp_path):
+    results = [make_result("lora", "rte", seed, rows=200, change={"optimizer.lr": rate}, skill=0.7)
+               for seed in range(3) for rate in (1e-3, 2e-3)]  # fmt: skip
+    results += grid(["krona"], ["rte"], rows=200)
+    names = [row.name for row in collected(tmp_path, results).tables[0].rows if row.label == "LoRA"]
+    assert len(names) == 2
+    for name in names:
+        report = collected(tmp_path, [], baseline=name)
+        assert report.tables[0].references["rte"].name == name
+
+
+def test_with_two_seeds_the_leader_is_these_runs(tmp_path):
+    results = [one for name in ("lora", "pa") for one in grid([name], ["rte"], [0, 1], skill=SKILLS[name], rows=3000)]
+    for place in (1, 3):  # the same scores with both seeds, so that only the variance over rows is left
+        results[place].test, results[place].dev = results[place - 1].test, results[place - 1].dev
+    (sentence,) = summarize(collected(tmp_path, results))
+    assert sentence.startswith("These runs of PA")
+    assert "Two seeds cannot show which method is better." in sentence
+
+
+def test_two_tied_rows_with_invalid_predictions_are_treated_alike(tmp_path):
+    results = []
+    for name in ("lora", "krona"):
+        result = make_result(name, "rte", rows=60)
+        for split in ("dev", "test"):
+            targets = [target for target, _ in getattr(result, split)["rows"]]
+            set_answers(result, targets, ["yes"] * 8 + targets[8:], split)
+        results.append(result)
+    report = collected(tmp_path, results)
+    cells = [row.cells["rte"] for row in report.tables[0].rows]
+    assert [cell_mark(cell) for cell in cells] == ["*!", "*!"]
+    (sentence,) = summarize(report)
+    assert " failed: " not in sentence
+
+
+def test_rows_without_a_test_are_not_called_not_significantly_different(tmp_path):
+    results = [make_result(name, "rte", rows=60) for name in ("lora", "krona", "pa")]
+    for result in results:
+        for split in ("dev", "test"):
+            getattr(result, split).pop("rows")
+    for result in results[:2]:
+        result.test["score"] = 85.9
+    results[2].test["score"] = 70.0
+    (sentence,) = summarize(collected(tmp_path, results))
+    assert sentence == (
+        "No row leads on RTE: LoRA 85.90 and KronA 85.90 have the same highest score. "
+        "The other rows could not be tested."
+    )
