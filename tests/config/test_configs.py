@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from omegaconf import OmegaConf
 
+from krona.backbones.insert_method import fitted_factors
 from krona.config import check
 from krona.config.choices import choices
 from krona.config.compose import compose_job
@@ -104,6 +105,13 @@ def test_rank_at_budget_has_one_budget_and_many_ranks() -> None:
     assert ranks[768] == {1, 2, 4, 9, 16, 64, 144, 192, 256, 576, 768}
     assert ranks[192] == {1, 2, 4, 9, 16, 36, 64, 144, 192}
     assert ranks[384] == {1, 2, 4, 9, 16, 64, 144, 192, 256, 384}
+
+
+@pytest.mark.parametrize(("sweep", "width"), [("cola_mpnet", 768), ("sst2_minilm", 384)])
+def test_the_comparisons_krona_has_as_many_parameters_as_its_lora(sweep: str, width: int) -> None:
+    job = [f"sweeps=comparison/{sweep}", "variant=comparison/krona", "data.path=GLUE", "backbone.path=null", "seed=0"]
+    shapes = fitted_factors(check.settings(compose_job(job).config))
+    assert sum(a * b for a, b in shapes) == 2 * width  # LoRA of rank 1: a column and a row
 
 
 TASKS = ("cola", "rte", "mrpc", "sst2", "stsb", "mnli", "qnli", "qqp")
