@@ -3,18 +3,20 @@
 import io
 import json
 from pathlib import Path
+from typing import Any
 
+import datasets
 import pytest
 from rich.console import Console
 
 import one_job
 from krona.cli.check_data import check_data
 from krona.messages import KronaError
-from krona.tasks import Data, data_fingerprint, read_parts
+from krona.tasks import Data, Split, data_fingerprint, hub, read_parts
 from krona.tasks.sources import require_files
 from krona.tasks.values import mark_spans
 from tasks.glue_files import task
-from tasks.own_task import load
+from tasks.own_task import load, mood, read
 from tasks.superglue_files import write
 
 TEXTS = {  # the text of line 1 for T5
@@ -87,13 +89,71 @@ def test_a_question_with_its_answers_is_in_one_split(tmp_path: Path) -> None:
     assert not questions[0] & questions[1]
     assert len(questions[0] | questions[1]) == 60
     assert abs(len(got.dev) - len(got.test)) < 3
-    own = task("multirc", jsonl=None, split="given", files={"train": str(tmp_path / "MultiRC" / "rows.jsonl")})
+    columns = {"jsonl": None, "group_columns": ["paragraph", "question"]}
+    own = task("multirc", **columns, split="given", files={"train": str(tmp_path / "MultiRC" / "rows.jsonl")})
     rows = [dict(zip(own.columns, row, strict=True), label=1) for row in got.dev.texts + got.test.texts]
     (tmp_path / "MultiRC" / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
     carved = load(own, kind="hub")
     groups = [{texts[:2] for texts in split.texts} for split in (carved.train, carved.dev, carved.test)]
     assert sum(map(len, groups)) == len(set.union(*groups)) == 60
     assert carved.train.groups == sorted(carved.train.groups or [])
+
+
+def multirc_lines() -> list[dict[str, Any]]:
+    """Return two paragraphs with equal texts. Each has two questions with equal texts, and each question two answers."""
+    numbers = iter(range(100))
+    return [
+        {"idx": p, "passage": {"text": "Ann has a boat.", "questions": [
+            {"question": "Who?", "idx": 10 * p + q, "answers": [
+                {"text": f"Ann {next(numbers)}", "idx": a, "label": a} for a in range(2)
+            ]} for q in range(2)
+        ]}} for p in range(2)
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", ["jsonl", "hub"])
+def test_the_official_ids_define_questions(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = multirc_lines()
+    inner = write(tmp_path, "multirc")
+    for name in ("train", "val"):
+        (inner / f"{name}.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    rows = [
+        {"paragraph": line["passage"]["text"], "question": question["question"], "answer": answer["text"],
+         "idx": {"paragraph": line["idx"], "question": question["idx"], "answer": answer["idx"]},
+         "label": answer["label"]}
+        for line in lines for question in line["passage"]["questions"] for answer in question["answers"]
+    ]  # fmt: skip
+    official = datasets.DatasetDict({part: datasets.Dataset.from_list(rows) for part in ("train", "validation")})
+    monkeypatch.setattr(datasets, "load_dataset", lambda *_, **__: official)
+    monkeypatch.setattr(hub, "unreachable", lambda _: None)
+    source = {"path": str(tmp_path)} if kind == "jsonl" else {"name": "aps/super_glue"}
+    parts = read_parts(task("multirc"), Data(kind=kind, **source), prefix=False)
+    assert parts["validation"].groups == [0, 0, 1, 1, 2, 2, 3, 3]
+    got = load(task("multirc"), kind=kind, **source)
+    for split in (got.dev, got.test):
+        assert split.groups == [0, 0, 1, 1]
+    assert got.dev.join(got.test).groups == [0, 0, 1, 1, 2, 2, 3, 3]
+    assert {*got.dev.group_ids} | {*got.test.group_ids} == {("0", "0"), ("0", "1"), ("1", "10"), ("1", "11")}
+
+
+def test_a_column_of_ids_groups_the_rows_of_an_own_task(tmp_path: Path) -> None:
+    def rows_of(*ids: str) -> Split:
+        lines = [f"day {i},sad,{one}" for i, one in enumerate(ids)]
+        (tmp_path / "a.csv").write_text("\n".join(["text,label,story", *lines]) + "\n")
+        return read(tmp_path / "a.csv", task={"group_columns": ["story"]}).train
+
+    grouped = rows_of(*"aabbccddee")
+    assert len(grouped) == 6  # two groups become dev and test
+    assert grouped.groups == [0, 0, 1, 1, 2, 2]
+    plain = mood("a.csv", group_columns=["text"])
+    data = Data(kind="hub", path=str(tmp_path))
+    fingerprint = read_parts(mood("a.csv", group_columns=["story"]), data, prefix=False)["train"].fingerprint
+    texts = read_parts(plain, data, prefix=False)["train"]
+    assert texts.fingerprint == read_parts(mood("a.csv"), data, prefix=False)["train"].fingerprint != fingerprint
+    with pytest.raises(KronaError, match=r"a\.csv:3: the group column 'story' is empty"):
+        rows_of("a", "", "b", "c")
+    with pytest.raises(KronaError, match=r"has no column 'stori': did you mean 'story'"):
+        read(tmp_path / "a.csv", task={"group_columns": ["stori"]})
 
 
 @pytest.mark.parametrize(

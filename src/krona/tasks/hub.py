@@ -111,7 +111,7 @@ def hub_parts(task: Task, data: Data, *, prefix: bool) -> dict[str, Split]:
         ) from error
     name = f"{data.name} {task.hub_name}"
     return {
-        part: read_part(task, data, part, f"{name} {part}", enumerate(loaded[part]), prefix=prefix)
+        part: read_part(task, data, part, f"{name} {part}", enumerate(loaded[part].flatten()), prefix=prefix)
         for part in PARTS
         if part in loaded
     }

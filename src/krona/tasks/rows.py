@@ -5,6 +5,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import zip_longest
 from typing import Any
 
 from krona.messages import KronaError, amount
@@ -13,6 +14,7 @@ from krona.tasks.files import NumberedRow
 from krona.tasks.task import Task
 from krona.tasks.values import BadRowError, round_number
 
+COLUMNS = ("ids", "sources", "targets", "texts", "group_ids")  # the lists of a `Split`
 MULTI_LINE = "multi-line fields"  # this kind is only counted in CSV files
 SUSPICIOUS: Mapping[str, Callable[[str], bool]] = {  # maps kinds of suspicious texts to functions that detect them
     "empty texts": lambda text: not text.strip(),
@@ -44,7 +46,8 @@ class Split:
     sources: list[str]
     targets: list[str]
     texts: list[tuple[str, ...]]  # one text for each text column of the task
-    group_places: tuple[int, ...] = ()  # rows belong to the same group if their texts at these positions are equal
+    group_places: tuple[int, ...] = ()  # rows of the same group have equal texts at these positions, and equal ids:
+    group_ids: list[tuple[str, ...]] = field(default_factory=list)  # of group columns without text; may be empty
     part: Part = field(default_factory=Part, compare=False)  # two splits may come from the same part
 
     def __len__(self) -> int:
@@ -54,21 +57,19 @@ class Split:
     def groups(self) -> list[int] | None:
         """The number of each row's group, or None if the task has no groups."""
         numbers: dict[tuple[str, ...], int] = {}
-        keys = (tuple(texts[place] for place in self.group_places) for texts in self.texts)
-        return [numbers.setdefault(key, len(numbers)) for key in keys] if self.group_places else None
+        rows = zip_longest(self.texts, self.group_ids, fillvalue=())
+        keys = ((*(texts[place] for place in self.group_places), *ids) for texts, ids in rows)
+        has_groups = self.group_places or self.group_ids
+        return [numbers.setdefault(key, len(numbers)) for key in keys] if has_groups else None
 
     def take(self, places: Sequence[int]) -> "Split":
         """Return a split with the rows at these positions, in this order."""
-        columns: Any = {
-            name: [getattr(self, name)[i] for i in places] for name in ("ids", "sources", "targets", "texts")
-        }
+        columns: Any = {name: [values[i] for i in places] for name in COLUMNS if (values := getattr(self, name))}
         return replace(self, **columns)
 
     def join(self, other: "Split") -> "Split":
         """Return a split with the rows of both splits. Its ``part`` is that of this split."""
-        columns: Any = {
-            name: [*getattr(self, name), *getattr(other, name)] for name in ("ids", "sources", "targets", "texts")
-        }
+        columns: Any = {name: [*getattr(self, name), *getattr(other, name)] for name in COLUMNS}
         return replace(self, **columns)
 
     def round_targets(self, decimals: int) -> "Split":
@@ -77,10 +78,11 @@ class Split:
 
     @cached_property
     def fingerprint(self) -> str:
-        """A hash of the ids, source texts and target texts."""
+        """A hash of the ids, source texts, target texts and group ids."""
         digest = hashlib.sha256()
-        for row in zip(self.ids, self.sources, self.targets, strict=True):
-            for text in row:
+        rows = zip(self.ids, self.sources, self.targets, strict=True)
+        for row, group in zip_longest(rows, self.group_ids, fillvalue=()):
+            for text in (*row, *group):
                 data = text.encode()
                 digest.update(len(data).to_bytes(8, "little") + data)
         return digest.hexdigest()[:16]
@@ -99,13 +101,14 @@ def read_part(
     Raises:
         KronaError: a row is bad and ``data.skip_bad_rows`` is false, or no row is usable.
     """
-    ids, sources, targets, texts = list[str](), list[str](), list[str](), list[tuple[str, ...]]()
+    ids, sources, targets = list[str](), list[str](), list[str]()
+    texts, group_ids = list[tuple[str, ...]](), list[tuple[str, ...]]()
     skipped, suspicious, position = defaultdict[str, list[str]](list), defaultdict[str, list[int]](list), -1
     for position, (line, row) in enumerate(rows):
         try:
             if isinstance(row, BadRowError):
                 raise row
-            own, target = task.texts(row), task.target(row)
+            own, target, group = task.texts(row), task.target(row), task.group_id(row)
         except BadRowError as error:
             if not data.skip_bad_rows:
                 raise KronaError(
@@ -118,6 +121,7 @@ def read_part(
         sources.append(task.source(own, prefix=prefix))
         targets.append(target)
         texts.append(own)
+        group_ids.extend([group] if group else [])
         for kind, matches in SUSPICIOUS.items():
             if any(map(matches, own)) and (csv or kind != MULTI_LINE):
                 suspicious[kind].append(line)
@@ -127,5 +131,7 @@ def read_part(
         first, *_ = next(iter(skipped.values()))
         raise KronaError(f"{origin}: none of its {amount(position + 1, 'row')} can be used ({origin}:{first}).")
     part = Part(name=name, origin=origin, rows=len(ids), skipped=skipped, suspicious=suspicious)
-    places = tuple(map(task.columns.index, task.group_columns))
-    return Split(ids=ids, sources=sources, targets=targets, texts=texts, group_places=places, part=part)
+    places = tuple(task.columns.index(name) for name in task.group_columns if name in task.columns)
+    return Split(
+        ids=ids, sources=sources, targets=targets, texts=texts, group_places=places, group_ids=group_ids, part=part
+    )

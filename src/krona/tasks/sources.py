@@ -82,7 +82,7 @@ def read_parts(task: Task, data: Data, *, prefix: bool) -> dict[str, Split]:
         files = own_files(task, data.path)
     else:
         files = sample_files(task.sample or "") if task.kind == "sample" else benchmark_files(task, data.path)
-    columns = file_columns(task, [*task.read_columns, task.label_column])
+    columns = file_columns(task, task.labelled_columns)
     quoting, parts = None if task.kind == "sample" else data.quoting, {}
     for part, path in files.items():
         origin = f"sample task {task.sample}, {part}" if task.kind == "sample" else str(path)

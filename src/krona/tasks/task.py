@@ -108,8 +108,8 @@ class Task(BaseModel):
     """The rule for the division of the rows into train, dev and test. `krona.tasks.splits.divide` lists the rules."""
     label_column: str = "label"
     group_columns: Words = ()
-    """Text columns that define groups of rows, such as the answers to one question: rows with equal values form a
-    group. A split contains whole groups, and intervals and tests resample groups instead of rows.
+    """The columns that define groups of rows, such as the answers to one question: rows with equal values form a group.
+    A split contains whole groups, and intervals and tests resample groups instead of rows.
     """
     replace: Mapping[str, str] = Field(default_factory=dict)
     """Maps substrings of the texts, such as `<br>`, to their replacements, which are applied in this order."""
@@ -164,10 +164,6 @@ class Task(BaseModel):
             raise ValueError(f"{empty[0]} is empty. Give at least one name")
         if twice := [name for name in self.columns if self.columns.count(name) > 1]:
             raise ValueError(f"columns contains '{twice[0]}' twice")
-        if unknown := [name for name in self.group_columns if name not in self.columns]:
-            raise ValueError(
-                f"group_columns: '{unknown[0]}' is not in columns: {did_you_mean(unknown[0], self.columns)}"
-            )
         used = FIELD.findall(self.template)
         if unknown := [name for name in used if name not in self.columns]:
             near = did_you_mean(unknown[0], self.columns)
@@ -200,6 +196,11 @@ class Task(BaseModel):
     def read_columns(self) -> list[str]:
         """The columns from which the texts are computed."""
         return [*self.columns, *(f"{span}_{part}" for span in self.marks for part in ("text", "index"))]
+
+    @property
+    def labelled_columns(self) -> list[str]:
+        """The columns of rows with labels: texts, label and groups."""
+        return [*self.read_columns, self.label_column, *self.group_columns]
 
     def texts(self, row: Mapping[str, Any]) -> tuple[str, ...]:
         """Return the text of each text column.
@@ -263,6 +264,18 @@ class Task(BaseModel):
     def _numbers_as_words(self) -> bool:
         """Whether a label word is a number, such as "1" to "5". If so, a number in a file is a word and not an id."""
         return any(re.fullmatch(r"-?\d+(\.\d+)?", word) for word in self.labels or ())
+
+    def group_id(self, row: Mapping[str, Any]) -> tuple[str, ...]:
+        """Return the values of the group columns that are not text columns.
+
+        Raises:
+            BadRowError: a value is empty.
+        """
+        names = [name for name in self.group_columns if name not in self.columns]
+        ids = tuple(read_text(name, row.get(name)) for name in names)
+        if empty := [name for name, value in zip(names, ids, strict=True) if not value.strip()]:
+            raise BadRowError(f"the group column '{empty[0]}' is empty", kind="no group")
+        return ids
 
     def label_name(self, target: str) -> str:
         """Return a target with its label word, such as `entailment (0)`. For a regression, return the target alone."""
