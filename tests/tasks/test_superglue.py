@@ -100,7 +100,7 @@ def test_a_question_with_its_answers_is_in_one_split(tmp_path: Path) -> None:
 
 
 def multirc_lines() -> list[dict[str, Any]]:
-    """Return two paragraphs with equal texts. Each has two questions with equal texts, and each question two answers."""
+    """Return two paragraphs with equal texts. Each has two questions with equal texts and two answers."""
     numbers = iter(range(100))
     return [
         {"idx": p, "passage": {"text": "Ann has a boat.", "questions": [
