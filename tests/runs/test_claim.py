@@ -13,9 +13,8 @@ from unittest.mock import Mock
 import pytest
 
 from krona.messages import KronaError
-from krona.runs.claim import Claim, ClaimLostError, claim
+from krona.runs.claim import LAPSE_S, Claim, ClaimLostError, claim, machine
 from krona.runs.folder import RunFolder
-from krona.runs.holder import LAPSE_S, machine
 from runs.made_runs import aged, claimed, dead_pid
 
 HERE = socket.gethostname()
@@ -36,7 +35,7 @@ if got:
 
 @pytest.fixture(autouse=True)
 def _watch_briefly_without_hard_links(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("krona.runs.holder.WATCH_S", 0.1)
+    monkeypatch.setattr("krona.runs.claim.WATCH_S", 0.1)
     monkeypatch.setattr(os, "link", Mock(side_effect=PermissionError))  # some file systems have no hard links
 
 
@@ -64,7 +63,7 @@ def test_one_owner_and_after_it_the_next(tmp_path: Path) -> None:
     run = RunFolder(folder)
     first = owned(folder)
     assert claim(folder) is None
-    assert (run.is_owned(), run.holder()["pid"], run.holder()["host"]) == (True, os.getpid(), HERE)
+    assert (run.is_owned(), run.owner()["pid"], run.owner()["host"]) == (True, os.getpid(), HERE)
     first.check()
     first.release()
     assert not run.is_owned()
@@ -117,7 +116,7 @@ def test_a_living_owner_keeps_its_claim_with_any_clock(
         sleeps.append(seconds)
         os.utime(path, (time.time() - hours * 3600 + 1,) * 2)
 
-    monkeypatch.setattr("krona.runs.holder.time.sleep", beat)
+    monkeypatch.setattr("krona.runs.claim.time.sleep", beat)
     before = path.read_text()
     assert claim(tmp_path) is None
     assert len(sleeps) == 1  # one heartbeat is enough
@@ -131,7 +130,7 @@ def test_a_requeued_slurm_job_follows_itself_from_another_node(tmp_path: Path, m
     assert claim(tmp_path) is None  # another job owns the run
     monkeypatch.setenv("SLURM_JOB_ID", "77")
     mine = owned(tmp_path)
-    assert RunFolder(tmp_path).holder()["slurm"] == ["77", 1]
+    assert RunFolder(tmp_path).owner()["slurm"] == ["77", 1]
     mine.release()
     claimed(tmp_path, 1, "another", slurm=["77", 1])
     assert claim(tmp_path) is None  # another process of this job owns the run

@@ -11,10 +11,9 @@ from typing import Any
 import pytest
 
 from krona.runs import claim as claims
-from krona.runs.claim import Claim, ClaimLostError, claim
+from krona.runs.claim import LAPSE_S, Claim, ClaimLostError, claim
 from krona.runs.file_names import WRITTEN
 from krona.runs.folder import RunFolder
-from krona.runs.holder import LAPSE_S
 from krona.runs.result import Result, write_result
 from krona.training import run_job
 from krona.training.run_files import write_end, write_epoch

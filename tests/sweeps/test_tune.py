@@ -13,7 +13,7 @@ from rich.console import Console
 
 from krona.messages import KronaError
 from krona.paths import CONF
-from krona.runs.holder import this_process
+from krona.runs.claim import this_process
 from krona.runs.interrupts import Interrupted
 from krona.runs.result import read_result
 from krona.runs.studies import Study, Trial, open_storage, read_study, study_path

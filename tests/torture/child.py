@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from krona.messages import KronaError
-from krona.runs import holder
+from krona.runs import claim
 from krona.runs.interrupts import Interrupted, interrupt
 from one_job import run
 
@@ -105,7 +105,7 @@ def run_on_small_disk(values: dict[str, Any], outputs: str, options: str, copy: 
 
 def attempt(values: dict[str, Any], outputs: str) -> int:
     """Run in this process, with the signal handlers of the command line. Return an exit code."""
-    holder.WATCH_S = 0.2
+    claim.WATCH_S = 0.2
     signal.signal(signal.SIGINT, interrupt)
     signal.signal(signal.SIGTERM, interrupt)
     try:

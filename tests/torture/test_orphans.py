@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from krona.runs.claim import is_alive
 from krona.runs.folder import RunFolder
-from krona.runs.holder import is_alive
 from sweeps.test_workers import RUN_SWEEP
 from typed_run import PROJECT, wait_for
 

@@ -21,9 +21,8 @@ from rich.text import Text
 from krona.formatting import as_typed, below, say
 from krona.messages import KronaError, amount, shorten
 from krona.paths import PROJECT
-from krona.runs.claim import describe
+from krona.runs.claim import describe, is_dead
 from krona.runs.folder import RunFolder, run_folders
-from krona.runs.holder import is_dead
 from krona.runs.predictions import UnknownMetricError, read_outcomes
 from krona.runs.result import Result
 
@@ -115,10 +114,10 @@ def check_runs(outputs: Path) -> Iterator[Finding]:
         fix = f"krona rm {shlex.quote(run.path.name)}; then repeat the command that started the run"
         advice = fix if run.is_written_by_krona() else None  # the folder may belong to another program
         damaged += [Finding("damaged run", problem, "broken", advice) for problem in problems]
-        holder = run.holder()
+        owner = run.owner()
         if run.claim_file.exists() and not run.path.is_symlink():
-            state = "is dead" if is_dead(holder) else "may be dead"
-            claimed.append(f"{run.path.name} is claimed by {shorten(describe(holder), 80)}, which {state}")
+            state = "is dead" if is_dead(owner) else "may be dead"
+            claimed.append(f"{run.path.name} is claimed by {shorten(describe(owner), 80)}, which {state}")
     counts = ", ".join(f"{count} {state}" for state, count in states.most_common())
     yield Finding("runs", f"{amount(states.total(), 'run')} in {below(outputs)}{': ' * bool(counts)}{counts}")
     yield from damaged

@@ -16,16 +16,29 @@ folders into its own staging folder. An old owner that was suspended and continu
 staging folder, and can neither replace nor remove files of the new owner. No lock is needed.
 """
 
+import json
 import os
+import re
+import socket
 import threading
+import time
 import uuid
+from collections.abc import Mapping
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 from krona.messages import KronaError
 from krona.runs import file_names
-from krona.runs.holder import BEAT_S, LAPSE_S, Holder, claim_text, has_lapsed, read_holder, stands_still
+from krona.runs.slurm_requeue import slurm_job
 from krona.safe_files import Fill, remove, write_whole
+
+Owner = dict[str, Any]  # the process that a claim names, with the keys host, machine, pid, token and slurm
+TOKEN = re.compile(r"\w{1,64}")  # a token is part of file names
+BEAT_S = 5.0  # the interval between two heartbeats, in seconds
+LAPSE_S = 60.0  # seconds; the owner of a claim with an older heartbeat may be dead
+WATCH_S = 15.0  # seconds for which a claim with a heartbeat older than LAPSE_S is watched (three heartbeats)
 
 
 class ClaimLostError(KronaError):
@@ -45,7 +58,7 @@ class Claim:
 
     def check(self) -> None:
         """Raise `ClaimLostError` if another process has claimed the run, or if the run's folder or claim is missing."""
-        owner, run = read_holder(self.path), self.path.parent
+        owner, run = read_owner(self.path), self.path.parent
         if owner.get("token") == self.token and self.staging.is_dir():
             return
         if not run.is_dir() or (not owner and self.staging.is_dir()):
@@ -112,7 +125,7 @@ class Claim:
         """End the heartbeat, and remove the claim if the claim still names this process."""
         self._stop.set()
         self._heartbeat.join()
-        if read_holder(self.path).get("token") == self.token:
+        if read_owner(self.path).get("token") == self.token:
             with suppress(OSError):  # the folder was removed, or the claim is lost
                 self.path.rename(self.staging / "released")
         remove(self.staging)
@@ -120,7 +133,7 @@ class Claim:
     def _beat(self) -> None:
         while not self._stop.wait(BEAT_S):
             with suppress(OSError):
-                if read_holder(self.path).get("token") == self.token:
+                if read_owner(self.path).get("token") == self.token:
                     os.utime(self.path)
 
 
@@ -151,19 +164,19 @@ def claim(folder: Path) -> Claim | None:
                 if _exclude_others(path, staging, token):
                     return Claim(folder, token)
                 remove(staging)
-            holder = read_holder(path).get("token", "damaged")
+            owner = read_owner(path).get("token", "damaged")
             if not has_lapsed(path) or not stands_still(path):
                 return None
-            if _take_over(path, str(holder), token):
+            if _take_over(path, str(owner), token):
                 return Claim(folder, token)
     except OSError as error:
         raise KronaError(f"The folder {folder} cannot be written to: {error.strerror or error}") from error
     return None
 
 
-def describe(holder: Holder) -> str:
+def describe(owner: Owner) -> str:
     """Return the process as text, such as ``process 12 on host``."""
-    return f"process {holder.get('pid', '?')} on {holder.get('host', '?')}"
+    return f"process {owner.get('pid', '?')} on {owner.get('host', '?')}"
 
 
 def _create(path: Path, token: str) -> bool:
@@ -184,13 +197,13 @@ def _create(path: Path, token: str) -> bool:
     return True
 
 
-def _take_over(path: Path, holder: str, token: str) -> bool:
+def _take_over(path: Path, owner: str, token: str) -> bool:
     """Replace a lapsed claim by a claim with this token. Return whether the claim was replaced.
 
     If several processes try to replace the claim at the same time, only the process that creates the marker file
     continues.
     """
-    marker = path.with_name(f".takeover.{holder}")
+    marker = path.with_name(f".takeover.{owner}")
     if not _create(marker, token):
         if has_lapsed(marker):  # the marker's creator died here; the next attempt can succeed
             marker.unlink(missing_ok=True)
@@ -200,7 +213,7 @@ def _take_over(path: Path, holder: str, token: str) -> bool:
     try:
         staging.mkdir()  # created before the claim is read, so that a later owner finds and moves the folder
         # The claim must still name the same dead owner.
-        if str(read_holder(path).get("token", "damaged")) == holder and has_lapsed(path):
+        if str(read_owner(path).get("token", "damaged")) == owner and has_lapsed(path):
             part = staging / path.name
             part.write_text(claim_text(token))
             part.replace(path)
@@ -227,12 +240,12 @@ def _exclude_others(path: Path, staging: Path, token: str) -> bool:
     Return false if another process has meanwhile taken over the claim that this process created.
     """
     with suppress(FileNotFoundError):  # another process took over the claim while this process was stopped
-        if read_holder(path).get("token") == token:
+        if read_owner(path).get("token") == token:
             for other in set(path.parent.glob(f"{file_names.STAGING}*")) - {staging}:
                 with suppress(FileNotFoundError):
                     other.rename(staging / other.name)
             _remove_leftovers(path, staging)
-    return read_holder(path).get("token") == token and staging.is_dir()
+    return read_owner(path).get("token") == token and staging.is_dir()
 
 
 def _remove_leftovers(path: Path, staging: Path) -> None:
@@ -244,3 +257,110 @@ def _remove_leftovers(path: Path, staging: Path) -> None:
             with suppress(FileNotFoundError):
                 if path.stat().st_mtime - file.lstat().st_mtime > LAPSE_S:
                     remove(file)
+
+
+def this_process(token: str) -> Owner:
+    """Return a description of this process for `is_dead`, without the host's name."""
+    return {"machine": machine(), "pid": os.getpid(), "token": token, "slurm": slurm_job()}
+
+
+def claim_text(token: str) -> str:
+    """Return the content of a claim file that names this process."""
+    return json.dumps({"host": socket.gethostname(), **this_process(token)})
+
+
+@cache
+def machine() -> str | None:
+    """Return the boot id and the pid namespace, which together identify the machine and the container.
+
+    Return None if the system is not Linux.
+    """
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        return f"{boot} {os.readlink('/proc/self/ns/pid')}"
+    except OSError:  # not Linux
+        return None
+
+
+def read_owner(path: Path) -> Owner:
+    """Return the process that a claim file names, or an empty dict if the file is missing or damaged."""
+    try:
+        content = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return {}
+    valid = isinstance(content, dict) and TOKEN.fullmatch(str(content.get("token")))
+    return content if valid else {}
+
+
+def is_alive(pid: Any) -> bool:
+    """Return whether a process with this process id runs on this machine.
+
+    On Linux, a killed process whose parent has not read its exit code yet (a zombie) does not count as alive.
+    """
+    if not isinstance(pid, int) or pid <= 0:
+        return False
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        pass
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:  # not Linux
+        return True
+
+
+def is_dead(owner: Mapping[str, Any]) -> bool:
+    """Return whether a process is known to be dead.
+
+    Return false if the state is unknown. The state is known for processes of this machine, and for processes that this
+    SLURM job started before the job was requeued.
+    """
+    known = owner.get("machine")
+    is_local = owner.get("host") == socket.gethostname() if known is None else known == machine()
+    if is_local and not is_alive(owner.get("pid")):
+        return True
+    match owner.get("slurm"), slurm_job():
+        case [before, int(times)], [now, int(times_now)]:
+            return bool(before == now and times < times_now)
+    return False
+
+
+def has_lapsed(path: Path) -> bool:
+    """Return whether the owner of a claim is known to be dead, or the claim's last heartbeat is too old.
+
+    If the heartbeat is too old, the owner may still be alive. Call `stands_still` to watch for a new heartbeat.
+    """
+    if is_dead(read_owner(path)):
+        return True
+    probe = path.with_name(f".now.{uuid.uuid4().hex}")
+    try:
+        beat = path.stat().st_mtime
+        probe.touch()
+        age = probe.stat().st_mtime - beat  # by the file system's clock
+    except FileNotFoundError:  # the claim does not exist
+        return True
+    finally:
+        probe.unlink(missing_ok=True)
+    return abs(age) > LAPSE_S  # a heartbeat in the future does not show that the owner is alive
+
+
+def stands_still(path: Path) -> bool:
+    """Watch a claim for `WATCH_S` seconds. Return whether the claim got neither a heartbeat nor a new owner.
+
+    Return true immediately if the owner is known to be dead.
+    """
+    owner = read_owner(path)
+    if is_dead(owner):
+        return True
+    try:
+        beat = path.stat().st_mtime_ns
+        until = time.monotonic() + WATCH_S
+        while time.monotonic() < until:
+            time.sleep(min(1.0, WATCH_S))
+            if path.stat().st_mtime_ns != beat:
+                return False
+    except FileNotFoundError:
+        return True
+    return read_owner(path) == owner

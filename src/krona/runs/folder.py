@@ -12,7 +12,6 @@ from typing import Any, Literal
 from krona.messages import KronaError, shorten
 from krona.runs import claim as claims
 from krona.runs import file_names
-from krona.runs.holder import Holder, has_lapsed, read_holder
 from krona.runs.result import CHANGED, CHECKSUMS, Result, Status, read_result
 from krona.safe_files import link_target, sha256
 
@@ -73,9 +72,9 @@ class RunFolder:
         names = sorted(os.listdir(self.path))
         return [name for name in names if name not in own and not file_names.LEFT_OVER.fullmatch(name)]
 
-    def holder(self) -> Holder:
+    def owner(self) -> claims.Owner:
         """Return the process that the claim names, even if it is dead, or {} if the claim is missing or damaged."""
-        return read_holder(self.claim_file)
+        return claims.read_owner(self.claim_file)
 
     def claim(self) -> claims.Claim | None:
         """Claim the run for this process. Return the claim, or None if another live process has claimed the run."""
@@ -108,7 +107,7 @@ class RunFolder:
     def is_owned(self) -> bool:
         """Return whether a live process works on the run."""
         try:
-            return self.claim_file.exists() and not has_lapsed(self.claim_file)
+            return self.claim_file.exists() and not claims.has_lapsed(self.claim_file)
         except OSError:  # the age of the claim cannot be measured in a read-only folder
             return True
 
@@ -148,7 +147,7 @@ class RunFolder:
         """
         if (claim := self.claim()) is None:
             raise KronaError(
-                f"{self.path.name} is being run by {claims.describe(self.holder())}, so it was not removed."
+                f"{self.path.name} is being run by {claims.describe(self.owner())}, so it was not removed."
             )
         try:
             files = [path for path in self.path.iterdir() if path not in (self.claim_file, claim.staging)]

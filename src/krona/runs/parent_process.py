@@ -11,7 +11,7 @@ import time
 from collections.abc import Sequence
 from functools import cache
 
-from krona.runs.holder import is_alive
+from krona.runs.claim import is_alive
 
 PARENT = "KRONA_PARENT"  # environment variable with the id of the process with which a child process ends
 POLL_S = 1.0  # the interval between two checks of the parent process, in seconds

@@ -28,8 +28,8 @@ from krona.formatting import as_typed, say
 from krona.messages import KronaError, amount, first_line
 from krona.paths import OUTPUTS, find_first, sweeps_folders
 from krona.random_streams import stream_seed
+from krona.runs.claim import LAPSE_S, is_dead, this_process
 from krona.runs.folder import RunFolder
-from krona.runs.holder import LAPSE_S, is_dead, this_process
 from krona.runs.interrupts import Interrupted
 from krona.runs.parent_process import end_with_parent
 from krona.runs.run_id import as_text, canonical, flatten

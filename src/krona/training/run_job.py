@@ -99,39 +99,30 @@ def _rehearse(spec: JobSpec, ranks: Ranks, console: Console) -> Job:
 
 
 def _run(spec: JobSpec, ranks: Ranks, console: Console) -> Job:
-    if ranks.first:
-        with claimed(spec, ranks) as claim:
-            if isinstance(claim, Job):
-                return claim
-            with spec.run.log.open("a", encoding="utf-8") as log:
-                return _run_claimed(spec, claim, ranks, console, log)
-    if ranks.gather(False)[0]:  # rank 0 has claimed the run. This rank trains without files and output.
-        from krona.training.progress import Progress
-        from krona.training.run import run
-        from krona.training.tracking import Tracking
-
-        try:
-            with closing(Progress(Console(quiet=True))) as progress:
-                run(spec, new_result(spec), ranks, None, progress=progress, tracking=Tracking([]))
-        except RuntimeError as error:
-            raise KronaError(f"Process {ranks.rank} of this run ended: {format_error(error)}") from error
-    return Job(spec.run_id, "done", spec.folder)
+    with claimed(spec, ranks) as start:
+        if isinstance(start, Job):
+            return start
+        if start is None:
+            return _run_without_files(spec, ranks)
+        with spec.run.log.open("a", encoding="utf-8") as log:
+            return _run_claimed(spec, start, ranks, console, log)
 
 
 @contextmanager
-def claimed(spec: JobSpec, ranks: Ranks) -> Iterator[Claim | Job]:
-    """Claim a run's folder, and inform the other ranks whether the run starts.
+def claimed(spec: JobSpec, ranks: Ranks) -> Iterator[Claim | Job | None]:
+    """Claim a run's folder on rank 0, and inform the other ranks whether the run starts.
 
-    Yield the claim, or a job with the outcome if the run does not start.
+    Yield a job with the outcome if the run does not start. Otherwise yield the claim on rank 0, and None on other
+    ranks.
     """
-    found: Claim | Job | None = None
+    start: Claim | Job | None = None
     try:
         with ExitStack() as cleanup:
             try:
-                found = _claim(spec, cleanup)
-            finally:
-                ranks.gather(isinstance(found, Claim))
-            yield found
+                start = _claim(spec, cleanup) if ranks.first else None
+            finally:  # the other ranks wait here, also if the claim raises an error
+                starts = ranks.gather(isinstance(start, Claim))[0]
+            yield start if ranks.first or starts else Job(spec.run_id, "done", spec.folder)
     except OSError as error:
         raise KronaError(
             f"The folder {spec.folder} cannot be used: {error.strerror or error}. Correct the cause, then run the "
@@ -147,7 +138,7 @@ def _claim(spec: JobSpec, cleanup: ExitStack) -> Claim | Job:
     require(spec.settings, spec.initial)
     claim = spec.run.claim()
     if claim is None:
-        error = f"{spec.run_id} is already running in {describe(spec.run.holder())}. Wait until it has ended."
+        error = f"{spec.run_id} is already running in {describe(spec.run.owner())}. Wait until it has ended."
         return Job(spec.run_id, "claimed_by_other", spec.folder, error=error)
     cleanup.callback(claim.release)
     if (outcome := find_outcome(spec)) is not None:  # meanwhile another process has finished the run
@@ -180,6 +171,20 @@ def find_damage(checkpoint: Path) -> str | None:
     except Exception as error:  # zip, pickle and torch raise different exception types
         return first_line(error)
     return None if "krona" in content else "krona did not write it"
+
+
+def _run_without_files(spec: JobSpec, ranks: Ranks) -> Job:
+    """Run on a rank other than 0, without files and output."""
+    from krona.training.progress import Progress
+    from krona.training.run import run
+    from krona.training.tracking import Tracking
+
+    try:
+        with closing(Progress(Console(quiet=True))) as progress:
+            run(spec, new_result(spec), ranks, None, progress=progress, tracking=Tracking([]))
+    except (RuntimeError, OSError) as error:
+        raise KronaError(f"Process {ranks.rank} of this run ended: {format_error(error)}") from error
+    return Job(spec.run_id, "done", spec.folder)
 
 
 def _run_claimed(spec: JobSpec, claim: Claim, ranks: Ranks, console: Console, log: TextIO) -> Job:

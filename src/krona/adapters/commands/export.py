@@ -25,8 +25,8 @@ from krona.adapters.peft.writing import write_peft
 from krona.backbones.families.pooling import get_pooling, has_pooled_head
 from krona.config.model_folder import write_pooling
 from krona.messages import KronaError, did_you_mean, join_names, shorten
+from krona.runs.claim import is_alive
 from krona.runs.file_names import ADAPTER
-from krona.runs.holder import is_alive
 from krona.runs.predictions import label_words
 from krona.safe_files import read_json, sha256
 from krona.surgery.state import get_adapter
