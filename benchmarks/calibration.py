@@ -73,8 +73,9 @@ def simulate(
         given = truth + shift / spread * np.sqrt(1 / r**2 - 1)
         return [[Answers(truth, one, 0) for one in seeds] for seeds in given]
     share = {"f1": 2 * (1 - first), "matthews": 2 * first * (1 - first)}.get(metrics[0], 1.0)
-    slope = 100 / share * stats.norm.pdf(stats.norm.ppf(ACCURACY)) / spread  # points per unit of a shift
-    right = stats.norm.ppf(ACCURACY) * spread + shift + points / slope > 0
+    # The expected accuracy is linear in the points. Otherwise, a method with a larger variance would have a lower mean.
+    expected = np.clip(ACCURACY + share * points / 100, 0.01, 0.99)
+    right = stats.norm.ppf(expected) * spread + shift > 0
     labels = rng.choice(classes, rows, p=[first, *[(1 - first) / (classes - 1)] * (classes - 1)])
     wrong = (labels + rng.integers(1, classes, shape)) % classes
     given = np.where(right, labels, wrong)
