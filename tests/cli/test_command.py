@@ -43,7 +43,7 @@ def test_the_default_command_from_the_hub_and_then_from_its_cache(hub: Hub, tmp_
     done = train(outputs, "method=krona", "task=rte", *short, env=hub.environment(home))
     assert (done.returncode, done.stderr) == (0, ""), done.stderr
     result = read_result(only_result(outputs))
-    assert (result.status, result.provenance["data_kind"], result.provenance["pretrained"]) == ("done", "glue", True)
+    assert (result.status, result.data_kind, result.provenance["pretrained"]) == ("done", "glue", True)
     assert {name: split["rows"] for name, split in result.splits.items()} == {"train": 20, "dev": 3, "test": 4}
     assert str(only_result(outputs)) in done.stdout
     rows = map(json.loads, (only_result(outputs).parent / "predictions.jsonl").read_text().splitlines())

@@ -7,7 +7,7 @@ import pytest
 import one_job
 from krona.paper import TASKS
 from krona.report.build import collect
-from krona.report.sections import PARAMETERS, PUBLISHED, SIZES, SPLIT, list_departures
+from krona.runs.protocol import PARAMETERS, PUBLISHED, SIZES, SPLIT, list_departures
 from report.generate import collected, make_result, write_all
 
 
@@ -111,3 +111,24 @@ def test_a_missing_run_of_a_row_that_departs_is_made_in_the_papers_setting(tmp_p
     results = [make_result("krona"), make_result("lora", **seven), make_result("pa", status="failed", **seven)]
     (table, *_) = collected(tmp_path, results, table="1").tables
     assert table.cell("lora", "cola").paper == 64.76
+
+
+def test_recorded_departures_replace_the_check_of_the_config(tmp_path) -> None:
+    """A later version of the check must not change what earlier runs recorded."""
+    result = make_result()
+    result.departures = ["the run was made on a Tuesday"]
+    (table, _) = collected(tmp_path, [result], table="1").tables
+    assert table.warning == "Not compared with the paper: the run was made on a Tuesday."
+
+
+def test_rows_of_one_sweep_have_the_settings_that_the_sweep_varied(tmp_path) -> None:
+    results = []
+    for variant, change in (("wide", {"method.rank": 8, "method.alpha": 8}), ("thin", {"method.rank": 2})):
+        result = make_result("lora", change=change, sweep="mine")
+        result.row = {"label": f"LoRA (variant={variant})", "settings": {"variant": variant}}
+        results.append(result)
+    (table,) = collected(tmp_path, results).tables
+    assert [row.name for row in table.rows] == ["LoRA (variant=thin)", "LoRA (variant=wide)"]
+    results[0].config["sweep"] = "another"  # another command may have varied other settings
+    (table,) = collected(tmp_path / "two", results).tables
+    assert [row.settings["method.rank"] for row in table.rows] == ["2", "8"]

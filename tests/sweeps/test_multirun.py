@@ -12,7 +12,7 @@ import pytest
 from hydra.core.singleton import Singleton
 
 from krona.cli.train import train
-from krona.runs.result import write_result
+from krona.runs.result import read_result, write_result
 from krona.sweeps.plan import plan
 from krona.sweeps.status import counts_line
 from krona.training.job import JobSpec
@@ -122,3 +122,15 @@ def test_the_papers_factor_shapes_run_on_a_backbone_of_another_width(
     assert "The paper's factor shape (32, 24) becomes (" in out
     assert multirun(*small, "method=krona", "method.kron_factors=[[32,24]],[[24,32]]") == 1
     assert "method.fit_factors=nearest replaces" in capfd.readouterr().out, "a typed shape is never changed"
+
+
+def test_a_result_records_the_settings_that_its_command_varied(
+    multirun: Multirun, small: list[str], tmp_path: Path
+) -> None:
+    assert multirun(*small, "method=krona", "method.scaling=4", "method.init=normal,kaiming", TWO) == 0
+    results = [read_result(path) for path in sorted((tmp_path / "outputs").glob("krona-*/result.json"))]
+    rows = {(one.seed, one.row["label"], *one.row["settings"].items()) for one in results if one.row}
+    inits = ("kaiming", "normal")
+    assert rows == {(seed, f"KronA (method.init={init})", ("method.init", init)) for init in inits for seed in (0, 1)}
+    assert {one.data_kind for one in results} == {"glue"}
+    assert all(one.departures and "12 rows" in " ".join(one.departures) for one in results)

@@ -64,7 +64,7 @@ def job(cfg: DictConfig) -> "Job":
 
 
 def _run(cfg: DictConfig, console: Console, *, multirun: bool) -> "Job":
-    from krona.sweeps.output import finished_seconds, position
+    from krona.sweeps.output import finished_seconds, position, varied_settings
     from krona.sweeps.workers import worker_number
     from krona.training.job import JobSpec
     from krona.training.run_job import run_job
@@ -78,6 +78,7 @@ def _run(cfg: DictConfig, console: Console, *, multirun: bool) -> "Job":
         multirun=multirun,
         overrides=task_overrides(HydraConfig.get()),
         shows_notes=not multirun or not finished_seconds,  # a multirun shows notes only until one run is done
+        varied=varied_settings(task_overrides(HydraConfig.get())) if multirun else {},
         position=position(HydraConfig.get().job.num) if multirun else "",
         record=run.record(),
     )

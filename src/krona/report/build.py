@@ -20,8 +20,8 @@ from krona.report.pairs import list_pairs, list_reference_pairs
 from krona.report.runs import (
     DATA,
     count_states,
-    differing_settings,
     first_run,
+    list_settings,
     load_runs,
     select_sweep,
     select_where,
@@ -262,10 +262,10 @@ def group_rows(layout: Layout, runs: pd.DataFrame) -> tuple[list[Row], list[str]
     notes: list[str] = []
     for (key, task), group in runs.groupby(["row", "task"]):
         variants = _split_variants(group)
-        keys = differing_settings([first_run(one) for one in variants])
-        for one in variants:
+        settings_of = list_settings([first_run(one) for one in variants])
+        keys = [*settings_of[0]]
+        for one, settings in zip(variants, settings_of, strict=True):
             first = first_run(one)
-            settings = {name: first.settings.get(name, "not set") for name in keys if len(variants) > 1}
             row = rows.setdefault((key, tuple(settings.items())), Row(key, settings=settings))
             row.runs[task], row.first[task] = one, first
         if len(variants) > 1:

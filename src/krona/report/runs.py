@@ -213,6 +213,21 @@ def has_prefix(run: Any) -> bool:
     return bool(run.result.config["method"].get("task_prefix") if given is None else given)
 
 
+def list_settings(firsts: Sequence[Any]) -> list[dict[str, str]]:
+    """Return the settings that distinguish variants, given a run of each: those that their sweep varied, if recorded.
+
+    Without a record of one sweep for all runs, these are the settings in which the runs differ.
+    """
+    if len(firsts) == 1:
+        return [{}]
+    recorded = [dict(run.result.row["settings"]) if run.result.row else {} for run in firsts]
+    one_sweep = len({run.sweep for run in firsts}) == 1 and firsts[0].sweep
+    if one_sweep and len({*map(tuple, recorded)}) == 1 and len({*map(str, recorded)}) == len(firsts):
+        return recorded
+    keys = differing_settings(firsts)
+    return [{key: run.settings.get(key, "not set") for key in keys} for run in firsts]
+
+
 def differing_settings(runs: Iterable[Any]) -> list[str]:
     """Return the keys of the settings in which runs differ. A missing value differs from every other value.
 

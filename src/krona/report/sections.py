@@ -3,60 +3,18 @@
 Runs of different sections are never compared. A section also records whether its runs are comparable with the paper.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from krona.labels import BENCHMARKS, KINDS, task_label
 from krona.messages import amount, first_few, join_names, shorten
-from krona.runs.provenance import Part, describe_part, differing_part, relative_difference
+from krona.runs.protocol import list_departures
+from krona.runs.provenance import Part, describe_part, differing_part, find_data_kind, relative_difference
 from krona.runs.result import Result
 
-PARAMETERS = 222_903_552
-SIZES = {
-    "d_model": 768, "d_kv": 64, "d_ff": 3072, "num_layers": 12, "num_decoder_layers": 12, "num_heads": 12,
-    "feed_forward_proj": "relu", "vocab_size": 32128,
-}  # fmt: skip
-PUBLISHED = ("google-t5/t5-base", "t5-base")  # names of the weights on the Hub
-SPLIT = {"protocol": "table1", "seed": 42, "train_rows": None, "dev_from_train": None, "test_from_train": None}
 MAX_DEPARTURES = 6  # maximum number of differences from the paper in a warning
-
-
-def list_departures(result: Result) -> Iterator[str]:
-    """Yield the reasons why a run on GLUE is not comparable with the paper.
-
-    If an unfinished run has not recorded the size of its backbone yet, only the backbone's name is checked.
-    """
-    yield from _backbone_departures(result)
-    data, task = result.config.get("data", {}), task_label(result.task)
-    for key, own in SPLIT.items():
-        if (value := data.get(key, own)) != own:
-            usual = "all rows" if key == "train_rows" else own or "none"
-            yield f"data.{key}={value}, and the paper's protocol uses {usual}"
-    if part := differing_part(result):
-        name, found, official = part
-        yield f"{task}'s {name} has {amount(found, 'row')}, and GLUE's has {official:,}"
-    if skipped := max((split.get("skipped_rows") or 0 for split in result.splits.values()), default=0):
-        yield f"data.skip_bad_rows left out {amount(skipped, 'row')} of {task}"
-
-
-def _backbone_departures(result: Result) -> Iterator[str]:
-    config: Mapping[str, Any] = result.config["backbone"]
-    facts: Mapping[str, Any] | None = result.provenance.get("backbone")
-    published = not config.get("path") and config["name"] in PUBLISHED
-    if facts is None:
-        if not published:
-            yield "the backbone's size is not known"
-    elif facts["architecture"] != "t5":
-        yield f"the backbone has the architecture {facts['architecture']}, and the paper's backbone is a T5"
-    elif facts["parameters"] != PARAMETERS:
-        yield f"the backbone has {facts['parameters']:,} parameters, and T5-base has {PARAMETERS:,}"
-    elif odd := {key: size for key, size in SIZES.items() if facts["sizes"].get(key, size) != size}:
-        sizes = [f"{key} {facts['sizes'][key]} and T5-base {size}" for key, size in odd.items()]
-        yield f"the backbone has {', '.join(sizes)}"
-    elif not published and not config.get("path"):
-        yield f"the weights are those of {shorten(config['name'])}, and the paper used {PUBLISHED[0]}"
 
 
 @dataclass(frozen=True)
@@ -117,8 +75,7 @@ class Section:
 def find_section(result: Result) -> Section:
     """Return the section of one run."""
     config, provenance = result.config, result.provenance
-    task, backbone = config["task"], config["backbone"]
-    kind = provenance.get("data_kind") or ("own" if task.get("files") else "sample" if task.get("sample") else "glue")
+    backbone, kind = config["backbone"], find_data_kind(result)
     if kind not in KINDS:
         raise ValueError(f"data_kind {kind!r} is not one of {', '.join(KINDS)}")
     pretrained = provenance.get("pretrained", backbone.get("pretrained", True))
@@ -127,7 +84,7 @@ def find_section(result: Result) -> Section:
     data = config.get("data", {})
     part = differing_part(result) if kind in BENCHMARKS else None
     named = part and (f"{task_label(result.task)}'s {part[0]}", *part[1:])
-    found = tuple(list_departures(result)) if kind == "glue" else ()
+    found = () if kind != "glue" else tuple(list_departures(result) if result.departures is None else result.departures)
     return Section(
         kind, name, bool(pretrained), str(data.get("protocol", "table1")), part is None, named, found,
         (int(bool(found)), 1),

@@ -87,7 +87,7 @@ def _remove_local(result: Result) -> None:
     if config.get("init_from") is not None:
         config["init_from"] = Path(config["init_from"]).name
     result.config = {**_strip(config), "logger": {}}
-    result.notes = _strip(result.notes)
+    result.notes, result.row = _strip(result.notes), _strip(result.row)
     for split in result.splits.values():
         for rows in split.get("skipped", ()):
             rows["first"] = ""

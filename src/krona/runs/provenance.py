@@ -162,6 +162,13 @@ def _hash(code: bytes) -> str:
     return hashlib.blake2b(code, digest_size=8).hexdigest()
 
 
+def find_data_kind(result: Result) -> str:
+    """Return the kind of a run's data. Results of earlier versions have it in the provenance or in the config."""
+    task = result.config["task"]
+    inferred = "own" if task.get("files") else "sample" if task.get("sample") else "glue"
+    return str(result.data_kind or result.provenance.get("data_kind") or inferred)
+
+
 def differing_part(result: Result) -> Part | None:
     """Return the data part whose row count differs most from the benchmark's, or None if all counts are equal."""
     counts: dict[str, list[int]] = result.provenance.get("official_rows") or {}
@@ -177,9 +184,8 @@ def relative_difference(part: Part) -> float:
 
 def describe_data(result: Result) -> str:
     """Describe the data of a run: its kind, or the row count that differs from the benchmark's."""
-    kind = result.provenance.get("data_kind", "")
-    part = differing_part(result)
-    name = KINDS.get(kind, "unknown data") if part is None else describe_part(part, kind or "glue")
+    kind, part = find_data_kind(result), differing_part(result)
+    name = KINDS[kind] if part is None else describe_part(part, kind)
     return name if result.provenance.get("pretrained", True) else f"{name}, random weights"
 
 

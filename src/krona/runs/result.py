@@ -23,9 +23,20 @@ CHECKED = ConfigDict(strict=True, allow_inf_nan=False, use_attribute_docstrings=
 PART = ConfigDict(**CHECKED, extra="allow", json_schema_extra={"additionalProperties": False})
 
 Status = Literal["running", "done", "failed", "interrupted"]
+DataKind = Literal["glue", "superglue", "sample", "own"]
 Count = Annotated[int, Field(ge=0)]
 Positive = Annotated[float, Field(ge=0)]
 Score = Annotated[float, Field(ge=-100.000001, le=100.000001)]
+
+
+@with_config(PART)
+class TableRow(TypedDict):
+    """The row of a comparison to which the run belongs."""
+
+    label: str
+    """The method's label, with the settings in parentheses."""
+    settings: dict[str, str]
+    """The settings that the run's command varied, except method, task and seed, and its variant."""
 
 
 @with_config(PART)
@@ -129,8 +140,6 @@ class Provenance(TypedDict):
     backbone_fingerprint: NotRequired[str]
     pretrained: NotRequired[bool]
     """False if the backbone has random weights."""
-    data_kind: NotRequired[str]
-    """glue, superglue, sample or own."""
     official_rows: NotRequired[dict[str, list[Count]]]
     """For each split of GLUE and SuperGLUE: the number of usable rows and the official number of rows."""
     branch_config: NotRequired[dict[str, Any]]
@@ -190,6 +199,12 @@ class Result(BaseModel):
     """Seed of new weights, row order and dropout."""
     config: dict[str, Any]
     """All settings of the run, as --cfg job prints them."""
+    row: TableRow | None = None
+    """The row of a comparison to which the run belongs; null in results of earlier versions."""
+    data_kind: DataKind | None = None
+    """Benchmark, generated sample data, or own data; null in results of earlier versions."""
+    departures: list[str] | None = None
+    """Differences from the paper's protocol; null without GLUE, and until data and backbone are loaded."""
     error: str | None = None
     """Why the run failed or was interrupted."""
     notes: list[str] = []

@@ -57,6 +57,7 @@ class SweepSummary(Callback):
                 f"{error.filename} cannot be used: {error.strerror or error}. A sweep needs a writable folder."
             ) from error
         os.environ[output.TOTAL] = str(len(self.runs))
+        output.save_axes(self.jobs)
         if worker_number() is None:
             _announce(self.runs)
 
@@ -64,6 +65,7 @@ class SweepSummary(Callback):
         remove(self.file)  # Hydra's sweeper writes this file, but krona does not need it
         self._resume_killed_runs()
         os.environ.pop(output.TOTAL, None)
+        os.environ.pop(output.AXES, None)
         if not self.runs or worker_number() is not None:
             return
         if output.close(self.runs, self.outputs, Console(), sweep=self.name, named=config.sweep is not None):
@@ -83,6 +85,7 @@ class SweepSummary(Callback):
                 notes=composed.notes,
                 multirun=True,
                 overrides=overrides,
+                varied=output.varied_settings(overrides),
                 position=output.position(number),
                 record=composed.record(),
             )

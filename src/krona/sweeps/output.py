@@ -21,6 +21,8 @@ from krona.training.job import WORDS, Job, Outcome, code_change
 from krona.training.summary import outputs_option
 
 TOTAL = "KRONA_SWEEP_RUNS"  # environment variable with the number of runs of the multirun; child processes inherit it
+AXES = "KRONA_SWEEP_AXES"  # environment variable with the keys in which the jobs of the multirun differ
+NO_SETTING = ("method", "task", "seed")  # fields of the result, which are not settings of its row
 LEFT = ("method", "task", "data", "state", "variant")  # columns that are aligned left
 DIFFERENT = re.compile(r"'[^']*'|\d[\d.,]*")  # quoted words and numbers, which are ignored when warnings are compared
 MAX_LINES = 5  # maximum number of warnings and maximum number of notes
@@ -32,6 +34,22 @@ def position(number: int) -> str:
     """Return the position of a multirun's job, such as ``3/12``, or an empty text if the number of jobs is unknown."""
     total = os.environ.get(TOTAL)
     return f"{number + 1}/{total}" if total else ""
+
+
+def save_axes(jobs: Sequence[tuple[str, ...]]) -> None:
+    """Save the keys in which the jobs of the multirun differ for `varied_settings`, also in child processes.
+
+    The overrides at the same position of all jobs have the same key.
+    """
+    varied = [overrides[0] for overrides in zip(*jobs, strict=True) if len({*overrides}) > 1]
+    os.environ[AXES] = " ".join(item.lstrip("+").partition("=")[0] for item in varied)
+
+
+def varied_settings(overrides: Iterable[str]) -> dict[str, str]:
+    """Return the settings of a job that its multirun varies, and its variant."""
+    keys = {"variant", *os.environ.get(AXES, "").split()}.difference(NO_SETTING)
+    pairs = [item.lstrip("+").partition("=") for item in overrides]
+    return {key: value for key, _, value in pairs if key in keys}
 
 
 def progress_line(job: Job, number: int, *, at_a_time: int | None) -> str:

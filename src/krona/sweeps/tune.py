@@ -311,6 +311,7 @@ def run_trial(search: Search, trial: Any) -> None:
             outputs=search.outputs,
             notes=run.notes,
             record=run.record(),
+            varied={key: value for key, _, value in (item.partition("=") for item in values)},
             after_epoch=report,
         )
         trial.set_user_attr("run_id", spec.run_id)

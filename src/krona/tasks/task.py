@@ -181,7 +181,7 @@ class Task(BaseModel):
         return self
 
     @property
-    def kind(self) -> str:
+    def kind(self) -> Literal["glue", "superglue", "sample", "own"]:
         """The kind of the data: "glue", "superglue", "sample" (krona's sample tasks) or "own" (a user's own files)."""
         if self.files is not None:
             return "own"

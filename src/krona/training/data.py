@@ -99,7 +99,6 @@ def build_data(
         max_positions(backbone.model.config), source=settings.max_source_length, answer=max_label_tokens
     )
 
-    result.provenance["data_kind"] = settings.task.kind
     if official := tasks.official_rows(settings.task, splits.parts):
         result.provenance["official_rows"] = official
     splits_data: Any = {name: {**facts, "truncated": tokens[name].truncated} for name, facts in splits.facts.items()}

@@ -68,6 +68,7 @@ class JobSpec:
     multirun: bool = False
     shows_notes: bool = True  # whether to print the notes when the run starts
     overrides: Sequence[str] | None = None  # overrides of the command that torchrun starts for this run
+    varied: Mapping[str, str] = field(default_factory=dict)  # the settings that the command varied, for the report
     position: str = ""  # number of the job in a multirun, such as 3/12
     record: Mapping[str, str] = field(default_factory=dict)  # contents of the files in the run's .hydra/, by name
     # Called with the LightningModule after each epoch, once the checkpoint is saved. May raise `Interrupted`.

@@ -21,6 +21,7 @@ from krona.messages import KronaError
 from krona.random_streams import stream_seed
 from krona.runs.claim import Claim
 from krona.runs.interrupts import stop_if_interrupted
+from krona.runs.protocol import list_departures
 from krona.runs.result import Result, now
 from krona.surgery.operation_counts import launches, multiply_adds
 from krona.surgery.trainable import train_in_fp32
@@ -180,6 +181,8 @@ def prepare(spec: JobSpec, result: Result, ranks: Ranks) -> Prepared:
         "update_rank": surgery.update_rank(model),
         "backbone": described | {"parameters": count.backbone},
     }
+    if result.data_kind == "glue":
+        result.departures = [*list_departures(result)]
     with torch.random.fork_rng(devices=[]):  # dropout in a branch must not change the later random numbers
         if fault := surgery.find_branch_fault(model):
             raise KronaError(fault)

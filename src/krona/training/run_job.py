@@ -24,6 +24,7 @@ from rich.console import Console
 
 from krona.backbones import source
 from krona.formatting import override_text, say
+from krona.labels import method_label
 from krona.messages import KronaError, first_line
 from krona.runs.claim import Claim, ClaimLostError, describe
 from krona.runs.interrupts import Interrupted, forget_signals
@@ -241,6 +242,8 @@ def _is_done(spec: JobSpec) -> bool:
 def new_result(spec: JobSpec) -> Result:
     """Return the result of a run that has not started, with its config and its provenance."""
     settings = spec.settings
+    varied = {key: spec.mask(value) for key, value in spec.varied.items()}
+    label, settings_text = method_label(settings.method.name), ", ".join(f"{key}={varied[key]}" for key in varied)
     kind, _ = count_devices(settings.trainer)
     device = torch.cuda.get_device_name() if kind == "cuda" else f"{kind} ({platform.machine()})"
     recorded: Any = {
@@ -259,6 +262,8 @@ def new_result(spec: JobSpec) -> Result:
         task=settings.task.name,
         seed=settings.seed,
         config=spec.config_to_store,
+        row={"label": f"{label} ({settings_text})" if varied else label, "settings": varied},
+        data_kind=settings.task.kind,
         notes=list(spec.notes),
         provenance=recorded,
     )
