@@ -11,6 +11,7 @@ from unittest.mock import Mock
 
 import pytest
 import torch
+from peft import PeftModel
 from safetensors import SafetensorError
 from transformers import AutoModelForSequenceClassification, T5ForConditionalGeneration
 
@@ -212,7 +213,7 @@ def test_the_cards_code_runs(
     assert ("tensor([[" in said) == (kind not in ("t5", "llama"))
     if pooling in ("first", "mean"):
         assert ("trust_remote_code=True" in card) == (form == "merged")
-        assert ("Do not load the model with `AutoModelForSequenceClassification`" in card) == (form == "peft")
+        assert ("cannot load this folder into an `AutoModelForSequenceClassification`" in card) == (form == "peft")
         rows = loaded["tokenizer"](["the cat sat", "no"], ["the dog", "yes"], padding=True, return_tensors="pt")
         expected = load(found).model(**rows).logits
         logits = loaded["model"](**rows)
@@ -240,6 +241,23 @@ def test_a_pooled_model_is_not_loaded_with_another_head(
     assert (again.model.config.krona_pooling, again.model.config.model_type) == ("mean", kind)
     rows = [{"sentence1": "the cat", "sentence2": "a dog"}]
     assert again.predict(rows)
+
+
+@pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing:FutureWarning")
+@pytest.mark.parametrize(("kind", "pooling"), [("bert", "first"), ("mpnet", "mean")])
+def test_peft_does_not_load_a_pooled_encoder_into_another_head(
+    kind: str, pooling: str, backbones: dict[str, Path], tmp_path: Path
+) -> None:
+    found = trained(backbones, "method=lora", f"backbone.pooling={pooling}", kind=kind)
+    export(found, to="peft", out=tmp_path / "out")
+    plain = AutoModelForSequenceClassification.from_pretrained(backbones[kind])
+    with pytest.raises(KeyError, match=r"base_model\.model\.classifier\."):
+        PeftModel.from_pretrained(plain, tmp_path / "out")
+    back = tmp_path / "back.safetensors"
+    import_peft(tmp_path / "out", back, overrides=[], backbone=str(backbones[kind]), overwrite=False)
+    rows = {"input_ids": torch.arange(2, 12).view(2, 5)}
+    logits = [load(one, backbone=str(backbones[kind])).model(**rows).logits for one in (back, found)]
+    assert torch.equal(*logits)  # the same weights in the same modules
 
 
 @pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing:FutureWarning")

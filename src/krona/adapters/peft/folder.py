@@ -19,6 +19,7 @@ from krona.surgery.state import backbone_parameters, get_state
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 BASE = ".base_layer."
+POOLED_HEAD = "classifier.0."  # the wrapped classifier of a pooled encoder in a peft folder
 # the keys of adapter_config.json that krona reads, or that have no effect after training
 KNOWN = {
     "alpha", "alpha_pattern", "auto_mapping", "base_model_name_or_path", "block_size", "block_size_pattern",
@@ -112,7 +113,8 @@ def load_folder(model: nn.Module, path: Path) -> Any:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            loaded = peft.PeftModel.from_pretrained(bare_copy(model), str(path), low_cpu_mem_usage=True).eval()
+            copy = bare_copy(model, wrap_head=any(POOLED_HEAD in key for key in keys))
+            loaded = peft.PeftModel.from_pretrained(copy, str(path), low_cpu_mem_usage=True).eval()
             expected = set(peft.get_peft_model_state_dict(loaded, save_embedding_layers=False))
     except Exception as error:  # peft raises many different exception types
         reason = f"{type(error).__name__}: {shorten(error, 300)}"
@@ -125,12 +127,25 @@ def load_folder(model: nn.Module, path: Path) -> Any:
     return loaded
 
 
-def bare_copy(model: nn.Module) -> Any:
-    """Return a copy of the model without branches. The copy and the model share the memory of the weights."""
-    from krona.backbones.shared import with_own_modules  # imports transformers, which most commands do not need
+def unwrapped(key: str) -> str:
+    """Return krona's name of a weight of a classifier that `bare_copy` wrapped."""
+    return key.replace(POOLED_HEAD, "classifier.")
+
+
+def bare_copy(model: nn.Module, *, wrap_head: bool) -> Any:
+    """Return a copy of the model without branches. The copy and the model share the memory of the weights.
+
+    With ``wrap_head``, the classifier of a pooled encoder is wrapped, and peft stores it as ``classifier.0.weight``.
+    peft then raises an error if the folder is loaded into a class of transformers, which has another pooling.
+    """
+    # these import transformers, which most commands do not need
+    from krona.backbones.families.pooling import has_pooled_head
+    from krona.backbones.shared import with_own_modules
 
     copy = with_own_modules(model)
     if "krona" in copy.__dict__:
         remove_branches(copy, list(get_state(copy).adapters))
         restore(copy)
+    if wrap_head and has_pooled_head(getattr(copy, "config", None)):
+        copy.classifier = nn.Sequential(copy.get_submodule("classifier"))
     return copy

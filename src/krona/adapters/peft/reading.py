@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from krona.adapters.adapter import FORMAT, Adapter, AdapterConfig, class_path
-from krona.adapters.peft.folder import branch_classes, load_folder
+from krona.adapters.peft.folder import branch_classes, load_folder, unwrapped
 from krona.adapters.peft.module_names import module_names, outermost, shortest
 from krona.messages import KronaError
 from krona.methods.peft_layers import Converted
@@ -97,6 +97,7 @@ def _collect(loaded: nn.Module, model: nn.Module, path: Path) -> tuple[dict[str,
             layers[name] = _values(module)
         for key, tensor in whole.named_parameters() if whole is not None else ():
             full = f"{name}.{key}"
+            full = full if full in own else unwrapped(full)
             if full not in own:
                 raise KronaError(f"{path} contains {full}, but this backbone has no such weight.")
             if uses[id(own[full])] > 1:

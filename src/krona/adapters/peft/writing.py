@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from krona.adapters.peft.folder import bare_copy, require_peft
+from krona.adapters.peft.folder import bare_copy, require_peft, unwrapped
 from krona.adapters.peft.module_names import module_names, outermost, shortest
 from krona.adapters.update import low_rank
 from krona.messages import KronaError
@@ -188,7 +188,7 @@ def _build(model: nn.Module, form: Form, adapter: Insertion, saved: Sequence[str
         config = config_class(**form.config, modules_to_save=whole_modules)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            loaded = peft.get_peft_model(bare_copy(model), config)
+            loaded = peft.get_peft_model(bare_copy(model, wrap_head=True), config)
     except (TypeError, ValueError):  # this peft type has no such setting, or does not support a layer of GPT-2
         return None
     whole = dict.fromkeys(saved, "modules_to_save")
@@ -205,7 +205,8 @@ def _build(model: nn.Module, form: Form, adapter: Insertion, saved: Sequence[str
     for module, attribute in whole.items():
         held = getattr(loaded.get_base_model().get_submodule(module), attribute)
         for key, parameter in held["default"].named_parameters():
-            parameter.data = own[f"{module}.{key}"].detach().clone()
+            full = f"{module}.{key}"
+            parameter.data = own[full if full in own else unwrapped(full)].detach().clone()
     return loaded
 
 
