@@ -1,16 +1,22 @@
 """Test the list of run ids of a sweep. It includes runs that another sweep has already finished."""
 
 import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from hydra import compose
+from typer.testing import CliRunner
 
+from krona.cli.krona import app
 from krona.config.compose import hydra_session
 from krona.report.build import build_report, collect
 from krona.runs import sweep
+from krona.runs.folder import RunState
 from krona.runs.result import write_result
-from krona.sweeps import output, plan
+from krona.sweeps import output, plan, workers
 from krona.sweeps.callback import SweepSummary
 from report.generate import make_result
 from runs.made_runs import tree
@@ -55,6 +61,32 @@ def test_a_command_for_some_runs_of_a_sweep_keeps_its_list_and_its_command(tmp_p
     assert len(sweep.load_run_ids(tmp_path, "ranks")) == 4
     begin(tmp_path, "profile=demo", "sweep=ranks", "method=pa", "task=sample_rte")
     assert len(sweep.load_run_ids(tmp_path, "ranks")) == 1  # another command replaces runs that were not started
+
+
+def test_a_table_plans_each_run_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The process that trains plans the runs, and gives their ids to the report of the command."""
+    planned: list[tuple[str, ...]] = []
+
+    def plan_run(job: tuple[str, ...], *others: Any) -> RunState:
+        planned.append(job)
+        return original(job, *others)
+
+    def train(command: Sequence[str], count: int, variables: Mapping[str, str]) -> list[int]:
+        monkeypatch.setenv(workers.RUN_IDS, variables[workers.RUN_IDS])
+        begin(tmp_path, *command[command.index("-m") + 1 :])
+        return [0]
+
+    original = plan._plan_run
+    monkeypatch.setattr(plan, "_plan_run", plan_run)
+    monkeypatch.setattr(workers, "run_workers", train)
+    monkeypatch.setattr("krona.paths.OUTPUTS", tmp_path)
+    report = Mock()
+    monkeypatch.setattr("krona.report.build.build_report", report)
+    result = CliRunner().invoke(app, ["table", "1", "profile=demo", "method=krona,lora", "task=sample_rte", "seed=0"])
+    assert result.exit_code == 0, result.output
+    assert len(planned) == 2
+    assert report.call_args.kwargs["run_ids"] == sweep.load_run_ids(tmp_path, "table1")
+    assert len(report.call_args.kwargs["run_ids"]) == 2
 
 
 def test_a_report_counts_the_runs_that_wait_and_those_of_other_sweeps(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from pathlib import Path
 
 from krona.sweeps.workers import run_sweep
 
-sys.exit(run_sweep(sys.argv[2:], outputs=Path(sys.argv[1]), workers=2))
+sys.exit(run_sweep(sys.argv[2:], outputs=Path(sys.argv[1]), workers=2)[0])
 """
 
 

@@ -126,11 +126,11 @@ def table(
         runs = sweeps.plan(wanted, outputs=paths.OUTPUTS)
         runs_status.show(runs, Console(), outputs=paths.OUTPUTS)
         return
-    find_renderer(form)  # like the next lines, this line raises errors before the runs start
+    find_renderer(form)  # raises an error before the runs start
     Console(stderr=True).print(f"Reading the state of the runs of table {number} …", highlight=False)
-    run_ids = {run.run_id for run in sweeps.plan(wanted, outputs=paths.OUTPUTS) if run.state != "wrong"}
-    code = run_sweep(wanted, outputs=paths.OUTPUTS, workers=workers)
-    _print_report([paths.OUTPUTS], form, table=number, run_ids=run_ids)
+    code, run_ids = run_sweep(wanted, outputs=paths.OUTPUTS, workers=workers)
+    if run_ids is not None:
+        _print_report([paths.OUTPUTS], form, table=number, run_ids=run_ids)
     sys.exit(code)
 
 

@@ -14,9 +14,9 @@ from krona.formatting import say
 from krona.messages import KronaError, amount, first_few
 from krona.runs import sweep
 from krona.runs.folder import RunFolder, RunState
-from krona.safe_files import remove
+from krona.safe_files import remove, write_text
 from krona.sweeps import output, plan
-from krona.sweeps.workers import worker_number
+from krona.sweeps.workers import RUN_IDS, worker_number
 from krona.training.job import Job, JobSpec
 from krona.training.run_job import run_job
 
@@ -47,6 +47,8 @@ class SweepSummary(Callback):
             self.runs = plan.plan_jobs(self.jobs, outputs=self.outputs)
             self.outputs.mkdir(parents=True, exist_ok=True)
             ids = {run.run_id for run in self.runs if run.state != "wrong"}
+            if file := os.environ.get(RUN_IDS):
+                write_text(Path(file), "".join(f"{run_id}\n" for run_id in sorted(ids)))
             if ids and not ids < earlier:  # a command with a proper subset of the runs does not change the plan
                 sweep.save_command(self.outputs, self.name, overrides)
                 sweep.save_run_ids(self.outputs, self.name, ids)

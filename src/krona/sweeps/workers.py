@@ -6,7 +6,8 @@ Each process claims the runs that it trains, so no process has to distribute the
 import os
 import signal
 import subprocess
-from collections.abc import Iterator, Sequence
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from krona.runs.sweep import default_sweep_name
 from krona.training.machine import cpu_count
 
 WORKER = "KRONA_WORKER"  # environment variable with the number of this worker, such as 1/4
+RUN_IDS = "KRONA_RUN_IDS"  # environment variable with a file in which the multirun writes the ids of its runs
 GRACE_S = 5.0  # seconds for which this process waits for workers that have received Ctrl-C themselves
 
 
@@ -48,19 +50,20 @@ def exit_on_interrupt(*, announce: bool) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def run_workers(command: Sequence[str], count: int) -> list[int]:
+def run_workers(command: Sequence[str], count: int, variables: Mapping[str, str] | None = None) -> list[int]:
     """Run a command in ``count`` processes at the same time, and return their exit codes.
 
-    If ``count`` is above 1, the processes are workers (`worker_number`). The exit code of a process that was killed by
-    a signal is the negative signal number, as in `subprocess`. After an interrupt, this process waits for the workers
+    ``variables`` are additional environment variables. If ``count`` is above 1, the processes are workers
+    (`worker_number`). The exit code of a process that was killed by a signal is the negative signal number, as in
+    `subprocess`. After an interrupt, this process waits for the workers
     and then exits. If this process is killed, the workers end (`krona.runs.parent_process`).
     """
     started: list[subprocess.Popen[bytes]] = []
     with exit_on_interrupt(announce=count > 1):  # a single process announces the interrupt itself
         try:
             for number in range(count):
-                variables = {**os.environ, PARENT: str(os.getpid()), **_environment(number, count)}
-                started.append(subprocess.Popen(command, env=variables))
+                own = {PARENT: str(os.getpid()), **(variables or {}), **_environment(number, count)}
+                started.append(subprocess.Popen(command, env={**os.environ, **own}))
             return [process.wait() for process in started]
         except BaseException as error:
             by_terminal = isinstance(error, Interrupted) and signal_number(error) == signal.SIGINT
@@ -87,15 +90,19 @@ def _environment(number: int, count: int) -> dict[str, str]:
     return {WORKER: f"{number}/{count}", "OMP_NUM_THREADS": threads, **gpu}
 
 
-def run_sweep(overrides: Sequence[str], *, outputs: Path, workers: int) -> int:
-    """Run all runs of a sweep in one or several processes, and return the exit code.
+def run_sweep(overrides: Sequence[str], *, outputs: Path, workers: int) -> tuple[int, set[str] | None]:
+    """Run all runs of a sweep in one or several processes. Return the exit code and the ids of the valid runs.
 
-    If a worker is killed, another process resumes its run after the other workers have ended.
+    The ids are None if the sweep could not be planned. If a worker is killed, another process resumes its run after the
+    other workers have ended.
     """
     command = [*program("train"), "-m", *overrides]
     if workers == 1:
-        (code,) = run_workers(command, 1)
-        return code if code >= 0 else 128 - code
+        with tempfile.TemporaryDirectory() as folder:  # the process plans the sweep, which takes seconds
+            file = Path(folder) / "run_ids.txt"
+            (code,) = run_workers(command, 1, {RUN_IDS: str(file)})
+            ids = set(file.read_text().split()) if file.exists() else None
+        return code if code >= 0 else 128 - code, ids
     if repeats := next((item for item in overrides if OVERWRITE.fullmatch(item)), None):
         raise KronaError(f"With --workers, {repeats} would repeat each run in each worker. Remove --workers.")
     from krona.sweeps.output import close  # imports torch
@@ -108,4 +115,5 @@ def run_sweep(overrides: Sequence[str], *, outputs: Path, workers: int) -> int:
         say(console, f"{amount(killed, 'worker')} killed, possibly because memory ran out. Resuming the run.")
         run_workers(command, workers)
     name = next((run.config["sweep"] for run in planned if run.config), None)
-    return close(planned, outputs, console, sweep=name or default_sweep_name(overrides), named=name is not None)
+    code = close(planned, outputs, console, sweep=name or default_sweep_name(overrides), named=name is not None)
+    return code, {run.run_id for run in planned if run.state != "wrong"}
