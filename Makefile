@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 .DEFAULT_GOAL := help
+# neighbouring tests run in one process, because they share models and runs
+IN_PARALLEL := -n auto --dist worksteal
 NUMERICAL := tests/kernels tests/methods tests/surgery tests/training tests/adapters tests/backbones tests/test_contract.py
 .PHONY: help setup demo table1-demo test test-slow test-processors test-pages test-wheel test-lowest test-slurm torture mutate check format schema docs weights weights-mpnet clean
 
@@ -27,15 +29,15 @@ table1-demo: setup  ## the paper's Table 1 on the sample tasks, nine methods, ha
 	$(BIN)/krona report --table 1 --format html
 
 test: setup  ## the tests, six minutes on two cores
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(IN_PARALLEL)
 
 test-slow: setup  ## the tests that take longer, half an hour on two cores
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto -m slow
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(IN_PARALLEL) -m slow
 
 test-processors: setup  ## the numerical tests with the kernels and orders of sums of other processors
 	ATEN_CPU_CAPABILITY=default MKL_CBWR=COMPATIBLE ONEDNN_MAX_CPU_ISA=AVX2 OMP_NUM_THREADS=2 MKL_NUM_THREADS=2 \
-		$(BIN)/python -m pytest -n auto $(NUMERICAL)
-	ATEN_CPU_CAPABILITY=avx2 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto $(NUMERICAL)
+		$(BIN)/python -m pytest $(IN_PARALLEL) $(NUMERICAL)
+	ATEN_CPU_CAPABILITY=avx2 OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(IN_PARALLEL) $(NUMERICAL)
 
 test-pages: setup  ## the report's pages in Chromium; skipped where there is none
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow tests/report/test_html.py

@@ -4,6 +4,7 @@ import json
 import math
 from pathlib import Path
 
+import pages
 import pytest
 import torch
 
@@ -68,6 +69,13 @@ def test_counts_and_ranks_on_t5_base(t5_base: dict[str, MethodRow]) -> None:
     assert one("t5_base", "method=krona", "factors=2x384").update_rank == 4
     assert one("t5_base", "method=krona", "factors=2x384", "method.terms=3").update_rank == 12
     assert one("t5_base", "method=krona_b", "method.non_linearity=silu").update_rank is None
+
+
+def test_the_page_of_the_methods_is_current(t5_base: dict[str, MethodRow], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tables, "rows", lambda backbone: ([*t5_base.values()], []))
+    table = "\n".join(pages.methods())
+    text = (pages.DOCS / "methods" / "index.md").read_text(encoding="utf-8")
+    assert f"<!-- generated: methods -->\n{table}\n<!-- end -->" in text, "run make schema"
 
 
 def test_the_params_column_falls_out_under_one_rule(t5_base: dict[str, MethodRow]) -> None:
