@@ -124,6 +124,7 @@ def commands(out: Path) -> list[list[str]]:
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of wandb_workspaces, when it is imported
+@pytest.mark.filterwarnings("ignore:target. krona_evil has changed since this run:UserWarning")  # predict and export
 def test_every_command_on_a_hostile_folder(full: bool, hostile: SimpleNamespace, book: Any) -> None:
     before = tree(hostile.mine)
     with book("hostile outputs") as found:
