@@ -3,15 +3,17 @@
 import json
 import tarfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from krona import results
 from krona.messages import KronaError
 from krona.report.build import build_report
-from krona.runs.pack import pack
+from krona.runs.pack import pack, runs_folder
 from report.generate import grid, make_result, write_all
 
+RESULTS = Path(__file__).parents[2] / "docs" / "results"
 PLACE = {"data.path": "/home/me/glue/RTE", "backbone.path": "/home/me/t5"}
 
 
@@ -35,6 +37,20 @@ def test_a_pack_contains_no_text_and_no_path(tmp_path: Path) -> None:
     assert set(texts) == runs | {"sweeps/mine.runs.txt"}
     assert not any("sentence: number" in text or "/home" in text for text in texts.values())
     assert json.loads(texts[f"{run_ids[0]}/result.json"])["config"]["data"]["path"] is None
+
+
+def find_values(value: Any, key: str) -> list[Any]:
+    inner = [one for item in value.values() for one in find_values(item, key)] if isinstance(value, dict) else []
+    return inner + ([value[key]] if isinstance(value, dict) and key in value else [])
+
+
+@pytest.mark.parametrize("file", sorted(RESULTS.glob("*.tar.xz")), ids=lambda file: file.name.partition(".")[0])
+def test_the_published_packs_name_no_computer_and_no_folder(file: Path) -> None:
+    found = [json.loads(path.read_bytes()) for path in runs_folder(file).glob("*/result.json")]
+    assert found
+    for result in found:
+        assert "host" not in result["provenance"]
+        assert not [path for path in find_values(result, "path") if "/" in str(path)]
 
 
 def test_a_report_and_the_table_read_a_pack(tmp_path: Path) -> None:
