@@ -1,31 +1,31 @@
 """Test the output of a multirun: progress, and the columns, order and next command of the closing table."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from krona.runs.folder import RunFolder
+from krona.runs.folder import RunFolder, RunState
 from krona.runs.result import write_result
 from krona.sweeps.output import TOTAL, next_command, progress_line, read_outcome, show
 from krona.training import summary
-from krona.training.job import Job
 from report.generate import make_result
 from runs.made_runs import claimed
 from typed_run import printed
 
 
-def job(outputs: Path, *overrides: str, state: str = "done", **made: object) -> Job:
+def job(outputs: Path, *overrides: str, state: str = "done", **made: object) -> RunState:
     result = make_result(**made)
-    return Job(result.run_id, state, outputs / result.run_id, result, overrides=overrides)
+    return RunState(result.run_id, state, outputs / result.run_id, result, overrides=overrides)
 
 
-def said(jobs: list[Job], sweep: str = "x") -> list[str]:
+def said(jobs: list[RunState], sweep: str = "x") -> list[str]:
     return printed(lambda console: show(jobs, console, sweep=sweep)).splitlines()
 
 
-def shapes(outputs: Path) -> list[Job]:
+def shapes(outputs: Path) -> list[RunState]:
     """Return jobs of two shapes and two rates. The second axis comes first in the alphabet."""
     jobs = []
     for a1, a2 in ((32, 24), (2, 384)):
@@ -48,9 +48,10 @@ def test_each_axis_with_different_values_has_a_column_and_paths_have_the_order_o
 
 
 def test_failed_jobs_are_rows_and_can_be_repeated(tmp_path: Path) -> None:
-    wrong = Job("batch_size=0 seed=1", "failed", tmp_path, error="batch_size=0: too small", overrides=("batch_size=0",))
-    broke = job(tmp_path, "batch_size=8", state="failed", status="failed")
-    broke.error = "loss is nan"
+    wrong = RunState(
+        "batch_size=0 seed=1", "failed", tmp_path, error="batch_size=0: too small", overrides=("batch_size=0",)
+    )
+    broke = replace(job(tmp_path, "batch_size=8", state="failed", status="failed"), error="loss is nan")
     lines = said([wrong, broke, job(tmp_path, "batch_size=16")])
     assert [line.split()[0] for line in lines if line.endswith(("  failed", "  done"))] == ["0", "8", "16"]
     assert "3 runs: 1 done, 2 failed" in lines
@@ -71,14 +72,14 @@ def test_the_last_line_is_the_next_command(tmp_path: Path, monkeypatch: pytest.M
     assert next_command(jobs, "sweep-1", named=False) == "krona report --sweep sweep-1"
     monkeypatch.setattr(summary, "OUTPUTS", tmp_path / "others")
     assert next_command(jobs, "x") == f"krona report --sweep x --outputs {tmp_path}"
-    assert next_command([Job("x", "failed", tmp_path, error="no")], "table1") == "krona status"
+    assert next_command([RunState("x", "failed", tmp_path, error="no")], "table1") == "krona status"
 
 
 def test_a_note_is_printed_once_with_the_number_of_runs(tmp_path: Path) -> None:
     runs = [("krona", 0), ("krona", 1), ("krona", 2), ("lora", 0)]
     jobs = [job(tmp_path, f"method={name}", f"seed={seed}", method=name, seed=seed) for name, seed in runs]
+    jobs = [replace(one, messages=["the code has changed"]) for one in jobs]
     for one in jobs:
-        one.messages = ["the code has changed"]
         one.result.notes = ["the warm-up is longer", *(["a shape is fitted"] if one.result.method == "krona" else [])]
     lines = said(jobs)
     assert "note (4 of 4 runs): the warm-up is longer" in lines
@@ -89,8 +90,8 @@ def test_a_note_is_printed_once_with_the_number_of_runs(tmp_path: Path) -> None:
 
 
 def test_an_interrupted_run_needs_no_retry(tmp_path: Path) -> None:
-    one = job(tmp_path, state="failed")
-    one.result.status, one.error = "interrupted", "process 1 was lost"
+    one = replace(job(tmp_path, state="failed"), error="process 1 was lost")
+    one.result.status = "interrupted"
     assert not any("retry=failed" in line for line in said([one]))
 
 
@@ -103,8 +104,8 @@ def test_a_progress_line_has_the_position_and_the_time_left(tmp_path: Path, monk
         one.result.times["total"] = seconds
         return progress_line(one, number, at_a_time=2)
 
-    assert line(0, 9, "skipped").startswith("1/12  done already  krona-")
-    assert "2/12  failed  x: no" in progress_line(Job("x", "failed", tmp_path, error="no"), 1, at_a_time=2)
+    assert line(0, 9, "done already").startswith("1/12  done already  krona-")
+    assert "2/12  failed  x: no" in progress_line(RunState("x", "failed", tmp_path, error="no"), 1, at_a_time=2)
     assert line(2, 10).endswith("  10 s; about 50 s left")  # 9 jobs, two at a time
     assert line(3, 20).endswith("  20 s; about 60 s left")
     assert line(10, 15).endswith("  15 s; about 15 s left")  # one job is left
@@ -116,11 +117,11 @@ def test_a_progress_line_has_the_position_and_the_time_left(tmp_path: Path, monk
     ("before", "after", "state", "error"),
     [
         (None, "done", "done", None),
-        ("done", "done", "skipped", None),
+        ("done", "done", "done already", None),
         ("failed", "failed", "failed", "loss is nan"),
         (None, "interrupted", "interrupted", "Run the same command again to resume"),
         (None, None, "waiting", "no result"),
-        (None, "claimed", "claimed_by_other", "another process"),
+        (None, "claimed", "running", "another process"),
     ],
 )
 def test_the_outcome_of_a_run_is_in_its_folder(
@@ -141,7 +142,7 @@ def test_the_outcome_of_a_run_is_in_its_folder(
     planned = RunFolder(folder).state()
     if after != before:
         write(after)
-    job = read_outcome(planned, tmp_path)
+    job = read_outcome(planned)
     assert job.state == state
     assert error is None if job.error is None else error in job.error
 
@@ -152,4 +153,4 @@ def test_a_run_that_was_repeated_is_not_done_already(tmp_path: Path) -> None:
     planned = RunFolder(tmp_path / result.run_id).state()
     result.provenance["finished"] = "2030-01-01T00:00:00+00:00"
     write_result(tmp_path / result.run_id, result)
-    assert read_outcome(planned, tmp_path).state == "done"
+    assert read_outcome(planned).state == "done"

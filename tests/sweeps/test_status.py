@@ -72,8 +72,8 @@ def test_a_filter_without_a_match_suggests_the_most_similar_value(outputs: Path,
 
 def test_filters_accept_several_values_and_apply_to_waiting_runs(outputs: Path) -> None:
     config = {"method": {"name": "lora"}, "task": {"name": "mrpc"}, "seed": 7}
-    runs = [*status.all_runs(outputs), RunState("lora-mrpc", "waiting", config=config)]
-    runs.append(RunState("method=nosuch", "wrong"))
+    runs = [*status.all_runs(outputs), RunState("lora-mrpc", "waiting", outputs / "lora-mrpc", config=config)]
+    runs.append(RunState("method=nosuch", "wrong", outputs / "method=nosuch"))
     counts = {"method=lora,pa": 3, "task=mrpc": 1, "seed=7": 1, "method=nosuch": 1, "run=krona-": 2}
     for where, count in counts.items():
         assert len(status.filter_runs(runs, [where], status._filter_value, status.KEYS)) == count
@@ -116,7 +116,7 @@ def test_the_finest_group_that_has_a_finished_run_gives_its_median(
     results += finished("lora", "cola", [5.0], "b") + finished("lora", "sst2", [7000.0], "other")
     write_all(tmp_path, [*results, make_result("lora", "rte", 9, status="failed")])
     config = {group: {"name": name} for group, name in zip(("method", "task", "backbone"), names.split(), strict=True)}
-    assert status.seconds_left([RunState("x", "waiting", config=config)], tmp_path) == expected
+    assert status.seconds_left([RunState("x", "waiting", tmp_path / "x", config=config)], tmp_path) == expected
 
 
 def test_a_dry_run_has_the_expected_time_of_all_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

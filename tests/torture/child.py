@@ -110,7 +110,7 @@ def attempt(values: dict[str, Any], outputs: str) -> int:
     signal.signal(signal.SIGTERM, interrupt)
     try:
         job, _ = run(values, Path(outputs))
-        code = DONE if job.state in ("done", "skipped") else FAILED
+        code = DONE if job.state in ("done", "done already") else FAILED
         if code == FAILED:
             print(job.error, file=sys.stderr)
     except KronaError as error:

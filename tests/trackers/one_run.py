@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from krona.training.job import Job
+from krona.runs.folder import RunState
 from one_job import config as compose
 from one_job import run
 
@@ -15,7 +15,7 @@ def config(*overrides: str) -> dict[str, Any]:
     return compose(*SMALL, *overrides)
 
 
-def one_run(outputs: Path, *overrides: str, after_epoch: Any = None) -> tuple[Job, list[str]]:
+def one_run(outputs: Path, *overrides: str, after_epoch: Any = None) -> tuple[RunState, list[str]]:
     """Run a job. Return the job and its lines of output."""
     job, said = run(config(*overrides), outputs, after_epoch=after_epoch)
     return job, said.splitlines()

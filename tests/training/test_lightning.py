@@ -14,9 +14,10 @@ from krona.config import check
 from krona.config.overrides import normalize
 from krona.config.settings import Scheduler
 from krona.messages import KronaError
+from krona.runs.folder import RunState
 from krona.runs.interrupts import Interrupted
 from krona.runs.result import read_result
-from krona.training.job import Job, identify
+from krona.training.job import identify
 from krona.training.preflight import require
 from krona.training.schedule import build_schedule
 from one_job import config, finish, interrupt_after, run, same_files
@@ -43,7 +44,7 @@ MINE = [f"+callbacks.mine._target_={__name__}.Mine", "+callbacks.mine.stop_after
 STOPS = ["callbacks=early_stopping", "callbacks.early_stopping.min_delta=101", "callbacks.early_stopping.patience=1"]
 
 
-def epochs(job: Job) -> list[int]:
+def epochs(job: RunState) -> list[int]:
     return [row["epoch"] for row in read_result(job.folder / "result.json").dev_curve]
 
 

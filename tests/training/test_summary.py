@@ -2,16 +2,16 @@
 
 from pathlib import Path
 
+from krona.runs.folder import RunState
 from krona.runs.provenance import describe_data
 from krona.runs.result import Result
-from krona.training.job import Job
 from krona.training.summary import print_summary
 from report.generate import make_result
 from typed_run import printed
 
 
 def said(result: Result, outputs: Path = Path("/outputs")) -> str:
-    job = Job(result.run_id, "done", outputs / result.run_id, result)
+    job = RunState(result.run_id, "done", outputs / result.run_id, result)
     return printed(lambda console: print_summary(job, console))
 
 

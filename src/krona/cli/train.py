@@ -26,7 +26,7 @@ from krona.training.launcher_environment import my_rank
 
 if TYPE_CHECKING:  # these imports take time that --help does not need
     from krona.config.settings import Run
-    from krona.training.job import Job
+    from krona.runs.folder import RunState
 
 BASIC_LAUNCHER = "hydra._internal.core_plugins.basic_launcher.BasicLauncher"
 SHAPES = re.compile(  # overrides that may make a method incompatible with its backbone
@@ -40,7 +40,7 @@ def train() -> NoReturn:
     launch.launch(main, render=render_config)
 
 
-def job(cfg: DictConfig) -> "Job":
+def job(cfg: DictConfig) -> "RunState":
     """Run one job. In a multirun, a failure is recorded and not raised, so that the other jobs continue."""
     end_with_parent()  # joblib starts its worker processes with this function
     hydra_config = HydraConfig.get()
@@ -63,7 +63,7 @@ def job(cfg: DictConfig) -> "Job":
     return done
 
 
-def _run(cfg: DictConfig, console: Console, *, multirun: bool) -> "Job":
+def _run(cfg: DictConfig, console: Console, *, multirun: bool) -> "RunState":
     from krona.sweeps.output import finished_seconds, position, varied_settings
     from krona.sweeps.workers import worker_number
     from krona.training.job import JobSpec
@@ -85,13 +85,14 @@ def _run(cfg: DictConfig, console: Console, *, multirun: bool) -> "Job":
     return run_job(spec, console if worker_number() is None else Console(quiet=True))
 
 
-def _failed(overrides: Sequence[str], error: str) -> "Job":
-    from krona.training.job import Job
+def _failed(overrides: Sequence[str], error: str) -> "RunState":
+    from krona.runs.folder import RunState
 
-    return Job(run_id=" ".join(overrides) or "job", state="failed", folder=OUTPUTS, error=error)
+    run_id = " ".join(overrides) or "job"
+    return RunState(run_id, "failed", OUTPUTS / run_id, error=error)
 
 
-def _report(done: "Job", console: Console, *, multirun: bool) -> None:
+def _report(done: "RunState", console: Console, *, multirun: bool) -> None:
     """Print a job's outcome. Outside of a multirun, raise `SystemExit` if the run failed."""
     from krona.sweeps.output import progress_line
     from krona.sweeps.workers import worker_count, worker_number
@@ -103,8 +104,8 @@ def _report(done: "Job", console: Console, *, multirun: bool) -> None:
             at_a_time = worker_count() if launcher == BASIC_LAUNCHER else None
             say(console, progress_line(done, HydraConfig.get().job.num, at_a_time=at_a_time))
         return
-    failed = done.state in ("failed", "claimed_by_other")
-    if done.state == "skipped" and done.messages:
+    failed = done.state in ("failed", "running")
+    if done.state == "done already" and done.messages:
         first, *others = done.messages
         say(console, f"{done.run_id}: {first}")
         for message in others:

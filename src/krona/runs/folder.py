@@ -3,30 +3,32 @@
 import json
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from krona.messages import KronaError, shorten
 from krona.runs import claim as claims
 from krona.runs import file_names
-from krona.runs.result import CHANGED, CHECKSUMS, Result, Status, read_result
+from krona.runs.result import CHANGED, CHECKSUMS, Result, State, Status, read_result
 from krona.safe_files import link_target, sha256
-
-State = Literal["done", "running", "interrupted", "failed", "damaged", "waiting", "wrong"]
-OPEN: tuple[State, ...] = ("waiting", "running", "interrupted")  # states of a run that is not finished
 
 
 @dataclass(frozen=True)
 class RunState:
-    """A run and its state, with its result and its error message if there are any."""
+    """The state of a run, with its result and its error message if there are any.
+
+    This is the outcome of a job, and also what a plan or a status says of a run.
+    """
 
     run_id: str  # the run id, or the overrides if the config is invalid
     state: State
+    folder: Path  # does not exist before the run has started
     result: Result | None = None
     error: str | None = None
+    messages: Sequence[str] = ()  # only for a run that was done already
     config: dict[str, Any] | None = None  # only for a run that was planned from a command
     overrides: tuple[str, ...] = ()  # only for a run that was planned from a command
 
@@ -88,13 +90,13 @@ class RunFolder:
         name = self.path.name
         try:
             if not self.result.exists():
-                return RunState(name, "running" if not ignore_claim and self.is_owned() else "waiting")
+                return RunState(name, "running" if not ignore_claim and self.is_owned() else "waiting", self.path)
             result = self.read()
         except KronaError as error:
-            return RunState(name, "damaged", error=str(error))
+            return RunState(name, "damaged", self.path, error=str(error))
         except OSError as error:
-            return RunState(name, "damaged", error=f"{self.path} cannot be read: {error.strerror or error}")
-        return RunState(name, self.status(result, ignore_claim=ignore_claim), result, result.error)
+            return RunState(name, "damaged", self.path, error=f"{self.path} cannot be read: {error.strerror or error}")
+        return RunState(name, self.status(result, ignore_claim=ignore_claim), self.path, result, result.error)
 
     def status(self, result: Result, *, ignore_claim: bool = False) -> Status:
         """Return the current status of a result. An unfinished run is running only if a live process claims the run."""

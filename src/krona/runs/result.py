@@ -22,7 +22,10 @@ CHANGED = "is damaged or was changed after the run. Its SHA-256 differs from the
 CHECKED = ConfigDict(strict=True, allow_inf_nan=False, use_attribute_docstrings=True)
 PART = ConfigDict(**CHECKED, extra="allow", json_schema_extra={"additionalProperties": False})
 
-Status = Literal["running", "done", "failed", "interrupted"]
+Status = Literal["running", "done", "failed", "interrupted"]  # the states that result.json records
+# All states of a run, in the order of tables: ``done already``: before the command; ``waiting``: not started;
+# ``damaged``: result.json cannot be read; ``wrong``: the config is invalid.
+State = Literal["done", "done already", "running", "interrupted", "waiting", "failed", "damaged", "wrong"]
 DataKind = Literal["glue", "superglue", "sample", "own"]
 Count = Annotated[int, Field(ge=0)]
 Positive = Annotated[float, Field(ge=0)]

@@ -17,7 +17,7 @@ from krona.runs.folder import RunFolder, RunState
 from krona.safe_files import remove, write_text
 from krona.sweeps import output, plan
 from krona.sweeps.workers import RUN_IDS, worker_number
-from krona.training.job import Job, JobSpec
+from krona.training.job import JobSpec
 from krona.training.run_job import run_job
 
 BASIC_SWEEPER = "hydra._internal.core_plugins.basic_sweeper.BasicSweeper"
@@ -70,7 +70,7 @@ class SweepSummary(Callback):
         os.environ.pop(output.AXES, None)
         if not self.runs or worker_number() is not None:
             return
-        if output.close(self.runs, self.outputs, Console(), sweep=self.name, named=config.sweep is not None):
+        if output.close(self.runs, Console(), sweep=self.name, named=config.sweep is not None):
             raise SystemExit(1)
 
     def _resume_killed_runs(self) -> None:
@@ -96,7 +96,7 @@ class SweepSummary(Callback):
             try:
                 done = run_job(spec, console)
             except KronaError as error:
-                done = Job(run.run_id, "failed", folder.path, error=str(error))
+                done = RunState(run.run_id, "failed", folder.path, error=str(error))
             say(Console(soft_wrap=True), output.progress_line(done, number, at_a_time=None))
 
 

@@ -5,7 +5,7 @@ import re
 import shlex
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from pathlib import Path
+from dataclasses import replace
 
 import yaml
 from rich.console import Console
@@ -16,8 +16,8 @@ from krona.runs.folder import RunFolder, RunState
 from krona.runs.provenance import describe_data
 from krona.runs.run_id import as_text
 from krona.runs.suspicious_scores import examine, message_lines
-from krona.sweeps.status import result_cells
-from krona.training.job import WORDS, Job, Outcome, code_change
+from krona.sweeps.status import count_states, result_cells
+from krona.training.job import code_change
 from krona.training.summary import outputs_option
 
 TOTAL = "KRONA_SWEEP_RUNS"  # environment variable with the number of runs of the multirun; child processes inherit it
@@ -52,16 +52,16 @@ def varied_settings(overrides: Iterable[str]) -> dict[str, str]:
     return {key: value for key, _, value in pairs if key in keys}
 
 
-def progress_line(job: Job, number: int, *, at_a_time: int | None) -> str:
+def progress_line(run: RunState, number: int, *, at_a_time: int | None) -> str:
     """Return a line such as ``3/12  done  ID  dev 61.20  test 58.90  9 s; about 80 s left``.
 
     Args:
         number: the number of the job, from 0.
         at_a_time: the number of jobs that run at the same time. With None, the line does not show the remaining time.
     """
-    line = "  ".join(filter(None, [position(number), _outcome(job)]))
-    if job.state == "done" and job.result is not None:
-        finished_seconds.append(float(job.result.times["total"]))
+    line = "  ".join(filter(None, [position(number), _outcome(run)]))
+    if run.state == "done" and run.result is not None:
+        finished_seconds.append(float(run.result.times["total"]))
     left = int(os.environ.get(TOTAL, "0")) - number - 1
     if left <= 0 or at_a_time is None or not finished_seconds:
         return line
@@ -69,7 +69,7 @@ def progress_line(job: Job, number: int, *, at_a_time: int | None) -> str:
     return f"{line}; about {duration(seconds)} left"
 
 
-def close(before: Sequence[RunState], outputs: Path, console: Console, *, sweep: str, named: bool) -> int:
+def close(before: Sequence[RunState], console: Console, *, sweep: str, named: bool) -> int:
     """Print the closing table of a multirun, and return the exit code.
 
     The exit code is 0 if each run is done, or if another process works on it, and otherwise 1.
@@ -80,146 +80,142 @@ def close(before: Sequence[RunState], outputs: Path, console: Console, *, sweep:
         before: the planned runs, with their states before the command started.
         named: whether the user chose the name ``sweep``.
     """
-    jobs = [read_outcome(run, outputs) for run in before]
-    earlier = set[str]()
-    for job in jobs:
-        if job.state == "done" and job.run_id in earlier:  # an earlier job of the multirun is the same run
-            job.state = "skipped"
-        earlier.add(job.run_id)
-    show(jobs, console, sweep=sweep, named=named)
-    return int(any(job.state not in ("done", "skipped", "claimed_by_other") for job in jobs))
+    runs, earlier = list[RunState](), set[str]()
+    for run in map(read_outcome, before):
+        is_repeated = run.state == "done" and run.run_id in earlier  # an earlier job of the multirun is the same run
+        runs.append(replace(run, state="done already") if is_repeated else run)
+        earlier.add(run.run_id)
+    show(runs, console, sweep=sweep, named=named)
+    return int(any(run.state not in ("done", "done already", "running") for run in runs))
 
 
-def read_outcome(before: RunState, outputs: Path) -> Job:
-    """Return the outcome of a planned run from its folder. ``before`` is its state before the command started."""
-    now = before if before.state == "wrong" else RunFolder(outputs / before.run_id).state()
-    state: Outcome = "claimed_by_other" if now.state == "running" else now.state
-    job = Job(before.run_id, state, outputs / before.run_id, now.result, now.error, overrides=before.overrides)
-    if now.state == "done" and now.result is not None:
-        unchanged = before.result is not None and before.result.provenance == now.result.provenance
-        job.state = "skipped" if before.state == "done" and unchanged else "done"
-        job.messages = code_change(now.result) if job.state == "skipped" else []
-    elif now.state == "running":
-        job.error = "another process works on this run"
-    elif now.state == "interrupted" and now.result is not None:
-        job.error = f"stopped, {now.result.reached}. Run the same command again to resume."
-    elif now.state == "waiting":
-        job.error = "no result. Its error is above, or in the output of its process."
-    return job
+def read_outcome(before: RunState) -> RunState:
+    """Return the state of a planned run after the command. ``before`` is its state before the command started."""
+    if before.state == "wrong":
+        return before
+    now = replace(RunFolder(before.folder).state(), overrides=before.overrides)
+    match now.state, now.result:
+        case "done", result if result and before.result and before.result.provenance == result.provenance:
+            return replace(now, state="done already", messages=code_change(result))
+        case "running", _:
+            return replace(now, error="another process works on this run")
+        case "interrupted", result if result:
+            return replace(now, error=f"stopped, {result.reached}. Run the same command again to resume.")
+        case "waiting", _:
+            return replace(now, error="no result. Its error is above, or in the output of its process.")
+    return now
 
 
-def show(jobs: Sequence[Job], console: Console, *, sweep: str, named: bool = True) -> None:
-    """Print a table with a row for each job, the paths of the results, the messages of the jobs and the next command.
+def show(runs: Sequence[RunState], console: Console, *, sweep: str, named: bool = True) -> None:
+    """Print a table with a row for each run, the paths of the results, the messages of the runs and the next command.
 
     ``named`` tells whether the user chose the name ``sweep``.
     """
-    rows = [_values(job) for job in jobs]
+    rows = [_values(run) for run in runs]
     names = dict.fromkeys(name for row in rows for name in row)
     axes = [name for name in names if len({row.get(name) for row in rows}) > 1]
-    counts = {_parameters(job) for job in jobs} - {""}
-    finished = [row for row, job in zip(rows, jobs, strict=True) if job.result is not None]
+    counts = {_parameters(run) for run in runs} - {""}
+    finished = [row for row, run in zip(rows, runs, strict=True) if run.result is not None]
     title = [finished[0][name] for name in ("method", "task", "data") if name not in axes] if finished else []
     title += [f"{count} trainable parameters" for count in counts if len(counts) == 1]
     say(console, "")
     if title:
         say(console, ", ".join(title))
     cells = [
-        [*(row.get(name, "") for name in axes), *result_cells(job.result), _parameters(job) if len(counts) > 1 else "",
-         WORDS[job.state]]
-        for job, row in zip(jobs, rows, strict=True)
+        [*(row.get(name, "") for name in axes), *result_cells(run.result), _parameters(run) if len(counts) > 1 else "",
+         run.state]
+        for run, row in zip(runs, rows, strict=True)
     ]  # fmt: skip
     last = [name.rsplit(".", 1)[-1] for name in axes]
     keys = [short if last.count(short) == 1 else name for name, short in zip(axes, last, strict=True)]
     headings = [*keys, "dev", "test", "time", "parameters", "state"]
     say(console, table(headings, cells, width=terminal_width(console), left=LEFT))
     say(console, "")
-    for job in jobs:
-        if job.result is not None:
-            say(console, str(RunFolder(job.folder).result), wrap=False)
-    for line in (_counts(jobs), *_warnings(jobs), *_notes(jobs), *_failures(jobs)):
+    for run in runs:
+        if run.result is not None:
+            say(console, str(RunFolder(run.folder).result), wrap=False)
+    for line in (_counts(runs), *_warnings(runs), *_notes(runs), *_failures(runs)):
         say(console, line)
-    say(console, f"next: {as_typed(next_command(jobs, sweep, named=named))}", wrap=False)
+    say(console, f"next: {as_typed(next_command(runs, sweep, named=named))}", wrap=False)
 
 
-def _outcome(job: Job) -> str:
-    result = job.result
-    if job.error is not None or result is None:
-        return f"{WORDS[job.state]}  {job.run_id}: {job.error}"
+def _outcome(run: RunState) -> str:
+    result = run.result
+    if run.error is not None or result is None:
+        return f"{run.state}  {run.run_id}: {run.error}"
     scores = [f"{name} {part['score']:.2f}" for name, part in (("dev", result.dev), ("test", result.test)) if part]
-    return "  ".join([WORDS[job.state], job.run_id, *scores, duration(result.times["total"])])
+    return "  ".join([run.state, run.run_id, *scores, duration(result.times["total"])])
 
 
-def _values(job: Job) -> dict[str, str]:
-    pairs = (override.lstrip("+~").partition("=") for override in job.overrides)
+def _values(run: RunState) -> dict[str, str]:
+    pairs = (override.lstrip("+~").partition("=") for override in run.overrides)
     values = {  # factor shapes such as [[32,24]] are shown as 32x24
         key: as_text(yaml.safe_load(value)) if value.startswith("[[") else value.strip("'\"") for key, _, value in pairs
     }
-    if (one := job.result) is not None:
+    if (one := run.result) is not None:
         values |= {"method": one.method, "task": one.task, "seed": str(one.seed), "data": describe_data(one)}
     return values
 
 
-def _parameters(job: Job) -> str:
-    return "" if job.result is None or job.result.trainable_params is None else f"{job.result.trainable_params:,}"
+def _parameters(run: RunState) -> str:
+    return "" if run.result is None or run.result.trainable_params is None else f"{run.result.trainable_params:,}"
 
 
-def next_command(jobs: Sequence[Job], sweep: str, *, named: bool = True) -> str:
+def next_command(runs: Sequence[RunState], sweep: str, *, named: bool = True) -> str:
     """Return the command that the user will probably need next.
 
     If exactly two runs of an unnamed sweep are done, and their task is the same, the command compares them. If no run
     is done, the command shows the status. Otherwise, the command prints the report of the sweep.
     """
-    done = _done_jobs(jobs)
+    done = _done_runs(runs)
     if not done:
         return "krona status"
     option = outputs_option(done[0])
-    if len(done) == 2 and not named and len({job.result.task for job in done if job.result is not None}) == 1:
+    if len(done) == 2 and not named and len({run.result.task for run in done if run.result is not None}) == 1:
         return f"krona diff {done[0].run_id} {done[1].run_id}{option}"
     return f"krona report --sweep {shlex.quote(sweep)}{option}"
 
 
-def _done_jobs(jobs: Iterable[Job]) -> list[Job]:
-    return [job for job in jobs if job.result is not None and job.result.status == "done"]
+def _done_runs(runs: Iterable[RunState]) -> list[RunState]:
+    return [run for run in runs if run.result is not None and run.result.status == "done"]
 
 
-def _counts(jobs: Sequence[Job]) -> str:
-    counts = Counter(job.state for job in jobs)
-    parts = ", ".join(f"{counts[state]} {word}" for state, word in WORDS.items() if counts[state])
-    again = ". To run finished runs again, add overwrite=true" if counts["skipped"] else ""
-    return f"{amount(len(jobs), 'run')}: {parts}{again}"
+def _counts(runs: Sequence[RunState]) -> str:
+    again = any(run.state == "done already" for run in runs)
+    return count_states(runs) + ". To run finished runs again, add overwrite=true" * again
 
 
-def _warnings(jobs: Sequence[Job]) -> list[str]:
-    lines: list[tuple[Job, str]] = []
-    for job in _done_jobs(jobs):
-        assert job.result is not None
-        lines += [(job, line) for line in message_lines(job.result, examine(job.result, job.folder)[1])]
-    return _group(lines, jobs)
+def _warnings(runs: Sequence[RunState]) -> list[str]:
+    lines: list[tuple[RunState, str]] = []
+    for run in _done_runs(runs):
+        assert run.result is not None
+        lines += [(run, line) for line in message_lines(run.result, examine(run.result, run.folder)[1])]
+    return _group(lines, runs)
 
 
-def _group(lines: Sequence[tuple[Job, str]], jobs: Sequence[Job]) -> list[str]:
+def _group(lines: Sequence[tuple[RunState, str]], runs: Sequence[RunState]) -> list[str]:
     """Return one line per text. Texts that differ only in quoted words and numbers share a line."""
     equal: dict[str, list[str]] = {}
-    for job, line in lines:
-        equal.setdefault(DIFFERENT.sub("", line), []).append(f"{job.run_id}: {line}")
+    for run, line in lines:
+        equal.setdefault(DIFFERENT.sub("", line), []).append(f"{run.run_id}: {line}")
     grouped = [
-        found[0] if len(found) == 1 else f"{len(found)} of {amount(len(jobs), 'run')}, such as {found[0]}"
+        found[0] if len(found) == 1 else f"{len(found)} of {amount(len(runs), 'run')}, such as {found[0]}"
         for found in equal.values()
     ]
     return first_few(grouped, MAX_LINES)
 
 
-def _notes(jobs: Sequence[Job]) -> list[str]:
+def _notes(runs: Sequence[RunState]) -> list[str]:
     counts: Counter[str] = Counter()
-    for job in jobs:
-        if job.result is not None:
-            counts.update(list(dict.fromkeys([*job.result.notes, *job.messages])))
-    runs = amount(len(jobs), "run")
-    return first_few([f"note ({count} of {runs}): {note}" for note, count in counts.items()], MAX_LINES)
+    for run in runs:
+        if run.result is not None:
+            counts.update(list(dict.fromkeys([*run.result.notes, *run.messages])))
+    total = amount(len(runs), "run")
+    return first_few([f"note ({count} of {total}): {note}" for note, count in counts.items()], MAX_LINES)
 
 
-def _failures(jobs: Sequence[Job]) -> list[str]:
-    lines = _group([(job, job.error) for job in jobs if job.error], jobs)
-    if any(job.result is not None and job.result.status == "failed" for job in jobs):
+def _failures(runs: Sequence[RunState]) -> list[str]:
+    lines = _group([(run, run.error) for run in runs if run.error], runs)
+    if any(run.result is not None and run.result.status == "failed" for run in runs):
         lines.append("To run failed runs again, add retry=failed to the same command.")
     return lines

@@ -39,6 +39,7 @@ def plan_jobs(jobs: Sequence[tuple[str, ...]], *, outputs: Path, source: Path | 
 def _plan_run(job: tuple[str, ...], outputs: Path, source: Path | None) -> RunState:
     config: dict[str, Any] | None = None
     typed = tuple(item.removeprefix("++") for item in job)
+    run_id = " ".join(typed)
     try:
         with translate_errors():
             config = compose_job(job).config
@@ -47,7 +48,7 @@ def _plan_run(job: tuple[str, ...], outputs: Path, source: Path | None) -> RunSt
         run_id = identify(check.settings(config, own=own, starts=False, check_arguments=has_arguments))
     except KronaError as error:
         message = f"{source}: {error}" if isinstance(error, NotAllowedError) else str(error)
-        return RunState(" ".join(typed), "wrong", error=message, config=config, overrides=typed)
+        return RunState(run_id, "wrong", outputs / run_id, error=message, config=config, overrides=typed)
     return replace(RunFolder(outputs / run_id).state(), config=config, overrides=typed)
 
 

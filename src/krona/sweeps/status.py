@@ -5,7 +5,7 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, get_args
 
 from rich.console import Console
 from rich.text import Text
@@ -13,15 +13,15 @@ from rich.text import Text
 from krona.formatting import as_typed, duration, say, table, terminal_width
 from krona.messages import KronaError, amount
 from krona.runs.filters import filter_runs, filter_value
-from krona.runs.folder import OPEN, RunFolder, RunState, State
+from krona.runs.folder import RunFolder, RunState
 from krona.runs.frame import stored_results
-from krona.runs.result import Result
+from krona.runs.result import Result, State
 from krona.runs.sweep import command_file, load_command
 
+OPEN: tuple[State, ...] = ("waiting", "running", "interrupted")  # states of a run that is not finished
 BAD: tuple[State, ...] = ("failed", "damaged", "wrong")
 MAX_ROWS = 50  # maximum number of rows on a terminal; if there are more runs, the table omits finished runs
 COLOURS: dict[str, str] = {"done": "green", "running": "cyan", "interrupted": "yellow"} | dict.fromkeys(BAD, "red")
-ORDER: tuple[State, ...] = ("done", "running", "interrupted", "waiting", *BAD)
 # Groups of config keys. Runs with equal values of all keys of a group take similar times. The first group is the best
 # for estimating the time of a run.
 GROUPS = (("method", "task", "backbone"), ("task", "backbone"), ("backbone",))
@@ -52,12 +52,13 @@ def all_runs(outputs: Path) -> list[RunState]:
     """Return every run in a folder with its state. A result that cannot be read is ``damaged``."""
     runs = []
     for item in stored_results(outputs):
+        folder = outputs / item.run_id
         if not isinstance(item, Result):
-            runs.append(RunState(item.run_id, "damaged", error=str(item)))
+            runs.append(RunState(item.run_id, "damaged", folder, error=str(item)))
         elif item.status == "done":
-            runs.append(RunState(item.run_id, "done", item))
+            runs.append(RunState(item.run_id, "done", folder, item))
         else:
-            runs.append(RunFolder(outputs / item.run_id).state())
+            runs.append(RunFolder(folder).state())
     return runs
 
 
@@ -87,10 +88,15 @@ def counts_line(runs: Sequence[RunState], outputs: Path) -> str:
 
     An example is ``12 runs: 9 done, 1 running, 2 waiting; about 3 min left in one process``.
     """
-    counts = Counter(run.state for run in runs)
-    line = f"{amount(len(runs), 'run')}: " + ", ".join(f"{counts[state]} {state}" for state in ORDER if counts[state])
+    line = count_states(runs)
     left = seconds_left(runs, outputs)
     return line if left is None else f"{line}; about {duration(left)} left in one process"
+
+
+def count_states(runs: Sequence[RunState]) -> str:
+    """Return a text such as ``12 runs: 9 done, 1 running, 2 waiting``."""
+    counts = Counter(run.state for run in runs)
+    return f"{amount(len(runs), 'run')}: " + ", ".join(f"{counts[one]} {one}" for one in get_args(State) if counts[one])
 
 
 def seconds_left(runs: Sequence[RunState], outputs: Path) -> float | None:
@@ -157,7 +163,7 @@ def _problems(runs: Sequence[RunState], outputs: Path) -> list[str]:
             "To repeat a failed run, run its command again (with -m: add retry=failed). If its data have changed, the "
             "command starts a new run and keeps the failed run."
         )
-    own = [run for run in bad if RunFolder(outputs / run.run_id).is_written_by_krona()]
+    own = [run for run in bad if RunFolder(run.folder).is_written_by_krona()]
     if any(run.state == "damaged" for run in own):
         lines.append("To repeat a damaged run, remove it, then run its command again.")
     removable = [run.run_id for run in own]

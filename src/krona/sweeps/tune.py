@@ -328,10 +328,10 @@ def run_trial(search: Search, trial: Any) -> None:
     except KronaError as failure:
         error = str(failure)
     else:
-        if job.state == "claimed_by_other":  # the next process that asks for a trial takes the score from the run
+        if job.state == "running":  # the next process that asks for a trial takes the score from the run
             say(search.console, f"trial {trial.number}: another process runs these values")
             return
-        if job.result is not None and job.result.dev is not None and job.state in ("done", "skipped"):
+        if job.result is not None and job.result.dev is not None and job.state in ("done", "done already"):
             score = float(job.result.dev["choice"])
             search.study.tell(trial, score, skip_if_finished=True)
             best = search.study.best_trial

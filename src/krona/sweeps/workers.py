@@ -115,5 +115,5 @@ def run_sweep(overrides: Sequence[str], *, outputs: Path, workers: int) -> tuple
         say(console, f"{amount(killed, 'worker')} killed, possibly because memory ran out. Resuming the run.")
         run_workers(command, workers)
     name = next((run.config["sweep"] for run in planned if run.config), None)
-    code = close(planned, outputs, console, sweep=name or default_sweep_name(overrides), named=name is not None)
+    code = close(planned, console, sweep=name or default_sweep_name(overrides), named=name is not None)
     return code, {run.run_id for run in planned if run.state != "wrong"}

@@ -6,10 +6,10 @@ A job is one execution of a run. A finished run is not executed again, and an in
 import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from krona import tasks
 from krona.backbones import source
@@ -20,7 +20,7 @@ from krona.config.targets import KINDS
 from krona.masking import mask_secrets
 from krona.messages import KronaError
 from krona.methods.factor_shapes import shape_name
-from krona.runs.folder import RunFolder
+from krona.runs.folder import RunFolder, RunState
 from krona.runs.provenance import code_version, method_change, own_code
 from krona.runs.result import Result
 from krona.runs.run_id import canonical, flatten, run_id
@@ -30,31 +30,7 @@ from krona.safe_files import Write, write_text, write_whole
 if TYPE_CHECKING:  # imports torch
     from krona.adapters.init_from import InitialWeights
 
-Outcome = Literal["done", "skipped", "claimed_by_other", "interrupted", "waiting", "failed", "damaged", "wrong"]
 MIN_SECRET = 6  # characters; shorter values may be ordinary words
-WORDS: dict[Outcome, str] = {  # text that is printed for each outcome; `krona status` uses the same words
-    "done": "done",
-    "skipped": "done already",
-    "claimed_by_other": "running",
-    "interrupted": "interrupted",
-    "waiting": "waiting",
-    "failed": "failed",
-    "damaged": "damaged",
-    "wrong": "wrong",
-}
-
-
-@dataclass
-class Job:
-    """The outcome of a job."""
-
-    run_id: str
-    state: Outcome
-    folder: Path
-    result: Result | None = None
-    error: str | None = None
-    messages: list[str] = field(default_factory=list)
-    overrides: tuple[str, ...] = ()  # in a multirun, the overrides of the swept keys
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -177,8 +153,8 @@ def _find_factors(settings: Run) -> Any:
     return factors
 
 
-def find_outcome(spec: JobSpec) -> Job | None:
-    """Return a job with the recorded outcome of a run, or None if the run has to be executed.
+def find_outcome(spec: JobSpec) -> RunState | None:
+    """Return the state of a run that has ended, or None if the run has to be executed.
 
     A run is not executed again if it is done, or if it has failed and this is a multirun without ``retry=failed``.
 
@@ -188,13 +164,12 @@ def find_outcome(spec: JobSpec) -> Job | None:
     if spec.overwrites:
         return None
     known = spec.run.state(ignore_claim=True)
-    result = known.result
     if known.state == "damaged":
         raise KronaError(f"{known.error}. Remove the file, or use overwrite=true to run it again.")
-    if known.state == "done" and result is not None:
-        return Job(spec.run_id, "skipped", spec.folder, result, messages=_done_messages(result, spec))
+    if known.state == "done" and known.result is not None:
+        return replace(known, state="done already", messages=_done_messages(known.result, spec))
     if known.state == "failed" and spec.multirun and spec.settings.retry != "failed":
-        return Job(spec.run_id, "failed", spec.folder, result, f"{known.error} (to run it again, add retry=failed)")
+        return replace(known, error=f"{known.error} (to run it again, add retry=failed)")
     return None
 
 

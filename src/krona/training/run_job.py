@@ -27,20 +27,21 @@ from krona.formatting import override_text, say
 from krona.labels import method_label
 from krona.messages import KronaError, first_line
 from krona.runs.claim import Claim, ClaimLostError, describe
+from krona.runs.folder import RunState
 from krona.runs.interrupts import Interrupted, forget_signals
 from krona.runs.parent_process import PARENT
 from krona.runs.provenance import method_code, own_code, provenance
 from krona.runs.result import Result, Status, now, write_result
 from krona.training.devices import Ranks, count_devices, devices_wanted, join_processes, torchrun
-from krona.training.job import Job, JobSpec, code_notes, find_outcome
+from krona.training.job import JobSpec, code_notes, find_outcome
 from krona.training.launcher_environment import num_processes
 from krona.training.preflight import require
 
 
-def run_job(spec: JobSpec, console: Console) -> Job:
-    """Run a job unless its run is done, and return the job with its outcome.
+def run_job(spec: JobSpec, console: Console) -> RunState:
+    """Run a job unless its run is done, and return the state of the run.
 
-    If the run fails, the error is recorded in the run's result.json and in the returned job. With ``trainer.devices``
+    If the run fails, the error is recorded in the run's result.json and in the returned state. With ``trainer.devices``
     above 1, torchrun replaces this process or, in a multirun, becomes a child of this process.
 
     Raises:
@@ -56,7 +57,7 @@ def run_job(spec: JobSpec, console: Console) -> Job:
         return (_rehearse if trainer.fast_dev_run else _run)(spec, ranks, console)
 
 
-def _run_by_torchrun(spec: JobSpec, devices: int) -> Job:
+def _run_by_torchrun(spec: JobSpec, devices: int) -> RunState:
     require(spec.settings, spec.initial)
     if spec.overrides is None:
         raise KronaError(
@@ -78,12 +79,12 @@ def _run_by_torchrun(spec: JobSpec, devices: int) -> Job:
         raise
     known = spec.run.state()
     if known.state == "done":
-        return Job(spec.run_id, "done", spec.folder, known.result)
+        return known
     error = known.error or f"The run is {known.state}. Its messages are above. The same command resumes it."
-    return Job(spec.run_id, "failed", spec.folder, known.result, error)
+    return replace(known, state="failed", error=error)
 
 
-def _rehearse(spec: JobSpec, ranks: Ranks, console: Console) -> Job:
+def _rehearse(spec: JobSpec, ranks: Ranks, console: Console) -> RunState:
     """Run one epoch of a few batches without loggers in a temporary folder (``trainer.fast_dev_run``)."""
     if spec.multirun:
         raise KronaError("trainer.fast_dev_run saves no results, so it cannot be used in a sweep. Remove -m.")
@@ -99,9 +100,9 @@ def _rehearse(spec: JobSpec, ranks: Ranks, console: Console) -> Job:
     return replace(job, result=None)
 
 
-def _run(spec: JobSpec, ranks: Ranks, console: Console) -> Job:
+def _run(spec: JobSpec, ranks: Ranks, console: Console) -> RunState:
     with claimed(spec, ranks) as start:
-        if isinstance(start, Job):
+        if isinstance(start, RunState):
             return start
         if start is None:
             return _run_without_files(spec, ranks)
@@ -110,20 +111,20 @@ def _run(spec: JobSpec, ranks: Ranks, console: Console) -> Job:
 
 
 @contextmanager
-def claimed(spec: JobSpec, ranks: Ranks) -> Iterator[Claim | Job | None]:
+def claimed(spec: JobSpec, ranks: Ranks) -> Iterator[Claim | RunState | None]:
     """Claim a run's folder on rank 0, and inform the other ranks whether the run starts.
 
-    Yield a job with the outcome if the run does not start. Otherwise yield the claim on rank 0, and None on other
+    Yield the state of the run if it does not start. Otherwise yield the claim on rank 0, and None on other
     ranks.
     """
-    start: Claim | Job | None = None
+    start: Claim | RunState | None = None
     try:
         with ExitStack() as cleanup:
             try:
                 start = _claim(spec, cleanup) if ranks.first else None
             finally:  # the other ranks wait here, also if the claim raises an error
                 starts = ranks.gather(isinstance(start, Claim))[0]
-            yield start if ranks.first or starts else Job(spec.run_id, "done", spec.folder)
+            yield start if ranks.first or starts else RunState(spec.run_id, "done", spec.folder)
     except OSError as error:
         raise KronaError(
             f"The folder {spec.folder} cannot be used: {error.strerror or error}. Correct the cause, then run the "
@@ -131,16 +132,16 @@ def claimed(spec: JobSpec, ranks: Ranks) -> Iterator[Claim | Job | None]:
         ) from error
 
 
-def _claim(spec: JobSpec, cleanup: ExitStack) -> Claim | Job:
+def _claim(spec: JobSpec, cleanup: ExitStack) -> Claim | RunState:
     if (outcome := find_outcome(spec)) is not None:
-        if outcome.state == "skipped":
+        if outcome.state == "done already":
             spec.run.clean()
         return outcome
     require(spec.settings, spec.initial)
     claim = spec.run.claim()
     if claim is None:
         error = f"{spec.run_id} is already running in {describe(spec.run.owner())}. Wait until it has ended."
-        return Job(spec.run_id, "claimed_by_other", spec.folder, error=error)
+        return RunState(spec.run_id, "running", spec.folder, error=error)
     cleanup.callback(claim.release)
     if (outcome := find_outcome(spec)) is not None:  # meanwhile another process has finished the run
         return outcome
@@ -174,7 +175,7 @@ def find_damage(checkpoint: Path) -> str | None:
     return None if "krona" in content else "krona did not write it"
 
 
-def _run_without_files(spec: JobSpec, ranks: Ranks) -> Job:
+def _run_without_files(spec: JobSpec, ranks: Ranks) -> RunState:
     """Run on a rank other than 0, without files and output."""
     from krona.training.progress import Progress
     from krona.training.run import run
@@ -185,10 +186,10 @@ def _run_without_files(spec: JobSpec, ranks: Ranks) -> Job:
             run(spec, new_result(spec), ranks, None, progress=progress, tracking=Tracking([]))
     except (RuntimeError, OSError) as error:
         raise KronaError(f"Process {ranks.rank} of this run ended: {format_error(error)}") from error
-    return Job(spec.run_id, "done", spec.folder)
+    return RunState(spec.run_id, "done", spec.folder)
 
 
-def _run_claimed(spec: JobSpec, claim: Claim, ranks: Ranks, console: Console, log: TextIO) -> Job:
+def _run_claimed(spec: JobSpec, claim: Claim, ranks: Ranks, console: Console, log: TextIO) -> RunState:
     """Run a claimed run and record in result.json how it ended."""
     forget_signals()
     folder, result = spec.folder, new_result(spec)
@@ -223,7 +224,7 @@ def _run_claimed(spec: JobSpec, claim: Claim, ranks: Ranks, console: Console, lo
         log.write(trace)
         if _is_done(spec):
             say(console, f"{result.run_id}: the run is done, but then an error occurred: {message}")
-            return Job(spec.run_id, "done", folder, result)
+            return RunState(spec.run_id, "done", folder, result)
         lost = ranks.size > 1 and isinstance(error, RuntimeError)  # perhaps because another process has ended
         _finish(result, folder, claim, "interrupted" if lost else "failed", message)
         if not isinstance(error, KronaError):
@@ -231,8 +232,8 @@ def _run_claimed(spec: JobSpec, claim: Claim, ranks: Ranks, console: Console, lo
                 say(console, trace)
             else:
                 message += f" (the stack trace is in {spec.run.log})"
-        return Job(spec.run_id, "failed", folder, result, message)
-    return Job(spec.run_id, "done", folder, result)
+        return RunState(spec.run_id, "failed", folder, result, message)
+    return RunState(spec.run_id, "done", folder, result)
 
 
 def _is_done(spec: JobSpec) -> bool:

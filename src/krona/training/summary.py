@@ -11,20 +11,19 @@ from krona.messages import amount
 from krona.metrics.scores.metric import Answers
 from krona.paths import OUTPUTS
 from krona.report.commands import run_commands
-from krona.runs.folder import RunFolder
+from krona.runs.folder import RunFolder, RunState
 from krona.runs.provenance import describe_data
 from krona.runs.result import Result, Scored
 from krona.runs.suspicious_scores import examine, message_lines
-from krona.training.job import Job
 
 
-def print_summary(job: Job, console: Console) -> None:
+def print_summary(run: RunState, console: Console) -> None:
     """Print the score, parameters, time, memory and files of one run, and commands that the user may need next."""
-    result = job.result
+    result = run.result
     if result is None or result.dev is None:
         return
     head = f" and a head of {result.head_params:,}" if result.head_params else ""
-    answers, messages = examine(result, job.folder)
+    answers, messages = examine(result, run.folder)
     test = f"test {_test_score(answers, result, result.test)}" if result.test else "test not scored (score_test=false)"
     lines = [
         test,
@@ -36,11 +35,11 @@ def print_summary(job: Job, console: Console) -> None:
     ]
     for line in lines:
         say(console, f"  {line}")
-    sweep, outputs = result.config.get("sweep"), outputs_option(job)
+    sweep, outputs = result.config.get("sweep"), outputs_option(run)
     chosen = f"--sweep {shlex.quote(sweep)}" if sweep else f"--where task={shlex.quote(result.task)}"
-    advice, use = run_commands(job.folder, result)[0]
+    advice, use = run_commands(run.folder, result)[0]
     lines = [
-        str(RunFolder(job.folder).result),
+        str(RunFolder(run.folder).result),
         as_typed(f"next: {use}") if use else advice,
         as_typed(f"or:   krona report {chosen}{outputs}"),
         as_typed(f"or:   krona diff {result.run_id} ANOTHER_RUN{outputs}"),
@@ -64,12 +63,12 @@ def show_run(run: RunFolder, console: Console) -> None:
     if result is None and known.error and run.is_written_by_krona():
         say(console, as_typed(f"  To train it again: krona rm {shlex.quote(run.path.name)}; then repeat its command"))
     if result is not None and known.state == "done":
-        print_summary(Job(result.run_id, "done", run.path, result), console)
+        print_summary(known, console)
 
 
-def outputs_option(job: Job) -> str:
-    """Return the option `` --outputs FOLDER`` that a command needs to find a job's run, or "" for outputs/."""
-    folder = job.folder.parent
+def outputs_option(run: RunState) -> str:
+    """Return the option `` --outputs FOLDER`` that a command needs to find a run, or "" for outputs/."""
+    folder = run.folder.parent
     return "" if folder == OUTPUTS else f" --outputs {shlex.quote(str(folder))}"
 
 
