@@ -76,6 +76,28 @@ def test_all_rows_in_order_in_every_form(
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted([rows.name, output.name])
 
 
+@pytest.mark.parametrize("ending", ["tsv", "csv", "jsonl"])
+def test_the_other_columns_of_the_input_are_kept(ending: str, sst2: Path, tmp_path: Path) -> None:
+    rows, output = tmp_path / "rows.jsonl", tmp_path / f"answers.{ending}"
+    # the first part of the rows lacks a column, and a whole number is missing in some rows
+    values = [
+        {"id": number, "sentence": text, "price": number / 2, **({"n": 1} if number % 2 else {}), "late": number > 20}
+        for number, text in enumerate(SENTENCES)
+    ]
+    rows.write_text("".join(json.dumps(row) + "\n" for row in values))
+    ask(sst2, source=rows, output=output)
+    if ending == "jsonl":
+        found = [json.loads(line) for line in output.read_text().splitlines()]
+        assert [{name: row[name] for name in old} for row, old in zip(found, values, strict=True)] == values
+        return
+    with output.open(newline="") as file:
+        texts = list(csv.DictReader(file, delimiter={"tsv": "\t", "csv": ","}[ending]))
+    assert [row["id"] for row in texts] == [str(number) for number in range(len(SENTENCES))]
+    assert [row["price"] for row in texts] == [str(row["price"]) for row in values]
+    assert [row["n"] for row in texts] == ["1" if number % 2 else "" for number in range(len(SENTENCES))]
+    assert [row["sentence"] for row in texts] == SENTENCES
+
+
 def test_a_quoted_tsv_is_read_as_in_the_training(sst2: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rows, answers = tmp_path / "rows.tsv", tmp_path / "answers.jsonl"
     rows.write_text('sentence\n"He said ""no"", twice"\n')

@@ -74,7 +74,7 @@ TYPED = [
         ["-m", "sweep=table1"],
         "sweep=table1 only names the runs of this command. To start the runs of sweeps/table1.yaml",
     ),
-    (["data=a.csv"], "data=a.csv does not exist. Name your files in conf/task/NAME.yaml"),
+    (["data=a.csv"], "data=a.csv does not exist. To make a task from a file, run: krona init a --from a.csv"),
     (["seed=0-2"], "seed=0,1,2 has several values. To start several runs, add -m to python train.py."),
     (["method.kron_factors=[[32,24"], "cannot be read"),
     (["data.path=/a (b)"], "texts with commas, brackets or quotes as \"KEY='TEXT'\"."),

@@ -138,7 +138,10 @@ BAD: dict[str, tuple[bytes, str]] = {
         LABELLED.decode().encode("utf-16"),
         "utf16.csv is UTF-16, not UTF-8. Convert it, for example: iconv -f UTF-16 -t UTF-8",
     ),
-    "workbook.tsv": (zipped(b"<xml/>"), "workbook.tsv is an Excel workbook or a zip archive. Save the sheet as CSV"),
+    "workbook.tsv": (
+        zipped(b"<xml/>"),
+        "workbook.tsv is an Excel workbook or a zip archive. Change the end of its name to .xlsx",
+    ),
     "old_workbook.csv": (
         b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1\n",
         "old_workbook.csv is an Excel workbook. Save its sheet",
@@ -152,7 +155,8 @@ BAD: dict[str, tuple[bytes, str]] = {
     "no_gzip.csv.gz": (LABELLED, "no_gzip.csv.gz cannot be read: Not a gzipped file"),
     "garbled.csv.gz": (gzip.compress(LABELLED)[:10] + b"\x07" * 40, "garbled.csv.gz cannot be read: Error -3"),
     "a.parquet.gz": (gzip.compress(b"PAR1"), "ends in '.parquet.gz'"),
-    "a.xlsx": (b"x", "ends in '.xlsx', but a data file must end in .tsv, .csv, .jsonl, .parquet."),
+    "a.xlsx": (b"x", "a.xlsx is not a readable Excel workbook"),
+    "a.xls": (b"x", "ends in '.xls', but a data file must end in .tsv, .csv, .jsonl, .parquet, .xlsx."),
 }
 
 

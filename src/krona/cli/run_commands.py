@@ -16,7 +16,7 @@ from rich.console import Console
 
 from krona import paths
 from krona.formatting import as_typed, below, show
-from krona.messages import KronaError, amount, did_you_mean, first_few
+from krona.messages import KronaError, amount, check_file_name, did_you_mean, first_few
 from krona.safe_files import write_new
 
 STARTER = Path(__file__).with_name("starter")
@@ -26,6 +26,7 @@ HYDRA_OPTIONS: dict[str, Any] = {  # Hydra parses all arguments, including --hel
     "context_settings": {"ignore_unknown_options": True},
 }
 INCLUDED = re.compile(r'^--8<-- "docs/(.+)"$', re.MULTILINE)  # lines that include another page in mkdocs
+HUB_NAME = re.compile(r"[\w-][\w.-]*/[\w.-]+")
 API = re.compile(r"^::: (\S+)\n(?: .*\n)*", re.MULTILINE)
 app = typer.Typer()
 Where = Annotated[
@@ -66,13 +67,61 @@ def bench(overrides: Annotated[list[str] | None, typer.Argument()] = None) -> No
 
 
 @app.command()
-def init(folder: Annotated[Path, typer.Argument(help="output folder; no file is replaced")] = Path()) -> None:
-    """Write a small project that you can edit: a task with its data, a method, a sweep and a README.md."""
+def init(
+    folder: Annotated[
+        Path, typer.Argument(metavar="[FOLDER|NAME]", help="output folder, or with --from the name of the task")
+    ] = Path(),
+    source: Annotated[
+        str | None,
+        typer.Option("--from", help="make a task from this data file (.csv, .tsv, .jsonl, .parquet, .xlsx), or from a "
+                     "data set on the Hub, such as stanfordnlp/imdb"),
+    ] = None,
+    text: Annotated[list[str] | None, typer.Option(help="a text column of the file (repeatable)")] = None,
+    label: Annotated[str | None, typer.Option(help="the label column of the file")] = None,
+) -> None:  # fmt: skip
+    """Write a small project that you can edit, or with --from a task for a data file. No file is replaced."""
+    if source is not None:
+        _init_task(str(folder), source, text or [], label)
+        return
+    if text or label:
+        raise KronaError("--text and --label name columns of a data file. Add --from FILE.")
+    if folder.is_file():
+        raise KronaError(f"{folder} is a file. To make a task from it: krona init NAME --from {folder}")
     files = [path.relative_to(STARTER) for path in sorted(STARTER.rglob("*")) if path.is_file()]
     write_new(folder, {file: partial(shutil.copyfile, STARTER / file) for file in files})
     show(*(folder / file for file in files))
     enter = "" if folder.resolve() == Path.cwd() else f"cd {shlex.quote(below(folder))}; "
     print(as_typed(f"next: {enter}krona train profile=demo task=reviews method=my_krona"))
+
+
+def _init_task(name: str, source: str, texts: list[str], label: str | None) -> None:
+    """Write conf/task/NAME.yaml for a data file or a data set on the Hub, and print the next commands."""
+    from krona.tasks.draft import draft_task
+    from krona.tasks.files import require_file
+    from krona.tasks.hub import save_dataset
+
+    data = paths.expand(source)
+    if name == ".":
+        raise KronaError(f"The task has no name. Write: krona init NAME --from {source}")
+    check_file_name("task", name)
+    if name in paths.choice_files("task"):
+        raise KronaError(f"The task {name} exists already: {paths.choice_files('task')[name]}. Choose another name.")
+    if HUB_NAME.fullmatch(source) and not data.exists():
+        data = save_dataset(source, Path("data") / name)
+    elif not data.is_dir():
+        require_file(data)
+    draft = draft_task(name, data, texts=texts, label=label)
+    file = Path("conf") / "task" / f"{name}.yaml"
+    write_new(Path(), {file: lambda part: part.write_text(draft.yaml, encoding="utf-8")})
+    skip = " data.skip_bad_rows=true" if draft.bad_rows else ""
+    show(file, *(f"  {message}" for message in draft.messages))
+    for heading, command in (
+        ("check", f"krona check-data {name}{skip}"),
+        ("try", f"profile=demo{skip}"),
+        ("train", skip),
+    ):
+        typed = command if heading == "check" else f"krona train task={name} method=lora {command.strip()}"
+        print(as_typed(f"{heading + ':':<7}{typed.rstrip()}"))
 
 
 @app.command()
@@ -96,12 +145,24 @@ def list_runs(where: Where = None) -> None:
 
 
 @app.command("show")
-def show_stored(run: Annotated[str, typer.Argument(help="a run's id, the beginning of its id, or its folder")]) -> None:
-    """Show the state, the scores and the notes of one run, and commands for the next steps."""
+def show_stored(
+    run: Annotated[str, typer.Argument(help="a run's id, the beginning of its id, or its folder")],
+    mistakes: Annotated[
+        int, typer.Option(min=0, help="number of wrong predictions to print; in a regression, of the largest errors")
+    ] = 0,
+    slices: Annotated[
+        list[str] | None,
+        typer.Option("--slice", help="a column of the data file; print the score for each value (repeatable)"),
+    ] = None,
+) -> None:
+    """Show the state, the scores of each class, the confusion matrix and the notes of one run."""
+    from krona.cli.run_details import print_details
     from krona.runs.folder import find_run
     from krona.training.summary import show_run
 
-    show_run(find_run(paths.OUTPUTS, run), Console())
+    found, console = find_run(paths.OUTPUTS, run), Console()
+    show_run(found, console)
+    print_details(found, console, mistakes=mistakes, slices=slices)
 
 
 @app.command()

@@ -74,7 +74,17 @@ def require_names(overrides: Iterable[Override]) -> None:
 
 def unknown_choice(group: str, name: str) -> str:
     """Return the message for a choice that does not exist, with a suggestion or a list of the group's choices."""
-    more = find_habit(group, f".{name.rpartition('.')[2]}" if group == "data" and "." in name else name)
+    if group in ("data", "task") and Path(name).suffix.lower() in (
+        ".csv",
+        ".tsv",
+        ".jsonl",
+        ".json",
+        ".parquet",
+        ".xlsx",
+    ):
+        word = re.sub(r"\W+", "_", Path(name).stem)
+        return f"{group}={name} does not exist. To make a task from a file, run: krona init {word} --from {name}"
+    more = find_habit(group, name)
     if similar := similar_choice(group, name):
         more = f". Instead: {group}={similar}"
     if more:

@@ -1,4 +1,4 @@
-"""Read data files (TSV, CSV, JSONL, Parquet, folders of ``save_to_disk``) one row at a time, with line numbers."""
+"""Read data files (TSV, CSV, JSONL, Parquet, Excel, folders of ``save_to_disk``) row by row, with line numbers."""
 
 import csv
 import gzip
@@ -20,12 +20,12 @@ from krona.tasks.values import BadRowError
 
 Row = Mapping[str, Any]
 NumberedRow = tuple[int, Row | BadRowError]  # the line number, and the row or its error
-KINDS = (".tsv", ".csv", ".jsonl", ".parquet")
+KINDS = (".tsv", ".csv", ".jsonl", ".parquet", ".xlsx")
 UTF16 = "is UTF-16, not UTF-8. Convert it, for example: iconv -f UTF-16 -t UTF-8 FILE > NEW_FILE"
 SIGNATURES = {  # the first bytes of files that are not UTF-8 text
     b"\xff\xfe": UTF16,
     b"\xfe\xff": UTF16,
-    b"PK\x03\x04": "is an Excel workbook or a zip archive. Save the sheet as CSV UTF-8, or unpack the archive",
+    b"PK\x03\x04": "is an Excel workbook or a zip archive. Change the end of its name to .xlsx, or unpack the archive",
     b"\xd0\xcf\x11\xe0": "is an Excel workbook. Save its sheet as CSV UTF-8",
     b"\x1f\x8b": "is compressed with gzip. Add .gz to its name",
     b"PAR1\x15": "is a Parquet file. Change the end of its name to .parquet",
@@ -39,6 +39,7 @@ class FileColumns:
 
     names: Mapping[str, Sequence[str]]  # maps each column to its possible names in a file, the preferred name first
     header: Sequence[str] | None = None  # the column names of a file without a header line
+    others: bool = False  # whether the rows also have the file's other columns, which are not in ``names``
 
     def missing(self, found: Iterable[str]) -> list[str]:
         known = {*found}
@@ -58,7 +59,12 @@ class FileColumns:
         chosen = {column: next(name for name in names if name in found) for column, names in self.names.items()}
         if twice := [name for name in chosen.values() if list(found).count(name) > 1]:
             raise KronaError(f"{where} has {list(found).count(twice[0])} columns named '{twice[0]}'.")
-        return chosen
+        return chosen if not self.others else {self.rename(name, chosen): name for name in found if name}
+
+    @staticmethod
+    def rename(name: str, chosen: Mapping[str, str]) -> str:
+        """Return the column that has this name in a file."""
+        return next((column for column, own in chosen.items() if own == name), name)
 
 
 class DataFile:
@@ -88,6 +94,8 @@ class DataFile:
     def _read(self) -> Iterator[NumberedRow]:
         if self.kind in ("folder", ".parquet"):
             return self._read_arrow()
+        if self.kind == ".xlsx":
+            return self._read_excel()
         lines, kind = self._lines(), self.kind
         if kind is None:
             first = next(lines)
@@ -169,6 +177,23 @@ class DataFile:
             what = "saved data set" if self.kind == "folder" else "Parquet file"
             raise KronaError(f"{self.path} is not a readable {what}: {error}") from error
 
+    def _read_excel(self) -> Iterator[NumberedRow]:
+        """Yield the rows of a workbook's first sheet. The first line names the columns."""
+        import pandas as pd
+
+        assert self.path is not None
+        try:
+            sheet = pd.read_excel(self.path, dtype=object)
+        except ImportError as error:
+            raise KronaError(f"{self.path} needs the package openpyxl. Run: pip install 'krona[excel]'") from error
+        except Exception as error:  # the libraries raise many types of errors
+            raise KronaError(f"{self.path} is not a readable Excel workbook: {error}") from error
+        sheet = sheet.astype(object).where(sheet.notna(), None)
+        found = self.columns.find(self.name, [str(name) for name in sheet.columns])
+        for line, row in enumerate(sheet.itertuples(index=False), start=2):
+            values = dict(zip(map(str, sheet.columns), row, strict=True))
+            yield line, {column: values[name] for column, name in found.items()}
+
 
 def require_file(path: Path) -> int:
     """Return the size of a file in bytes.
@@ -206,7 +231,7 @@ def _file_kind(path: Path) -> str:
     require_file(path)
     suffix = "".join(path.suffixes[-2:] if path.suffix.lower() == ".gz" else path.suffixes[-1:])
     kind = suffix.lower().removesuffix(".gz")
-    if kind not in KINDS or suffix.lower() == ".parquet.gz":
+    if kind not in KINDS or suffix.lower() in (".parquet.gz", ".xlsx.gz"):
         raise KronaError(
             f"{path} ends in '{suffix}', but a data file must end in {', '.join(KINDS)}. The first three may be "
             "compressed (.tsv.gz). A folder that save_to_disk of datasets wrote is accepted too."
@@ -257,7 +282,11 @@ def _parse_json(text: str, columns: FileColumns) -> Iterator[Row | BadRowError]:
             key = columns.names[missing[0]][0]
             yield BadRowError(f"the key '{key}' is missing: {did_you_mean(key, row)}", kind="missing column")
         else:
-            yield {column: next(row[name] for name in names if name in row) for column, names in columns.names.items()}
+            found = {column: next(name for name in names if name in row) for column, names in columns.names.items()}
+            if columns.others:
+                yield {columns.rename(name, found): value for name, value in row.items()}
+            else:
+                yield {column: row[name] for column, name in found.items()}
 
 
 def _flatten(found: Mapping[str, Any], prefix: str = "") -> Iterator[dict[str, Any]]:

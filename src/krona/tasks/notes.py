@@ -46,6 +46,7 @@ def notes(task: Task, splits: Splits, *, train_rows: int | None = None) -> list[
         *_note_other_rows(task, splits),
         *_note_labels(task, splits, train_rows),
         *_note_absent_labels(task, splits),
+        *(f"{group} are different classes, but differ only in case or blanks." for group in task.similar_labels),
         *_note_repeated(splits),
     ]
 

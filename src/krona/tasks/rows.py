@@ -49,6 +49,8 @@ class Split:
     group_places: tuple[int, ...] = ()  # rows of the same group have equal texts at these positions, and equal ids:
     group_ids: list[tuple[str, ...]] = field(default_factory=list)  # of group columns without text; may be empty
     part: Part = field(default_factory=Part, compare=False)  # two splits may come from the same part
+    # by id: the row's line in the file (`line`), and its values in the columns that the task does not use (`columns`)
+    others: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, compare=False)
 
     def __len__(self) -> int:
         return len(self.ids)

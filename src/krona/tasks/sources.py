@@ -6,9 +6,11 @@ Each data source consists of official parts. GLUE and SuperGLUE have the parts `
 """
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from krona.labels import BENCHMARKS
 from krona.messages import KronaError
@@ -19,7 +21,7 @@ from krona.tasks.files import DataFile, FileColumns, Row, require_file, require_
 from krona.tasks.rows import Split, read_part
 from krona.tasks.sample import FINGERPRINT, FOLDERS, SUPERGLUE, SUPERGLUE_FINGERPRINT, sample_files
 from krona.tasks.task import FILE_KEYS, Task
-from krona.tasks.values import BadRowError
+from krona.tasks.values import BadRowError, plain_value
 
 KINDS = ("hub", "tsv", "jsonl", "sample")
 FORMATS = {"glue": "tsv", "superglue": "jsonl"}  # maps each benchmark to the kind of data source that reads its files
@@ -82,7 +84,7 @@ def read_parts(task: Task, data: Data, *, prefix: bool) -> dict[str, Split]:
         files = own_files(task, data.path)
     else:
         files = sample_files(task.sample or "") if task.kind == "sample" else benchmark_files(task, data.path)
-    columns = file_columns(task, task.labelled_columns)
+    columns = file_columns(task, [*task.labelled_columns, *task.slices])
     quoting, parts = None if task.kind == "sample" else data.quoting, {}
     for part, path in files.items():
         origin = f"sample task {task.sample}, {part}" if task.kind == "sample" else str(path)
@@ -92,10 +94,23 @@ def read_parts(task: Task, data: Data, *, prefix: bool) -> dict[str, Split]:
     return parts
 
 
+def read_others(task: Task, data: Data, ids: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """Return the lines and the unused columns of rows of a user's own files, by row id (`Split.others`)."""
+    wanted, found = {*ids}, dict[str, dict[str, Any]]()
+    used = [*task.read_columns, task.label_column]
+    columns = replace(file_columns(task, used), others=True)
+    for part, path in own_files(task, data.path).items():
+        for position, (line, row) in enumerate(DataFile(path, columns, quoting=data.quoting)):
+            if (row_id := f"{part}-{position}") in wanted and not isinstance(row, BadRowError):
+                values = {name: plain_value(value) for name, value in row.items() if name not in used}
+                found[row_id] = {"line": line} | ({"columns": values} if values else {})
+    return found
+
+
 class InputRows(DataFile):
     """The rows for which a model predicts labels, from a file or from standard input (``-``).
 
-    The iterator yields pairs of ``FILE:LINE``, for use in messages, and the row's values by column.
+    The iterator yields pairs of ``FILE:LINE``, for use in messages, and the values of all columns of the row.
 
     Raises:
         KronaError: (while iterating) a row is bad.
@@ -103,7 +118,9 @@ class InputRows(DataFile):
 
     def __init__(self, source: str, task: Task, *, quoting: str | None = None) -> None:
         super().__init__(
-            None if source == "-" else Path(source), file_columns(task, task.read_columns), quoting=quoting
+            None if source == "-" else Path(source),
+            replace(file_columns(task, task.read_columns), others=True),
+            quoting=quoting,
         )
 
     def __iter__(self) -> Iterator[tuple[str, Row]]:  # type: ignore[override]

@@ -16,7 +16,7 @@ from krona.messages import KronaError, amount, did_you_mean
 from krona.random_streams import stream_seed
 from krona.tasks.data_settings import Data
 from krona.tasks.rows import Part, Split
-from krona.tasks.sources import read_parts
+from krona.tasks.sources import read_others, read_parts
 from krona.tasks.task import Task
 
 ROLES = ("train", "dev", "test")
@@ -79,10 +79,11 @@ def _count_targets(targets: Sequence[str]) -> dict[str, int]:
     return {target: counts[target] for target in (lowest, max(counts, key=len), highest)}
 
 
-def load(task: Task, data: Data, *, prefix: bool = False) -> Splits:
+def load(task: Task, data: Data, *, prefix: bool = False, others: bool = False) -> Splits:
     """Return the three splits of a task.
 
     Args:
+        others: whether to read `Split.others` of dev and test, if the task has files of its own.
         prefix: whether source texts start with the task's name. The task's own field `prefix` has priority.
 
     Raises:
@@ -102,6 +103,9 @@ def load(task: Task, data: Data, *, prefix: bool = False) -> Splits:
             skipped = sum(split.part.skipped_rows for split in parts.values())
             rows += f", without {amount(skipped, 'bad row')}" if skipped else ""
             raise KronaError(f"task {task.name}: no rows are left for {role}. The data have {rows}. Use more data.")
+    if others and task.kind == "own":
+        found = read_others(task, data, [*dev.ids, *test.ids])
+        dev, test = replace(dev, others=found), replace(test, others=found)
     read = {name: split.part for name, split in parts.items()}
     return Splits(train=train, dev=dev, test=test, parts=read)
 

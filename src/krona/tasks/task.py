@@ -12,7 +12,16 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, 
 
 from krona.messages import KronaError, describe_problem, did_you_mean, shorten
 from krona.metrics.scores import get_metric
-from krona.tasks.values import NO_LABEL, BadRowError, mark_spans, read_label, read_number, read_text
+from krona.tasks.values import (
+    NO_LABEL,
+    BadRowError,
+    fold,
+    group_similar,
+    mark_spans,
+    read_label,
+    read_number,
+    read_text,
+)
 
 Division = Literal["halve_validation", "carve_train", "mnli", "given"]
 FILE_KEYS = ("train", "dev", "test")
@@ -107,10 +116,14 @@ class Task(BaseModel):
     split: Division = "given"
     """The rule for the division of the rows into train, dev and test. `krona.tasks.splits.divide` lists the rules."""
     label_column: str = "label"
+    fold_labels: StrictBool = False
+    """Whether the labels of data files are compared without regard to case and blanks."""
     group_columns: Words = ()
     """The columns that define groups of rows, such as the answers to one question: rows with equal values form a group.
     A split contains whole groups, and intervals and tests resample groups instead of rows.
     """
+    slices: Words = ()
+    """Columns of the data file. `krona show` prints the score for each of their values, such as each language."""
     replace: Mapping[str, str] = Field(default_factory=dict)
     """Maps substrings of the texts, such as `<br>`, to their replacements, which are applied in this order."""
     marks: Mapping[str, str] = Field(default_factory=dict)
@@ -172,6 +185,8 @@ class Task(BaseModel):
             if name not in used:
                 problem = f"the template '{self.template}' does not use the column '{name}'"
                 raise ValueError(f"{problem}. Insert {{{name}}} for its text")
+        if self.fold_labels and (pairs := self.similar_labels):
+            raise ValueError(f"labels: {pairs[0]} are one class with fold_labels. Keep one of them")
         for metric in self.metrics:
             get_metric(metric, len(self.labels or ()))
         for metric in self.score:
@@ -179,6 +194,11 @@ class Task(BaseModel):
                 near = did_you_mean(metric, self.metrics)
                 raise ValueError(f"the score '{metric}' is not one of the metrics: {near}")
         return self
+
+    @property
+    def similar_labels(self) -> list[str]:
+        """The groups of labels that differ only in case or blanks, such as ``'Bug' and 'bug'``."""
+        return group_similar(self.labels or ())
 
     @property
     def kind(self) -> Literal["glue", "superglue", "sample", "own"]:
@@ -246,18 +266,22 @@ class Task(BaseModel):
         if self.labels is None:
             return read_number(value)
         text = read_label(value)
-        target = self._targets.get(text) or self._targets.get(WHOLE.sub("", text))
+        key = fold(text) if self.fold_labels else text
+        target = self._targets.get(key) or self._targets.get(WHOLE.sub("", key))
         if target is None:
             ids = self.labels.values()
             words = ", ".join(self.labels if self._numbers_as_words else [self.label_name(str(i)) for i in ids])
             what = f"label '{shorten(text)}' is not one of {shorten(words, 500)}{NO_LABEL.get(text, '')}"
+            if not self.fold_labels and fold(text) in map(fold, self.labels):
+                what += ". task.fold_labels=true ignores case and blanks"
             raise BadRowError(what, kind="unknown label")
         return target
 
     @cached_property
     def _targets(self) -> Mapping[str, str]:
         """Maps the labels that a file may contain, words or ids, to target texts."""
-        targets = {word: str(label_id) for word, label_id in (self.labels or {}).items()}
+        key = fold if self.fold_labels else str
+        targets = {key(word): str(label_id) for word, label_id in (self.labels or {}).items()}
         return targets if self._numbers_as_words else {target: target for target in targets.values()} | targets
 
     @property

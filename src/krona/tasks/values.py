@@ -3,12 +3,13 @@
 import datetime
 import math
 import re
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from decimal import ROUND_HALF_EVEN, Decimal
 
 import numpy as np
 
-from krona.messages import shorten
+from krona.messages import join_names, shorten
 
 LARGEST = 1e15  # the targets of a regression must have a smaller absolute value
 TEXTS = (str, int, Decimal, datetime.date, datetime.time)  # types that a text column accepts, besides finite floats
@@ -66,10 +67,34 @@ def read_label(value: object) -> str:
     Raises:
         BadRowError: the label is missing.
     """
-    text = "" if value is None else str(value).lower() if isinstance(value, bool) else str(value).strip()
-    if not text:
-        raise BadRowError("the label is empty", kind="no label")
-    return text
+    if text := text_or_empty(value):
+        return text
+    raise BadRowError("the label is empty", kind="no label")
+
+
+def plain_value(value: object) -> str | int | float | bool | None:
+    """Return a value that JSON can store: a text, a finite number, true, false or null."""
+    if value is None or isinstance(value, str | bool | int) or (isinstance(value, float) and math.isfinite(value)):
+        return value
+    return str(value)
+
+
+def text_or_empty(value: object) -> str:
+    """Return a value as text without blanks around it: ``true`` for True, and "" for a missing value (null)."""
+    return "" if value is None else str(value).lower() if isinstance(value, bool) else str(value).strip()
+
+
+def fold(label: str) -> str:
+    """Return a label without differences in case and blanks."""
+    return " ".join(label.casefold().split())
+
+
+def group_similar(labels: Iterable[str]) -> list[str]:
+    """Return the groups of labels that differ only in case or blanks, each as text, such as ``'Bug' and 'bug'``."""
+    groups = defaultdict[str, list[str]](list)
+    for label in labels:
+        groups[fold(label)].append(f"'{label}'")
+    return [join_names(group) for group in groups.values() if len(group) > 1]
 
 
 def read_number(value: object) -> str:

@@ -49,7 +49,7 @@ def load_splits(settings: Run, *, fingerprint: str, share: bool) -> Splits:
     task, data, prefix = settings.task, settings.data, settings.method.task_prefix
 
     def load() -> Splits:
-        splits = tasks.load(task, data, prefix=prefix)
+        splits = tasks.load(task, data, prefix=prefix, others=True)
         if (now := tasks.data_fingerprint(task, data)) != fingerprint:
             raise KronaError(
                 f"The data of task {task.name} changed after the run id was computed: their fingerprint was "

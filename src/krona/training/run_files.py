@@ -99,7 +99,8 @@ def write_metrics(file: Path, curve: Sequence[Mapping[str, Any]], write: Write) 
 def write_predictions(file: Path, predictions: Mapping[str, tuple[Split, list[str]]], write: Write) -> None:
     """Write the id, source, target and prediction of each row of the splits, as JSON lines.
 
-    If the task has groups, also write the number of each row's group.
+    If the task has groups, also write the number of each row's group. For a user's own files, also write the line and
+    the values of the unused columns.
     """
     lines = []
     for name, (split, texts) in predictions.items():
@@ -107,6 +108,7 @@ def write_predictions(file: Path, predictions: Mapping[str, tuple[Split, list[st
         if split.groups is not None:
             columns["group"] = [*map(str, split.groups)]
         for values in zip(*columns.values(), strict=True):
-            row = {"split": name, **dict(zip(columns, values, strict=True))}
+            row: dict[str, Any] = {"split": name, **dict(zip(columns, values, strict=True))}
+            row |= split.others.get(row["id"], {})
             lines.append(json.dumps(row, ensure_ascii=False) + "\n")
     write_text(file, "".join(lines), write)

@@ -22,7 +22,7 @@ from krona.runs.folder import require_new
 from krona.runs.predictions import invalid_predictions, label_words
 from krona.safe_files import write_text
 from krona.tasks import ROLES, Data, Split, Task
-from krona.tasks.sources import FORMATS, KINDS
+from krona.tasks.sources import FORMATS, KINDS, read_others
 
 BATCH_SIZE = 64  # the default batch size for submissions, and for runs whose own batch size is unknown
 SOURCE_KEYS = ("kind", "path", "name", "revision")  # the keys of ``data`` that select the data source
@@ -143,7 +143,8 @@ def evaluate(
     if output is not None:
         columns = ("id", "source", "target", "prediction")
         values = zip(split.ids, trained.family.texts(split), split.targets, predictions, strict=True)
-        text = format_answers([dict(zip(columns, row, strict=True)) for row in values], ".jsonl", header=False)
+        lines = [{**dict(zip(columns, row, strict=True)), **split.others.get(row[0], {})} for row in values]
+        text = format_answers(lines, ".jsonl", header=False)
         write_text(output, text)
     answers = encode(split.targets, predictions, task.target_strings(), split.groups)
     parts = score_answers(task.metrics, answers)
@@ -197,10 +198,13 @@ def load_rows(task: Task, data: Data, found: TrainedRun, rows: RowChoice) -> tup
     prefix, options = found.origin.task_prefix, replace(data, train_rows=None)
     if rows.source is not None:
         task = Task.from_config({**dict(task), "files": {"train": rows.source}, "sample": None, "split": "given"})
-        split = tasks.read_parts(task, replace(options, path=None), prefix=prefix)["train"]
-        return replace(split, ids=[str(number) for number in range(len(split))]), rows.source
+        options = replace(options, path=None)
+        split = tasks.read_parts(task, options, prefix=prefix)["train"]
+        ids, stored = [str(number) for number in range(len(split))], read_others(task, options, split.ids)
+        others = {new: stored[old] for new, old in zip(ids, split.ids, strict=True)}
+        return replace(split, ids=ids, others=others), rows.source
     if rows.split in ROLES:
-        return getattr(tasks.load(task, options, prefix=prefix), rows.split), rows.split
+        return getattr(tasks.load(task, options, prefix=prefix, others=True), rows.split), rows.split
     parts = tasks.read_parts(task, options, prefix=prefix)
     if rows.split not in parts:
         known = dict.fromkeys([*ROLES, *parts])

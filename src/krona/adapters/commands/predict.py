@@ -21,9 +21,10 @@ from krona.runs.folder import require_new
 from krona.runs.predictions import invalid_predictions
 from krona.safe_files import write_whole
 from krona.tasks import InputRows, Task
+from krona.tasks.values import plain_value
 
 PART = 1024  # the number of rows that are read, predicted and written at a time
-ADDED = ("prediction", "word", "probabilities")  # the columns that are added after the text columns
+ADDED = ("prediction", "word", "probabilities")  # the columns that are added after the input's columns
 ENDINGS = (".tsv", ".csv", ".jsonl")
 # maps column names to values; the values are dicts for probabilities, and for each of several runs
 Answer = dict[str, Any]
@@ -101,18 +102,22 @@ def _answer(
         notes[f"{run_id} predicted texts that are not {kind}"] += len(invalid)
         notes[f"{run_id} read only the first {one.origin.max_source_length} tokens"] += one.count_cut(split)
     for number, texts in enumerate(splits[0].texts):
-        answer: Answer = dict(zip(trained[0].task.columns, texts, strict=True))
+        row = values[number] if isinstance(values[number], dict) else {}
+        answer: Answer = {name: plain_value(value) for name, value in row.items()}
+        answer |= dict(zip(trained[0].task.columns, texts, strict=True))
         by_run = {run_id: _columns(own[number]) for run_id, own in predictions.items()}
-        # with several runs, or if a text column has one of these names, the run id is added to the column names
+        # with several runs, or if a column has one of these names, the run id is added to the column names
         nested = len(trained) > 1 or not answer.keys().isdisjoint(ADDED)
         yield answer | (by_run if nested else next(iter(by_run.values())))
 
 
 def _write(out: BinaryIO, ending: str, parts: Iterable[Sequence[Answer]]) -> int:
     """Write the predictions part by part, which limits the memory use. Return the number of rows."""
-    done = 0
+    done, columns = 0, None
     for part in parts:
-        text = format_answers(part, ending, header=done == 0)
+        if columns is None and ending != ".jsonl":
+            columns = list(to_frame(part))
+        text = format_answers(part, ending, header=done == 0, columns=columns)
         out.write((visible(text) if out.isatty() else text).encode("utf-8"))
         out.flush()
         done += len(part)
@@ -167,13 +172,20 @@ def batches(items: Iterable[Any], size: int) -> Iterator[list[Any]]:
         yield part
 
 
-def format_answers(answers: Sequence[Answer], ending: str, *, header: bool) -> str:
-    """Return predictions as lines of a file. With ``header``, the first line contains the names of the columns."""
+def format_answers(
+    answers: Sequence[Answer], ending: str, *, header: bool, columns: Sequence[str] | None = None
+) -> str:
+    """Return predictions as lines of a file. With ``header``, the first line contains the names of the columns.
+
+    ``columns`` selects the columns of a .tsv or .csv file. None means all.
+    """
     if ending == ".jsonl":
         return "".join(json.dumps(answer, ensure_ascii=False) + "\n" for answer in answers)
     frame, options = to_frame(answers), {"header": header, "index": False, "lineterminator": "\n"}
+    if columns is not None:
+        frame = frame.reindex(columns=[*columns], fill_value="")
     if ending == ".tsv":
-        frame = frame.map(lambda cell: " ".join(cell.split()))
+        frame = frame.map(lambda cell: " ".join(str(cell).split()))
         options |= {"sep": "\t", "quoting": csv.QUOTE_NONE}
     text: str = frame.to_csv(**options)
     return text

@@ -1,0 +1,98 @@
+"""Read the rows of a run's predictions: the worst mistakes, and the scores of slices."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from krona.messages import KronaError, did_you_mean
+from krona.metrics.scores import score_answers
+from krona.metrics.scores.metric import encode
+from krona.metrics.statistics import bootstrap, percentile_interval
+from krona.runs.folder import RunFolder
+from krona.runs.predictions import decode_label, label_ids, label_words, score_metrics
+from krona.runs.result import Result
+
+Row = Mapping[str, Any]  # a line of predictions.jsonl
+MAX_SLICES = 50  # maximum number of values of a slice column
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """A row with a wrong prediction or, in a regression, with an error."""
+
+    place: str  # the file and the line, or the id of the row
+    target: str
+    prediction: str
+    size: float | None  # the probability of the wrong prediction, or the error of a regression
+    text: str
+    columns: Mapping[str, Any]  # the other columns of the row in the data file
+
+
+def read_split(run: RunFolder, split: str) -> list[Row]:
+    """Return the rows of a split from predictions.jsonl.
+
+    Raises:
+        KronaError: the file is missing or damaged.
+    """
+    try:
+        rows = [json.loads(line) for line in run.predictions.read_text(encoding="utf-8").splitlines()]
+        return [row for row in rows if row["split"] == split]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise KronaError(f"{run.predictions} cannot be read: {error}") from error
+
+
+def find_mistakes(result: Result, rows: Sequence[Row]) -> list[Mistake]:
+    """Return the mistakes, the worst first.
+
+    The order is that of the probability of the wrong prediction or, if the run did not store probabilities, of the
+    file. For a regression, it is that of the absolute error.
+    """
+    task = result.config["task"]
+    words = label_words(task)
+    found = []
+    for row in rows:
+        target, prediction, size = row["target"].strip(), row["prediction"].strip(), None
+        if prediction == target:
+            continue
+        if words:
+            size = row.get("scores", {}).get(prediction)
+        else:
+            answers = encode([target], [prediction], None)
+            size = float(answers.given[0] - answers.truth[0])
+        labels = [decode_label(text, words) for text in (target, prediction)]
+        place = _place(row, task.get("files") or {})
+        found.append(Mistake(place, labels[0], labels[1], size, row["source"], row.get("columns") or {}))
+    return sorted(found, key=lambda mistake: -abs(mistake.size or 0.0))
+
+
+def _place(row: Row, files: Mapping[str, str] | str) -> str:
+    part = row["id"].rpartition("-")[0]
+    file = files if isinstance(files, str) else files.get(part)
+    return f"{Path(file).name}:{row['line']}" if file and "line" in row else row["id"]
+
+
+def slice_scores(result: Result, rows: Sequence[Row], column: str) -> Iterator[tuple[str, int, float, float, float]]:
+    """Yield the value, the number of rows, the score and its interval for each value of a column of the data file.
+
+    Raises:
+        KronaError: the rows do not have the column, or it has too many values.
+    """
+    task = result.config["task"]
+    known = [*dict.fromkeys(name for row in rows for name in row.get("columns") or {})]
+    if column not in known:
+        raise KronaError(f"The rows of {result.run_id} have no column '{column}': {did_you_mean(column, known)}.")
+    values = [str(row["columns"].get(column) or "") for row in rows]
+    names = sorted(set(values))
+    if len(names) > MAX_SLICES:
+        raise KronaError(f"The column '{column}' has {len(names):,} values. A slice column has at most {MAX_SLICES}.")
+    for name in names:
+        own = [row for row, value in zip(rows, values, strict=True) if value == name]
+        groups = [int(row["group"]) for row in own] if "group" in own[0] else None
+        answers = encode([row["target"] for row in own], [row["prediction"] for row in own], label_ids(task), groups)
+        metrics = score_metrics(task)
+        score = float(np.mean([*score_answers(metrics, answers).values()]))
+        yield name, len(own), score, *percentile_interval(bootstrap([answers], metrics))

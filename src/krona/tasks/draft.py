@@ -1,0 +1,201 @@
+"""Write the YAML file of a task for a user's data file (`krona init NAME --from FILE`)."""
+
+import json
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from krona.messages import KronaError, amount, did_you_mean
+from krona.tasks.files import DataFile, FileColumns
+from krona.tasks.sources import SPLIT_FOLDERS
+from krona.tasks.values import BadRowError, group_similar, text_or_empty
+
+LABEL_NAMES = ("label", "labels", "category", "class", "target", "grade", "sentiment", "rating", "stars", "score")
+TEXT_NAMES = ("text", "body", "sentence", "review", "message", "content", "comment", "description", "document")
+MAX_CLASSES = 1000
+MAX_NUMBERS = 10  # a column with more different whole numbers is the target of a regression
+MAX_LABEL = 40  # characters; in a guessed label column, values are shorter on average
+MIN_TEXT = 15  # characters; in a guessed text column, values are longer on average
+FEW_ROWS = 3  # fewer rows of a class cannot be divided among train, dev and test
+INTEGER = re.compile(r"[+-]?\d+")
+NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+SPLIT_COMMENT = """\
+# Without a file for dev, a tenth of the rows (at most 1,000) becomes dev; without a file for test, as many become test.
+# The division {rule}. To use your own files: {{train: FILE, dev: FILE, test: FILE}}."""
+
+
+@dataclass
+class _Column:
+    """Counts of a column's values."""
+
+    values: Counter[str] = field(default_factory=Counter)  # only the first `MAX_CLASSES` + 1 different values
+    filled: int = 0  # rows with a value
+    characters: int = 0
+
+    def add(self, text: str) -> None:
+        self.filled += 1
+        self.characters += len(text)
+        if len(self.values) <= MAX_CLASSES or text in self.values:
+            self.values[text] += 1
+
+    @property
+    def mean_length(self) -> float:
+        return self.characters / max(1, self.filled)
+
+    @property
+    def is_number(self) -> bool:
+        """Whether the column looks like the target of a regression: decimal numbers, or many whole numbers."""
+        kind = NUMBER if len(self.values) > MAX_NUMBERS or not all(map(INTEGER.fullmatch, self.values)) else None
+        return kind is not None and len(self.values) > 1 and all(map(kind.fullmatch, self.values))
+
+    @property
+    def repeats(self) -> bool:
+        """Whether the values repeat as labels do."""
+        return 2 <= len(self.values) <= max(2, min(MAX_CLASSES, self.filled // 2))
+
+
+@dataclass(frozen=True)
+class Draft:
+    """The YAML file of a task, and what to tell the user about it."""
+
+    yaml: str
+    messages: list[str]
+    bad_rows: int  # rows without a text or without a label
+
+
+def draft_task(name: str, source: Path, *, texts: Sequence[str] = (), label: str | None = None) -> Draft:
+    """Return the YAML file of a task, with the labels that its data contain.
+
+    Args:
+        source: a data file, or a folder that `save_to_disk` of datasets wrote.
+        texts: the text columns. If empty, the text column is guessed.
+        label: the label column. None means that it is guessed.
+
+    Raises:
+        KronaError: a column does not exist or cannot be guessed, or the label column does not contain labels.
+    """
+    path, words = source, dict[str, list[str]]()
+    if (source / "dataset_dict.json").is_file():
+        path = source / next(split for split in SPLIT_FOLDERS if (source / split).is_dir())
+        words = _stored_words(path)
+    columns, rows, empty = _count(path)
+    for given in filter(None, (*texts, label)):
+        if given not in columns:
+            raise KronaError(f"{path} has no column '{given}': {did_you_mean(given, columns)}.")
+    messages = []
+    if label is None:
+        label = _guess_label(path, {column: counts for column, counts in columns.items() if column not in texts})
+        messages.append(f"label column: {label} (guessed; --label COLUMN selects another column)")
+    if not texts:
+        texts = [_guess_text(path, {column: counts for column, counts in columns.items() if column != label})]
+        messages.append(f"text column: {texts[0]} (guessed; --text COLUMN selects other columns)")
+    if label in texts:
+        raise KronaError(f"The column '{label}' cannot be both text and label. Give another --label.")
+    found = columns[label]
+    is_number = found.is_number and label not in words
+    _require_labels(path, label, found)
+    bad_rows = sum(count for names, count in empty.items() if label in names or {*texts} <= names)
+    if is_number:
+        messages.append(f"{label} contains numbers, so the task is a regression")
+    else:
+        messages += _describe_labels(found.values, words.get(label))
+    if bad_rows:
+        messages.append(f"{bad_rows:,} of {amount(rows, 'row')} have no text or no label")
+    rule = "is random" if is_number else "keeps the share of each label (data.seed selects it)"
+    lines = [
+        f"# A task of {amount(rows, 'row')}, written by krona init. krona docs adding-a-task explains all keys.",
+        f"name: {name}",
+        f"columns: {_quote([*texts])} # the texts that the model reads",
+        f"label_column: {_quote(label)}",
+        *(["labels: null # the targets are numbers"] if is_number else _label_lines(found.values, words.get(label))),
+        "metrics: [pearson] # the correlation with the targets; spearman compares ranks"
+        if is_number
+        else "metrics: [accuracy, macro_f1] # macro F1 gives each label the same weight, however rare it is",
+        *SPLIT_COMMENT.format(rule=rule).splitlines(),
+        f"files: {_quote({'train': str(source)} if path == source else str(source))}",
+    ]
+    return Draft("\n".join(lines) + "\n", messages, bad_rows)
+
+
+def _count(path: Path) -> tuple[dict[str, _Column], int, Counter[frozenset[str]]]:
+    """Return the counts of each column, the number of rows, and the number of rows by their empty columns."""
+    columns, rows, empty = defaultdict[str, _Column](_Column), 0, Counter[frozenset[str]]()
+    for line, row in DataFile(path, FileColumns(names={}, others=True)):
+        rows += 1
+        if isinstance(row, BadRowError):
+            raise KronaError(f"{path}:{line}: {row}. Correct the row.")
+        texts = {name: text_or_empty(value) for name, value in row.items()}
+        for name, text in texts.items():
+            column = columns[name]
+            if text:
+                column.add(text)
+        empty[frozenset(name for name, text in texts.items() if not text)] += 1
+    if not rows:
+        raise KronaError(f"{path} has no rows.")
+    return dict(columns), rows, empty
+
+
+def _stored_words(path: Path) -> dict[str, list[str]]:
+    """Return the label words of each `ClassLabel` column in a saved data set. Its rows contain numbers."""
+    import datasets
+
+    features = datasets.load_from_disk(str(path)).features
+    return {name: one.names for name, one in features.items() if isinstance(one, datasets.ClassLabel)}
+
+
+def _guess_label(path: Path, columns: Mapping[str, _Column]) -> str:
+    named = [column for name in LABEL_NAMES for column in columns if column.lower() == name]
+    possible = [name for name, column in columns.items() if column.repeats and column.mean_length <= MAX_LABEL]
+    if not named and len(possible) != 1:
+        which = (
+            f"several columns may be the label: {', '.join(possible)}" if possible else "no column looks like labels"
+        )
+        raise KronaError(f"{path}: {which}. Name the label column with --label COLUMN ({', '.join(columns)}).")
+    return (named or possible)[0]
+
+
+def _guess_text(path: Path, columns: Mapping[str, _Column]) -> str:
+    named = [column for name in TEXT_NAMES for column in columns if column.lower() == name]
+    longest = sorted(columns, key=lambda name: columns[name].mean_length)[-1:]
+    if not named and (not longest or columns[longest[0]].mean_length < MIN_TEXT):
+        raise KronaError(f"{path}: no column looks like text ({', '.join(columns)}). Name it with --text COLUMN.")
+    return (named or longest)[0]
+
+
+def _require_labels(path: Path, label: str, found: _Column) -> None:
+    what = f"{path}: the label column '{label}' has"
+    if len(found.values) < 2:
+        raise KronaError(f"{what} {amount(len(found.values), 'different value')}, but a task needs at least two.")
+    if not found.is_number and not found.repeats:
+        count = f"more than {MAX_CLASSES:,}" if len(found.values) > MAX_CLASSES else f"{len(found.values):,}"
+        raise KronaError(f"{what} {count} different values in {amount(found.filled, 'row')}. Choose another --label.")
+
+
+def _describe_labels(counts: Counter[str], words: Sequence[str] | None) -> Iterator[str]:
+    names = {str(i): word for i, word in enumerate(words or ())}
+    listed = ", ".join(f"{names.get(word, word)} ({rows:,})" for word, rows in counts.most_common(20))
+    yield f"{amount(len(counts), 'label')}: {listed}{', …' if len(counts) > 20 else ''}"
+    for group in group_similar(counts):
+        yield (
+            f"{group} differ only in case or blanks. To make them one class, keep one of them in the task's labels, "
+            "and add fold_labels: true"
+        )
+    if rare := [names.get(word, word) for word, rows in counts.items() if rows < FEW_ROWS]:
+        yield f"fewer than {FEW_ROWS} rows: {', '.join(rare[:20])}. Dev or test has no row of such a label"
+
+
+def _label_lines(counts: Mapping[str, int], words: Sequence[str] | None) -> list[str]:
+    heading = "labels: # with the number of rows in the file"
+    if words is not None:
+        return [heading, *(f"  {_quote(word)}: {i} # {counts.get(str(i), 0):,}" for i, word in enumerate(words))]
+    is_integer = all(map(INTEGER.fullmatch, counts))
+    order = sorted(counts, key=(lambda word: (int(word), word)) if is_integer else None)
+    return [heading, *(f"  - {_quote(word)} # {counts[word]:,}" for word in order)]
+
+
+def _quote(value: Any) -> str:
+    """Return a value as JSON, which is valid YAML."""
+    return json.dumps(value, ensure_ascii=False)

@@ -1,0 +1,178 @@
+"""Test the task that `krona init NAME --from FILE` writes: columns, labels, metrics and messages."""
+
+import csv
+import re
+from pathlib import Path
+from typing import Any
+
+import datasets
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import yaml
+
+from krona import tasks
+from krona.messages import KronaError
+from krona.tasks import Task
+from krona.tasks.draft import draft_task
+from tasks.own_task import load, mood
+
+TICKETS = [
+    {
+        "id": f"T-{i}",
+        "language": ("en", "de")[i % 2],
+        "body": f'My invoice, number {i}, is "wrong"\nand {i % 7} days late',
+        "category": ("billing", "login", "no")[i % 3],
+        "empty": "",
+    }
+    for i in range(60)
+]
+
+
+def write_csv(file: Path, rows: list[dict[str, Any]], delimiter: str = ",") -> Path:
+    with file.open("w", newline="", encoding="utf-8") as opened:
+        table = csv.DictWriter(opened, [*rows[0]], delimiter=delimiter)
+        table.writeheader()
+        table.writerows(rows)
+    return file
+
+
+def compose(text: str) -> Task:
+    return Task.from_config(yaml.safe_load(text))
+
+
+def test_the_columns_and_labels_are_found_and_the_task_reads_the_file(tmp_path: Path) -> None:
+    rows = [*TICKETS, {**TICKETS[0], "body": " "}, {**TICKETS[0], "category": ""}]
+    draft = draft_task("tickets", write_csv(tmp_path / "t.csv", rows))
+    task = compose(draft.yaml)
+    assert (task.columns, task.label_column, task.metrics) == (("body",), "category", ("accuracy", "macro_f1"))
+    assert task.labels == {"billing": 0, "login": 1, "no": 2}
+    assert '- "billing" # 21' in draft.yaml
+    assert draft.bad_rows == 2
+    assert draft.messages == [
+        "label column: category (guessed; --label COLUMN selects another column)",
+        "text column: body (guessed; --text COLUMN selects other columns)",
+        "3 labels: billing (21), login (20), no (20)",
+        "2 of 62 rows have no text or no label",
+    ]
+    splits = load(task, kind="hub", skip_bad_rows=True)
+    assert sum(map(len, splits.by_role.values())) == 60
+
+
+def test_named_columns_are_not_guessed(tmp_path: Path) -> None:
+    file = write_csv(tmp_path / "t.csv", TICKETS)
+    draft = draft_task("t", file, texts=["id", "body"], label="language")
+    assert compose(draft.yaml).columns == ("id", "body")
+    assert compose(draft.yaml).labels == {"de": 0, "en": 1}
+    assert not any("guessed" in message for message in draft.messages)
+
+
+@pytest.mark.parametrize("kind", ["tsv", "jsonl", "parquet", "xlsx", "folder"])
+def test_every_format_gives_the_same_task(kind: str, tmp_path: Path) -> None:
+    rows = [{**row, "body": row["body"].replace("\n", " ")} for row in TICKETS]
+    file = tmp_path / f"t.{kind}"
+    match kind:
+        case "tsv":
+            file.write_text("\n".join("\t".join(line) for line in [list(rows[0]), *(row.values() for row in rows)]))
+        case "jsonl":
+            pa_rows = pa.Table.from_pylist(rows).to_pandas()
+            pa_rows.to_json(file, orient="records", lines=True)
+        case "parquet":
+            pq.write_table(pa.Table.from_pylist(rows), file)
+        case "xlsx":
+            pytest.importorskip("openpyxl")
+            pa.Table.from_pylist(rows).to_pandas().to_excel(file, index=False)
+        case "folder":
+            datasets.Dataset.from_list(rows).save_to_disk(str(file))
+    draft = draft_task("t", file)
+    expected = draft_task("t", write_csv(tmp_path / "t.csv", rows))
+    assert draft.yaml.replace(f"t.{kind}", "t.csv") == expected.yaml
+    one, two = (load(compose(text), kind="hub") for text in (draft.yaml, expected.yaml))
+    assert (one.train.fingerprint, one.test.fingerprint) == (two.train.fingerprint, two.test.fingerprint)
+
+
+def test_a_saved_data_set_keeps_its_splits_and_the_names_of_its_labels(tmp_path: Path) -> None:
+    label = datasets.ClassLabel(names=["neg", "pos", "unused"])
+    features = datasets.Features({"text": datasets.Value("string"), "label": label})
+    splits = {
+        name: datasets.Dataset.from_dict(
+            {"text": [f"row {i} of {name}" for i in range(12)], "label": [i % 2 for i in range(12)]}, features=features
+        )
+        for name in ("train", "test")
+    }
+    datasets.DatasetDict(splits).save_to_disk(str(tmp_path / "d"))
+    draft = draft_task("t", tmp_path / "d")
+    assert "3 labels" not in draft.messages[-1]
+    assert "neg (6), pos (6)" in draft.messages[-1]
+    task = compose(draft.yaml)
+    assert task.labels == {"neg": 0, "pos": 1, "unused": 2}
+    assert len(load(task, kind="hub").test) == 12
+
+
+@pytest.mark.parametrize(
+    ("values", "labels"),
+    [
+        ([f"{i / 7:.2f}" for i in range(40)], None),
+        ([str(i) for i in range(40)], None),
+        (["1.5", "2.5"] * 20, None),
+        ([str(1 + i % 5) for i in range(40)], {str(i): i - 1 for i in range(1, 6)}),
+        ([str(i % 11 - 5) if i % 11 < 9 else "0" for i in range(40)], {str(i): i + 5 for i in range(-5, 4)}),
+    ],
+)
+def test_numbers_are_a_regression_unless_they_are_few_whole_numbers(
+    values: list[str], labels: dict[str, int] | None, tmp_path: Path
+) -> None:
+    rows = [{"text": f"a text with the number {i}", "target": value} for i, value in enumerate(values)]
+    task = compose(draft_task("t", write_csv(tmp_path / "t.csv", rows)).yaml)
+    assert (task.labels, task.metrics[0]) == (labels, "accuracy" if labels else "pearson")
+    load(task, kind="hub")
+
+
+def test_rare_and_similar_labels_are_named(tmp_path: Path) -> None:
+    rows = [{"text": f"a text with the number {i}", "label": ("Bug", "bug ", "ok")[i % 3]} for i in range(30)]
+    file = write_csv(tmp_path / "t.csv", [*rows, {"text": "one of a kind, alone", "label": "odd"}])
+    messages = draft_task("t", file).messages
+    assert any("'Bug' and 'bug' differ only in case or blanks" in message for message in messages)
+    assert messages[-1].startswith("fewer than 3 rows: odd.")
+
+
+FAULTS: dict[str, tuple[list[dict[str, Any]], dict[str, Any], str]] = {
+    "two label columns": (
+        [{"body": "some long text, number " + str(i), "a": "xy"[i % 2], "b": "zw"[i % 2]} for i in range(20)],
+        {},
+        "several columns may be the label: a, b. Name the label column with --label COLUMN (body, a, b).",
+    ),
+    "none": ([{"body": f"some long text, number {i}"} for i in range(20)], {}, "no column looks like labels"),
+    "no text": ([{"a": i, "label": "xy"[i % 2]} for i in range(20)], {}, "no column looks like text (a)"),
+    "a wrong column": (TICKETS, {"label": "categori"}, "has no column 'categori': did you mean 'category'?"),
+    "one class": (TICKETS, {"label": "empty"}, "has 0 different values, but a task needs at least two"),
+    "ids": (TICKETS, {"label": "id"}, "'id' has 60 different values in 60 rows. Choose another --label"),
+    "text as label": (TICKETS, {"texts": ["body"], "label": "body"}, "cannot be both text and label"),
+    "10,000 classes": (
+        [{"text": f"text {i}", "label": f"class {i % 10_000}"} for i in range(20_000)],
+        {},
+        "'label' has more than 1,000 different values in 20,000 rows",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_a_file_without_a_task_is_one_message(name: str, tmp_path: Path) -> None:
+    rows, options, message = FAULTS[name]
+    with pytest.raises(KronaError, match=re.escape(message)) as caught:
+        draft_task("t", write_csv(tmp_path / "t.csv", rows), **options)
+    assert "\n" not in str(caught.value)
+
+
+def test_labels_that_differ_in_case_and_blanks(tmp_path: Path) -> None:
+    rows = [{"text": f"day {i}", "label": (" Sad", "CALM", "glad  ")[i % 3]} for i in range(30)]
+    file = write_csv(tmp_path / "t.csv", rows)
+    with pytest.raises(KronaError, match=r"label 'Sad' is not one of .*task\.fold_labels=true ignores case"):
+        load(mood(str(file)), kind="hub")
+    splits = load(mood(str(file), fold_labels=True), kind="hub")
+    assert splits.facts["train"]["targets"] == {"0": 8, "1": 8, "2": 8}
+    with pytest.raises(KronaError, match=r"labels: 'Sad' and 'sad' are one class with fold_labels"):
+        mood(str(file), labels=["Sad", "sad", "glad"], fold_labels=True)
+    both = mood(str(file), labels=["Sad", "sad", "CALM", "glad"])
+    notes = tasks.notes(both, load(both, kind="hub"))
+    assert "'Sad' and 'sad' are different classes, but differ only in case or blanks." in notes
