@@ -2,6 +2,8 @@
 
 import importlib.util
 import json
+import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -122,6 +124,17 @@ def test_an_installed_packages_results_are_in_the_working_directory(here: Path) 
     printed = output_of(sys.executable, "-c", code, PYTHONPATH=str(here / "site"))
     shipped = str(here / "site" / "krona" / "shipped" / "conf")
     assert json.loads(printed) == [True, shipped, str(here / "outputs"), ["-P", "-m", "krona", "train"]]
+
+
+@pytest.mark.parametrize("own", [True, False])
+def test_a_folder_with_its_own_conf_has_its_own_results(own: bool, here: Path) -> None:
+    if own:
+        (here / "conf").mkdir()
+    environment = {key: value for key, value in os.environ.items() if key != "KRONA_OUTPUTS"}
+    code = "import krona.paths as p; print(p.OUTPUTS)"
+    command = [sys.executable, "-c", code]
+    printed = subprocess.run(command, env=environment, text=True, capture_output=True, check=True).stdout.strip()
+    assert Path(printed) == (here if own else paths.PROJECT) / "outputs"
 
 
 def own_modules(folder: Path) -> None:

@@ -16,9 +16,8 @@ DOCS = PROJECT / "docs"
 PAPER = SWEEPS / "paper"  # contains a CSV file for each table of the paper
 NO_SWEEPS = ("tune", "wandb")  # subfolders of sweeps/ with files for `krona tune` and W&B agents, not sweeps
 NANO = Path(__file__).parent / "backbones" / "nano"  # the small T5 that comes with the package
-OUTPUTS = Path(  # on a cluster, this must be a shared folder
-    os.environ.get("KRONA_OUTPUTS") or (Path.cwd() if INSTALLED else PROJECT) / "outputs"
-).absolute()
+_BASE = Path.cwd() if INSTALLED or Path("conf").is_dir() else PROJECT  # a user's own project has its own conf/
+OUTPUTS = Path(os.environ.get("KRONA_OUTPUTS") or _BASE / "outputs").absolute()  # on a cluster, a shared folder
 
 
 def conf_folders() -> list[Path]:

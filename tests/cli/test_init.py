@@ -69,6 +69,7 @@ def test_a_task_from_a_file(
     assert train_it.endswith("krona train task=support method=lora data.skip_bad_rows=true")
     with hydra_session():
         settings = check.settings(compose_job(normalize(["task=support", "data.skip_bad_rows=true"])).config)
+    assert settings.task.files == {"train": str(tmp_path / "my tickets.csv")}  # also valid in another folder
     splits = tasks.load(settings.task, settings.data)
     assert sum(map(len, splits.by_role.values())) == 40
     with pytest.raises(KronaError, match=r"The task support exists already: .*support\.yaml\. Choose another name"):
@@ -92,7 +93,7 @@ def test_a_task_from_a_data_set_of_the_hub(tmp_path: Path, monkeypatch: pytest.M
     init(Path("films"), source="someone/films")
     with hydra_session():
         task = check.settings(compose_job(["task=films"]).config).task
-    assert task.files == {"train": "data/films"}
+    assert task.files == {"train": str(tmp_path / "data" / "films")}
     monkeypatch.setattr("krona.tasks.hub.unreachable", lambda path: "no network")
     with pytest.raises(KronaError, match=r"someone/flims is not a file, and a data set .*: no network\. Correct"):
         init(Path("flims"), source="someone/flims")

@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -90,6 +91,10 @@ def test_two_runs_of_one_process_have_two_wandb_runs(tmp_path: Path, plain: Path
         words = {"0": "negative", "1": "positive"}
         assert table["columns"] == ["id", "source", "target", "prediction", "right"]
         assert [line[2] for line in table["data"]] == [words[row["target"]] for row in rows]
+        chart = next(item for item in summary if item.startswith("test/confusion"))
+        counts = json.loads((path.parent / "files" / summary[chart]["path"]).read_text())
+        expected = Counter((words[row["target"]], words.get(row["prediction"], "no label")) for row in rows)
+        assert Counter({(line[0], line[1]): line[2] for line in counts["data"] if line[2]}) == expected
 
 
 VARIABLES = {

@@ -28,14 +28,18 @@ class SeveralTexts(TyperCommand):
 
 app = typer.Typer()
 Run = Annotated[str, typer.Argument(help="a run (its id, the beginning of its id, or its folder), or an adapter file")]
+Best = Annotated[str | None, typer.Option(metavar="SWEEP", help="use the run of this sweep with the best dev score")]
 Backbone = Annotated[str | None, typer.Option(help="folder of the backbone, if it was moved after the run")]
 
 
 @app.command(cls=SeveralTexts)
 def predict(
-    runs: Annotated[list[str], typer.Argument(help="runs (ids, beginnings of ids, or folders), or adapter files")],
+    runs: Annotated[
+        list[str] | None, typer.Argument(help="runs (ids, beginnings of ids, or folders), or adapter files")
+    ] = None,
+    best: Best = None,
     source: Annotated[
-        str | None, typer.Option("--input", help="a .tsv, .csv, .jsonl or .parquet file; -: standard input")
+        str | None, typer.Option("--input", help="a .tsv, .csv, .jsonl, .parquet or .xlsx file; -: standard input")
     ] = None,
     texts: Annotated[
         list[str] | None,
@@ -48,10 +52,11 @@ def predict(
 ) -> None:
     """Predict the label of each row with finished runs. The output also contains label names and probabilities."""
     from krona.adapters.commands.predict import predict as run_predict
+    from krona.adapters.find import choose_runs
 
     run_predict(
-        runs, source=source, texts=texts or [], output=output, backbone=backbone, batch_size=batch_size,
-        overwrite=overwrite, console=Console(),
+        choose_runs(runs, best), source=source, texts=texts or [], output=output, backbone=backbone,
+        batch_size=batch_size, overwrite=overwrite, console=Console(),
     )  # fmt: skip
 
 
@@ -99,7 +104,10 @@ def evaluate(
 
 @app.command()
 def export(
-    run: Run,
+    run: Annotated[
+        str | None, typer.Argument(help="a run (its id, the beginning of its id, or its folder), or an adapter file")
+    ] = None,
+    best: Best = None,
     to: Annotated[
         str, typer.Option(help="merged: a model for transformers; peft: a folder for peft; adapter: krona's own file")
     ] = "merged",
@@ -112,9 +120,9 @@ def export(
 ) -> None:
     """Export a model with merged weights, a peft adapter, or krona's adapter file, together with a model card."""
     from krona.adapters.commands.export import export as command
-    from krona.adapters.find import find
+    from krona.adapters.find import choose_runs, find
 
-    found = find(run)
+    found = find(choose_runs([run] if run else [], best)[0])
     out = out or Path(f"{found.origin.run_id}-{to}")
     first, *others = command(found, to=to, out=out, dtype=dtype, backbone=backbone, overwrite=overwrite)
     show(f"{out}: {first}", *(f"  {line}" for line in others))

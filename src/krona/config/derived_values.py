@@ -35,6 +35,9 @@ def set_derived_values(config: dict[str, Any], overrides: list[str], chosen: Map
         values = config.get(section)
         if isinstance(values, dict) and isinstance(values.get(key), str) and expand(values[key]).exists():
             values[key] = str(expand(values[key]).absolute())  # so that result.json contains an absolute path
+    files = (config.get("task") or {}).get("files")
+    if files and not (config.get("data") or {}).get("path"):  # relative files are relative to the working directory
+        config["task"]["files"] = _absolute(files)
     rates = None
     backbone = config.get("backbone")
     if isinstance(backbone, dict):
@@ -65,6 +68,13 @@ def set_derived_values(config: dict[str, Any], overrides: list[str], chosen: Map
             f"conf/method/{file}.yaml sets name: {name}, which tables and run ids show. Set name: {file} in this file"
         )
     return notes
+
+
+def _absolute(files: Any) -> Any:
+    """Return the existing paths in the task's field `files` as absolute paths."""
+    if isinstance(files, dict):
+        return {key: _absolute(file) for key, file in files.items()}
+    return str(expand(files).absolute()) if isinstance(files, str) and expand(files).exists() else files
 
 
 def set_tuned_values(config: dict[str, Any], overrides: list[str], studies: Sequence[str] = ()) -> str:

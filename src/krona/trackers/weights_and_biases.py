@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 from pytorch_lightning import loggers
 
 from krona.formatting import below
@@ -16,12 +17,13 @@ from krona.masking import mask_secrets
 from krona.messages import first_line
 from krona.paths import expand
 from krona.runs.folder import RunFolder
-from krona.runs.predictions import label_words
+from krona.runs.predictions import label_words, read_outcomes
 from krona.runs.result import Result
 from krona.trackers.logged_values import PREDICTION_COLUMNS, read_predictions
 
 MAX_ID = 64  # maximum number of characters of a W&B run id or tag
 MAX_GROUP = 128
+MAX_CLASSES = 50  # maximum number of classes of the confusion matrix
 MAX_REASON = 200  # maximum number of characters of an error in a message
 UPLOAD = 3.0  # the time limit of the last upload is this number times ``timeout``
 EXIT_CODES = {"success": 0, "failed": 1, "aborted": 130}
@@ -38,7 +40,7 @@ class WandbLogger(loggers.WandbLogger):
         mode: auto (online if an API key is set), online, offline or disabled.
         dir: the folder in which W&B creates its folder ``wandb``.
         log_adapter: whether to log adapter.safetensors as an artifact.
-        table_rows: maximum number of test predictions in the table; 0: no table.
+        table_rows: maximum number of test predictions in the table; 0: no table and no confusion matrix.
         timeout: seconds to wait for the server at the start. The last upload may take three times as long.
         resumed: whether to continue the W&B run with this id.
     """
@@ -129,6 +131,8 @@ class WandbLogger(loggers.WandbLogger):
         rows = read_predictions(run, label_words(result.config["task"]), most=self.table_rows)
         if rows:
             self.experiment.summary["test/predictions"] = wandb.Table(columns=list(PREDICTION_COLUMNS), data=rows)
+        if self.table_rows and (chart := confusion_chart(run, result)):
+            self.experiment.log({"test/confusion": chart})
         if self.log_adapter and run.adapter.is_file():
             self.experiment.log_artifact(str(run.adapter), name=f"adapter-{self.version}", type="adapter")
 
@@ -143,6 +147,20 @@ class WandbLogger(loggers.WandbLogger):
             late = f"the server did not accept all values within {UPLOAD * self.timeout:g} s"
             return f"{late}. The command {sync_command(run, resumed=self.resumed)} uploads the rest."
         return None
+
+
+def confusion_chart(run: RunFolder, result: Result) -> Any:
+    """Return W&B's chart of the test set's confusion matrix, or None without test predictions or with many classes."""
+    import wandb
+
+    words = [*label_words(result.config["task"]).values()]
+    found = read_outcomes(result, run.predictions).get("test") if 0 < len(words) <= MAX_CLASSES else None
+    if found is None:
+        return None
+    given = np.where(found.answers.given < 0, len(words), found.answers.given)
+    return wandb.plot.confusion_matrix(
+        y_true=found.answers.truth.tolist(), preds=given.tolist(), class_names=[*words, "no label"], title="Test"
+    )
 
 
 def sync_command(run: Any, *, resumed: bool) -> str:

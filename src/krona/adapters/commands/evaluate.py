@@ -202,7 +202,8 @@ def load_rows(task: Task, data: Data, found: TrainedRun, rows: RowChoice) -> tup
         split = tasks.read_parts(task, options, prefix=prefix)["train"]
         ids, stored = [str(number) for number in range(len(split))], read_others(task, options, split.ids)
         others = {new: stored[old] for new, old in zip(ids, split.ids, strict=True)}
-        return replace(split, ids=ids, others=others), rows.source
+        part = replace(split.part, name=Path(rows.source).name)  # for messages
+        return replace(split, ids=ids, others=others, part=part), rows.source
     if rows.split in ROLES:
         return getattr(tasks.load(task, options, prefix=prefix, others=True), rows.split), rows.split
     parts = tasks.read_parts(task, options, prefix=prefix)

@@ -196,6 +196,12 @@ def to_frame(answers: Sequence[Answer]) -> pd.DataFrame:
 
     With several runs, the names of the columns begin with the run id.
     """
-    frame = pd.json_normalize(list(answers), sep=": ").fillna("")
+    texts = [{name: _as_cell(value) for name, value in answer.items()} for answer in answers]
+    frame = pd.json_normalize(texts, sep=": ").fillna("")
     frame.columns = frame.columns.str.replace(r"probabilities: (.*)", r"p(\1)", regex=True)
     return frame.map(lambda value: f"{value:.6f}" if isinstance(value, float) else value)
+
+
+def _as_cell(value: Any) -> Any:
+    """Return a value of an answer as text. A dict of predictions is kept."""
+    return value if isinstance(value, dict) else "" if value is None else str(value)
