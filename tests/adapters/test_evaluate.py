@@ -218,7 +218,7 @@ def test_a_users_own_task(tiny: dict[str, list[str]], outputs: Path, tmp_path: P
         assert score(folder, data=str(tmp_path)).notes == []
     path.write_text("".join([*lines, '"two\nlines",sad\n']))
     assert not any("multi-line" in note for note in score(folder).notes)  # not in these rows
-    assert score(folder, source=str(path)).notes[0].startswith("multi-line fields in 1 of 61 rows of train (first ")
+    assert score(folder, source=str(path)).notes[0].startswith("multi-line fields in 1 of 61 rows of days.csv (first ")
 
 
 def submitted(folders: list[Path], glue: Path, out: Path) -> list[str]:
