@@ -25,7 +25,7 @@ CONF = Path(__file__).parent.parent / "conf"
 # needs others here, by its name, such as {"mine": {"block_size": 4}}.
 WIDTHS = "64 and 96 (T5), 32, 48 and 16 (other architectures)"
 ARGUMENTS: dict[str, dict[str, Any]] = {}
-METHODS = sorted(path.stem for path in (CONF / "method").glob("*.yaml"))
+METHODS = sorted(path.stem for path in (CONF / "method").glob("*.yaml") if path.stem != "peft")
 
 
 def tiny_t5(*, gated: bool = False, seed: int = 0, **sizes: Any) -> T5ForConditionalGeneration:

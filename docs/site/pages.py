@@ -4,7 +4,7 @@ import inspect
 import json
 import pydoc
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,8 @@ from pydantic import TypeAdapter
 from krona.cli import parameter_table
 from krona.config.compose import compose_job, hydra_session
 from krona.config.settings import Backbone, Data, Method, Optimizer, Placement, Run, Scheduler, Trainer
+from krona.labels import method_label
+from krona.messages import KronaError
 
 ROOT = Path(__file__).resolve().parents[2]
 CONF, DOCS = ROOT / "conf", ROOT / "docs"
@@ -34,17 +36,18 @@ NOT_EXPLAINED = ("Config", "Forgetting", "BadRows", "BackboneData")
 TYPES = {int: "integer", float: "number", str: "text", dict: "mapping", list: "list"}  # a default shows its type
 
 
-def pages() -> dict[str, str]:
-    """Return the text of each page that has a generated part, by its name in docs/.
+def pages(*, without: Collection[str] = ()) -> dict[str, str]:
+    """Return the text of each page that has a generated part, by its name in docs/, except the parts ``without``.
 
     A part stands between ``<!-- generated: NAME -->`` and ``<!-- end -->``. The notebook is generated as a whole.
     """
-    parts = {"keys": keys, "branches": branches, "result": result, "methods": methods} | evidence.TABLES
+    parts = {"keys": keys, "branches": branches, "result": result, "methods": methods}
+    parts |= {"peft_types": peft_types, "peft_refused": peft_refused} | evidence.TABLES
     texts = {}
     for path in sorted(DOCS.rglob("*.md")):
         text = path.read_text(encoding="utf-8")
         if names := MARKER.findall(text):
-            for name in names:
+            for name in (name for name in names if name not in without):
                 part = "\n".join(parts[name]())
                 start, rest = text.split(f"<!-- generated: {name} -->\n")
                 text = f"{start}<!-- generated: {name} -->\n{part}\n<!-- end -->{rest.partition('<!-- end -->')[2]}"
@@ -211,11 +214,55 @@ def methods() -> list[str]:
             re.sub(",? to q and v", "", about.rstrip(".")),  # as the page says once
             f"{row.trainable_params:,}",
             "–" if row.update_rank is None else str(row.update_rank),
-            *(f"{adds / 1e6:.2f}" for adds in (row.multiply_adds, row.multiply_adds_once)),
-            str(row.launches),
+            *_costs(row),
         )
         text.append(f"| {' | '.join(cells)} |")
     return text
+
+
+def peft_types() -> list[str]:
+    """Return the table of the methods in conf/method/peft, with the costs that `krona params` counts."""
+    heads = "| method | name | publication | trainable | rank | M adds | M once | launches |"
+    text = [heads, f"|---|---|---|{'--:|' * 5}"]
+    rows, _ = parameter_table.rows(parameter_table.PAPERS, ["method=peft/*"])
+    for row in rows:
+        lines = (CONF / "method" / f"{row.method}.yaml").read_text(encoding="utf-8").splitlines()
+        publication = re.sub(r"^[^(]*\((?:[^()]*\) )?|\), by peft.*$", "", lines[1].replace("(IA)³ ", "IA3 "))
+        cells = [f"`{row.method}`", method_label(row.method), publication, f"{row.trainable_params:,}"]
+        rank = "–" if row.update_rank is None else str(row.update_rank)
+        text.append(f"| {' | '.join([*cells, rank, *_costs(row)])} |")
+    return text
+
+
+def peft_refused() -> list[str]:
+    """Return a list of the types of peft that are not a method, each with the message of krona or peft."""
+    from peft import PEFT_TYPE_TO_CONFIG_MAPPING
+
+    from krona import surgery
+    from krona.backbones.insert_method import insert_method
+    from krona.backbones.load import random_model
+    from krona.config import check
+
+    with hydra_session():
+        backbone = check.settings(compose_job(["profile=demo", "task=sample_rte", "method=lora"]).config).backbone
+    text = []
+    for kind in sorted(kind.value for kind in PEFT_TYPE_TO_CONFIG_MAPPING):
+        if (CONF / "method" / "peft" / f"{kind.lower()}.yaml").is_file():
+            continue
+        values = yaml.safe_load((CONF / "method" / "peft.yaml").read_text(encoding="utf-8"))["method"]
+        model = random_model(backbone)
+        try:
+            insert_method(model, check.method({**values, "config": {"peft_type": kind}}))
+            message = surgery.find_branch_fault(model)
+        except KronaError as error:
+            message = str(error)
+        text.append(f"- `{kind}`: {message}")
+    return text
+
+
+def _costs(row: parameter_table.MethodRow) -> list[str]:
+    adds = [None if one is None else f"{one / 1e6:.2f}" for one in (row.multiply_adds, row.multiply_adds_once)]
+    return ["–" if cost is None else str(cost) for cost in (*adds, row.launches)]
 
 
 def _page(method: str) -> Path:

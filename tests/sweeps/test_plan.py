@@ -113,7 +113,8 @@ def test_the_seed_chooses_the_subset_of_training_rows() -> None:
 
 def test_compare_has_every_method() -> None:
     methods = {job[[item.startswith("method=") for item in job].index(True)] for job in expand("sweeps=compare")}
-    assert methods == {f"method={path.stem}" for path in (CONF / "method").glob("*.yaml")}
+    files = {path.stem for path in (CONF / "method").glob("*.yaml")} - {"peft"}  # which needs method.config.peft_type
+    assert methods == {f"method={name}" for name in files}
 
 
 def test_a_typed_axis_replaces_that_of_the_sweep() -> None:

@@ -20,6 +20,7 @@ from tiny_backbones import write_backbone
 from typed_run import start, train, wait_for
 
 TWO = "trainer.devices=2"
+ADALORA = ["method=peft/adalora", "method.config.init_r=3", "method.config.target_r=2"]
 EACH_STEP = ["trainer.log_every_n_steps=1", "+logger.c._target_=pytorch_lightning.loggers.CSVLogger"]
 
 
@@ -44,7 +45,12 @@ def finish(outputs: Path, *words: str) -> tuple[Path, Result, str]:
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize(
     "more",
-    [["micro_batch_size=1"], ["method=full", "optimizer.gradient_clip=0.1"], ["method=lora_ga", "method.init_rows=5"]],
+    [
+        ["micro_batch_size=1"],
+        ["method=full", "optimizer.gradient_clip=0.1"],
+        ["method=lora_ga", "method.init_rows=5"],
+        ADALORA,
+    ],
 )
 def test_two_processes_have_the_losses_of_one(more: list[str], overrides: list[str], tmp_path: Path) -> None:
     # SGD reveals a wrong scale of the gradient. AdamW would hide it, and amplify rounding errors near zero.

@@ -18,6 +18,7 @@ from krona.config.check import PLACEMENT_KEYS, TRAINS
 from krona.config.settings import Method, Run
 from krona.config.targets import find
 from krona.methods.factor_shapes import factor_b
+from krona.surgery.state import active_adapter, get_adapter
 from krona.surgery.targets import match_places, widths
 
 PLAIN = (bool, int, float, str, list, tuple, type(None))  # types that JSON can represent
@@ -25,7 +26,12 @@ Widths = set[tuple[int, int]]  # (d_in, d_out) of the adapted layers
 
 
 def insert_method(
-    model: nn.Module, method: Method, *, factor_shapes: Mapping[str, Any] | None = None, reversible: bool = True
+    model: nn.Module,
+    method: Method,
+    *,
+    factor_shapes: Mapping[str, Any] | None = None,
+    reversible: bool = True,
+    steps: int | None = None,
 ) -> tuple[dict[str, Any], list[str]]:
     """Insert the branches of a method into a model. Return the arguments of the branches, and notes for the user.
 
@@ -33,6 +39,7 @@ def insert_method(
         factor_shapes: maps the paper's shapes of A to the shapes that replace them in this backbone
             (``backbone.factor_shapes``).
         reversible: see `krona.surgery.insert`.
+        steps: the number of optimizer steps of the run, or None if it is not known.
     """
     placement = {**method.placement, **_translate_targets(model, method)}
     if method.branch is None:
@@ -41,11 +48,14 @@ def insert_method(
     notes = find_architecture(model).fused_layers(method.placement["target_modules"])
     branch = _branch_class(method.branch)
     config: dict[str, Any] = dict(method.branch_config)
+    if hasattr(branch, "fit_to_run"):
+        config["config"] = branch.fit_to_run(config["config"], lambda words: list(target_patterns(model, words)), steps)
     sizes = _find_widths(model, placement["target_modules"]) if "kron_factors" in config else set()
     if sizes and method.fit_factors == "nearest" and hasattr(branch, "fit_to_layer"):
         config["kron_factors"], note = _fit_factors(branch, config["kron_factors"], sizes, factor_shapes or {})
         notes = note + notes
     surgery.insert(model, branch, reversible=reversible, **placement, **config)
+    notes = notes + get_adapter(model, active_adapter(model)).notes
     if len(sizes) == 1 and len(config["kron_factors"]) == 1:  # the shape of B is the same on all layers
         (a,), ((d_in, d_out),) = config["kron_factors"], sizes
         config["kron_factors"] = [list(a), list(factor_b(a, d_in, d_out))]

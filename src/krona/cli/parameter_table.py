@@ -4,6 +4,7 @@ Each method is inserted into a model on torch's meta device, where tensors have 
 therefore needs neither weights nor data.
 """
 
+import fnmatch
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -27,7 +28,7 @@ from krona.config.targets import KINDS
 from krona.formatting import Cell, say, table, terminal_width
 from krona.messages import KronaError, shorten
 from krona.paper import read_paper_table
-from krona.surgery.operation_counts import launches, multiply_adds
+from krona.surgery.operation_counts import added_costs
 from krona.training.run_job import format_error
 
 PAPERS = "t5_base"  # the backbone of the paper's numbers
@@ -51,17 +52,18 @@ class MethodRow:
     paper_percent: float | None  # the column Params of Table 1; None: the table does not have the method
     update_rank: int | None  # the highest possible rank of a layer's or block's update; None: the update is not linear
     file_bytes: int  # size of the adapter file
-    multiply_adds: int  # multiply-adds of the unmerged branches, for one token
-    multiply_adds_once: int  # multiply-adds of the unmerged branches once for a forward pass
-    launches: int  # kernels that the unmerged branches add to one forward pass
     head_params: int = 0  # parameters of a new two-class head, which every method trains
+    # The costs of the unmerged branches. None: they cannot be counted without weights.
+    multiply_adds: int | None = None  # multiply-adds for one token
+    multiply_adds_once: int | None = None  # multiply-adds once for a forward pass
+    launches: int | None = None  # kernels for one forward pass
 
 
 def _count_method(model: nn.Module, method: Method, factor_shapes: Mapping[str, Any]) -> MethodRow:
     """Return the counts of one method. ``model`` must be on the meta device, and is restored after the count."""
     insert_method(model, method, factor_shapes=factor_shapes)
     try:
-        count, (per_token, once) = surgery.count(model), multiply_adds(model)
+        count = surgery.count(model)
         return MethodRow(
             method=method.name,
             trainable_params=count.trainable,
@@ -70,10 +72,8 @@ def _count_method(model: nn.Module, method: Method, factor_shapes: Mapping[str, 
             paper_percent=read_paper_table("1").value(method.name, "params"),
             update_rank=surgery.update_rank(model),
             file_bytes=Adapter.of(model).file_bytes if count.trainable or count.head else 0,
-            multiply_adds=per_token,
-            multiply_adds_once=once,
-            launches=launches(model),
             head_params=count.head,
+            **added_costs(model),
         )
     finally:
         surgery.take_out(model)
@@ -94,8 +94,14 @@ def rows(backbone: str, overrides: Sequence[str] = ()) -> tuple[list[MethodRow],
         )
     chosen = [item.partition("=")[2] for item in overrides if item.startswith("method=")]
     table1, known = list(read_paper_table("1").rows), choices("method")
-    in_order = [name for name in table1 if name in known] + [name for name in known if name not in table1]
-    names = chosen[-1].split(",") if chosen else in_order
+    families = {name.partition("/")[0] for name in known if "/" in name}  # shown only on request: method=peft/*
+    single = [name for name in known if name.partition("/")[0] not in families]
+    in_order = [name for name in table1 if name in single] + [name for name in single if name not in table1]
+    names = (
+        [found for item in chosen[-1].split(",") for found in fnmatch.filter(known, item) or [item]]
+        if chosen
+        else in_order
+    )
     for group, name in [("backbone", backbone), *(("method", name) for name in names)]:
         if name not in choices(group):
             raise KronaError(unknown_choice(group, name))
@@ -130,8 +136,9 @@ def print_rows(rows: Iterable[MethodRow], left_out: Sequence[str], *, backbone: 
         paper = "" if row.paper_percent is None else f"{row.paper_percent:g}"
         rank = "" if row.update_rank is None else str(row.update_rank)
         size = f"{row.file_bytes / 1000:,.0f} kB" if row.file_bytes < 10**6 else f"{row.file_bytes / 10**6:,.1f} MB"
-        adds = [f"{value / 1e6:.2f}" for value in (row.multiply_adds, row.multiply_adds_once)]
-        costs = [size, *adds, str(row.launches)]
+        counted = (row.multiply_adds, row.multiply_adds_once)
+        adds = ["" if value is None else f"{value / 1e6:.2f}" for value in counted]
+        costs = [size, *adds, "" if row.launches is None else str(row.launches)]
         counts = [row.method, f"{row.trainable_params:,}", head, f"{row.trainable_percent:.4f}"]
         cells.append([*counts, paper, rank, *costs])
     headings = ("method", "trainable", "head", "%", "paper", "rank", "file", "M adds", "M once", "launches")

@@ -112,7 +112,11 @@ def method(config: Mapping[str, Any], find_class: FindClass = FIND_OWN) -> s.Met
         with problems.collect():
             branch_config |= _scale_by_rank(branch, plain, branch_config)
     if branch is not None:
-        problems += find_argument_problems(branch, "method.", branch_config, without=GIVEN_TO_BRANCHES)
+        wrong = find_argument_problems(branch, "method.", branch_config, without=GIVEN_TO_BRANCHES)
+        problems += wrong
+        if not wrong and hasattr(branch, "check_arguments"):
+            with problems.collect():
+                branch.check_arguments(**branch_config)
     if target is not None and not placement.get("target_modules"):
         problems.append("method.target_modules is empty. Name the modules that get a branch, such as [q, v].")
     problems += find_problems(s.Placement, "method.", placement) + find_problems(s.Method, "method.", plain)

@@ -5,7 +5,7 @@ import json
 import typing
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import field, make_dataclass
+from dataclasses import field, is_dataclass, make_dataclass
 from functools import cache
 from typing import Any, TypeVar
 
@@ -99,7 +99,8 @@ def _argument_type(function: Callable[..., Any], without: Sequence[str], filled_
     Use the type to validate JSON, because pydantic then accepts a list for a tuple.
     """
     try:
-        hints = typing.get_type_hints(function.__init__ if inspect.isclass(function) else function)
+        whole = is_dataclass(function) or not inspect.isclass(function)  # a dataclass may inherit fields
+        hints = typing.get_type_hints(function if whole else function.__init__)
     except (NameError, TypeError):
         hints = {}
     fields: list[tuple[str, Any, Any]] = []

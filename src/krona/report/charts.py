@@ -31,7 +31,16 @@ DARK = (
     "#8ea9ff", "#efb118", "#ff7f78", "#6cc5b0", "#c59bff", "#6fd583", "#ff8ab7", "#c9a876", "#a9bccd", "#63c8ee",
     "#cfcf55", "#e39b74",
 )  # fmt: skip
-MARKS = {"o": "●", "s": "■", "^": "▲", "D": "◆"}  # maps matplotlib's marker names to characters for legends
+MARKS = {
+    "o": "●",
+    "s": "■",
+    "^": "▲",
+    "D": "◆",
+    "v": "▼",
+    "P": "✚",
+    "*": "★",
+}  # maps matplotlib's marker names to characters for legends
+FIRST_MARKS = 4  # the number of marks for the first slots, with each colour; the others are for the next slots
 DASHES: tuple[str | tuple[int, tuple[int, ...]], ...] = ("-", (0, (6, 3)), (0, (2, 2)), (0, (8, 3, 2, 3)))
 SLOTS = len(MARKS) * len(LIGHT)
 FAR = 5.0  # an axis omits the lowest score if its distance to the other scores exceeds 5 times their range
@@ -103,12 +112,13 @@ def method_look(method: str, number: int = 0, count: int = 1, *, among: Iterable
     shade = number / (count - 1) - 0.5 if count > 1 else 0.0
     towards = (INK, PAPER)[shade > 0]
     color = place % len(LIGHT)
-    marks = tuple(MARKS)
+    first = place < FIRST_MARKS * len(LIGHT)
+    marks = tuple(MARKS)[:FIRST_MARKS] if first else tuple(MARKS)[FIRST_MARKS:]
     return Look(
         mix(LIGHT[color], towards.light, abs(shade)),
         mix(DARK[color], towards.dark, abs(shade)),
         marks[(place + place // len(LIGHT) + number) % len(marks)],
-        DASHES[(place // len(MARKS) + number) % len(DASHES)],
+        DASHES[(place // FIRST_MARKS + number) % len(DASHES)],
     )
 
 

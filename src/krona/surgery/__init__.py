@@ -24,6 +24,7 @@ from krona.surgery.merging import unmerge as unmerge
 from krona.surgery.preparation import is_prepared as is_prepared
 from krona.surgery.preparation import prepare as prepare
 from krona.surgery.saving import bake as bake
+from krona.surgery.state import active_control as active_control
 from krona.surgery.state import adapted_modules as adapted_modules
 from krona.surgery.targets import match_places as match_places
 from krona.surgery.targets import widths as widths

@@ -106,16 +106,17 @@ def _record_loaded(model: nn.Module, keys: Any) -> None:
 
 @torch.no_grad()
 def _find_fault(label: str, branch: nn.Module, d_in: int, d_out: int) -> str | None:
-    device = next((p.device for p in branch.parameters()), torch.device("cpu"))
-    branch = copy.deepcopy(branch).to(torch.float32).eval()
+    first = next(branch.parameters(), torch.zeros(()))
+    device, dtype = first.device, torch.promote_types(first.dtype, torch.float32)
+    branch = copy.deepcopy(branch).to(dtype).eval()
     generator = torch.Generator().manual_seed(0)
     for parameter in filter(Tensor.is_floating_point, branch.parameters()):
-        parameter.add_(0.1 * torch.randn(parameter.shape, generator=generator).to(device))
-    x = torch.randn(1, 4, d_in, generator=generator).to(device)
+        parameter.add_(0.1 * torch.randn(parameter.shape, generator=generator).to(device, dtype))
+    x = torch.randn(1, 4, d_in, generator=generator).to(device, dtype)
     try:
         y: Tensor = branch(x)
-    except RuntimeError as error:
-        return f"forward() of {label} failed for an input of shape {tuple(x.shape)}: {first_line(error)}."
+    except Exception as error:  # a user's own branch, or a layer of peft, can raise any error
+        return f"forward() of {label} failed for an input of shape {tuple(x.shape)}: {first_line(error).rstrip('.')}."
     if y.shape != (1, 4, d_out):
         return (
             f"forward() of {label} returned the shape {tuple(y.shape)} for an input of shape {tuple(x.shape)}. The "

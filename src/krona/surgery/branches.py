@@ -1,7 +1,7 @@
 """Build and check the branches of an adapter before the model is changed."""
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +23,8 @@ from krona.surgery.layers import (
 )
 from krona.surgery.targets import end_layers, match_places, widths
 from krona.surgery.wrapper import BranchPlacement, public_name, unwrap
+
+WHOLE_LAYER = ("placement", "inner_residual", "modules_per_target", "dropout", "magnitude")  # see `build_all`
 
 
 @dataclass(frozen=True)
@@ -47,8 +49,9 @@ def build_branches(
     """
     _check_arguments(branch, branch_config)
     positions = _check_positions(options)
-    built = []
-    for place, match in match_places(model, options.target_modules).items():
+    built, matches = [], match_places(model, options.target_modules)
+    whole = _build_whole_layers(model, branch, branch_config, options, list(matches))
+    for place, match in matches.items():
         base, position = unwrap(model.get_submodule(place)), positions[match.pattern]
         if has_existing(branch, base):
             continue
@@ -56,7 +59,9 @@ def build_branches(
         _check_place(model, place, base, first, position)
         placement = BranchPlacement(position, options.inner_residual, options.dropout)
         sizes = placement.widths(*widths(base, first))
-        branches = nn.ModuleList(branch(*sizes, **branch_config) for _ in range(options.modules_per_target))
+        branches = nn.ModuleList(
+            whole[place] if whole else branch(*sizes, **branch_config) for _ in range(options.modules_per_target)
+        )
         one: Any
         for one in branches:
             if hasattr(one, "bind"):  # the update depends on the layer's weight, as in HiRA
@@ -79,6 +84,23 @@ def build_branches(
     for name in getattr(every[0], "shared", ()) if every else ():
         for other in every[1:]:
             setattr(other, name, every[0].get_parameter(name))
+    return built
+
+
+def _build_whole_layers(
+    model: nn.Module,
+    branch: Any,
+    branch_config: dict[str, Any],
+    options: InsertOptions,
+    places: list[str],
+) -> Mapping[str, nn.Module]:
+    """Return the branches of a class that builds the branches of all modules together, and computes whole layers."""
+    if not hasattr(branch, "build_all"):
+        return {}
+    changed = [key for key in WHOLE_LAYER if getattr(options, key) != getattr(InsertOptions(), key)]
+    if changed:
+        raise KronaError(f"method.{changed[0]} is not possible, because this method computes whole layers.")
+    built: Mapping[str, nn.Module] = branch.build_all(model, places, **branch_config)
     return built
 
 

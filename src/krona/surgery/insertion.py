@@ -57,6 +57,9 @@ def insert(
     built = [] if branch is None else build_branches(model, branch, branch_config, options)
     prepared = all(getattr(one, "needs", None) is None for at in built for one in at.branches)
     adapter = Insertion(branch, branch_config, options.as_dict(), reversible, prepared)
+    branches: list[Any] = [one for at in built for one in at.branches]
+    adapter.control = next((getattr(one, "control", None) for one in branches), None)
+    adapter.notes = [note for one in branches for note in getattr(one, "notes", ())]
     trains = trained_names(model, branch, adapter.insertion)
     if state.adapters and trains and not reversible:
         raise KronaError(

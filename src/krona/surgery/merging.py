@@ -41,16 +41,17 @@ def merge(model: nn.Module) -> None:
     if state.merged is not None:
         raise KronaError(f"Adapter {state.merged!r} is merged already. Call surgery.unmerge(model) first.")
     places = [(place, adapted) for place, adapted in adapted_modules(model) if name in adapted.branches]
-    merged = [_merged_weight(public_name(place), adapted, name) for place, adapted in places]
-    for (_, adapted), weight in zip(places, merged, strict=True):
+    merged = [_merged_weights(public_name(place), adapted, name) for place, adapted in places]
+    for (_, adapted), weights in zip(places, merged, strict=True):
+        adapted.merged = True
         if is_quantised(adapted.base):
             state.own_layers[adapted] = adapted.base
-            adapted.base, adapted.merged = dequantised_layer(adapted.base, weight), True
+            adapted.base = dequantised_layer(adapted.base, weights["weight"])
             continue
-        own: Any = adapted.base.weight
-        state.own_weights[adapted.base, "weight"] = own
-        adapted.base.weight = nn.Parameter(weight, requires_grad=False)
-        adapted.merged = True
+        for attribute, weight in weights.items():
+            own: Any = getattr(adapted.base, attribute)
+            state.own_weights[adapted.base, attribute] = own
+            setattr(adapted.base, attribute, nn.Parameter(weight, requires_grad=False))
     state.merged = name
 
 
@@ -89,9 +90,12 @@ def add_update(W: Tensor, matrices: Sequence[Tensor], how: BranchPlacement) -> T
 
 
 @torch.no_grad()
-def _merged_weight(label: str, adapted: Adapted, name: str) -> Tensor:
-    """Return a layer's weight with an adapter merged into it, in the original orientation and dtype."""
+def _merged_weights(label: str, adapted: Adapted, name: str) -> dict[str, Tensor]:
+    """Return a layer's weights with an adapter merged into them, in the original orientation and dtype."""
     base, placement = adapted.base, adapted.places[name]
+    branch: Any = next(adapted.branches[name].children())
+    if hasattr(branch, "merged"):
+        return _merge_whole_layer(label, base, branch)
     if not is_linear(base) or name in adapted.captures:
         kind = "the end of a block" if name in adapted.captures else f"a {type(base).__name__}, not a linear layer"
         raise KronaError(
@@ -121,7 +125,23 @@ def _merged_weight(label: str, adapted: Adapted, name: str) -> Tensor:
     if name in adapted.magnitudes:
         magnitude: Any = adapted.magnitudes[name]
         W = magnitude.scale(W)[:, None] * W
-    merged: Tensor = (W.T if is_conv1d(base) else W).to(dtype).clone(memory_format=torch.contiguous_format)
+    return {"weight": _cast(label, W.T if is_conv1d(base) else W, dtype)}
+
+
+def _merge_whole_layer(label: str, base: nn.Module, branch: Any) -> dict[str, Tensor]:
+    """Return the weights of a layer that differ after its branch has merged its update into a copy of the layer."""
+    layer = dequantised_layer(base) if is_quantised(base) else base
+    own = dict(layer.named_parameters())
+    try:
+        wide = copy.deepcopy(layer).to(torch.promote_types(own["weight"].dtype, torch.float32))
+        found = dict(branch.merged(wide).named_parameters())
+    except KronaError as error:
+        raise KronaError(f"{label}: {error}. Use the adapter unmerged.") from error
+    return {key: _cast(label, found[key].detach(), weight.dtype) for key, weight in own.items()}
+
+
+def _cast(label: str, weight: Tensor, dtype: torch.dtype) -> Tensor:
+    merged = weight.to(dtype).clone(memory_format=torch.contiguous_format)
     if not merged.is_meta and not bool(torch.isfinite(merged).all()):
         raise KronaError(
             f"{label}: the merged weight contains values that are NaN, infinite or too large for "

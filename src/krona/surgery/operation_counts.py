@@ -27,6 +27,18 @@ PRODUCTS = ("mul", "div", "addcmul", "addcdiv", "square")  # elementwise operati
 TRANSFORMS = {"_fft_r2c": 1.25, "_fft_c2r": 1.25, "_fft_c2c": 2.5}  # multiply-adds, divided by n · log₂ n
 
 
+def added_costs(model: nn.Module) -> dict[str, int]:
+    """Return the costs that all branches add: ``multiply_adds``, ``multiply_adds_once`` and ``launches``.
+
+    The result is empty if the branches cannot run on the model's device, as some layers of peft on the meta device.
+    """
+    try:
+        per_token, once = multiply_adds(model)
+        return {"multiply_adds": per_token, "multiply_adds_once": once, "launches": launches(model)}
+    except (NotImplementedError, RuntimeError):
+        return {}
+
+
 def multiply_adds(model: nn.Module) -> tuple[int, int]:
     """Return the numbers of multiply-adds that all branches add for each token, and once for each forward pass.
 

@@ -24,6 +24,8 @@ class Insertion:
     reversible: bool = True  # whether copies of the trained backbone weights are kept
     prepared: bool = True  # false until `krona.surgery.prepare` has computed the initial values of the branches
     trained: dict[str, nn.Parameter] = field(default_factory=dict)  # the trained backbone weights, by name
+    notes: list[str] = field(default_factory=list)  # messages of the branches for the user
+    control: Any = None  # what the method does in each training step, or None (`krona.backbones.peft_branch`)
 
 
 @dataclass
@@ -112,6 +114,11 @@ def active_adapter(model: nn.Module) -> str:
     if name is None:
         raise KronaError("No adapter is active. Call surgery.activate(model, name) first.")
     return name
+
+
+def active_control(model: nn.Module) -> Any:
+    """Return what the active adapter's method does in each training step, or None."""
+    return get_adapter(model, active_adapter(model)).control
 
 
 def require_unmerged(state: Inserted) -> None:

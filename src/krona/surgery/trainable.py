@@ -98,7 +98,8 @@ def trainable_groups(model: nn.Module) -> dict[str, list[nn.Parameter]]:
     heads, norms = set(_names_in(own, _head(model))), set(_names_in(own, norm_modules(model)))
     for full_name, parameter in model.named_parameters():
         name = public_name(full_name)
-        group = "head" if name in heads else "layer_norms" if name in norms else name.rpartition(".")[2]
+        of_tuner = full_name.partition(".tuner.")[2].partition(".")[0]  # such as lora_A in a layer of peft
+        group = "head" if name in heads else "layer_norms" if name in norms else of_tuner or name.rpartition(".")[2]
         if parameter.requires_grad:
             groups.setdefault(group, []).append(parameter)
     return groups
@@ -106,17 +107,16 @@ def trainable_groups(model: nn.Module) -> dict[str, list[nn.Parameter]]:
 
 def frozen_tensors(model: nn.Module, name: str) -> dict[str, Tensor]:
     """Return the buffers of an adapter's branches by public name, such as A₀ and B₀ of PiSSA."""
-    return {
-        f"{public_name(place)}.{key}": buffer
-        for place, adapted in adapted_modules(model)
-        if name in adapted.branches
-        for key, buffer in adapted.branches[name].named_buffers()
-    }
+    owned: dict[int, tuple[str, Tensor]] = {}  # branches may share a buffer
+    for place, adapted in adapted_modules(model):
+        for key, buffer in adapted.branches[name].named_buffers() if name in adapted.branches else ():
+            owned.setdefault(id(buffer), (f"{public_name(place)}.{key}", buffer))
+    return dict(owned.values())
 
 
 def train_in_fp32(model: nn.Module) -> None:
     """Convert the trained parameters, such as the magnitude of DoRA, and the branches' frozen tensors to fp32."""
-    for tensor in adapter_state(model).values():
+    for tensor in filter(Tensor.is_floating_point, adapter_state(model).values()):
         tensor.data = tensor.data.float()
 
 

@@ -176,6 +176,8 @@ class Adapted(nn.Module):
     def _in_one_step(self, name: str) -> bool:
         """Return whether ``branch.beside`` can compute the sum of the linear layer and the branch in one step."""
         base, branches = self.base, self.branches[name]
+        if getattr(branches[0], "computes_layer", False):  # type: ignore[index]
+            return self.watch is None
         return (
             type(base) is nn.Linear
             and self.places[name].placement == "parallel"

@@ -69,6 +69,7 @@ class Learner(pl.LightningModule):
             share = -(-settings.batch_size // ranks.size)
             self.micro_batch_size = min(self.micro_batch_size or share, share)
         self.after_backward = after_backward
+        self.control = surgery.active_control(self.model)  # a penalty and a function after each step, of some methods
         self.dev_curve: list[Any] = []  # the items have the keys of `krona.runs.result.Epoch`
         self.best: dict[str, Any] | None = None  # the keys are epoch, choice (the criterion), dev (scores) and weights
         self.seconds = {"train": 0.0, "evaluate": 0.0}
@@ -122,11 +123,15 @@ class Learner(pl.LightningModule):
             "examples_seen": self.examples_seen,
             "stopped": self.trainer.should_stop,
         }
+        if self.control is not None:
+            checkpoint["control"] = self.control.state_dict()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         for name, value in checkpoint["krona"].items():
             setattr(self, name, value)
         self.seconds_before = sum(self.seconds.values())
+        if self.control is not None:
+            self.control.load_state_dict(checkpoint["control"])
 
     def on_train_start(self) -> None:
         # A run that resumes from the checkpoint of its last epoch has no more steps.
@@ -151,19 +156,25 @@ class Learner(pl.LightningModule):
         optimizer.zero_grad()
         # A process without rows uses a row without labels, because all processes must exchange gradients.
         parts = list(micro_batches(batch, self.micro_batch_size or max(1, rows))) or [self.family.no_rows(batch)]
+        penalty = None if self.control is None else self.control.penalty(self.model)
         for number, part in enumerate(parts, start=1):
             part_loss = self.summed_loss(self.model, part) / tokens
             more_follow = self.ranks.size > 1 and number < len(parts)  # DDP averages the gradients after the last part
             with strategy.block_backward_sync() if more_follow else nullcontext():
-                self.manual_backward(part_loss * self.ranks.size)
+                whole = part_loss * self.ranks.size
+                self.manual_backward(whole if penalty is None or number > 1 else whole + penalty)
             loss += part_loss.detach()
         self.ranks.add_up(loss)
+        if penalty is not None:
+            loss += penalty.detach()
         self.after_backward(self)
         if (most := self.settings.optimizer.gradient_clip) is not None:
             self.clip_gradients(optimizer, gradient_clip_val=most, gradient_clip_algorithm="norm")
         names = [group.get("name", BASE_GROUP) for group in optimizer.param_groups]
         self._lrs = dict(zip(names, scheduler.get_last_lr(), strict=True))
         optimizer.step()
+        if self.control is not None:
+            self.control.after_step(self.model, self.global_step - 1)
         scheduler.step()
         self.log("train/step_loss", loss, prog_bar=self.trainer.progress_bar_callback is not None)
         self._losses.append(loss)

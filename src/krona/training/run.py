@@ -23,7 +23,7 @@ from krona.runs.claim import Claim
 from krona.runs.interrupts import stop_if_interrupted
 from krona.runs.protocol import list_departures
 from krona.runs.result import Result, now
-from krona.surgery.operation_counts import launches, multiply_adds
+from krona.surgery.operation_counts import added_costs
 from krona.surgery.trainable import train_in_fp32
 from krona.training.data import RunData, build_data, load_splits
 from krona.training.devices import Ranks, count_devices
@@ -167,7 +167,9 @@ def prepare(spec: JobSpec, result: Result, ranks: Ranks) -> Prepared:
 
     # Method
     torch.manual_seed(stream_seed("branches", settings.seed))
-    branch_config, notes = insert_method(model, method, factor_shapes=settings.backbone.factor_shapes, reversible=share)
+    branch_config, notes = insert_method(
+        model, method, factor_shapes=settings.backbone.factor_shapes, reversible=share, steps=steps.total
+    )
     result.notes += notes
     optimizer_groups(model, settings.optimizer)  # raises an error for an unknown group before training starts
     defaults = method_defaults(method)
@@ -186,8 +188,8 @@ def prepare(spec: JobSpec, result: Result, ranks: Ranks) -> Prepared:
     with torch.random.fork_rng(devices=[]):  # dropout in a branch must not change the later random numbers
         if fault := surgery.find_branch_fault(model):
             raise KronaError(fault)
-        result.provenance["multiply_adds"], result.provenance["multiply_adds_once"] = multiply_adds(model)
-        result.provenance["launches"] = launches(model)
+        costs: Any = added_costs(model)
+        result.provenance |= costs
 
     # Initial weights and precision
     if trainer.frozen_in_bf16:  # before the initial weights are copied, because bf16 would round them

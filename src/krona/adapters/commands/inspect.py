@@ -78,15 +78,16 @@ def _measure(model: nn.Module, result: Result | None) -> dict[str, Any]:
             "placement": adapted.places["default"].placement,
             "tensors": {key: list(parameter.shape) for key, parameter in adapted.own_parameters("default")},
             "rank_bound": rank_of_branches(adapted, "default"),
-            **dict.fromkeys((*MEASURES, "singular_values")),
-            "drift": learned.get(name, {}).get("drift"),
+            **{key: learned.get(name, {}).get(key) for key in MEASURES},  # as the run measured them
+            "singular_values": None,
         }
         try:
             found = spectrum(adapted)
             place |= {**found.measures, "rank_bound": len(found.values)}
             place["singular_values"] = [float(f"{value:.6g}") for value in found.values.tolist()]
         except KronaError as error:
-            notes[f"the update cannot be measured ({error})"] = None
+            if place["norm"] is None:
+                notes[f"the update cannot be measured ({error})"] = None
         places.append(place)
     measured = [place for place in places if place["norm"] is not None]
     if not places:

@@ -2,24 +2,25 @@
 
 import warnings
 from importlib.metadata import version
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
-from krona.adapters.adapter import open_safetensors
+from krona.adapters.adapter import class_path, open_safetensors
+from krona.backbones.peft_branch import PeftBranch, require_peft, tuner_types
+from krona.backbones.peft_branch import bare_copy as copy_backbone
 from krona.config.choices import branch_targets
 from krona.config.targets import find
 from krona.messages import KronaError, shorten
 from krona.safe_files import read_json
-from krona.surgery.saving import remove_branches, restore
-from krona.surgery.state import backbone_parameters, get_state
+from krona.surgery.state import backbone_parameters
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 BASE = ".base_layer."
 POOLED_HEAD = "classifier.0."  # the wrapped classifier of a pooled encoder in a peft folder
+TUNER = class_path(PeftBranch)
 # the keys of adapter_config.json that krona reads, or that have no effect after training
 KNOWN = {
     "alpha", "alpha_pattern", "auto_mapping", "base_model_name_or_path", "block_size", "block_size_pattern",
@@ -35,18 +36,16 @@ CHANGES_THE_BACKBONE = ("pissa", "olora", "loftq", "corda", "lora_ga")  # first 
 OTHER_MISS = ("bat", "mini")  # values of init_weights
 
 
-def require_peft() -> None:
-    """Check that the peft package is installed.
+def keeps_tuner(peft_type: Any, branch: str | None) -> bool:
+    """Return whether an adapter of this type becomes a `PeftBranch`, because krona has no own class for the type.
 
-    Raises:
-        KronaError: the package was not found.
+    ``branch`` is the dotted path of the preferred class.
     """
-    if find_spec("peft") is None:
-        raise KronaError('The peft package is not installed. Install it with: pip install "krona[peft]"')
+    return branch == TUNER or not (peft_type == "LN_TUNING" or branch_classes(str(peft_type)))
 
 
-def check_folder(path: Path) -> dict[str, Any]:
-    """Check a peft folder without importing peft, and return its config.
+def check_folder(path: Path, branch: str | None = None) -> dict[str, Any]:
+    """Check a peft folder, and return its config.
 
     Raises:
         KronaError: peft is not installed, the folder is not complete or its weights are a pickle file, or a setting is
@@ -64,10 +63,10 @@ def check_folder(path: Path) -> dict[str, Any]:
             f"{path / WEIGHTS} was not found. krona never loads a pickle file such as adapter_model.bin, because it "
             "could run code."
         )
-    if config.get("peft_type") != "LN_TUNING" and not branch_classes(str(config.get("peft_type"))):
-        types = sorted({*filter(None, (getattr(one, "peft_type", None) for one in branch_classes())), "LN_TUNING"})
+    if (whole := keeps_tuner(config.get("peft_type"), branch)) and config.get("peft_type") not in tuner_types():
         raise KronaError(
-            f"In {path}, peft_type={config.get('peft_type')!r} is not supported. krona supports {', '.join(types)}."
+            f"In {path}, peft_type={config.get('peft_type')!r} is not supported. krona supports "
+            f"{', '.join(tuner_types())}."
         )
     start = str(config.get("init_lora_weights", True)).lower()
     if start.startswith(CHANGES_THE_BACKBONE):
@@ -80,7 +79,7 @@ def check_folder(path: Path) -> dict[str, Any]:
         unsupported.discard("bias")
     if config.get("init_weights") in OTHER_MISS:
         unsupported.add("init_weights")
-    if unsupported:
+    if unsupported and not whole:
         settings = ", ".join(f"{key}={config[key]!r}" for key in sorted(unsupported))
         raise KronaError(f"In {path}, these settings are not supported: {settings}.")
     return config
@@ -92,14 +91,14 @@ def branch_classes(peft_type: Any = None) -> list[Any]:
     return [one for one in classes if peft_type is None or getattr(one, "peft_type", None) == peft_type]
 
 
-def load_folder(model: nn.Module, path: Path) -> Any:
+def load_folder(model: nn.Module, path: Path, branch: str | None = None) -> Any:
     """Load a peft folder with peft into a copy of the backbone. The copy uses the same memory for the weights.
 
     Raises:
         KronaError: `check_folder` or peft raises an error, the folder contains a backbone weight that differs from the
             model's weight, or the folder's tensors do not match the folder's config.
     """
-    check_folder(path)
+    check_folder(path, branch)
     own = dict(backbone_parameters(model, tied=True))
     with open_safetensors(path / WEIGHTS) as file:
         keys = list(file.keys())
@@ -138,14 +137,9 @@ def bare_copy(model: nn.Module, *, wrap_head: bool) -> Any:
     With ``wrap_head``, the classifier of a pooled encoder is wrapped, and peft stores it as ``classifier.0.weight``.
     peft then raises an error if the folder is loaded into a class of transformers, which has another pooling.
     """
-    # these import transformers, which most commands do not need
-    from krona.backbones.families.pooling import has_pooled_head
-    from krona.backbones.shared import with_own_modules
+    from krona.backbones.families.pooling import has_pooled_head  # imports transformers
 
-    copy = with_own_modules(model)
-    if "krona" in copy.__dict__:
-        remove_branches(copy, list(get_state(copy).adapters))
-        restore(copy)
+    copy = copy_backbone(model)
     if wrap_head and has_pooled_head(getattr(copy, "config", None)):
         copy.classifier = nn.Sequential(copy.get_submodule("classifier"))
     return copy

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from krona.adapters.adapter import FORMAT, Adapter, AdapterConfig, class_path
-from krona.adapters.peft.folder import branch_classes, load_folder, unwrapped
-from krona.adapters.peft.module_names import module_names, outermost, shortest
+from krona.adapters.peft.folder import branch_classes, keeps_tuner, load_folder, unwrapped
+from krona.backbones.module_names import module_names, outermost, shortest
+from krona.backbones.peft_branch import PeftBranch
 from krona.messages import KronaError
 from krona.methods.peft_layers import Converted
 from krona.surgery.layers import is_linear
@@ -50,12 +51,16 @@ def read_peft(model: nn.Module, folder: str | Path, *, branch: str | None = None
             to another backbone.
     """
     path = Path(folder)
-    loaded = load_folder(model, path)
+    loaded = load_folder(model, path, branch)
     config = loaded.peft_config["default"].to_dict()
     peft_type = str(config["peft_type"].value)
-    layers, saved = _collect(loaded.get_base_model(), model, path)
-    if peft_type == "LN_TUNING":
-        chosen: Any = None
+    whole = keeps_tuner(peft_type, branch)
+    layers, saved = _collect(loaded.get_base_model(), model, path, whole=whole)
+    chosen: Any = None
+    if whole:
+        chosen = PeftBranch
+        arguments, tensors = _adopt(layers, loaded.peft_config["default"])
+    elif peft_type == "LN_TUNING":
         arguments, tensors = dict[str, Any](), dict[str, Tensor]()
     else:
         chosen, arguments, by_place = _convert(peft_type, layers, config, path, branch)
@@ -63,7 +68,7 @@ def read_peft(model: nn.Module, folder: str | Path, *, branch: str | None = None
     insertion = _train_options(model, config, saved)
     if chosen is not None:
         insertion |= _place_options(module_names(model), layers)
-    if config.get("use_dora"):
+    if config.get("use_dora") and not whole:
         insertion["magnitude"] = True
         tensors |= {f"{place}.magnitude": layer["lora_magnitude_vector"] for place, layer in layers.items()}
     adapter_config = AdapterConfig(
@@ -73,8 +78,23 @@ def read_peft(model: nn.Module, folder: str | Path, *, branch: str | None = None
     return PeftImport(peft_type, len(layers), modules, Adapter(adapter_config, tensors | saved, path), loaded)
 
 
-def _collect(loaded: nn.Module, model: nn.Module, path: Path) -> tuple[dict[str, dict[str, Any]], dict[str, Tensor]]:
-    """Return the tensors and numbers of each peft layer by module name, and the tensors of complete modules."""
+def _adopt(layers: Mapping[str, Mapping[str, Any]], config: Any) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Return the arguments and the tensors of a `PeftBranch` adapter with these tuner layers."""
+    arguments, branches = PeftBranch.adopt({place: layer["tuner"] for place, layer in layers.items()}, config)
+    owned: dict[int, tuple[str, Tensor]] = {}  # layers may share tensors
+    for place, branch in branches.items():
+        for key, tensor in (*branch.named_parameters(), *branch.named_buffers()):
+            owned.setdefault(id(tensor), (f"{place}.0.{key}", tensor.detach()))
+    return {"config": arguments}, dict(owned.values())
+
+
+def _collect(
+    loaded: nn.Module, model: nn.Module, path: Path, *, whole: bool
+) -> tuple[dict[str, dict[str, Any]], dict[str, Tensor]]:
+    """Return the tensors and numbers of each peft layer by module name, and the tensors of complete modules.
+
+    With ``whole``, the tuner layers themselves are returned, with the key ``tuner``.
+    """
     from peft.tuners.ln_tuning.layer import LNTuningLayer
     from peft.tuners.tuners_utils import BaseTunerLayer
     from peft.utils import ModulesToSaveWrapper
@@ -85,17 +105,19 @@ def _collect(loaded: nn.Module, model: nn.Module, path: Path) -> tuple[dict[str,
     layers: dict[str, dict[str, Any]] = {}
     saved: dict[str, Tensor] = {}
     for name, module in loaded.named_modules():
-        whole: Any = None
+        complete: Any = None
         if isinstance(module, ModulesToSaveWrapper):
-            whole = module.modules_to_save["default"]
+            complete = module.modules_to_save["default"]
+        elif whole and isinstance(module, BaseTunerLayer):
+            layers[name] = {"tuner": module}
         elif isinstance(module, LNTuningLayer):
-            whole, layers[name] = module.ln_tuning_layers["default"], {}
+            complete, layers[name] = module.ln_tuning_layers["default"], {}
         elif isinstance(module, BaseTunerLayer):
             if name not in names or not is_linear(module.get_base_layer()):
                 kind = type(module.get_base_layer()).__name__
                 raise KronaError(f"{path} adapts {name} ({kind}). krona supports only linear layers of the backbone.")
             layers[name] = _values(module)
-        for key, tensor in whole.named_parameters() if whole is not None else ():
+        for key, tensor in complete.named_parameters() if complete is not None else ():
             full = f"{name}.{key}"
             full = full if full in own else unwrapped(full)
             if full not in own:

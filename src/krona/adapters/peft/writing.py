@@ -10,9 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from krona.adapters.peft.folder import bare_copy, require_peft, unwrapped
-from krona.adapters.peft.module_names import module_names, outermost, shortest
+from krona.adapters.peft.folder import bare_copy, unwrapped
 from krona.adapters.update import low_rank
+from krona.backbones.module_names import module_names, outermost, shortest
+from krona.backbones.peft_branch import PeftBranch, require_peft
 from krona.messages import KronaError
 from krona.surgery.layers import is_conv1d, is_linear, is_quantised
 from krona.surgery.state import (
@@ -31,6 +32,8 @@ from krona.surgery.wrapper import Adapted, public_name
 INSTEAD = "peft cannot represent such an adapter. Merge the branches, or keep krona's file."
 PATTERNS = {"r": "rank_pattern", "lora_alpha": "alpha_pattern", "alpha": "alpha_pattern"}
 PATTERNS |= {"block_size": "block_size_pattern"}  # maps a setting to the setting with exceptions for single modules
+
+NAMES = ("target_modules", "feedforward_modules")  # settings with names of modules
 
 
 @dataclass(frozen=True)
@@ -92,14 +95,16 @@ def write_peft(
     if not places and not norms:
         raise KronaError(f"Adapter {name!r} trains nothing that peft could load.")
     saved = [module for module in saved if module not in norms]
-    for form in _forms(model, places, norms, name):
+    for form in _forms(model, places, norms, name) if adapter.branch is not PeftBranch else ():
         loaded = _build(model, form, adapter, saved)
         if loaded is not None:
             break
+    else:
+        form, loaded = _build_tuner(model, places, adapter, saved)
     assert loaded is not None, "every linear update can be written as a LORA"
     config = loaded.peft_config["default"]
     config.base_model_name_or_path, config.revision, config.task_type = base_model, revision, task_type
-    for key in ("target_modules", "feedforward_modules"):  # peft converts the lists to sets, whose order is random
+    for key in NAMES:  # peft converts the lists to sets, whose order is random
         if key in form.config:
             setattr(config, key, form.config[key])
     loaded.get_base_model().name_or_path = ""  # otherwise peft writes the path of the backbone into the config
@@ -201,13 +206,38 @@ def _build(model: nn.Module, form: Form, adapter: Insertion, saved: Sequence[str
             if parameter is None or parameter.shape != tensor.shape:
                 return None
             parameter.data = tensor.detach().clone(memory_format=torch.contiguous_format)
+    _copy_modules(model, loaded, adapter, whole)
+    return loaded
+
+
+def _build_tuner(
+    model: nn.Module, places: Mapping[str, Adapted], adapter: Insertion, saved: Sequence[str]
+) -> tuple[Form, Any]:
+    """Return a copy of the backbone with the same tuner layers of peft as the adapter, and its `Form`."""
+    import peft
+
+    names, arguments = module_names(model), adapter.branch_config["config"]
+    whole_modules = shortest(saved, names, str.endswith) or None
+    config = PeftBranch.to_peft_config(model, list(places), arguments, modules_to_save=whole_modules)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        loaded = peft.get_peft_model(bare_copy(model, wrap_head=True), config)
+    for place, adapted in places.items():
+        branch: Any = next(adapted.branches[active_adapter(model)].children())
+        branch.copy_into(loaded.get_base_model().get_submodule(place))
+    _copy_modules(model, loaded, adapter, dict.fromkeys(saved, "modules_to_save"))
+    lists = {key: sorted(value) for key in NAMES if isinstance(value := getattr(config, key, None), set)}
+    return Form(arguments["peft_type"], lists, {place: {} for place in places}), loaded
+
+
+def _copy_modules(model: nn.Module, loaded: Any, adapter: Insertion, whole: Mapping[str, str]) -> None:
+    """Copy trained backbone modules into peft's modules, whose attributes contain the trained copies."""
     own = {**dict(backbone_parameters(model)), **get_state(model).originals, **adapter.trained}
     for module, attribute in whole.items():
         held = getattr(loaded.get_base_model().get_submodule(module), attribute)
         for key, parameter in held["default"].named_parameters():
             full = f"{module}.{key}"
             parameter.data = own[full if full in own else unwrapped(full)].detach().clone()
-    return loaded
 
 
 def _scaling_form(model: nn.Module, places: Mapping[str, Adapted], name: str) -> Form:

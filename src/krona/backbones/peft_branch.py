@@ -1,0 +1,420 @@
+"""Use any tuner of the peft package as a method (``method=peft``): peft inserts, computes and merges the update.
+
+peft replaces a layer by a tuner layer that contains the original layer. Here, each tuner layer becomes the branch of
+its layer, so that krona's own functions count, save, switch, merge and remove it.
+"""
+
+import copy
+import dataclasses
+import inspect
+import json
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stderr
+from functools import cache
+from importlib.util import find_spec
+from io import StringIO
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from krona.backbones.module_names import module_names, shortest
+from krona.config.validation import find_argument_problems
+from krona.messages import KronaError, did_you_mean, first_line
+from krona.surgery.layers import dequantised_layer, is_linear, is_quantised, weight_matrix
+from krona.surgery.saving import remove_branches, restore
+from krona.surgery.state import get_state
+from krona.surgery.targets import match_places, widths
+from krona.surgery.wrapper import public_name, unwrap
+
+NAME = "default"  # the name of the adapter inside peft's layers
+EXAMPLE_STEPS = 1000  # the number of steps for a config that is only checked or counted
+SET_BY_KRONA = ("target_modules", "modules_to_save", "task_type", "inference_mode", "base_model_name_or_path")
+
+
+def require_peft() -> None:
+    """Check that the peft package is installed.
+
+    Raises:
+        KronaError: the package was not found.
+    """
+    if find_spec("peft") is None:
+        raise KronaError('The peft package is not installed. Install it with: pip install "krona[peft]"')
+
+
+def bare_copy(model: nn.Module) -> Any:
+    """Return a copy of the model without branches. The copy and the model share the memory of the weights."""
+    from krona.backbones.shared import with_own_modules  # imports transformers, which most commands do not need
+
+    twin = with_own_modules(model)
+    if "krona" in twin.__dict__:
+        remove_branches(twin, list(get_state(twin).adapters))
+        restore(twin)
+    return twin
+
+
+def make_config(arguments: Mapping[str, Any], target_modules: Sequence[str], **more: Any) -> Any:
+    """Return a config of peft. ``arguments`` contains ``peft_type`` and the arguments of the type's config class.
+
+    ``more`` contains arguments that only krona may set.
+
+    Raises:
+        KronaError: peft is not installed, the type is unknown or does not adapt layers, or an argument is wrong.
+    """
+    require_peft()
+    with quiet():
+        from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING
+
+    kinds: dict[str, Any] = {kind.value: cls for kind, cls in PEFT_TYPE_TO_CONFIG_MAPPING.items()}
+    name, others = arguments.get("peft_type"), {key: value for key, value in arguments.items() if key != "peft_type"}
+    if name not in kinds:
+        raise KronaError(f"method.config.peft_type={name!r} is not a type of peft: {did_you_mean(str(name), kinds)}")
+    if "target_modules" not in inspect.signature(kinds[name]).parameters:
+        raise KronaError(f"method.config.peft_type={name} is not possible, because this type does not adapt layers.")
+    if given := [key for key in SET_BY_KRONA if key in others]:
+        raise KronaError(f"krona sets method.config.{given[0]} itself. Use method.target_modules, or remove the key.")
+    find: Any = find_argument_problems  # peft's config classes are dataclasses
+    if problems := find(kinds[name], "method.config.", others, without=(*SET_BY_KRONA, "peft_type")):
+        raise KronaError("\n".join(problems))
+    try:
+        with quiet():
+            return kinds[name](**others, target_modules=list(target_modules), **more)
+    except (TypeError, ValueError) as error:
+        raise KronaError(f"method.config is not possible for {name}: {first_line(error)}") from error
+
+
+def tuner_types() -> list[str]:
+    """Return the types of peft that adapt layers (`build_all`), in the order of peft's registry."""
+    require_peft()
+    with quiet():
+        from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING
+
+    kinds = PEFT_TYPE_TO_CONFIG_MAPPING.items()
+    return [kind.value for kind, cls in kinds if "target_modules" in inspect.signature(cls).parameters]
+
+
+def fit_shares(arguments: Mapping[str, Any], steps: int) -> dict[str, Any]:
+    """Return the arguments of a peft config, with numbers of steps instead of shares of a run's steps.
+
+    A share is a number with a decimal point for an argument that must be an integer, such as ``tinit: 0.1``.
+    """
+    require_peft()
+    with quiet():
+        from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING
+
+    kinds = {kind.value: cls for kind, cls in PEFT_TYPE_TO_CONFIG_MAPPING.items()}
+    fields = getattr(kinds.get(arguments.get("peft_type", "")), "__dataclass_fields__", {})
+    kinds_of = {key: str(field.type) for key, field in fields.items()}
+    counts = [key for key, kind in kinds_of.items() if "int" in kind and "float" not in kind]
+    shares = {key: arguments[key] for key in counts if isinstance(arguments.get(key), float)}
+    return {**arguments, **{key: round(share * max(1, steps)) for key, share in shares.items()}}
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Hide the warnings of peft, which are about its own models and files."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+class PeftBranch(nn.Module):
+    """The tuner layer of a peft adapter at one layer of the backbone.
+
+    peft builds the branches of all layers together (`build_all`). ``tuner`` is peft's layer without the backbone's
+    layer, which stays in the model.
+
+    Args:
+        config: ``peft_type`` and the arguments of this type's config class. An argument that is a number of steps may
+            be a share of the run's steps instead, such as ``tinit: 0.1``.
+    """
+
+    computes_layer = True
+    tuner: Any
+    config: dict[str, Any]
+
+    def __init__(self, d_in: int, d_out: int, *, config: dict[str, Any]) -> None:
+        raise TypeError("PeftBranch.build_all creates the branches of a model")
+
+    @classmethod
+    def check_arguments(cls, config: Mapping[str, Any]) -> None:
+        """Check the arguments of peft's config class, with the errors of `make_config`."""
+        make_config(fit_shares(config, EXAMPLE_STEPS), config.get("feedforward_modules") or ["q"])
+
+    @classmethod
+    def fit_to_run(
+        cls, config: Mapping[str, Any], translate: Callable[[Sequence[str]], list[str]], steps: int | None
+    ) -> dict[str, Any]:
+        """Return the arguments with the backbone's module names, and with numbers of steps instead of shares."""
+        fitted = fit_shares(config, EXAMPLE_STEPS if steps is None else steps)
+        return {key: translate(value) if _is_names(key, value) else value for key, value in fitted.items()}
+
+    @classmethod
+    def build_all(cls, model: nn.Module, places: Sequence[str], config: Mapping[str, Any]) -> "dict[str, PeftBranch]":
+        """Let peft build the tuner layers of these modules in a copy of the model, and return them as branches.
+
+        Raises:
+            KronaError: peft cannot insert the type into one of the modules, or changes the backbone's weights.
+        """
+        peft_config = cls.to_peft_config(model, places, config)
+        from peft.mapping import PEFT_TYPE_TO_TUNER_MAPPING
+        from peft.tuners.tuners_utils import BaseTunerLayer
+
+        twin: Any = bare_copy(model)
+        bases = {place: unwrap(model.get_submodule(place)) for place in places}
+        for place, base in bases.items():
+            if any(p.is_meta for p in base.parameters()):  # peft computes with the weights of some types
+                _fill_with_zeros(twin.get_submodule(public_name(place)))
+        memory = {name: p.data_ptr() for name, p in twin.named_parameters()}
+        others = _describe_modules(twin, places)
+        try:
+            with warnings.catch_warnings(record=True) as caught, redirect_stderr(StringIO()):  # of progress bars
+                warnings.simplefilter("always")
+                tuner = PEFT_TYPE_TO_TUNER_MAPPING[peft_config.peft_type](twin, peft_config, NAME)
+        except Exception as error:  # peft raises many different exception types
+            reason = f"{type(error).__name__}: {first_line(error)}"
+            raise KronaError(f"peft cannot insert {config['peft_type']} into this backbone. {reason}") from error
+        layers = {place: twin.get_submodule(public_name(place)) for place in places}
+        if missing := [place for place, layer in layers.items() if not isinstance(layer, BaseTunerLayer)]:
+            raise KronaError(f"peft does not insert {config['peft_type']} into {missing[0]}. Use other target_modules.")
+        if _describe_modules(twin, places) != others:
+            raise KronaError(f"{config['peft_type']} is not supported, because it also changes other modules.")
+        for name, parameter in twin.named_parameters():
+            own = name.replace(".base_layer.", ".")
+            if own in memory and memory[own] != parameter.data_ptr():
+                raise KronaError(
+                    f"{config['peft_type']} with these arguments changes the backbone's weight {own} before training, "
+                    "but an adapter file does not contain this weight. Use other arguments."
+                )
+        tuner._modules.pop("model")
+        control = PeftControl(tuner) if PeftControl.is_needed(tuner) else None
+        branches = {place: cls._wrap(layers[place], base, control, config) for place, base in bases.items()}
+        notes = dict.fromkeys(f"peft: {first_line(one.message)}" for one in caught if isinstance(one.message, Warning))
+        next(iter(branches.values())).__dict__["notes"] = list(notes)  # such as a block size that peft has changed
+        return branches
+
+    @classmethod
+    def to_peft_config(cls, model: nn.Module, places: Sequence[str], config: Mapping[str, Any], **more: Any) -> Any:
+        """Return the config of peft for these modules, with names for patterns (``feedforward_modules``)."""
+        patterns = {key: value for key, value in config.items() if _is_names(key, value)}
+        found = {"target_modules": places, **{key: list(match_places(model, value)) for key, value in patterns.items()}}
+        names = module_names(model)  # some types share weights between the modules of one target name
+        short = {key: shortest(map(public_name, matches), names) for key, matches in found.items()}
+        targets = short.pop("target_modules")
+        return make_config({**config, **short}, targets, **more)
+
+    @classmethod
+    def adopt(cls, layers: Mapping[str, Any], config: Any) -> "tuple[dict[str, Any], dict[str, PeftBranch]]":
+        """Return the arguments of a peft config, and copies of the tuner layers of a loaded peft model as branches."""
+        from peft import PeftConfig
+
+        arguments: dict[str, Any] = {"peft_type": config.peft_type.value}
+        unused = (*SET_BY_KRONA, *(field.name for field in dataclasses.fields(PeftConfig)))
+        for field in dataclasses.fields(config):
+            value, factory = getattr(config, field.name), field.default_factory
+            default = field.default if factory is dataclasses.MISSING else factory()
+            if field.name not in unused and value != default:
+                arguments[field.name] = sorted(value) if isinstance(value, set) else value
+        memo = {id(layer.base_layer): layer.base_layer for layer in layers.values()}  # layers may share tensors
+        copies = {place: copy.deepcopy(layer, memo) for place, layer in layers.items()}
+        bases = {place: layer.base_layer for place, layer in layers.items()}
+        return arguments, {place: cls._wrap(one, bases[place], None, arguments) for place, one in copies.items()}
+
+    @classmethod
+    def _wrap(
+        cls, tuner: Any, base: nn.Module, control: "PeftControl | None", config: Mapping[str, Any]
+    ) -> "PeftBranch":
+        branch = cls.__new__(cls)
+        nn.Module.__init__(branch)
+        tuner._modules.pop("base_layer")
+        branch.tuner = tuner
+        branch.__dict__.update(control=control, config=dict(config))
+        for module in tuner.modules():
+            for name, parameter in list(module._parameters.items()):
+                if parameter is not None and not parameter.requires_grad:  # such as ``ranknum`` of AdaLoRA
+                    del module._parameters[name]
+                    module.register_buffer(name, parameter.detach())
+        for name, value in vars(tuner).items():  # such as the random indices of SHiRA
+            if isinstance(value, dict) and isinstance(value.get(NAME), Tensor):
+                branch.register_buffer(name, value[NAME])
+        branch.attach(base)
+        return branch.to("meta") if any(p.is_meta for p in base.parameters()) else branch
+
+    def attach(self, base: nn.Module) -> Any:
+        """Return peft's layer, which computes the output of ``base`` with the update."""
+        tuner = self.tuner
+        if tuner.__dict__.get("base_layer") is not base:
+            tuner.__dict__["base_layer"] = base  # not a submodule, because the layer belongs to the model
+        return tuner
+
+    def copy_into(self, layer: Any) -> None:
+        """Copy the tensors into a tuner layer of the same type and size."""
+        with torch.no_grad():
+            layer.load_state_dict(self.tuner.state_dict(), strict=False)
+            for name, buffer in self._buffers.items():
+                getattr(layer, name)[NAME].copy_(buffer)
+
+    def _apply(self, fn: Any, recurse: bool = True) -> "PeftBranch":
+        """Move or cast the branch and its layer, which belongs to this branch alone if the branch is a copy."""
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        for name, buffer in self._buffers.items():
+            getattr(self.tuner, name)[NAME] = buffer
+        base = self.tuner.__dict__.get("base_layer")
+        if base is not None and not is_quantised(base):
+            base._apply(fn)
+        return self
+
+    def beside(self, layer: nn.Module, x: Tensor) -> Tensor:
+        output: Tensor = self.attach(layer)(x)
+        return output
+
+    def forward(self, x: Tensor) -> Tensor:
+        update: Tensor = self.tuner(x) - self.tuner.base_layer(x)
+        return update
+
+    def merged(self, base: nn.Module) -> nn.Module:
+        """Return a copy of the layer ``base`` with the update merged into its weights.
+
+        Raises:
+            KronaError: peft cannot merge this type.
+        """
+        own = self.tuner.__dict__["base_layer"]
+        twin: PeftBranch = copy.deepcopy(self, {id(own): own})
+        layer = twin.attach(copy.deepcopy(base))
+        twin.to(next(base.parameters()).dtype)
+        try:
+            with torch.no_grad(), quiet():
+                layer.merge()
+        except Exception as error:  # peft raises many different exception types
+            raise KronaError(f"peft cannot merge {self.config['peft_type']}: {first_line(error)}") from error
+        result: nn.Module = layer.get_base_layer()
+        return result
+
+    def delta(self) -> Tensor:
+        matrix, has_bias = self._change()
+        if has_bias:
+            raise KronaError("the update has a constant part")
+        return matrix
+
+    def linear_part(self) -> Tensor:
+        return self._change()[0]
+
+    def _change(self) -> tuple[Tensor, bool]:
+        """Return the change of the weight, (d_out, d_in), and whether the bias changes."""
+        base = self.tuner.__dict__["base_layer"]
+        if not is_linear(base):
+            raise KronaError(f"it adapts a {type(base).__name__}, not a linear layer")
+        if base.weight.is_meta:
+            raise KronaError("peft computes the update from the weight of its layer. Insert it into a backbone")
+        plain = dequantised_layer(base) if is_quantised(base) else copy.deepcopy(base)
+        plain = plain.to(next(self.tuner.parameters()).dtype)
+        merged: Any = self.merged(plain)
+        has_bias = plain.bias is not None and not torch.equal(merged.bias, plain.bias)
+        return weight_matrix(merged) - weight_matrix(plain), has_bias
+
+    @property
+    def update_rank(self) -> int | None:
+        """The rank of the update of a random layer of this size with random parameters. None: not linear."""
+        base = self.tuner.__dict__["base_layer"]
+        d_in, d_out = widths(base)
+        return None if not is_linear(base) else _probe_rank(json.dumps(self.config, sort_keys=True), d_in, d_out)
+
+
+@cache
+def _probe_rank(config: str, d_in: int, d_out: int) -> int | None:
+    model, generator = nn.ModuleDict({"probe": nn.Linear(d_in, d_out, bias=False)}), torch.Generator().manual_seed(0)
+    try:
+        with torch.random.fork_rng(devices=[]), torch.device("cpu"):
+            branch = PeftBranch.build_all(model, ["probe"], json.loads(config))["probe"].double()
+            for parameter in branch.parameters():
+                parameter.data += torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
+            return int(torch.linalg.matrix_rank(branch.linear_part()))
+    except (KronaError, RuntimeError):  # peft cannot merge the type, or the type needs more than one layer
+        return None
+
+
+class PeftControl:
+    """What some types of peft do in each training step: a term of the loss, and an allocation of ranks (AdaLoRA)."""
+
+    def __init__(self, tuner: Any) -> None:
+        self.tuner = tuner
+
+    @classmethod
+    def is_needed(cls, tuner: Any) -> bool:
+        """Return whether a type has a term of the loss or an allocation of ranks."""
+        from peft.tuners.tuners_utils import BaseTuner
+
+        return type(tuner).forward is not BaseTuner.forward or hasattr(tuner, "update_and_allocate")
+
+    def penalty(self, model: nn.Module) -> Tensor | None:
+        """Return the type's term of the loss, or None."""
+        from peft.tuners.tuners_utils import BaseTuner
+
+        if type(self.tuner).forward is BaseTuner.forward:
+            return None
+        first = next(p for p in model.parameters() if p.requires_grad)
+        zero = torch.zeros((), device=first.device, dtype=torch.promote_types(first.dtype, torch.float32))
+        # peft adds the term to the loss in the model's output
+        output: Any = SimpleNamespace(loss=zero)
+        with self._model(SimpleNamespace(forward=lambda: output, named_parameters=model.named_parameters)):
+            self.tuner.forward()
+        penalty: Tensor = output.loss
+        return penalty
+
+    def after_step(self, model: nn.Module, step: int) -> None:
+        """Let peft allocate ranks after the optimizer's step number ``step``, counted from 0."""
+        if hasattr(self.tuner, "update_and_allocate"):
+            with self._model(model):
+                self.tuner.update_and_allocate(step)
+
+    @contextmanager
+    def _model(self, model: Any) -> Iterator[None]:
+        self.tuner.__dict__["model"] = model  # only during a call, because the model refers to this object
+        try:
+            yield
+        finally:
+            del self.tuner.__dict__["model"]
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the values that the next steps depend on, such as the importance of each rank."""
+        return {name: {k: v for k, v in vars(one).items() if _is_plain(v)} for name, one in self._objects().items()}
+
+    def load_state_dict(self, state: Mapping[str, Mapping[str, Any]]) -> None:
+        for name, one in self._objects().items():
+            vars(one).update(state[name])
+
+    def _objects(self) -> dict[str, Any]:
+        inner = {name: one for name, one in vars(self.tuner).items() if type(one).__module__.startswith("peft.tuners")}
+        return {"config": self.tuner.peft_config[NAME], **inner}
+
+
+def _is_names(key: str, value: Any) -> bool:
+    """Return whether a value of a peft config contains names of modules."""
+    return key.endswith("_modules") and isinstance(value, list)
+
+
+def _is_plain(value: Any) -> bool:
+    """Return whether a checkpoint can contain the value."""
+    if isinstance(value, dict | list):
+        return all(map(_is_plain, value.values() if isinstance(value, dict) else value))
+    return value is None or type(value) in (bool, int, float, str, Tensor)
+
+
+def _describe_modules(model: nn.Module, places: Sequence[str]) -> dict[str, tuple[type, int]]:
+    """Return the class and the number of hooks of each module outside of the modules ``places``."""
+    inside = tuple(f"{public_name(place)}." for place in places)
+    return {
+        name: (type(module), len(module._forward_hooks) + len(module._forward_pre_hooks))
+        for name, module in model.named_modules()
+        if not f"{name}.".startswith(inside)
+    }
+
+
+def _fill_with_zeros(module: nn.Module) -> None:
+    """Replace a module's weights on the meta device by zeros on the CPU. The zeros use almost no memory."""
+    for name, parameter in list(module._parameters.items()):
+        if parameter is not None:
+            zeros = torch.zeros((), dtype=parameter.dtype).expand(parameter.shape)
+            module._parameters[name] = nn.Parameter(zeros, requires_grad=False)

@@ -1,0 +1,264 @@
+"""Test the methods of conf/method/peft, each of which is a type of peft."""
+
+import re
+import warnings
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from omegaconf import OmegaConf
+from safetensors.torch import load_file
+from torch import nn
+
+from krona import surgery
+from krona.adapters.adapter import class_path
+from krona.adapters.peft.reading import read_peft
+from krona.adapters.peft.writing import write_peft
+from krona.backbones.insert_method import insert_method
+from krona.backbones.peft_branch import NAME, PeftBranch, fit_shares
+from krona.config import check
+from krona.messages import KronaError
+from krona.runs.interrupts import Interrupted
+from krona.runs.result import read_result
+from krona.surgery.trainable import train_in_fp32
+from one_job import config as config_of
+from one_job import finish, interrupt_after, run, same_files
+from test_contract import check_life
+from tiny_models import evaluate, output, tiny, train
+from tiny_t5 import ARGUMENTS, CONF, inserted, method_values, without_dropout
+
+peft = pytest.importorskip("peft")
+
+TYPES = sorted(path.stem for path in (CONF / "method" / "peft").glob("*.yaml"))
+KINDS = ("t5", "bert", "llama")
+# Arguments that fit the small layers of the tests, and a schedule for ten steps.
+SMALL: dict[str, dict[str, Any]] = {
+    "adalora": {"total_step": 30, "tinit": 3, "tfinal": 9},
+    "c3a": {"block_size": 8},
+    "fourierft": {"n_frequency": 20},
+    "frod": {"sparse_rate": 0.1},
+    "miss": {"r": 4},
+    "oft": {"oft_block_size": 8},
+    "psoft": {"r": 4},
+    "road": {"group_size": 8},
+    "shira": {"r": 2},
+    "vblora": {"num_vectors": 20, "vector_length": 8},
+    "waveft": {"n_frequency": 20},
+}
+# Types whose initial values change the output, by their definition or by a factorisation of the weight, and how much.
+STARTS_AWAY = {"c3a": 1.0, "fourierft": 10.0, "unilora": 0.01} | dict.fromkeys(
+    ("deft", "frod", "hra", "osf", "vblora"), 1e-5
+)
+# peft merges BEFT into the layer's bias, which the layers of T5 and Llama do not have.
+NOT_MERGED = {("lily", kind) for kind in KINDS} | {("beft", "t5"), ("beft", "llama")}
+TARGETS = {  # the names of the modules in each model
+    "t5": {"others": ["q", "v"], "ia3": ["k", "v", "wo"], "ln_tuning": ["layer_norm"]},
+    "bert": {
+        "others": ["query", "value"],
+        "ia3": ["key", "value", "layer.0.output.dense", "layer.1.output.dense"],
+        "ln_tuning": ["LayerNorm"],
+    },
+}
+
+
+def config(name: str) -> dict[str, Any]:
+    values: dict[str, Any] = method_values(f"peft/{name}")["config"]
+    return {**values, **SMALL.get(name, {})}
+
+
+@pytest.fixture(autouse=True)
+def small_arguments(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in TYPES:
+        monkeypatch.setitem(ARGUMENTS, f"peft/{name}", {"config": config(name)})
+    warnings.filterwarnings("ignore", "Sparse invariant checks")  # of torch, for FRoD
+    monkeypatch.setattr("test_contract.STARTS_AWAY", {f"peft/{name}": value for name, value in STARTS_AWAY.items()})
+
+
+def by_peft(name: str, model: nn.Module, kind: str) -> nn.Module:
+    """Return peft's tuner of a model, built without krona."""
+    from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING, PEFT_TYPE_TO_TUNER_MAPPING
+
+    torch.manual_seed(1)
+    arguments = {**config(name), "target_modules": TARGETS[kind].get(name, TARGETS[kind]["others"])}
+    if name == "ia3":
+        arguments["feedforward_modules"] = arguments["target_modules"][2:]
+    made: Any = PEFT_TYPE_TO_CONFIG_MAPPING[peft.PeftType[arguments.pop("peft_type")]](**arguments)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return PEFT_TYPE_TO_TUNER_MAPPING[made.peft_type](model, made, NAME)
+
+
+@pytest.mark.parametrize("kind", ["bert", pytest.param("t5", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("name", TYPES)
+def test_thirty_steps_equal_a_plain_loop_with_peft(name: str, kind: str) -> None:
+    ours, theirs = (without_dropout(tiny(kind)) for _ in range(2))
+    if name != "psoft":  # which peft cannot insert into a model in fp64
+        ours, theirs = ours.double(), theirs.double()
+    inserted(f"peft/{name}", ours)
+    tuner: Any = by_peft(name, theirs, kind)
+    for key in ours.krona.adapters["default"].trained:
+        theirs.get_parameter(key).requires_grad_(True)
+    losses = []
+    for model in (ours, theirs):
+        model.double().train()
+    for model, control in ((ours, surgery.active_control(ours)), (theirs, None)):
+        optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-2, weight_decay=0.0)
+        record = []
+        for step in range(30):
+            torch.manual_seed(step)  # PVeRA draws random numbers in training
+            loss = (output(model, step) ** 2).mean()
+            if model is theirs and type(tuner).forward is not peft.tuners.tuners_utils.BaseTuner.forward:
+                loss = loss + 0.1 * orthogonality(theirs)
+            elif control is not None and (penalty := control.penalty(model)) is not None:
+                loss = loss + penalty
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            if control is not None:
+                control.after_step(model, step)
+            elif model is theirs and hasattr(tuner, "update_and_allocate"):
+                tuner.update_and_allocate(step)
+            record.append(loss.detach())
+        losses.append(torch.stack(record))
+    difference = (losses[0] - losses[1]).abs() / losses[1].abs()
+    assert difference[:2].max() <= 1e-9
+    assert difference.max() <= 1e-6
+    assert losses[0][-1] < losses[0][0]
+
+
+def orthogonality(model: nn.Module) -> torch.Tensor:
+    """Return the mean of ‖A Aᵀ - I‖ and ‖Bᵀ B - I‖ over the factors of AdaLoRA (Zhang et al. 2023, Eq. 4)."""
+    factors = [p.T if "lora_B" in n else p for n, p in model.named_parameters() if "lora_A" in n or "lora_B" in n]
+    return torch.stack([(A @ A.T - torch.eye(len(A), dtype=A.dtype)).norm() for A in factors]).mean()
+
+
+@pytest.mark.parametrize("kind", ["bert", *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("t5", "llama"))])
+@pytest.mark.parametrize("name", TYPES)
+def test_the_life_of_an_adapter_and_of_its_folder(name: str, kind: str, tmp_path: Path) -> None:
+    merges = (name, kind) not in NOT_MERGED
+    if name != "psoft":  # which peft cannot insert into a model in fp64
+        assert check_life(f"peft/{name}", lambda: tiny(kind), tmp_path / "a.safetensors")[1] == merges
+    model, bare = inserted(f"peft/{name}", tiny(kind)), tiny(kind)
+    train(model, steps=2)
+    expected = evaluate(model)
+    written = write_peft(model, tmp_path, base_model=None)
+    assert written.peft_type == name.upper()
+    read = read_peft(bare, tmp_path, branch=class_path(PeftBranch))
+    assert torch.equal(evaluate(read.model), expected)
+    read.adapter.insert(bare)
+    assert torch.equal(evaluate(bare), expected)
+    if merges:
+        surgery.bake(model)
+        assert [*model.state_dict()] == [*tiny(kind).state_dict()]
+        torch.testing.assert_close(evaluate(model), expected, rtol=1e-5, atol=1e-5)  # fp32, other orders of sums
+
+
+# OSF's hooks return gradients in bf16, and AdaMSS keeps the dtype of the insertion.
+@pytest.mark.parametrize("name", [name for name in TYPES if name not in ("osf", "adamss")])
+def test_frozen_weights_in_bf16(name: str) -> None:
+    model = tiny("bert").bfloat16()
+    for module in model.modules():
+        module.float() if isinstance(module, nn.LayerNorm) else None
+    inserted(f"peft/{name}", model)
+    assert surgery.find_branch_fault(model) is None
+    train_in_fp32(model)
+    with torch.autocast("cpu", torch.bfloat16):
+        (output(model) ** 2).mean().backward()
+    trained = {n: p for n, p in model.named_parameters() if p.requires_grad}
+    assert {p.dtype for p in trained.values()} == {torch.float32}
+    assert all(p.grad is not None and p.grad.isfinite().all() for n, p in trained.items() if "pooler" not in n)
+
+
+def find_problem(peft_type: str) -> str | None:
+    """Return the message with which a run with this type ends before its training."""
+    model = tiny("t5")
+    try:
+        insert_method(model, method(config={"peft_type": peft_type}))
+    except KronaError as error:
+        return str(error)
+    return surgery.find_branch_fault(model)
+
+
+def test_every_type_of_peft_is_a_method_or_is_refused() -> None:
+    others = [kind.value for kind in peft.PEFT_TYPE_TO_CONFIG_MAPPING if kind.value.lower() not in TYPES]
+    assert len(TYPES) >= 30
+    for kind in others:
+        message = find_problem(kind)
+        assert message, kind
+        assert "\n" not in message
+
+
+@pytest.mark.parametrize("path", sorted((CONF / "variant" / "peft_size").glob("*.yaml")), ids=lambda path: path.stem)
+def test_a_variant_has_the_size_of_lora_of_rank_1(path: Path) -> None:
+    changes: Any = OmegaConf.to_container(OmegaConf.load(path))
+    arguments = {**method_values(f"peft/{path.stem}")["config"], **changes["method"]["config"]}
+    layer = nn.ModuleDict({"q": nn.Linear(768, 768, bias=False)})
+    surgery.insert(layer, PeftBranch, target_modules=["q"], train_layer_norms=False, config=fit_shares(arguments, 1000))
+    size = surgery.count(layer).trainable
+    assert size == pytest.approx(1536 * (2 if path.stem == "adalora" else 1), rel=0.05)
+
+
+def test_shares_of_the_steps() -> None:
+    shares = {"peft_type": "ADALORA", "total_step": 1.0, "tinit": 0.1, "tfinal": 0.25, "beta1": 0.5}
+    assert fit_shares(shares, 240) == {**shares, "total_step": 240, "tinit": 24, "tfinal": 60}
+    assert fit_shares(shares, 0)["total_step"] == 1
+
+
+def test_groups_of_rates_have_the_names_of_peft() -> None:
+    groups = surgery.trainable_groups(inserted("peft/lora", tiny("bert")))
+    assert {name: len(own) for name, own in groups.items()} == {"lora_A": 4, "lora_B": 4, "layer_norms": 10, "head": 2}
+
+
+def method(**values: Any) -> Any:
+    return check.method({**method_values("peft"), **values})
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"config": {"peft_type": "OFTX"}}, "'OFTX' is not a type of peft: did you mean 'OFT'"),
+        (
+            {"config": {"peft_type": "OFT", "oft_blok": 4}},
+            "Unknown key method.config.oft_blok: did you mean 'oft_block_",
+        ),
+        ({"config": {"peft_type": "HRA", "r": "x"}}, "method.config.r='x' must be a valid integer"),
+        ({"config": {"peft_type": "PREFIX_TUNING"}}, "PREFIX_TUNING is not possible, because this type does not adapt"),
+        ({"config": {"peft_type": "OFT", "target_modules": ["q"]}}, "Use method.target_modules"),
+        ({"config": {"peft_type": "ADALORA", "tinit": 5}}, "method.config is not possible for ADALORA: "),
+        ({"config": {"peft_type": "C3A", "block_size": 7}}, "peft cannot insert C3A into this backbone. "),
+        ({"config": {"peft_type": "LORA", "init_lora_weights": "pissa"}}, "LORA with these arguments changes the back"),
+        ({"config": {"peft_type": "LORA"}, "magnitude": True}, "method.magnitude is not possible"),
+        ({"config": {"peft_type": "LN_TUNING"}, "target_modules": ["layer_norm"], "dropout": 0.1}, "method.dropout is"),
+    ],
+)
+def test_a_wrong_method_is_one_message(values: dict[str, Any], message: str) -> None:
+    with pytest.raises(KronaError, match=re.escape(message)) as caught:
+        insert_method(tiny("t5"), method(**values))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_value_that_peft_changes_is_a_note() -> None:
+    _, notes = insert_method(tiny("t5"), method(config={"peft_type": "OFT", "oft_block_size": 7}))
+    assert len(notes) == 1
+    assert notes[0].startswith("peft: ")
+
+
+def test_a_missing_package_is_one_message(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("krona.backbones.peft_branch.find_spec", lambda name: None)
+    with pytest.raises(KronaError, match=re.escape('Install it with: pip install "krona[peft]"')):
+        method(config={"peft_type": "OFT"})
+
+
+def test_an_interrupted_run_of_adalora_resumes_to_the_same_bits(small: list[str], tmp_path: Path) -> None:
+    words = ["method=peft/adalora", "method.config.init_r=3", "method.config.target_r=1", *small]
+    whole, _ = finish(tmp_path / "whole", *words)
+    with pytest.raises(Interrupted):
+        run(config_of(*words), tmp_path / "part", after_epoch=interrupt_after(2))
+    resumed, _ = finish(tmp_path / "part", *words)
+    assert same_files(resumed.folder, whole.folder)
+    tensors = load_file(whole.folder / "adapter.safetensors")
+    ranks = [int(tensor.count_nonzero()) for name, tensor in tensors.items() if "lora_E" in name]
+    assert sum(ranks) < 3 * len(ranks)  # ranks were removed
+    (result,) = (tmp_path / "part").glob("*/result.json")
+    assert read_result(result).provenance["branch_config"]["config"]["total_step"] == 9
