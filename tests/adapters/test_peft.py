@@ -291,7 +291,11 @@ def test_a_head_of_a_classifier_comes_in(tmp_path: Path) -> None:
     ("change", "message"),
     [
         ({"projection_prng_key": 1}, "frozen matrices do not match projection_prng_key=1"),
-        ({"peft_type": "RANDLORA"}, r"peft_type='RANDLORA' is not supported. krona supports C3A, HIRA"),
+        (
+            {"peft_type": "P_TUNING"},
+            r"peft_type='P_TUNING' is not supported. krona supports LORA, ADALORA, ADAMSS, BEFT",
+        ),
+        ({"peft_type": "RANDLORA"}, r"names differ \(first base_model.model"),
         ({"peft_type": None}, r"peft_type=None is not supported"),
         ({"bias": "all"}, r"bias='all'"),
         ({"lora_bias": True}, r"these settings are not supported: lora_bias=True"),
@@ -360,7 +364,7 @@ def test_other_weights_and_another_backbone_are_refused(tmp_path: Path) -> None:
 
 def test_without_peft_a_message_names_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model = trained("lora", "t5")
-    monkeypatch.setattr("krona.adapters.peft.folder.find_spec", lambda name: None)
+    monkeypatch.setattr("krona.backbones.peft_branch.find_spec", lambda name: None)
     for step in (lambda: write_peft(model, tmp_path, base_model=None), lambda: read_peft(model, tmp_path)):
         with pytest.raises(KronaError, match=r'pip install "krona\[peft\]"'):
             step()

@@ -24,6 +24,7 @@ from krona.sweeps.status import counts_line, find_runs, seconds_left
 from report.generate import make_result
 
 RUNS = {
+    "peft_methods": 14 * 3 * 3,
     "table1": 72,
     "table2": 72,
     "table8": 72,

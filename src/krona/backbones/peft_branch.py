@@ -319,7 +319,8 @@ class PeftBranch(nn.Module):
         """The rank of the update of a random layer of this size with random parameters. None: not linear."""
         base = self.tuner.__dict__["base_layer"]
         d_in, d_out = widths(base)
-        return None if not is_linear(base) else _probe_rank(json.dumps(self.config, sort_keys=True), d_in, d_out)
+        plain = {key: [] if _is_names(key, value) else value for key, value in self.config.items()}
+        return None if not is_linear(base) else _probe_rank(json.dumps(plain, sort_keys=True), d_in, d_out)
 
 
 @cache
