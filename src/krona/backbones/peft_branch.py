@@ -71,7 +71,7 @@ def make_config(arguments: Mapping[str, Any], target_modules: Sequence[str], **m
     name, others = arguments.get("peft_type"), {key: value for key, value in arguments.items() if key != "peft_type"}
     if name not in kinds:
         raise KronaError(f"method.config.peft_type={name!r} is not a type of peft: {did_you_mean(str(name), kinds)}")
-    if "target_modules" not in inspect.signature(kinds[name]).parameters:
+    if name not in tuner_types():
         raise KronaError(f"method.config.peft_type={name} is not possible, because this type does not adapt layers.")
     if given := [key for key in SET_BY_KRONA if key in others]:
         raise KronaError(f"krona sets method.config.{given[0]} itself. Use method.target_modules, or remove the key.")
@@ -89,10 +89,12 @@ def tuner_types() -> list[str]:
     """Return the types of peft that adapt layers (`build_all`), in the order of peft's registry."""
     require_peft()
     with quiet():
-        from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING
+        from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING, PEFT_TYPE_TO_TUNER_MAPPING
+        from peft.tuners.tuners_utils import BaseTuner
 
-    kinds = PEFT_TYPE_TO_CONFIG_MAPPING.items()
-    return [kind.value for kind, cls in kinds if "target_modules" in inspect.signature(cls).parameters]
+    tuners = [kind for kind, cls in PEFT_TYPE_TO_TUNER_MAPPING.items() if issubclass(cls, BaseTuner)]
+    configs = {kind: inspect.signature(PEFT_TYPE_TO_CONFIG_MAPPING[kind]).parameters for kind in tuners}
+    return [kind.value for kind in tuners if "target_modules" in configs[kind]]
 
 
 def fit_shares(arguments: Mapping[str, Any], steps: int) -> dict[str, Any]:
