@@ -17,7 +17,7 @@ from krona.paper import read_paper_table
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
-OTHER_PAGES = {"index", "what-is-called-krona", "peft"}
+OTHER_PAGES = {"index", "what-is-called-krona", "types-of-peft"}
 PAGES = sorted({path.stem for path in DOCS.glob("methods/*.md")} - OTHER_PAGES)  # a user's own method needs none
 
 
