@@ -9,6 +9,7 @@ import math
 import os
 import re
 import struct
+import tracemalloc
 import zipfile
 from decimal import Decimal
 from pathlib import Path
@@ -353,3 +354,18 @@ def test_a_small_file_that_unpacks_to_a_large_one(tmp_path: Path, monkeypatch: p
 def test_other_line_ends_within_a_line_stay_text(tmp_path: Path) -> None:
     (tmp_path / "a.tsv").write_bytes("\n".join([*lines(12, sep="\t"), "one\rtwo\u2028three\x0c\tsad"]).encode())
     assert "text: one\rtwo\u2028three\x0c" in texts(read(tmp_path / "a.tsv")).values()
+
+
+def test_the_texts_of_a_file_are_stored_once(tmp_path: Path) -> None:
+    file = tmp_path / "long.csv"
+    file.write_text("\n".join(["text,label", *(f"{i} {'x' * 4000},{MOODS[i % 3]}" for i in range(1000))]) + "\n")
+    tracemalloc.start()
+    try:
+        got = read(file)
+        stored = tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
+    assert got.train.sources[0].startswith("text: ")
+    assert stored < 1.3 * file.stat().st_size  # with the source texts: twice the file
+    both = got.dev.join(got.test)
+    assert [*both.sources] == [f"text: {text}" for (text,) in both.texts]

@@ -38,12 +38,32 @@ class Part:
         return sum(map(len, self.skipped.values()))
 
 
+@dataclass(frozen=True, eq=False)
+class Sources(Sequence[str]):
+    """The source texts of rows, which are computed from the rows' texts at each access. Storing them takes memory."""
+
+    task: Task
+    texts: Sequence[tuple[str, ...]]
+    prefix: bool  # the argument of `Task.source`
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+    def __getitem__(self, place: Any) -> Any:
+        if isinstance(place, slice):
+            return [self.task.source(texts, prefix=self.prefix) for texts in self.texts[place]]
+        return self.task.source(self.texts[place], prefix=self.prefix)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sequence) and [*self] == [*other]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Split:
     """The rows of a split as texts. All lists have one entry for each row."""
 
     ids: list[str]  # the part and the position of each row in the part, such as `train-0`
-    sources: list[str]
+    sources: Sequence[str]
     targets: list[str]
     texts: list[tuple[str, ...]]  # one text for each text column of the task
     group_places: tuple[int, ...] = ()  # rows of the same group have equal texts at these positions, and equal ids:
@@ -66,7 +86,10 @@ class Split:
 
     def take(self, places: Sequence[int]) -> "Split":
         """Return a split with the rows at these positions, in this order."""
-        columns: Any = {name: [values[i] for i in places] for name in COLUMNS if (values := getattr(self, name))}
+        lists = {name: getattr(self, name) for name in COLUMNS}
+        columns: Any = {name: [own[i] for i in places] for name, own in lists.items() if own and type(own) is list}
+        if isinstance(self.sources, Sources):
+            columns["sources"] = replace(self.sources, texts=columns["texts"])
         return replace(self, **columns)
 
     def join(self, other: "Split") -> "Split":
@@ -103,7 +126,7 @@ def read_part(
     Raises:
         KronaError: a row is bad and ``data.skip_bad_rows`` is false, or no row is usable.
     """
-    ids, sources, targets = list[str](), list[str](), list[str]()
+    ids, targets = list[str](), list[str]()
     texts, group_ids = list[tuple[str, ...]](), list[tuple[str, ...]]()
     skipped, suspicious, position = defaultdict[str, list[str]](list), defaultdict[str, list[int]](list), -1
     for position, (line, row) in enumerate(rows):
@@ -120,7 +143,6 @@ def read_part(
             skipped[error.kind].append(f"{line}: {error}")
             continue
         ids.append(f"{name}-{position}")
-        sources.append(task.source(own, prefix=prefix))
         targets.append(target)
         texts.append(own)
         group_ids.extend([group] if group else [])
@@ -135,5 +157,11 @@ def read_part(
     part = Part(name=name, origin=origin, rows=len(ids), skipped=skipped, suspicious=suspicious)
     places = tuple(task.columns.index(name) for name in task.group_columns if name in task.columns)
     return Split(
-        ids=ids, sources=sources, targets=targets, texts=texts, group_places=places, group_ids=group_ids, part=part
+        ids=ids,
+        sources=Sources(task, texts, prefix),
+        targets=targets,
+        texts=texts,
+        group_places=places,
+        group_ids=group_ids,
+        part=part,
     )

@@ -47,9 +47,9 @@ class Splits:
     def facts(self) -> dict[str, dict[str, Any]]:
         """The entry `splits` of result.json (docs/results-schema.md), without the number of truncated texts."""
         facts: dict[str, dict[str, Any]] = {}
-        texts: dict[str, set[str]] = {}  # the source texts of the earlier splits, by split
+        texts: dict[str, set[tuple[str, ...]]] = {}  # the texts of the earlier splits, by split
         for name, split in self.by_role.items():
-            own = set(split.sources)
+            own = set(split.texts)
             facts[name] = {
                 "rows": len(split),
                 "fingerprint": split.fingerprint,
@@ -61,7 +61,7 @@ class Splits:
                 "empty_texts": sum(not all(map(str.strip, row)) for row in split.texts),
                 "targets": _count_targets(split.targets),
                 "repeated": len(split) - len(own),
-                **{f"also_in_{other}": sum(map(texts[other].__contains__, split.sources)) for other in texts},
+                **{f"also_in_{other}": sum(map(texts[other].__contains__, split.texts)) for other in texts},
             }
             texts[name] = own
         return facts

@@ -35,7 +35,7 @@ class Encoder(Family):
         )
         return dict(self.tokenizer(first, *second, return_attention_mask=False, **truncation_arguments(longest)))
 
-    def texts(self, split: Split) -> list[str]:
+    def texts(self, split: Split) -> Sequence[str]:
         return [f" {self.tokenizer.sep_token} ".join(texts) for texts in split.texts]
 
     def label(self, target: str) -> list[Any]:

@@ -36,7 +36,7 @@ class Family(ABC):
         The result maps the name of a model input, such as ``input_ids``, to a list of token ids for each row.
         """
 
-    def texts(self, split: Split) -> list[str]:
+    def texts(self, split: Split) -> Sequence[str]:
         """Return the text that the backbone reads for each row."""
         return split.sources
 
