@@ -1,66 +1,103 @@
-"""Test the metrics as modules of `evaluate`: without krona or a network, and equal to the plain function."""
+"""Test krona's metrics as a module of `evaluate`, and metrics of `evaluate` in krona."""
 
-import inspect
-import subprocess
-import sys
 from pathlib import Path
+from typing import Any
 
-import pytest
-
-from krona.metrics.scores import METRICS, score, score_by_evaluate
-
-TWO = ["0", "1"]
-
-
-@pytest.mark.parametrize(
-    ("names", "labels", "truth", "answers"),
-    [
-        (["f1", "accuracy"], ["0", "1"], ["0", "1", "1", "0"], ["0", "1", "no", "1"]),
-        (["pearson", "spearman"], None, ["0.0", "1.5", "4.0"], ["0.2", "x", "3.0"]),
-        (["macro_f1", "matthews"], ["0", "1", "2"], ["0", "1", "2"], ["0", "2", "2"]),
-        (["exact_match"], ["0", "1"], ["0", "1", "1"], ["0", "1", "0"]),
-    ],
-)
-def test_the_modules_score_as_the_function_does(
-    names: list[str], labels: list[str] | None, truth: list[str], answers: list[str]
-) -> None:
-    for groups in (None, [4, 9, 9, 4][: len(truth)]):
-        assert score_by_evaluate(names, truth, answers, labels, groups) == score(names, truth, answers, labels, groups)
-
-
-@pytest.mark.parametrize("count", [1, pytest.param(2, marks=pytest.mark.slow)])
-def test_evaluate_loads_the_metrics_without_krona_and_without_a_network(count: int, tmp_path: Path) -> None:
-    files = {name: inspect.getfile(type(metric)) for name, metric in METRICS.items()}
-    code = f"""
-import sys, warnings; warnings.simplefilter("error"); sys.modules["krona"] = None
 import evaluate
-loaded = {{name: evaluate.load(file) for name, file in {files}.items()}}
-for _ in range(2):
-    for name, metric in loaded.items():
-        numbers = name in ("pearson", "spearman")
-        labels = None if numbers else ["0", "1"]
-        print(metric.compute(references=list("011"), predictions=["0", "1", "2" if numbers else "0"], labels=labels))
-try:
-    loaded["f1"].compute(references=list("01"), predictions=list("01"), labels=list("012"))
-except ValueError as error:
-    print(error)
-"""
-    env = {"HF_HOME": str(tmp_path), "HF_ENDPOINT": "http://127.0.0.1:9", "PATH": "", "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-c", code]
-    running = [
-        subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        for _ in range(count)
-    ]
-    printed = [process.communicate(timeout=90) for process in running]  # all, to close every file
-    assert [process.returncode for process in running] == [0] * count, printed
-    expected = [
-        score(
-            [name], ["0", "1", "1"], ["0", "1", "2" if metric.of_numbers else "0"], None if metric.of_numbers else TWO
-        )
-        for name, metric in METRICS.items()
-    ]
-    for out, _ in printed:
-        *lines, error = out.splitlines()
-        assert [eval(line) for line in lines[: len(METRICS)]] == expected
-        assert lines[: len(METRICS)] == lines[len(METRICS) :]
-        assert error == "The metric 'f1' cannot score 3 classes."
+import numpy as np
+import pytest
+from sklearn import metrics as reference
+
+from krona.config import check
+from krona.messages import KronaError
+from krona.metrics import for_evaluate
+from krona.metrics.scores import METRICS, criteria, get_metric, score
+from krona.tasks import Task
+
+LABELS = ["0", "1"]
+RECALL = '''"""Recall."""
+
+import datasets
+import evaluate
+from sklearn.metrics import recall_score
+
+
+class Recall(evaluate.Metric):
+    def _info(self):
+        values = {"predictions": datasets.Value("int32"), "references": datasets.Value("int32")}
+        return evaluate.MetricInfo(description="", citation="", features=datasets.Features(values))
+
+    def _compute(self, predictions, references):
+        return {KEYS}
+'''
+
+
+def write_metric(folder: Path, name: str, values: str) -> str:
+    (folder / name).mkdir(parents=True)
+    (folder / name / f"{name}.py").write_text(RECALL.replace("{KEYS}", values))
+    return f"evaluate:{folder / name}"
+
+
+def task_config(*metrics: str) -> dict[str, Any]:
+    return {"name": "mood", "columns": ["text"], "labels": ["sad", "glad"], "metrics": list(metrics), "files": "a.csv"}
+
+
+@pytest.fixture(autouse=True)
+def modules(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_MODULES_CACHE", str(tmp_path_factory.mktemp("modules")))
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_evaluate_loads_each_metric_from_one_file(name: str) -> None:
+    labels = None if METRICS[name].of_numbers else ["0", "1"]
+    truth, answers, groups = ["0", "1", "1", "0"], ["0", "1", "no", "1"], [4, 9, 9, 4]
+    loaded = evaluate.load(for_evaluate.__file__, name, keep_in_memory=True)
+    found = loaded.compute(references=truth, predictions=answers, labels=labels, groups=groups)
+    assert found == score([name], truth, answers, labels, groups)
+
+
+@pytest.mark.parametrize("labels", [["0", "1"], ["0", "1", "2"]])
+def test_a_metric_of_the_library_is_computed_from_class_indices(tmp_path: Path, labels: list[str]) -> None:
+    average = "average='macro', labels=[0, 1]"
+    name = write_metric(tmp_path, "recall", f"{{'recall': recall_score(references, predictions, {average})}}")
+    rng = np.random.default_rng(0)
+    truth, given = rng.integers(0, len(labels), (2, 40))
+    texts = ["unknown" if i == 0 else str(answer) for i, answer in enumerate(given)]
+    expected = given.copy()
+    expected[0] = 1 - truth[0] if len(labels) == 2 else -1
+    found = score([name], [*map(str, truth)], texts, labels)
+    assert found == {"evaluate:recall": reference.recall_score(truth, expected, average="macro", labels=[0, 1])}
+
+
+def test_a_key_selects_one_of_several_values(tmp_path: Path) -> None:
+    name = write_metric(tmp_path, "several", "{'low': 1, 'high': 2.5, 'all': [1, 2]}")
+    assert score([f"{name}:high"], ["0"], ["0"], LABELS) == {"evaluate:several:high": 2.5}
+    for key in ("", ":all", ":middle"):
+        with pytest.raises(KronaError, match=r"Use evaluate:.*:KEY with one of: low, high, all"):
+            score([name + key], ["0"], ["0"], LABELS)
+
+
+def test_a_metric_that_is_missing_or_fails_is_named(tmp_path: Path) -> None:
+    with pytest.raises(KronaError, match=r"evaluate:nowhere could not be loaded.*name the folder"):
+        score(["evaluate:nowhere"], ["0"], ["0"], LABELS)
+    name = write_metric(tmp_path, "broken", "{'broken': 1 / 0}")
+    with pytest.raises(KronaError, match="broken failed: division by zero"):
+        score([name], ["0"], ["0"], LABELS)
+
+
+def test_a_metric_of_the_library_neither_selects_the_epoch_nor_is_the_score(tmp_path: Path) -> None:
+    name = write_metric(tmp_path, "recall", "{'recall': 0.25}")
+    task = Task.from_config(task_config(name, "accuracy", "macro_f1"))
+    assert task.score == ("accuracy", "macro_f1")
+    assert task.choice({"evaluate:recall": 0.25, "accuracy": 50.0, "macro_f1": 40.0}) == 45.0
+    assert criteria([name, "accuracy"]) == ["accuracy"]
+    with pytest.raises(KronaError, match="cannot be the score"):
+        Task.from_config(task_config(name))
+
+
+def test_only_a_metric_in_conf_may_run_code(tmp_path: Path) -> None:
+    config = task_config("accuracy", write_metric(tmp_path, "recall", "{'recall': 1}"))
+    assert get_metric(check.task(config, own=True).metrics[1], 2).selects is False
+    with pytest.raises(KronaError, match="would run code"):
+        check.task(config)

@@ -14,9 +14,17 @@ from typing import Any
 from krona.config import settings as s
 from krona.config.suggestions import find_habit, unknown_key
 from krona.config.targets import find, require_inner
-from krona.config.validation import CONSTRUCTION_KEYS, Problems, find_argument_problems, find_problems, parameters
+from krona.config.validation import (
+    CONSTRUCTION_KEYS,
+    NotAllowedError,
+    Problems,
+    find_argument_problems,
+    find_problems,
+    parameters,
+)
 from krona.config.validation import build as build
-from krona.messages import KronaError, check_file_name, did_you_mean
+from krona.messages import KronaError, check_file_name, did_you_mean, shorten
+from krona.metrics.scores import PREFIX
 from krona.paths import choice_files
 from krona.tasks.task import Task
 
@@ -85,10 +93,29 @@ def settings(
 def task(config: Mapping[str, Any], *, own: bool = False) -> Task:
     """Return the task of a config's ``task`` section. If ``own`` is true, error messages name the task's YAML file."""
     try:
-        return Task.from_config(config)
+        found = Task.from_config(config)
+        if not own:
+            require_own_metrics(found)
+        return found
     except KronaError as error:
         file = choice_files("task").get(str(config.get("name"))) if own else None
         raise KronaError("\n".join(f"{line} ({file})" if file else line for line in str(error).split("\n"))) from error
+
+
+def require_own_metrics(task: Task) -> None:
+    """Check that each metric of the library `evaluate`, which runs code, stands in a YAML file of conf/task.
+
+    Raises:
+        NotAllowedError: a metric does not stand there, so another file names it, such as a result or an adapter.
+    """
+    texts = [file.read_text(encoding="utf-8", errors="replace") for file in choice_files("task").values()]
+    for name in task.metrics:
+        exact = re.compile(re.escape(name) + r"(?![\w./:-])")
+        if name.startswith(PREFIX) and not any(map(exact.search, texts)):
+            raise NotAllowedError(
+                f"The metric {shorten(name)} of task {task.name} would run code. Add it to a file in conf/task, or "
+                "choose a task with other metrics."
+            )
 
 
 def method(config: Mapping[str, Any], find_class: FindClass = FIND_OWN) -> s.Method:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from krona.messages import KronaError, amount
-from krona.metrics.scores import METRICS, score_answers
+from krona.metrics.scores import METRICS, criteria, score_answers
 from krona.metrics.scores.metric import NUMBER, Answers, encode
 from krona.runs.result import Result
 
@@ -108,7 +108,7 @@ def _check_scores(split: str, part: Mapping[str, Any], answers: Answers, metrics
 def score_metrics(task: Mapping[str, Any]) -> list[str]:
     """Return the names of the metrics whose mean is the task's score in tables."""
     names: str | list[str] = task.get("score") or task["metrics"]
-    return [names] if isinstance(names, str) else list(names)
+    return criteria([names] if isinstance(names, str) else list(names))
 
 
 def label_ids(task: Mapping[str, Any]) -> list[str] | None:

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, ValidationError, model_validator
 
 from krona.messages import KronaError, describe_problem, did_you_mean, shorten
-from krona.metrics.scores import get_metric
+from krona.metrics.scores import criteria, get_metric
 from krona.tasks.values import (
     NO_LABEL,
     BadRowError,
@@ -110,9 +110,10 @@ class Task(BaseModel):
     Encoders predict numbers, so their targets are not rounded. If the value is null, no target is rounded.
     """
     metrics: Words
-    """The names of the metrics. krona selects the epoch with the highest mean of these metrics on dev."""
+    """The names of the metrics, such as `accuracy`, or `evaluate:recall` for a metric of the library evaluate. krona
+    selects the epoch with the highest mean of krona's own metrics on dev."""
     score: Words
-    """The names of the metrics whose mean is reported in tables (for MRPC only F1). By default: all metrics."""
+    """The names of the metrics whose mean is reported in tables (for MRPC only F1). By default: all of krona's own."""
     split: Division = "given"
     """The rule for the division of the rows into train, dev and test. `krona.tasks.splits.divide` lists the rules."""
     label_column: str = "label"
@@ -168,7 +169,8 @@ class Task(BaseModel):
             names = columns if isinstance(columns, list | tuple) else [columns]
             filled["template"] = " ".join(f"{column}: {{{column}}}" for column in names)
         if filled.get("score") is None:
-            filled["score"] = filled.get("metrics")
+            metrics = filled.get("metrics")
+            filled["score"] = criteria(metrics) or metrics if isinstance(metrics, list | tuple) else metrics
         return filled
 
     @model_validator(mode="after")
@@ -193,6 +195,11 @@ class Task(BaseModel):
             if metric not in self.metrics:
                 near = did_you_mean(metric, self.metrics)
                 raise ValueError(f"the score '{metric}' is not one of the metrics: {near}")
+            if not criteria([metric]):
+                raise ValueError(
+                    f"'{metric}' cannot be the score, because krona does not know that higher values are better. Add "
+                    "another metric"
+                )
         return self
 
     @property
@@ -311,8 +318,9 @@ class Task(BaseModel):
         return None if self.labels is None else [str(i) for i in sorted(self.labels.values())]
 
     def choice(self, scores: Mapping[str, float]) -> float:
-        """Return the mean of all metrics, from 0 to 100. krona selects the epoch with the highest mean on dev."""
-        return sum(scores[name] for name in self.metrics) / len(self.metrics)
+        """Return the mean of krona's own metrics, which selects the epoch on dev."""
+        names = criteria(self.metrics)
+        return sum(scores[name] for name in names) / len(names)
 
     def table_score(self, scores: Mapping[str, float]) -> float:
         """Return the mean of the metrics in the field `score`, from 0 to 100. Tables report this mean."""

@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader
 from krona.adapters import update
 from krona.backbones.families import Batch, Family
 from krona.messages import KronaError
+from krona.metrics.scores import score as compute_scores
 from krona.runs.result import Result
 from krona.tasks import Split, Task
 from krona.training.batches import ShortToLong
@@ -78,8 +79,6 @@ class SplitEvaluation:
             is the one with the highest ``choice`` on dev. ``parts`` has the values by metric name. ``predictions`` is
             the list of the predicted texts.
         """
-        from krona.metrics.scores import score_by_evaluate
-
         sampler: Any = self.batches.batch_sampler
         assert isinstance(sampler, ShortToLong)
         shares = self.ranks.gather(list(zip(sampler.order, texts, strict=False)))
@@ -89,7 +88,7 @@ class SplitEvaluation:
         task, predictions = self.task, [by_row[row] for row in rows]
         targets = [self.split.targets[row] for row in rows]
         groups = None if self.split.groups is None else [self.split.groups[row] for row in rows]
-        parts = score_by_evaluate(task.metrics, targets, predictions, task.target_strings(), groups)
+        parts = compute_scores(task.metrics, targets, predictions, task.target_strings(), groups)
         score, choice = task.table_score(parts), task.choice(parts)
         return {"score": score, "choice": choice, "parts": parts, "predictions": predictions}
 

@@ -11,6 +11,7 @@ from krona.config.targets import build, build_optimizer, find
 from krona.config.validation import Problems
 from krona.labels import BENCHMARKS
 from krona.messages import KronaError, UnreachableError, amount
+from krona.metrics.scores import load_library_metrics
 from krona.tasks import hub
 from krona.tasks.sources import require_files
 from krona.training.job import read_initial
@@ -57,6 +58,8 @@ def require(
     if starts:
         with problems.collect():
             _check_lightning(settings)
+        with problems.collect():
+            load_library_metrics(settings.task.metrics)
     if settings.trainer.frozen_in_bf16 and method.placement.get("train_backbone"):
         problems.append(
             f"trainer.precision=bf16-frozen changes only frozen weights, but {method.name} trains all weights. Use "

@@ -177,6 +177,8 @@ def find_task_and_data(found: TrainedRun, rows: RowChoice) -> tuple[Task, Data]:
     elif rows.data is not None:
         kind = FORMATS.get(check.task(compose(line)["task"], own=True).kind if name else run_task.kind, "tsv")
         line += [f"data={kind}", f"data.path={override_text(rows.data)}"]
+    if not name:
+        check.require_own_metrics(run_task)
     if not line and not rows.overrides:
         return run_task, check.build(Data, "data", own or {"kind": "sample" if run_task.kind == "sample" else "hub"})
     keys = [item.lstrip("+").partition("=")[0] for item in rows.overrides]

@@ -1,4 +1,4 @@
-"""Compute metrics by name. Each file of this package but `metric` defines one metric, which is found on import.
+"""Compute metrics by name. Each file of this package that defines a concrete `Metric` adds the metric of this name.
 
 Scores range from 0 to 100, and correlations from -100 to 100.
 """
@@ -6,21 +6,22 @@ Scores range from 0 to 100, and correlations from -100 to 100.
 import inspect
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import cache
+from functools import lru_cache
 from importlib import import_module
 from pkgutil import iter_modules
-from typing import Any
 
 import numpy as np
 
 from krona.messages import did_you_mean
+from krona.metrics.scores._library import PREFIX as PREFIX
+from krona.metrics.scores._library import LibraryMetric
 from krona.metrics.scores.metric import Answers, Floats, Metric, Sums, encode
 
 
 def find_metrics() -> dict[str, Metric]:
     """Return the metrics by the names of their files."""
     found: dict[str, Metric] = {}
-    for name in sorted(module.name for module in iter_modules(__path__)):
+    for name in sorted(module.name for module in iter_modules(__path__) if not module.name.startswith("_")):
         module = import_module(f"{__name__}.{name}")
         for _, one in inspect.getmembers(module, inspect.isclass):
             if issubclass(one, Metric) and one.__module__ == module.__name__ and not inspect.isabstract(one):
@@ -47,30 +48,21 @@ def score(
 
 def score_answers(metrics: Sequence[str], answers: Answers) -> dict[str, float]:
     """Return the scores of encoded predictions by metric name."""
-    return {name: get_metric(name, answers.classes).score(answers) for name in metrics}
+    found = {name: get_metric(name, answers.classes) for name in metrics}
+    return {one.label if isinstance(one, LibraryMetric) else name: one.score(answers) for name, one in found.items()}
 
 
-def score_by_evaluate(
-    metrics: Sequence[str],
-    targets: Sequence[str],
-    predictions: Sequence[str],
-    labels: Sequence[str] | None,
-    groups: Sequence[int] | None = None,
-) -> dict[str, float]:
-    """Return what `score` returns, computed by the modules that `evaluate.load` imports from the metrics' files.
-
-    Importing `evaluate` takes a second, so only runs use this function.
-    """
-    texts = {"references": list(targets), "predictions": list(predictions)}
-    return {name: float(_load(name).compute(**texts, labels=labels, groups=groups)[name]) for name in metrics}
+def criteria(metrics: Sequence[str]) -> list[str]:
+    """Return the metrics that can select an epoch and be the task's score."""
+    own = [name for name in metrics if not name.startswith(PREFIX)]
+    return [name for name in own if name not in METRICS or METRICS[name].selects]
 
 
-@cache
-def _load(name: str) -> Any:
-    import evaluate
-
-    # Keep the texts in memory. On disk, the lock file of a failed computation would block all later computations.
-    return evaluate.load(inspect.getfile(type(METRICS[name])), keep_in_memory=True)
+def load_library_metrics(metrics: Sequence[str]) -> None:
+    """Load the metrics of the library `evaluate`, which may download them. Raises the errors of `LibraryMetric`."""
+    for name in metrics:
+        if name.startswith(PREFIX):
+            LibraryMetric(name).load()
 
 
 def compute_sums(name: str, runs: Sequence[Answers], values: Floats | None = None) -> list[Sums]:
@@ -94,12 +86,15 @@ def _add_by_group(sums: Sums, answers: Answers) -> Sums:
     return replace(sums, features=features)
 
 
+@lru_cache(maxsize=256)
 def get_metric(name: str, classes: int) -> Metric:
-    """Return the metric with this name.
+    """Return the metric with this name. A name such as ``evaluate:recall`` means a metric of the library `evaluate`.
 
     Raises:
         ValueError: the metric is unknown, or is not defined for this number of classes. 0 classes mean a regression.
     """
+    if name.removeprefix(PREFIX) and name.startswith(PREFIX):
+        return LibraryMetric(name)
     if name not in METRICS:
         raise ValueError(f"unknown metric '{name}': {did_you_mean(name, METRICS)}")
     metric = METRICS[name]

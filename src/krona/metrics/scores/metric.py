@@ -2,13 +2,10 @@
 
 docs/fidelity.md (Data) explains the rules for invalid predictions. A metric is a function of sums over examples, so
 that the scores of thousands of resampled test sets are computed together.
-
-`evaluate.load` imports copies of this file and of a metric's file, which do not need krona. In these copies, the metric
-is an `evaluate.Metric`. krona's own import does not need `evaluate`, which takes a second to import.
 """
 
 import re
-from abc import ABCMeta, abstractmethod
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -22,12 +19,6 @@ Floats = NDArray[np.float64]
 NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)")
 NO_LABEL = -1
 NO_NUMBER = -1.0
-
-Base: Any = object
-if __name__.startswith("evaluate_modules."):
-    import evaluate
-
-    Base = evaluate.Metric
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,12 +56,14 @@ class Sums:
     value: Callable[[Floats], Floats]  # maps sums (..., F) to scores (...)
 
 
-class Metric(Base, metaclass=ABCMeta):  # type: ignore[misc]
+class Metric(ABC):
     """A metric from 0 to 100, or from -100 to 100 for a correlation. Each file of this folder defines a subclass."""
 
     of_numbers: ClassVar[bool] = False  # for regressions
     classes: ClassVar[int | None] = None  # the number of classes for which the metric is defined; None: any number
     linear: ClassVar[bool] = False  # linear in its sums, so that the sums of several runs can be averaged
+    # whether the metric can be the task's score and select the epoch, because higher is better
+    selects: ClassVar[bool] = True
     ranked: ClassVar[bool] = False  # the `Sums` are not valid for resampled test sets, which need ``redrawn_scores``
 
     @abstractmethod
@@ -97,30 +90,6 @@ class Metric(Base, metaclass=ABCMeta):  # type: ignore[misc]
             sums = self.sums(answers, None)
             found = sums.value(sums.features.sum(0))
         return float(np.clip(found, -100.0, 100.0))  # rounding may give 100.00000000000001 for a correlation
-
-    def _info(self) -> Any:
-        import datasets
-
-        texts = {"predictions": datasets.Value("string"), "references": datasets.Value("string")}
-        return evaluate.MetricInfo(
-            description=self.__doc__,
-            citation="",
-            inputs_description="predictions, references: texts. labels: all classes in their order; None: numbers. "
-            "groups: the group of each row, for exact_match; None: each row is its own group.",
-            features=datasets.Features(texts),
-        )
-
-    def _compute(
-        self,
-        predictions: Sequence[str],
-        references: Sequence[str],
-        labels: Sequence[str] | None = None,
-        groups: Sequence[int] | None = None,
-    ) -> dict[str, float]:
-        answers = encode(references, predictions, labels, groups)
-        if not self.fits(answers.classes):
-            raise ValueError(f"The metric '{self.name}' cannot score {answers.classes or 'numbers without'} classes.")
-        return {self.name: self.score(answers)}
 
 
 def encode(
