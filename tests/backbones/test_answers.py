@@ -7,6 +7,7 @@ import torch
 from pytorch_lightning.plugins import HalfPrecision
 
 from krona.backbones.families.encoder_decoder import EncoderDecoder
+from krona.backbones.families.family import probabilities
 from tiny_models import NAMES, family_for, tiny_of
 from tiny_t5 import disturb, tiny_t5
 
@@ -72,12 +73,20 @@ def test_scores_are_the_losses_of_the_labels_and_answers_are_the_answers(kind: s
         ]
     answers, scores = family.predict_with_scores(model, batch, targets, longest=4)
     assert len(set(answers)) > 1  # otherwise the test would prove nothing
-    assert scores.dtype == torch.float32
+    assert scores.dtype == (torch.float64 if family.generates_text else torch.float32)
     assert not scores.requires_grad
-    torch.testing.assert_close(scores, torch.tensor(expected), **FP32)
+    torch.testing.assert_close(scores, torch.tensor(expected).to(scores), **FP32)
     assert scores.std(0).min() > 1e-2
     if not family.generates_text:
         torch.testing.assert_close(scores.exp().sum(-1), torch.ones(12), **FP32)
+    else:  # a plain loop over rows, labels and tokens in fp64
+        for place, row in enumerate(rows):
+            for number, target in enumerate(targets):
+                alone = batch_of(family, [row], target)
+                with torch.no_grad():
+                    (steps,) = family.logits(model, alone).log_softmax(-1)
+                likelihood = sum(float(step[token]) for step, token in zip(steps, family.label(target), strict=True))
+                assert abs(float(scores[place, number]) - likelihood) < 1e-9
 
     order = [2, 0, 1][: len(targets)] if len(targets) > 2 else [1, 0]
     turned = family.predict_with_scores(model, batch, [targets[i] for i in order], longest=4)
@@ -87,6 +96,19 @@ def test_scores_are_the_losses_of_the_labels_and_answers_are_the_answers(kind: s
         (alone,), score = family.predict_with_scores(model, batch_of(family, [row], targets[0]), targets, longest=4)
         assert alone == answers[place]
         torch.testing.assert_close(score[0], scores[place], **FP32)
+
+
+def test_labels_of_several_passes_and_the_answers_are_those_of_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    family, model = family_and_model("t5")
+    batch = batch_of(family, sources(5), "no")
+    answers, scores = family.predict_with_scores(model, batch, list(TARGETS), longest=4)
+    assert answers == family.answers(model, batch, longest=4)
+    monkeypatch.setattr("krona.backbones.families.encoder_decoder.LABELS", 2)
+    torch.testing.assert_close(
+        family.predict_with_scores(model, batch, list(TARGETS), longest=4)[1], scores, rtol=0, atol=1e-9
+    )
+    shares = torch.tensor(probabilities(scores), dtype=torch.float64)
+    torch.testing.assert_close(shares, scores.exp() / scores.exp().sum(1, keepdim=True), rtol=1e-5, atol=0)
 
 
 def test_a_regression_has_no_labels_to_score() -> None:

@@ -48,13 +48,20 @@ def modules(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monkey
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
 
 
-@pytest.mark.parametrize("name", METRICS)
+@pytest.mark.parametrize("name", [name for name, metric in METRICS.items() if not metric.of_scores])
 def test_evaluate_loads_each_metric_from_one_file(name: str) -> None:
     labels = None if METRICS[name].of_numbers else ["0", "1"]
     truth, answers, groups = ["0", "1", "1", "0"], ["0", "1", "no", "1"], [4, 9, 9, 4]
     loaded = evaluate.load(for_evaluate.__file__, name, keep_in_memory=True)
     found = loaded.compute(references=truth, predictions=answers, labels=labels, groups=groups)
     assert found == score([name], truth, answers, labels, groups)
+
+
+def test_the_module_accepts_probabilities() -> None:
+    loaded = evaluate.load(for_evaluate.__file__, "roc_auc", keep_in_memory=True)
+    shares = [[0.9, 0.1], [0.4, 0.6], [0.7, 0.3]]
+    found = loaded.compute(references=["0", "0", "1"], predictions=["0", "1", "0"], labels=LABELS, scores=shares)
+    assert found == {"roc_auc": 50.0}
 
 
 @pytest.mark.parametrize("labels", [["0", "1"], ["0", "1", "2"]])

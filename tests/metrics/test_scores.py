@@ -17,7 +17,7 @@ from krona.metrics.statistics import predicted_values, swap_test
 TWO = ["0", "1"]
 FIVE = ["0", "1", "2", "3", "4"]
 STRANGE = ["", "maybe", " 1 ", "0", "nan", "-1", "2.5.1"]
-FITTING = [(name, kind) for name, metric in METRICS.items()
+FITTING = [(name, kind) for name, metric in METRICS.items() if not metric.of_scores
            for kind in ((0,) if metric.of_numbers else (2, 3)) if metric.classes in (None, kind)]  # fmt: skip
 
 
@@ -95,7 +95,13 @@ def test_no_number_counts_as_minus_one_and_huge_numbers_give_no_warning() -> Non
         (["accuracy"], [], [], TWO, "no rows"),
         (["accuracy"], ["0", "2"], ["0", "1"], TWO, "'2' is not one of the labels 0, 1"),
         (["recall"], ["0"], ["0"], TWO, "unknown metric 'recall'"),
-        (["f1"], ["0"], ["0"], FIVE, "has 5 classes. Use accuracy, exact_match, macro_f1, matthews"),
+        (
+            ["f1"],
+            ["0"],
+            ["0"],
+            FIVE,
+            "has 5 classes. Use accuracy, average_precision, brier, ece, exact_match, log_loss, ",
+        ),
         (["pearson"], ["0", "1"], ["0", "1"], TWO, "'pearson' is for numbers"),
         (["accuracy"], ["0.5"], ["0.5"], None, "is for classes"),
     ],
@@ -126,7 +132,9 @@ def test_exact_match_by_hand() -> None:
 
 
 def test_the_metrics_are_found_and_one_file_adds_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert list(METRICS) == ["accuracy", "exact_match", "f1", "macro_f1", "matthews", "pearson", "spearman"]
+    of_answers = ["accuracy", "exact_match", "f1", "macro_f1", "matthews", "pearson", "spearman"]
+    of_scores = ["average_precision", "brier", "ece", "log_loss", "roc_auc"]
+    assert list(METRICS) == sorted(of_answers + of_scores)
     (tmp_path / "hits.py").write_text("from .accuracy import Accuracy\n\n\nclass Hits(Accuracy): ...\n")
     monkeypatch.setattr(scores, "__path__", [*scores.__path__, str(tmp_path)])
     assert type(scores.find_metrics()["hits"]).__name__ == "Hits"

@@ -68,16 +68,17 @@ def test_predictions_are_scored_in_the_order_of_rows(monkeypatch: pytest.MonkeyP
     assert list(sampler) == [[1, 3], [0, 4], [2]]
     monkeypatch.setattr("krona.training.evaluation.compute_scores", lambda metrics, *given: given)
     evaluation = SplitEvaluation(
-        task=Mock(target_strings=Mock(return_value=["0", "1"])),
+        task=Mock(target_strings=Mock(return_value=["0", "1"]), metrics=["accuracy"]),
         split=Mock(targets=[*"abcde"], groups=[*range(5)]),
         batches=Mock(batch_sampler=sampler),
-        family=Mock(),
+        family=Mock(scored_labels=2),
         max_label_tokens=1,
         ranks=Ranks(),
     )
-    scores = evaluation.score([*"13042"])
-    assert scores["parts"] == ([*"abcde"], [*"01234"], ["0", "1"], [*range(5)])
-    assert scores["predictions"] == [*"01234"]
+    scores = evaluation.score([(text, [float(text), 0.0]) for text in "13042"])
+    shares = [[float(row), 0.0] for row in range(5)]
+    assert scores["parts"] == ([*"abcde"], [*"01234"], ["0", "1"], [*range(5)], shares)
+    assert (scores["predictions"], scores["scores"]) == ([*"01234"], shares)
 
 
 @settings(max_examples=40, deadline=None)

@@ -98,7 +98,9 @@ def test_the_files_of_a_run(done: Path, tiny_folder: Path) -> None:
         assert [int(row["epoch"]) for row in csv.DictReader(file)] == [1, 2, 3]
     rows = [json.loads(line) for line in (done / "predictions.jsonl").read_text().splitlines()]
     assert [row["split"] for row in rows] == ["dev"] * 4 + ["test"] * 5
-    assert set(rows[0]) == {"split", "id", "source", "target", "prediction"}
+    assert set(rows[0]) == {"split", "id", "source", "target", "prediction", "scores"}
+    assert all([*row["scores"]] == ["entailment", "not_entailment"] for row in rows)
+    assert all(sum(row["scores"].values()) == pytest.approx(1, abs=1e-5) for row in rows)  # six digits
     assert 'said "hello.' in rows[0]["source"]
     right = 100 * sum(row["target"] == row["prediction"] for row in rows[4:]) / 5
     assert result.test["score"] == pytest.approx(right)

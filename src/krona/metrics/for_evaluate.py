@@ -18,7 +18,8 @@ class ForEvaluate(evaluate.Metric):  # type: ignore[misc]
             description="A metric of krona, from 0 to 100, or from -100 to 100 for a correlation.",
             citation="",
             inputs_description="predictions, references: texts. labels: all classes in their order; None: numbers. "
-            "groups: the group of each row, for exact_match; None: each row is its own group.",
+            "groups: the group of each row, for exact_match; None: each row is its own group. "
+            "scores: the probabilities of each row in the order of the labels, for metrics such as roc_auc.",
             features=datasets.Features(texts),
         )
 
@@ -28,5 +29,6 @@ class ForEvaluate(evaluate.Metric):  # type: ignore[misc]
         references: Sequence[str],
         labels: Sequence[str] | None = None,
         groups: Sequence[int] | None = None,
+        scores: Sequence[Sequence[float]] | None = None,
     ) -> dict[str, float]:
-        return score([self.config_name], references, predictions, labels, groups)
+        return score([self.config_name], references, predictions, labels, groups, scores)

@@ -9,6 +9,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 
@@ -91,8 +92,10 @@ def swap_test(a: Answers, b: Answers, metrics: Sequence[str], *, swaps: int = SW
     A swap exchanges the predictions of the two runs for one example, or for a group of examples. The observed
     arrangement counts as one of the random arrangements, so the p-value is never 0.
     """
-    rng, values = np.random.default_rng(0), predicted_values([a, b])
-    pairs = [(*compute_sums(name, [a], values), *compute_sums(name, [b], values)) for name in metrics]
+    rng, pairs = np.random.default_rng(0), []
+    for name in metrics:
+        values = predicted_values([a, b], of_scores=METRICS[name].of_scores)
+        pairs.append((*compute_sums(name, [a], values), *compute_sums(name, [b], values)))
     totals = [(x.features.sum(0), y.features.sum(0)) for x, y in pairs]
     ends = np.cumsum([x.features.shape[1] for x, _ in pairs])[:-1]
 
@@ -113,10 +116,16 @@ def swap_test(a: Answers, b: Answers, metrics: Sequence[str], *, swaps: int = SW
     return SwapTest(observed, null, p_value(observed, null))
 
 
-def predicted_values(runs: Sequence[Answers]) -> Floats:
-    """Return the distinct predictions in ascending order. If there are more than `VALUES`, return quantiles of them."""
-    values = np.unique(np.concatenate([run.given for run in runs]))
-    return values if len(values) <= VALUES else np.quantile(values, np.linspace(0, 1, VALUES))
+def predicted_values(runs: Sequence[Answers], *, of_scores: bool = False) -> Floats:
+    """Return the distinct predictions (or probabilities) in ascending order, or, if there are many, their quantiles.
+
+    There are at most `VALUES` predictions, and fewer probabilities if there are many classes, because each class needs
+    its own sums.
+    """
+    given: list[Any] = [run.scores if of_scores else run.given for run in runs]
+    values: Floats = np.unique(np.concatenate([np.ravel(one) for one in given]))
+    most = max(16, 2 * VALUES // runs[0].classes) if of_scores else VALUES
+    return values if len(values) <= most else np.quantile(values, np.linspace(0, 1, most))
 
 
 def p_value(observed: float, null: Floats) -> float:

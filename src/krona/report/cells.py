@@ -30,7 +30,7 @@ from krona.runs.suspicious_scores import Examined, ScoreMessage, constant_scores
 
 ALPHA = 0.05  # the significance level of all tests
 METRICS = {"accuracy": "acc", "f1": "F1", "macro_f1": "macro F1", "matthews": "MCC", "pearson": "Pearson"}
-METRICS |= {"spearman": "Spearman"}
+METRICS |= {"spearman": "Spearman", "roc_auc": "AUC", "average_precision": "AP"}
 LIMITS = ("data.train_rows", "trainer.max_steps", "trainer.max_epochs")  # keys that limit the length of training
 Examine = Callable[[Path], Examined]
 

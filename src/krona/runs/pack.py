@@ -18,14 +18,17 @@ from typing import Any
 
 from krona.masking import strip_folders
 from krona.messages import KronaError
+from krona.metrics.scores import need_scores
 from krona.runs.folder import RunFolder
+from krona.runs.predictions import score_metrics
 from krona.runs.result import CHECKSUMS, Result
 from krona.runs.run_id import PLACES
 from krona.safe_files import write_whole
 
 ENDING = ".tar.xz"
 PREFIX = "krona-pack-"  # in the names of temporary folders
-KEPT = ("split", "id", "target", "prediction", "group")  # the packed columns of predictions.jsonl
+# The packed columns of predictions.jsonl. Probabilities take space, so they are packed only if the score needs them.
+KEPT = ("split", "id", "target", "prediction", "group")
 
 
 def pack(outputs: Path, file: Path) -> int:
@@ -66,7 +69,8 @@ def _contents(outputs: Path) -> Iterator[tuple[str, str]]:
         yield f"{result.run_id}/{path.name}", json.dumps(result.model_dump(), indent=1, ensure_ascii=False)
         if run.predictions.exists():
             rows = map(json.loads, run.predictions.read_text(encoding="utf-8").splitlines())
-            kept = [json.dumps({name: row[name] for name in KEPT if name in row}, ensure_ascii=False) for row in rows]
+            names = [*KEPT, *(["scores"] if need_scores(score_metrics(result.config["task"])) else [])]
+            kept = [json.dumps({name: row[name] for name in names if name in row}, ensure_ascii=False) for row in rows]
             yield f"{result.run_id}/{run.predictions.name}", "".join(f"{line}\n" for line in kept)
     for path in sorted(outputs.glob("sweeps/*.runs.txt")):
         yield path.relative_to(outputs).as_posix(), path.read_text(encoding="utf-8")

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from krona.messages import KronaError, amount
-from krona.metrics.scores import METRICS, criteria, score_answers
+from krona.metrics.scores import METRICS, criteria, need_scores, score_answers
 from krona.metrics.scores.metric import NUMBER, Answers, encode
 from krona.runs.result import Result
 
@@ -34,15 +34,16 @@ class Outcomes:
     answers: Answers
 
 
-def read_rows(path: Path, *columns: str) -> dict[str, list[str]]:
-    """Return columns of a predictions.jsonl by name.
+def read_rows(path: Path, *columns: str, labels: Sequence[str] = ()) -> dict[str, list[Any]]:
+    """Return columns of a predictions.jsonl by name. The column ``scores`` contains a number for each of ``labels``.
 
     Raises:
         KronaError: the file cannot be read, or a row lacks one of the columns.
     """
     import pyarrow.json  # the import takes 0.1 s
 
-    schema = pyarrow.schema([(name, pyarrow.string()) for name in columns])
+    shares = pyarrow.struct([(label, pyarrow.float64()) for label in labels])
+    schema = pyarrow.schema([(name, shares if name == "scores" else pyarrow.string()) for name in columns])
     parse = pyarrow.json.ParseOptions(explicit_schema=schema, unexpected_field_behavior="ignore")
     try:
         read = pyarrow.json.ReadOptions(block_size=path.stat().st_size + 1)  # a row must fit into one block
@@ -52,7 +53,10 @@ def read_rows(path: Path, *columns: str) -> dict[str, list[str]]:
     for name in columns:
         if count := table[name].null_count:
             raise KronaError(f"{path} is damaged: {amount(count, 'row')} without {name}")
-    return {name: table[name].to_pylist() for name in columns}
+    found = {name: table[name].to_pylist() for name in columns}
+    if "scores" in found:
+        found["scores"] = [[row[label] for label in labels] for row in found["scores"]]
+    return found
 
 
 def read_outcomes(result: Result, path: Path) -> dict[str, Outcomes]:
@@ -67,9 +71,10 @@ def read_outcomes(result: Result, path: Path) -> dict[str, Outcomes]:
     if result.status != "done" or not path.exists():
         return {}
     found, task = {}, result.config["task"]
-    group = ["group"] if task.get("group_columns") else []
-    rows = [*zip(*read_rows(path, "split", "target", "prediction", *group).values(), strict=True)]
     try:
+        names = ["group"] if task.get("group_columns") else []
+        names += ["scores"] if need_scores(score_metrics(task)) else []
+        read = read_rows(path, "split", "target", "prediction", *names, labels=[*label_words(task).values()])
         if unknown := [name for name in score_metrics(task) if name not in METRICS]:
             raise UnknownMetricError(
                 f"unknown metric {', '.join(unknown)}, so there are no intervals and tests. Use the version of krona "
@@ -78,10 +83,11 @@ def read_outcomes(result: Result, path: Path) -> dict[str, Outcomes]:
         labels = label_ids(task)
         for split in SPLITS:
             if part := getattr(result, split):
-                own = [row for row in rows if row[0] == split]
-                targets, predictions = ([row[column] for row in own] for column in (1, 2))
-                groups = [int(row[3]) for row in own] if group else None
-                found[split] = Outcomes(predictions, encode(targets, predictions, labels, groups))
+                rows = [number for number, name in enumerate(read["split"]) if name == split]
+                own = {name: [values[row] for row in rows] for name, values in read.items()}
+                groups = [int(group) for group in own["group"]] if "group" in own else None
+                answers = encode(own["target"], own["prediction"], labels, groups, own.get("scores"))
+                found[split] = Outcomes(own["prediction"], answers)
                 _check_scores(split, part, found[split].answers, score_metrics(task))
     except (LookupError, TypeError, ValueError, ArithmeticError, AttributeError) as error:
         raise unusable_result(path.parent, error) from error
@@ -97,7 +103,10 @@ def unusable_result(path: Path, error: Exception) -> KronaError:
 def _check_scores(split: str, part: Mapping[str, Any], answers: Answers, metrics: Sequence[str]) -> None:
     if missing := [name for name in metrics if name not in part["parts"]]:
         raise ValueError(f"{split}.parts lacks {', '.join(missing)}. Was a file edited?")
-    given = score_answers([name for name in part["parts"] if name in METRICS], answers)
+    checked = [name for name in part["parts"] if name in METRICS]
+    if answers.scores is None:
+        checked = [name for name in checked if not METRICS[name].of_scores]
+    given = score_answers(checked, answers)
     compared = [(f"{split} {name}", part["parts"][name], value, "predictions") for name, value in given.items()]
     mean = sum(part["parts"][name] for name in metrics) / len(metrics)
     for name, stored, computed, source in [*compared, (f"{split}.score", part["score"], mean, "parts")]:

@@ -30,6 +30,7 @@ DataKind = Literal["glue", "superglue", "sample", "own"]
 Count = Annotated[int, Field(ge=0)]
 Positive = Annotated[float, Field(ge=0)]
 Score = Annotated[float, Field(ge=-100.000001, le=100.000001)]
+Finite = Annotated[float, Field(allow_inf_nan=False)]  # a metric of the library evaluate has its own range
 
 
 @with_config(PART)
@@ -50,7 +51,7 @@ class Scored(TypedDict):
     """The score that tables show."""
     choice: NotRequired[Score]
     """The mean of all metrics, which selects the epoch."""
-    parts: dict[str, Score]
+    parts: dict[str, Finite]
     """The value of each metric."""
 
 
@@ -63,7 +64,7 @@ class Epoch(TypedDict):
     """Number of optimizer steps since the start of the run."""
     score: NotRequired[Score]
     choice: NotRequired[Score]
-    parts: NotRequired[dict[str, Score]]
+    parts: NotRequired[dict[str, Finite]]
     loss: NotRequired[float]
     """The mean training loss of the epoch."""
     lr: NotRequired[Positive]

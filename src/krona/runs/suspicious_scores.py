@@ -117,7 +117,8 @@ def constant_scores(answers: Answers, metrics: Sequence[str]) -> list[float]:
         return [0.0]
     scores = []
     for label in range(answers.classes):
-        constant = replace(answers, given=np.full(len(answers), label))
+        shares = np.tile(np.arange(answers.classes) == label, (len(answers), 1)).astype(float)
+        constant = replace(answers, given=np.full(len(answers), label), scores=shares)
         scores.append(float(np.mean([*score_answers(metrics, constant).values()])))
     return scores
 

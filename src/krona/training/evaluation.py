@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import torch
@@ -12,13 +12,16 @@ from torch.utils.data import DataLoader
 
 from krona.adapters import update
 from krona.backbones.families import Batch, Family
+from krona.backbones.families.family import probabilities
 from krona.messages import KronaError
+from krona.metrics.scores import need_scores
 from krona.metrics.scores import score as compute_scores
 from krona.runs.result import Result
 from krona.tasks import Split, Task
 from krona.training.batches import ShortToLong
 from krona.training.devices import Ranks
 
+Answer = tuple[str, list[float] | None]  # the predicted text, and the probability of each label
 DRIFT_ROWS = 32  # maximum number of dev rows, evenly spaced, on which drift is measured
 
 
@@ -37,8 +40,8 @@ class SplitEvaluation:
     def __call__(self, model: nn.Module) -> dict[str, Any]:
         """Return the result of `score` for the whole split. Every rank returns the same dict."""
         with self.inference(model):
-            texts = [text for batch in self.batches for text in self.predict(model, batch)]
-        scores = self.score(texts)
+            answers = [answer for batch in self.batches for answer in self.predict(model, batch)]
+        scores = self.score(answers)
         assert len(scores["predictions"]) == len(self.split)  # no row was lost
         return scores
 
@@ -53,12 +56,20 @@ class SplitEvaluation:
         finally:
             model.train(training)
 
-    def predict(self, model: nn.Module, batch: Batch) -> list[str]:
-        """Return the predicted text of each row of a batch, independent of the trainer's precision."""
-        device = next(model.parameters()).device
+    @cached_property
+    def scored_labels(self) -> list[str]:
+        """The labels whose probabilities are computed: all labels of the task, or none."""
+        labels = self.task.target_strings() or []
+        return labels if len(labels) <= self.family.scored_labels or need_scores(self.task.metrics) else []
+
+    def predict(self, model: nn.Module, batch: Batch) -> list[Answer]:
+        """Return the answer for each row of a batch, independent of the trainer's precision."""
+        device, labels = next(model.parameters()).device, self.scored_labels
         inputs = {name: values.to(device) for name, values in batch.items()}
         with torch.autocast(device.type, torch.bfloat16, enabled=self.bf16):
-            return [text.strip() for text in self.family.answers(model, inputs, longest=self.max_label_tokens)]
+            texts, scores = self.family.predict_with_scores(model, inputs, labels, longest=self.max_label_tokens)
+        shares = probabilities(scores) if labels else [None] * len(texts)
+        return [(text.strip(), share) for text, share in zip(texts, shares, strict=True)]
 
     def compute_losses(self, model: nn.Module, count: int) -> list[Tensor]:
         """Return the losses of up to ``count`` evenly spaced rows, each summed over the label tokens of the row."""
@@ -68,29 +79,31 @@ class SplitEvaluation:
         batches = [{name: values.to(device) for name, values in row.items()} for row in chosen]
         return [self.family.summed_loss(model, batch) for batch in batches]
 
-    def score(self, texts: Sequence[str]) -> dict[str, Any]:
+    def score(self, answers: Sequence[Answer]) -> dict[str, Any]:
         """Score the predictions of all ranks (0-100).
 
-        ``texts`` are the predictions for this rank's rows, in the order of its batches.
+        ``answers`` are the answers for this rank's rows, in the order of its batches.
 
         Returns:
-            A dict with four keys. ``score`` is the metric that the paper's tables report, for example F1 for MRPC.
+            A dict with five keys. ``score`` is the metric that the paper's tables report, for example F1 for MRPC.
             ``choice`` is the mean of all metrics of the task, for example of F1 and accuracy for MRPC. The best epoch
             is the one with the highest ``choice`` on dev. ``parts`` has the values by metric name. ``predictions`` is
-            the list of the predicted texts.
+            the list of the predicted texts. ``scores`` is the list of their probabilities, or None.
         """
         sampler: Any = self.batches.batch_sampler
         assert isinstance(sampler, ShortToLong)
-        shares = self.ranks.gather(list(zip(sampler.order, texts, strict=False)))
-        by_row = {row: text for share in shares for row, text in share}
+        shares = self.ranks.gather(list(zip(sampler.order, answers, strict=False)))
+        by_row = {row: answer for share in shares for row, answer in share}
         assert len(by_row) == sum(len(share) for share in shares)  # no row was counted twice
         rows = sorted(by_row)
-        task, predictions = self.task, [by_row[row] for row in rows]
+        task, predictions = self.task, [by_row[row][0] for row in rows]
+        known = [share for row in rows if (share := by_row[row][1]) is not None]
+        scores = known or None
         targets = [self.split.targets[row] for row in rows]
         groups = None if self.split.groups is None else [self.split.groups[row] for row in rows]
-        parts = compute_scores(task.metrics, targets, predictions, task.target_strings(), groups)
+        parts = compute_scores(task.metrics, targets, predictions, task.target_strings(), groups, scores)
         score, choice = task.table_score(parts), task.choice(parts)
-        return {"score": score, "choice": choice, "parts": parts, "predictions": predictions}
+        return {"score": score, "choice": choice, "parts": parts, "predictions": predictions, "scores": scores}
 
 
 def require_finite(model: nn.Module, *, lr: float) -> None:

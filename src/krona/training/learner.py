@@ -19,7 +19,7 @@ from krona.messages import KronaError, shorten
 from krona.random_streams import stream_seed
 from krona.training.data import RunData
 from krona.training.devices import Ranks
-from krona.training.evaluation import SplitEvaluation
+from krona.training.evaluation import Answer, SplitEvaluation
 from krona.training.schedule import BASE_GROUP, StepCounts, build_schedule, optimizer_groups
 
 Loss = Callable[[Any, Batch], Tensor]
@@ -76,7 +76,7 @@ class Learner(pl.LightningModule):
         self.seconds_before = 0.0  # the time of training and evaluation before this process resumed the run
         self.examples_seen = 0
         self.stopped = False  # whether the checkpoint's run was stopped by patience, max_steps or a callback
-        self._texts: list[str] = []  # this rank's predictions, in the order of the loader
+        self._answers: list[Answer] = []  # this rank's answers, in the order of the loader
         # The attributes below describe the current epoch.
         self.validated: dict[str, Any] | None = None  # the scores of the last validation on all rows of dev
         self._losses: list[Tensor] = []  # the loss of each step, on the device of the model
@@ -184,28 +184,28 @@ class Learner(pl.LightningModule):
         return loss
 
     def on_validation_start(self) -> None:
-        self._texts = []
+        self._answers = []
         if self.trainer.state.fn == "fit":
             self._end_steps()
 
     on_test_start = on_validation_start
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        self._texts += self._find_evaluation().predict(self.model, batch)
+        self._answers += self._find_evaluation().predict(self.model, batch)
 
     test_step = validation_step
 
     def on_validation_epoch_end(self) -> None:
         if not self.trainer.sanity_checking:
-            self.validated = self._find_evaluation().score(self._texts)
+            self.validated = self._find_evaluation().score(self._answers)
             self.log_scores("val", self.validated)
 
     def on_test_epoch_end(self) -> None:
-        self.log_scores("test", self._find_evaluation().score(self._texts))
+        self.log_scores("test", self._find_evaluation().score(self._answers))
 
     def predict_step(self, batch: Batch, batch_idx: int) -> list[str]:
         """Return the predicted text of each row. ``loader.batch_sampler.order`` lists the positions of the rows."""
-        return self.data.dev.predict(self.model, batch)
+        return [text for text, _ in self.data.dev.predict(self.model, batch)]
 
     def log_scores(self, split: str, scores: dict[str, Any]) -> None:
         parts = {f"{split}/{name}": value for name, value in scores["parts"].items()}

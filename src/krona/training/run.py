@@ -124,7 +124,8 @@ def run(
         measure_updates(result, model, data.dev)  # not included in the reported time and memory
         texts = prepared.backbone.family.texts
         predictions = {
-            name: (replace(split, sources=texts(split)), score["predictions"])
+            # a checkpoint of an earlier version has no scores
+            name: (replace(split, sources=texts(split)), score["predictions"], score.get("scores"))
             for name, (split, score) in scored.items()
         }
         write_end(spec.run, claim, settings, result, model, predictions, backbone=prepared.fingerprint)

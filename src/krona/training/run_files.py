@@ -2,6 +2,7 @@
 
 import csv
 import json
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,11 +17,13 @@ from krona.config.settings import Run
 from krona.messages import KronaError
 from krona.runs.claim import Claim
 from krona.runs.folder import RunFolder
+from krona.runs.predictions import label_words
 from krona.runs.result import CHECKSUMS, Result, write_result
 from krona.safe_files import Write, write_text
 from krona.tasks import Split
 from krona.training.devices import Ranks
 
+Predictions = tuple[Split, list[str], list[list[float]] | None]
 KEPT_BYTES = 500_000_000  # keep=auto saves the weights of full fine-tuning if they take fewer bytes
 
 
@@ -51,17 +54,17 @@ def write_end(
     settings: Run,
     result: Result,
     model: nn.Module,
-    predictions: Mapping[str, tuple[Split, list[str]]],
+    predictions: Mapping[str, Predictions],
     *,
     backbone: Fingerprint | None,
 ) -> None:
     """Write the metrics, the predictions, the adapter and finally the result.
 
-    ``predictions`` maps the name of each split to its rows and its predicted texts.
+    ``predictions`` maps the name of each split to its rows, its predicted texts, and their probabilities.
     """
     write = claim.write
     write_metrics(run.metrics, result.dev_curve, write)  # the file of a killed run may lack the last epoch
-    write_predictions(run.predictions, predictions, write)
+    write_predictions(run.predictions, predictions, write, labels=list(label_words(result.config["task"]).values()))
     if surgery.trainable_state(model) and keeps_weights(settings, weight_bytes(model)):
         adapter = Adapter.of(model, notes=Origin.of_result(result).as_note(), backbone=backbone)
         adapter.save(run.adapter, write=write)
@@ -96,17 +99,28 @@ def write_metrics(file: Path, curve: Sequence[Mapping[str, Any]], write: Write) 
     write(file, fill)
 
 
-def write_predictions(file: Path, predictions: Mapping[str, tuple[Split, list[str]]], write: Write) -> None:
+def write_predictions(
+    file: Path, predictions: Mapping[str, Predictions], write: Write, *, labels: Sequence[str] = ()
+) -> None:
     """Write the id, source, target and prediction of each row of the splits, as JSON lines.
 
-    If the task has groups, also write the number of each row's group. For a user's own files, also write the line and
+    If the task has groups, also write the number of each row's group. If the probabilities of the ``labels`` are known,
+    also write them, with null for a probability that is not a number. For a user's own files, also write the line and
     the values of the unused columns.
     """
     lines = []
-    for name, (split, texts) in predictions.items():
-        columns = {"id": split.ids, "source": split.sources, "target": split.targets, "prediction": texts}
+    for name, (split, texts, scores) in predictions.items():
+        columns: dict[str, Sequence[Any]] = {
+            "id": split.ids,
+            "source": split.sources,
+            "target": split.targets,
+            "prediction": texts,
+        }
         if split.groups is not None:
             columns["group"] = [*map(str, split.groups)]
+        if scores is not None:
+            known = [[None if math.isnan(value) else value for value in row] for row in scores]
+            columns["scores"] = [dict(zip(labels, row, strict=True)) for row in known]
         for values in zip(*columns.values(), strict=True):
             row: dict[str, Any] = {"split": name, **dict(zip(columns, values, strict=True))}
             row |= split.others.get(row["id"], {})

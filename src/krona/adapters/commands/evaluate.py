@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
@@ -10,12 +11,12 @@ from krona import tasks
 from krona.adapters.commands.predict import format_answers
 from krona.adapters.commands.submission import submit
 from krona.adapters.find import TrainedRun, find
-from krona.adapters.load import Trained, load
+from krona.adapters.load import Prediction, Trained, load
 from krona.adapters.origin import compose
 from krona.config import check
 from krona.formatting import override_text, say
 from krona.messages import KronaError, amount, did_you_mean, join_names
-from krona.metrics.scores import score_answers
+from krona.metrics.scores import need_scores, score_answers
 from krona.metrics.scores.metric import encode
 from krona.metrics.statistics import bootstrap, percentile_interval
 from krona.runs.folder import require_new
@@ -136,17 +137,23 @@ def evaluate(
         trainer = {} if found.result is None else found.result.config["trainer"]
         batch_size = trainer.get("eval_batch_size", BATCH_SIZE)
     labels = set(task.target_strings() or [])  # a prediction is invalid if it is a label of the task but not of the run
+    scored = bool(task.labels) and (output is not None or bool(need_scores(task.metrics)))
+    found_answers = trained.predict_texts(split, batch_size=batch_size, probabilities=scored)
     predictions = [
         targets.get(one.answer, f"{one.answer} (no label)" if one.answer in labels else one.answer)
-        for one in trained.predict_texts(split, batch_size=batch_size, probabilities=False)
+        for one in found_answers
     ]
+    scores = _scores_by_label(found, task, targets, found_answers) if scored else None
     if output is not None:
         columns = ("id", "source", "target", "prediction")
         values = zip(split.ids, trained.family.texts(split), split.targets, predictions, strict=True)
-        lines = [{**dict(zip(columns, row, strict=True)), **split.others.get(row[0], {})} for row in values]
-        text = format_answers(lines, ".jsonl", header=False)
-        write_text(output, text)
-    answers = encode(split.targets, predictions, task.target_strings(), split.groups)
+        lines: list[dict[str, Any]] = [
+            {**dict(zip(columns, row, strict=True)), **split.others.get(row[0], {})} for row in values
+        ]
+        for line, shares in zip(lines, scores or [], strict=scores is not None):
+            line["scores"] = dict(zip(label_words(dict(task)).values(), shares, strict=True))
+        write_text(output, format_answers(lines, ".jsonl", header=False))
+    answers = encode(split.targets, predictions, task.target_strings(), split.groups, scores)
     parts = score_answers(task.metrics, answers)
     low, high = percentile_interval(bootstrap([answers], list(task.score)))
     return Evaluation(
@@ -160,6 +167,21 @@ def evaluate(
         no_label=len(invalid_predictions(predictions, dict(task))),
         notes=_describe_rows(trained, split, found, rows),
     )
+
+
+def _scores_by_label(
+    found: TrainedRun, task: Task, targets: Mapping[str, str], predictions: Sequence[Prediction]
+) -> list[list[float]]:
+    """Return the probability of each label of the task. Several labels of the run can mean one label of the task."""
+    places = {target: place for place, target in enumerate(task.target_strings() or [])}
+    columns = {word: places[targets[answer]] for answer, word in label_words(found.origin.task).items()}
+    scores = []
+    for one in predictions:
+        shares = [0.0] * len(places)
+        for word, share in one.probabilities.items():
+            shares[columns[word]] += share
+        scores.append([min(1.0, float(f"{share:.6g}")) for share in shares])
+    return scores
 
 
 def find_task_and_data(found: TrainedRun, rows: RowChoice) -> tuple[Task, Data]:

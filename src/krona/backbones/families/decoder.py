@@ -80,8 +80,8 @@ class Decoder(Family):
     ) -> tuple[list[str], Tensor]:
         mask = batch["attention_mask"]
         source = self._step(model, batch["input_ids"], mask, None)
-        scores = mask.new_empty(len(mask), len(targets), dtype=torch.float32)
-        for number, target in enumerate(targets):
+        scores = [mask.new_empty(len(mask), 0, dtype=torch.float32)]
+        for target in targets:  # a pass for all labels would need a copy of the source's cache for each of them
             labels = mask.new_tensor(self.label(target))
             ids = labels[:-1].expand(len(mask), -1)
             logits = source.logits[:, -1:]
@@ -89,14 +89,15 @@ class Decoder(Family):
                 wide = torch.cat([mask, torch.ones_like(ids)], 1)
                 step = self._step(model, ids, wide, copy.deepcopy(source[CACHE]), logits=ids.shape[1])
                 logits = torch.cat([logits, step.logits], 1)
-            scores[:, number] = log_likelihood(logits, labels)
+            scores.append(log_likelihood(logits, labels)[:, None])
 
         def next_step(ids: Tensor, cache: Any) -> Any:
             nonlocal mask
             mask = torch.cat([mask, torch.ones_like(ids)], 1)
             return self._step(model, ids, mask, cache)
 
-        return self.decode_labels(decode_greedily(next_step, source, eos=self.eos, pad=self.eos, steps=longest)), scores
+        ids = decode_greedily(next_step, source, eos=self.eos, pad=self.eos, steps=longest)
+        return self.decode_labels(ids), torch.cat(scores, 1)
 
     def _step(self, model: Any, ids: Tensor, mask: Tensor, cache: Any, *, logits: int = 1) -> Any:
         """Return the model's output for the new tokens ``ids``.

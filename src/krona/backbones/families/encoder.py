@@ -21,6 +21,7 @@ class Encoder(Family):
 
     auto = AutoModelForSequenceClassification
     generates_text = False
+    scored_labels = 50  # the probabilities take no time, but their file takes space
 
     def __init__(self, task: Any, tokenizer: Any) -> None:
         super().__init__(task, tokenizer)

@@ -1,14 +1,28 @@
 """The family of encoder-decoders (T5, mT5, BART). The encoder reads the source, and the decoder generates the label."""
 
+import copy
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 from transformers import AutoModelForSeq2SeqLM
+from transformers.modeling_outputs import BaseModelOutput
 
-from krona.backbones.families.family import CACHE, Batch, Family, decode_greedily, log_likelihood, truncation_arguments
+from krona.backbones.families.family import (
+    CACHE,
+    IGNORED,
+    Batch,
+    Family,
+    decode_greedily,
+    log_likelihood,
+    pad_rows,
+    truncation_arguments,
+)
 from krona.tasks import Split
+
+LABELS = 8  # maximum number of labels in one pass, because each label needs a copy of the sources' keys and values
 
 
 class EncoderDecoder(Family):
@@ -41,23 +55,54 @@ class EncoderDecoder(Family):
     ) -> tuple[list[str], Tensor]:
         mask = batch["attention_mask"]
         encoded = model.get_encoder()(input_ids=batch["input_ids"], attention_mask=mask)
-        scores = mask.new_empty(len(mask), len(targets), dtype=torch.float32)
-        for number, target in enumerate(targets):
-            labels = mask.new_tensor(self.label(target))
-            ids = model.prepare_decoder_input_ids_from_labels(labels[None]).expand(len(mask), -1)
-            step = model(encoder_outputs=encoded, attention_mask=mask, decoder_input_ids=ids, use_cache=False)
-            scores[:, number] = log_likelihood(step.logits, labels)
-        return self.decode_labels(greedy(model, encoded, mask, steps=longest)), scores
+        first = begin = decode(model, encoded, mask, start_ids(model, mask), None)
+        scores = [mask.new_empty(len(mask), 0, dtype=torch.float32)]
+        if targets:
+            labels = pad_rows([self.label(target) for target in targets], IGNORED).to(mask.device)
+            start = model.prepare_decoder_input_ids_from_labels(labels)[:1, :1].expand(len(mask), 1)
+            if int(start[0, 0]) != model.config.decoder_start_token_id:  # mBART's labels start with their last token
+                begin = decode(model, encoded, mask, start, None)
+            scores += [score_labels(model, encoded, mask, begin, part) for part in torch.split(labels, LABELS)]
+        return self.decode_labels(greedy(model, encoded, mask, steps=longest, first=first)), torch.cat(scores, 1)
+
+
+def start_ids(model: Any, attention_mask: Tensor) -> Tensor:
+    """Return the first decoder input of each row, (B, 1)."""
+    return torch.full_like(attention_mask[:, :1], model.config.decoder_start_token_id)
+
+
+def decode(model: Any, encoded: Any, attention_mask: Tensor, ids: Tensor, cache: Any) -> Any:
+    """Return the model's output for new decoder tokens (B, T), given the encoder's output of sources (B, S)."""
+    inputs = {"encoder_outputs": encoded, "attention_mask": attention_mask, "decoder_input_ids": ids}
+    return model(**inputs, **{CACHE: cache}, use_cache=True)
+
+
+def score_labels(model: Any, encoded: Any, attention_mask: Tensor, first: Any, labels: Tensor) -> Tensor:
+    """Return the log-probabilities (B, L) of labels (L, T), padded with -100, with one pass of the decoder.
+
+    Args:
+        first: the output for the start token. Its cache contains the keys and values of the sources, so that they are
+            computed only once. The cache is not changed.
+    """
+    rows, (count, length) = len(attention_mask), labels.shape
+    logits = first.logits[:, None].expand(-1, count, -1, -1)  # (B, L, 1, vocabulary)
+    if length > 1:
+        cache = copy.deepcopy(first[CACHE])
+        cache.batch_repeat_interleave(count)
+        ids = labels[:, :-1].clamp(min=0).repeat(rows, 1)  # (B · L, T - 1)
+        states = BaseModelOutput(encoded.last_hidden_state.repeat_interleave(count, 0))
+        step = decode(model, states, attention_mask.repeat_interleave(count, 0), ids, cache)
+        logits = torch.cat([logits, step.logits.unflatten(0, (rows, count))], 2)
+    return log_likelihood(logits, labels)
 
 
 @torch.no_grad()
-def greedy(model: Any, encoded: Any, attention_mask: Tensor, *, steps: int) -> Tensor:
-    """Return greedily decoded token ids (B, at most ``steps``) for the encoder's output of sources (B, S)."""
+def greedy(model: Any, encoded: Any, attention_mask: Tensor, *, steps: int, first: Any = None) -> Tensor:
+    """Return greedily decoded token ids (B, at most ``steps``) for the encoder's output of sources (B, S).
 
-    def step(ids: Tensor, cache: Any) -> Any:
-        inputs = {"encoder_outputs": encoded, "attention_mask": attention_mask, "decoder_input_ids": ids}
-        return model(**inputs, **{CACHE: cache}, use_cache=True)
-
-    start = torch.full_like(attention_mask[:, :1], model.config.decoder_start_token_id)
+    ``first`` is the output for the start token, if it is known.
+    """
+    first = first or decode(model, encoded, attention_mask, start_ids(model, attention_mask), None)
     eos, pad = model.config.eos_token_id, model.config.pad_token_id
-    return decode_greedily(step, step(start, None), eos=eos, pad=pad, steps=steps)
+    step = partial(decode, model, encoded, attention_mask)
+    return decode_greedily(step, first, eos=eos, pad=pad, steps=steps)

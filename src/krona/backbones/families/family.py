@@ -25,6 +25,8 @@ class Family(ABC):
     label_type: str = "int32"
     answer_follows: ClassVar[bool] = False  # whether source and answer are one sequence, so that both need positions
     generates_text: ClassVar[bool] = True  # whether the model generates its answer as text
+    # Runs score all labels of a task with at most this number of labels, because each label takes time.
+    scored_labels: ClassVar[int] = 10
 
     def __init__(self, task: Task, tokenizer: Any) -> None:
         self.task, self.tokenizer = task, tokenizer
@@ -78,7 +80,11 @@ class Family(ABC):
     def predict_with_scores(
         self, model: Any, batch: Batch, targets: Sequence[str], *, longest: int
     ) -> tuple[list[str], Tensor]:
-        """Return the predicted texts (see `answers`), and the log-probability of each target, (B, targets) in fp32."""
+        """Return the predicted texts (see `answers`), and the log-probability of each target, (B, targets).
+
+        The log-probability of a text is the sum over its tokens, including the end of the sequence. Logits in bf16 or
+        fp16 are converted to fp32.
+        """
 
     def decode_labels(self, ids: Tensor) -> list[str]:
         """Return the text of each row of token ids (B, T)."""
@@ -169,6 +175,19 @@ def decode_greedily(step: Callable[[Tensor, Any], Any], first: Any, *, eos: int,
 
 
 def log_likelihood(logits: Tensor, labels: Tensor) -> Tensor:
-    """Return the log-probability (B,) of a text with the token ids (T,), from the logits (B, T, vocabulary)."""
-    log_probabilities = logits.float().log_softmax(-1)
-    return log_probabilities.gather(-1, labels.expand(len(logits), -1)[..., None]).sum((-1, -2))
+    """Return the log-probability of texts with the token ids (…, T), from the logits (…, T, vocabulary).
+
+    The shapes are broadcast. Labels that are -100 do not count.
+    """
+    log_probabilities = logits.to(torch.promote_types(logits.dtype, torch.float32)).log_softmax(-1)
+    labels = labels.expand(logits.shape[:-1])
+    each = log_probabilities.gather(-1, labels.clamp(min=0)[..., None])[..., 0]
+    return each.masked_fill(labels == IGNORED, 0).sum(-1)
+
+
+def probabilities(log_probabilities: Tensor) -> list[list[float]]:
+    """Return the probability of each label, with six digits, from the log-probabilities (B, labels) of their texts.
+
+    A probability is the label's likelihood, divided by the sum of the likelihoods of all labels.
+    """
+    return [[float(f"{value:.6g}") for value in row] for row in log_probabilities.softmax(-1).tolist()]

@@ -38,16 +38,23 @@ def score(
     predictions: Sequence[str],
     labels: Sequence[str] | None,
     groups: Sequence[int] | None = None,
+    scores: Sequence[Sequence[float | None]] | None = None,
 ) -> dict[str, float]:
     """Return the scores of predictions by metric name.
 
     The arguments and errors are those of `encode`. The second of two labels is the positive class of F1.
     """
-    return score_answers(metrics, encode(targets, predictions, labels, groups))
+    return score_answers(metrics, encode(targets, predictions, labels, groups, scores))
 
 
 def score_answers(metrics: Sequence[str], answers: Answers) -> dict[str, float]:
-    """Return the scores of encoded predictions by metric name."""
+    """Return the scores of encoded predictions by metric name.
+
+    Raises:
+        ValueError: a metric is unknown or not defined for the task, or needs probabilities that are not known.
+    """
+    if answers.scores is None and (missing := need_scores(metrics)):
+        raise ValueError(f"The metric '{missing[0]}' needs the probability of each label.")
     found = {name: get_metric(name, answers.classes) for name in metrics}
     return {one.label if isinstance(one, LibraryMetric) else name: one.score(answers) for name, one in found.items()}
 
@@ -56,6 +63,11 @@ def criteria(metrics: Sequence[str]) -> list[str]:
     """Return the metrics that can select an epoch and be the task's score."""
     own = [name for name in metrics if not name.startswith(PREFIX)]
     return [name for name in own if name not in METRICS or METRICS[name].selects]
+
+
+def need_scores(metrics: Sequence[str]) -> list[str]:
+    """Return the metrics that are computed from the probability of each class."""
+    return [name for name in metrics if name in METRICS and METRICS[name].of_scores]
 
 
 def load_library_metrics(metrics: Sequence[str]) -> None:
@@ -69,7 +81,7 @@ def compute_sums(name: str, runs: Sequence[Answers], values: Floats | None = Non
     """Return the `Sums` of a metric for each run. For a linear metric, return a list with only the mean over runs.
 
     If the examples have groups, the features are sums over the examples of each group.
-    ``values`` are all values that a prediction can have. None means that each run uses its own predicted values.
+    ``values`` are all values that a prediction (or a probability) can have. None means that each run uses its own.
     """
     metric = get_metric(name, runs[0].classes)
     each = [_add_by_group(metric.sums(run, values), run) for run in runs]

@@ -1,5 +1,6 @@
 """Metrics of the library `evaluate`. A task's file names them ``evaluate:NAME`` or ``evaluate:NAME:KEY``."""
 
+import math
 from functools import cache
 from typing import Any
 
@@ -13,7 +14,8 @@ PREFIX = "evaluate:"
 class LibraryMetric(Metric):
     """A metric that `evaluate.load` loads, such as ``evaluate:recall`` or ``evaluate:FOLDER``.
 
-    Its value is stored as the library returns it. If the library returns several values, ``KEY`` selects one.
+    Its value is stored as the library returns it, or as 0 if it is not finite. If the library returns several values,
+    ``KEY`` selects one.
 
     The metric gets class indices in the order of the labels, or numbers. An invalid prediction is -1, but with two
     classes it is the label that is not the target.
@@ -55,7 +57,7 @@ class LibraryMetric(Metric):
         if key not in values or not isinstance(values[key], int | float):
             raise KronaError(f"{PREFIX}{self.name} returns no number {key!r}. Use {PREFIX}{self.name}:KEY with one of: "
                              f"{', '.join(map(str, values))}.")  # fmt: skip
-        return float(values[key])
+        return float(values[key]) if math.isfinite(values[key]) else 0.0
 
 
 @cache

@@ -33,6 +33,7 @@ class Answers:
     given: NDArray[Any]  # the predictions
     classes: int  # the number of classes; 0 for a regression
     groups: NDArray[Any] | None = None  # the group of each example, from 0; None: each example is its own group
+    scores: Floats | None = None  # the probability of each class, (n, classes); None: unknown
 
     def __len__(self) -> int:
         return len(self.truth)
@@ -64,6 +65,7 @@ class Metric(ABC):
     linear: ClassVar[bool] = False  # linear in its sums, so that the sums of several runs can be averaged
     # whether the metric can be the task's score and select the epoch, because higher is better
     selects: ClassVar[bool] = True
+    of_scores: ClassVar[bool] = False  # computed from the probability of each class, and not from the predictions
     ranked: ClassVar[bool] = False  # the `Sums` are not valid for resampled test sets, which need ``redrawn_scores``
 
     @abstractmethod
@@ -71,7 +73,8 @@ class Metric(ABC):
         """Return the metric of some answers as sums.
 
         Args:
-            values: all values that a prediction can have. None means those in ``answers``.
+            values: all values that a prediction (or, with ``of_scores``, a probability) can have. None means those in
+                ``answers``.
         """
 
     def redrawn_scores(self, runs: Sequence[Answers], weights: Floats) -> Floats:
@@ -97,26 +100,30 @@ def encode(
     predictions: Sequence[str],
     labels: Sequence[str] | None,
     groups: Sequence[int] | None = None,
+    scores: Sequence[Sequence[float | None]] | None = None,
 ) -> Answers:
     """Encode target and prediction strings as numbers.
 
     Args:
         labels: all target strings in the order of their ids. None means a regression.
         groups: the group of each row. None means that each row is its own group.
+        scores: the probabilities of each row, in the order of the labels. A row with NaN or None is wrong: its target
+            gets 0, and all other labels get the same probability.
 
     Raises:
-        ValueError: the lengths differ, there are no rows, or a target is not a label.
+        ValueError: the lengths differ, there are no rows, a target is not a label, or a probability is not in [0, 1].
     """
     if not targets:
         raise ValueError("There are no rows to score.")
     truth = _encode(targets, labels)
     if labels is not None and (truth < 0).any():
         raise ValueError(f"The target {targets[int(np.argmin(truth))]!r} is not one of the labels {', '.join(labels)}.")
-    for name, values in (("predictions", predictions), ("groups", groups)):
+    for name, values in (("predictions", predictions), ("groups", groups), ("scores", scores)):
         if values is not None and len(truth) != len(values):
             raise ValueError(f"{len(truth)} targets and {len(values)} {name} cannot be paired.")
     numbers = None if groups is None else np.unique(groups, return_inverse=True)[1]
-    return Answers(truth, _encode(predictions, labels), classes=len(labels or ()), groups=numbers)
+    shares = None if scores is None else _encode_scores(scores, truth, len(labels or ()))
+    return Answers(truth, _encode(predictions, labels), classes=len(labels or ()), groups=numbers, scores=shares)
 
 
 def _encode(texts: Sequence[str], labels: Sequence[str] | None) -> NDArray[Any]:
@@ -124,6 +131,14 @@ def _encode(texts: Sequence[str], labels: Sequence[str] | None) -> NDArray[Any]:
         return np.array([_number(text) for text in texts])
     ids = {label: i for i, label in enumerate(labels)}
     return np.array([ids.get(text.strip(), NO_LABEL) for text in texts])
+
+
+def _encode_scores(scores: Sequence[Sequence[float | None]], truth: NDArray[Any], classes: int) -> Floats:
+    shares = np.array(scores, dtype=float)  # None becomes NaN
+    if shares.shape != (len(truth), classes) or (shares < 0).any() or (shares > 1).any():
+        raise ValueError(f"The scores are not {classes} probabilities for each of the {len(truth)} rows.")
+    wrong = (1 - one_hot(truth, classes)) / max(classes - 1, 1)
+    return np.where(np.isnan(shares).any(1, keepdims=True), wrong, shares)
 
 
 @lru_cache(maxsize=4096)

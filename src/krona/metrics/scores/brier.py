@@ -1,0 +1,16 @@
+"""Brier score."""
+
+from .metric import Answers, Floats, Metric, Sums, one_hot
+
+
+class Brier(Metric):
+    """Brier score: half of the mean squared distance between the probabilities and the target. Lower is better."""
+
+    of_scores = True
+    selects = False
+    linear = True
+
+    def sums(self, answers: Answers, values: Floats | None) -> Sums:
+        assert answers.scores is not None
+        distance = ((answers.scores - one_hot(answers.truth, answers.classes)) ** 2).sum(1, keepdims=True)
+        return Sums(distance, lambda sums: 50.0 * (sums[..., 0] / len(answers)))

@@ -1,0 +1,20 @@
+"""Logarithmic loss."""
+
+import numpy as np
+
+from .metric import Answers, Floats, Metric, Sums
+
+
+class LogLoss(Metric):
+    """Logarithmic loss: the mean negative logarithm of the target's probability, in nats. Lower is better."""
+
+    of_scores = True
+    selects = False
+    linear = True
+
+    def sums(self, answers: Answers, values: Floats | None) -> Sums:
+        assert answers.scores is not None
+        of_target = answers.scores[np.arange(len(answers)), answers.truth]
+        smallest = np.finfo(float).eps  # as in scikit-learn
+        losses = -np.log(np.clip(of_target, smallest, 1 - smallest))[:, None]
+        return Sums(losses, lambda sums: sums[..., 0] / len(answers))

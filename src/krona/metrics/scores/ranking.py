@@ -1,0 +1,68 @@
+"""The base class of metrics that rank the examples by the probability of a class."""
+
+from abc import abstractmethod
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .metric import Answers, Floats, Metric, Sums, one_hot
+
+
+class Ranking(Metric):
+    """A mean over the classes with examples, each against all others. With two classes, only the second class counts.
+
+    As `Spearman`, the metric is a function of sums only if the targets are fixed.
+    """
+
+    of_scores = True
+    ranked = True
+    undefined: float  # the value if no class can be scored
+
+    @abstractmethod
+    def area(self, positive: Floats, negative: Floats) -> tuple[Floats, Floats]:
+        """Return the value of a class (from 0 to 1), and whether the value is defined, from counts (..., levels).
+
+        The counts are the examples of the class and the other examples, by ascending probability.
+        """
+
+    def sums(self, answers: Answers, values: Floats | None) -> Sums:
+        columns = []
+        for own, scores in _by_class(answers):
+            levels = np.unique(scores) if values is None else values
+            nearest = one_hot(np.clip(np.searchsorted(levels, scores), 0, len(levels) - 1), len(levels))
+            columns += [nearest * own[:, None], nearest * ~own[:, None]]
+        ends = np.cumsum([part.shape[1] for part in columns])[:-1]
+
+        def value(sums: Floats) -> Floats:
+            counts = np.split(sums, ends, axis=-1)
+            return self._mean([self.area(*pair) for pair in zip(counts[::2], counts[1::2], strict=True)])
+
+        return Sums(np.hstack(columns), value)
+
+    def redrawn_scores(self, runs: Sequence[Answers], weights: Floats) -> Floats:
+        return np.stack([self._mean([self.area(*_count(*one, weights)) for one in _by_class(run)]) for run in runs])
+
+    def _mean(self, areas: Sequence[tuple[Floats, Floats]]) -> Floats:
+        each = np.array([area for area, _ in areas])
+        defined = np.array([one for _, one in areas], dtype=float)
+        total = defined.sum(0)
+        mean = (each * defined).sum(0) / np.maximum(total, 1)
+        return np.asarray(100.0 * np.where(total > 0, mean, self.undefined))
+
+
+def _by_class(answers: Answers) -> list[tuple[NDArray[np.bool_], Floats]]:
+    """Return, for each class that counts, whether each example has this class, and its probability."""
+    assert answers.scores is not None
+    classes = [1] if answers.classes == 2 else range(answers.classes)
+    return [(answers.truth == label, answers.scores[:, label]) for label in classes]
+
+
+def _count(own: NDArray[np.bool_], scores: Floats, weights: Floats) -> tuple[Floats, Floats]:
+    """Return the number of drawn examples of the class, and of other examples, with each score, (draws, levels)."""
+    order = np.argsort(scores, kind="stable")
+    ordered = scores[order]
+    starts = np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1]])
+    drawn, own = weights[:, order], own[order]
+    positive, negative = (np.add.reduceat(drawn * kind, starts, axis=1) for kind in (own, ~own))
+    return positive, negative
