@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from rich.console import Console
+from sklearn.metrics import roc_auc_score
 
 from adapters.conftest import finished
 from krona.adapters.commands.evaluate import Evaluation, RowChoice, evaluate, evaluate_runs, find_task_and_data
@@ -18,6 +19,8 @@ from krona.adapters.commands.submission import submit
 from krona.adapters.find import find
 from krona.adapters.load import Prediction, Trained, load
 from krona.messages import KronaError
+from krona.metrics.statistics import bootstrap
+from krona.runs.predictions import read_outcomes
 from krona.runs.result import read_result
 from krona.tasks import Split
 from krona.tasks.sample import write
@@ -44,6 +47,27 @@ def encoders(tiny: dict[str, list[str]], outputs: Path) -> dict[str, Path]:
 
 def score(folder: Path, *, output: Path | None = None, **rows: Any) -> Evaluation:
     return evaluate(load(folder), RowChoice(**rows), output=output)
+
+
+def test_a_score_of_probabilities_is_stored_checked_and_computed_again(
+    tiny: dict[str, list[str]], outputs: Path, tmp_path: Path
+) -> None:
+    metrics = ["task.metrics=[roc_auc,accuracy,log_loss]", "task.score=[roc_auc]"]
+    folder = finished(outputs, *tiny["bert"], "method=lora", "task=sample_rte", *metrics)
+    result = read_result(folder / "result.json")
+    rows = [json.loads(line) for line in (folder / "predictions.jsonl").read_text().splitlines()]
+    test = [row for row in rows if row["split"] == "test"]
+    truth, shares = [row["target"] == "1" for row in test], [row["scores"]["not_entailment"] for row in test]
+    assert result.test["score"] == pytest.approx(100 * roc_auc_score(truth, shares), rel=1e-12)
+    outcomes = read_outcomes(result, folder / "predictions.jsonl")["test"]
+    assert bootstrap([outcomes.answers], ["roc_auc"], draws=9).shape == (9,)
+    one = score(folder, output=tmp_path / "a.jsonl")
+    assert dict(one.parts) == pytest.approx(result.test["parts"], abs=1e-3)  # fp32 of two models
+    both = ["entailment=duplicate", "not_entailment=duplicate"]
+    score(folder, task="sample_qqp", mapping=both, output=tmp_path / "b.jsonl")
+    mapped = [json.loads(line)["scores"] for line in (tmp_path / "b.jsonl").read_text().splitlines()]
+    assert {one["not_duplicate"] for one in mapped} == {0.0}
+    assert [one["duplicate"] for one in mapped] == pytest.approx([1.0] * len(mapped), abs=1e-5)
 
 
 @pytest.mark.parametrize("split", ["dev", "test"])

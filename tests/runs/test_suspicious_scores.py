@@ -206,16 +206,16 @@ def test_the_advice_names_the_setting_that_ended_the_run(trainer: dict[str, int]
 def test_a_run_with_a_metric_of_another_version_is_not_damaged(shown: bool, tmp_path: Path) -> None:
     """``shown``: whether the unknown metric is part of the score."""
     result = make_result("krona", "rte", rows=20)
-    task = {**result.config["task"], "metrics": ["accuracy", "brier"], "score": ["brier" if shown else "accuracy"]}
+    task = {**result.config["task"], "metrics": ["accuracy", "fbeta"], "score": ["fbeta" if shown else "accuracy"]}
     result.config["task"] = task
     for part in (result.dev, result.test):
-        part["parts"]["brier"] = part["score"]
+        part["parts"]["fbeta"] = part["score"]
     write_all(tmp_path, [result])
     folder = tmp_path / result.run_id
     answers, messages = examine(read_result(folder / "result.json"), folder)
-    told = [message for message in messages["test"] if "brier" in message.text or "damaged" in message.text]
+    told = [message for message in messages["test"] if "fbeta" in message.text or "damaged" in message.text]
     assert [(message.text.split(",")[0], message.warns) for message in told] == [
-        ("unknown metric brier", False)
+        ("unknown metric fbeta", False)
     ] * shown
     assert ("test" in answers) == (not shown)
     states = [finding.text for finding in check_runs(tmp_path)]
