@@ -9,6 +9,7 @@ import pytest
 
 from krona import paths
 from krona.metrics.scores import score
+from krona.runs.predictions import label_words
 from runs.made_runs import run
 from typed_run import invoke
 
@@ -53,7 +54,8 @@ def tickets(*, scores: bool = True, **task: Any) -> tuple[list[dict[str, Any]], 
     for number, (target, prediction, language, p) in enumerate(ROWS):
         row: dict[str, Any] = {"id": f"train-{number}", "source": f"text {number}", "target": target}
         row |= {"prediction": prediction, "line": number + 2, "columns": {"key": f"T-{number}", "language": language}}
-        rows.append(row | ({"scores": {prediction: p}} if scores and p is not None else {}))
+        word = label_words({"labels": LABELS}).get(prediction)
+        rows.append(row | ({"scores": {word: p}} if scores and p is not None else {}))
     values = {"name": "tickets", "labels": LABELS, "metrics": ["accuracy"], "files": {"train": "/some/where/t.csv"}}
     return rows, values | task
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from krona.messages import KronaError, did_you_mean
-from krona.metrics.scores import score_answers
+from krona.metrics.scores import need_scores, score_answers
 from krona.metrics.scores.metric import encode
 from krona.metrics.statistics import bootstrap, percentile_interval
 from krona.runs.folder import RunFolder
@@ -59,7 +59,7 @@ def find_mistakes(result: Result, rows: Sequence[Row]) -> list[Mistake]:
         if prediction == target:
             continue
         if words:
-            size = row.get("scores", {}).get(prediction)
+            size = row.get("scores", {}).get(words.get(prediction))
         else:
             answers = encode([target], [prediction], None)
             size = float(answers.given[0] - answers.truth[0])
@@ -92,7 +92,9 @@ def slice_scores(result: Result, rows: Sequence[Row], column: str) -> Iterator[t
     for name in names:
         own = [row for row, value in zip(rows, values, strict=True) if value == name]
         groups = [int(row["group"]) for row in own] if "group" in own[0] else None
-        answers = encode([row["target"] for row in own], [row["prediction"] for row in own], label_ids(task), groups)
+        targets, predictions = ([row[key] for row in own] for key in ("target", "prediction"))
         metrics = score_metrics(task)
+        scores = [[*row["scores"].values()] for row in own] if need_scores(metrics) else None
+        answers = encode(targets, predictions, label_ids(task), groups, scores)
         score = float(np.mean([*score_answers(metrics, answers).values()]))
         yield name, len(own), score, *percentile_interval(bootstrap([answers], metrics))
