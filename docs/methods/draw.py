@@ -42,7 +42,10 @@ def main(folder: Path = HERE) -> None:
     with torch.device("meta"):
         base = T5ForConditionalGeneration(T5Config(**sizes, vocab_size=32128, decoder_start_token_id=0))
     for path in sorted((HERE.parents[1] / "conf" / "method").glob("*.yaml")):
-        config: Any = OmegaConf.to_container(OmegaConf.load(path))
+        content: Any = OmegaConf.load(path)
+        if OmegaConf.missing_keys(content):  # conf/method/peft.yaml has no type
+            continue
+        config: Any = OmegaConf.to_container(content)
         factors = config.get("optimizer", {}).get("lr_factors", {})
         file = folder / f"{path.stem}.svg"
         new = not file.exists()

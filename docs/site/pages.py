@@ -134,7 +134,7 @@ def branches() -> list[str]:
     links: dict[str, list[str]] = {}
     for path in sorted((CONF / "method").glob("*.yaml")):
         given = yaml.safe_load(path.read_text(encoding="utf-8"))["method"]
-        if "_target_" in given:
+        if "_target_" in given and "build_all" not in vars(pydoc.locate(given["_target_"])):  # not for types of peft
             parameters = inspect.signature(pydoc.locate(given["_target_"])).parameters.values()
             shown = [
                 f"`{one.name}={_value(given.get(one.name, one.default))[1:-1]}`"
