@@ -11,6 +11,7 @@ from krona import results
 from krona.messages import KronaError
 from krona.report.build import build_report
 from krona.runs.pack import pack, runs_folder
+from krona.runs.result import write_result
 from report.generate import grid, make_result, write_all
 
 RESULTS = Path(__file__).parents[2] / "docs" / "results"
@@ -37,6 +38,20 @@ def test_a_pack_contains_no_text_and_no_path(tmp_path: Path) -> None:
     assert set(texts) == runs | {"sweeps/mine.runs.txt"}
     assert not any("sentence: number" in text or "/home" in text for text in texts.values())
     assert json.loads(texts[f"{run_ids[0]}/result.json"])["config"]["data"]["path"] is None
+
+
+def test_a_folder_of_data_is_packed_by_name_and_the_other_columns_of_rows_are_left_out(tmp_path: Path) -> None:
+    result = make_result("lora", kind="own", change={"task.files": "/home/me/films"})
+    folder = tmp_path / "outputs" / result.run_id
+    folder.mkdir(parents=True)
+    write_result(folder, result)
+    row = {"split": "test", "id": "test-0", "source": "a film", "target": "0", "prediction": "1", "line": 2}
+    (folder / "predictions.jsonl").write_text(json.dumps({**row, "columns": {"customer": "Ann"}}) + "\n")
+    assert pack(tmp_path / "outputs", tmp_path / "p.tar.xz") == 1
+    with tarfile.open(tmp_path / "p.tar.xz") as archive:
+        texts = [member.read().decode() for name in archive.getnames() if (member := archive.extractfile(name))]
+    assert json.loads(texts[0])["config"]["task"]["files"] == {"train": "films"}
+    assert not any(word in text for text in texts for word in ("/home/me", "Ann", "a film"))
 
 
 def find_values(value: Any, key: str) -> list[Any]:

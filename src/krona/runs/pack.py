@@ -87,7 +87,8 @@ def _remove_local(result: Result) -> None:
         if (config.get(group) or {}).get(key) is not None:
             config[group][key] = None
     if files := (config.get("task") or {}).get("files"):
-        config["task"]["files"] = {part: Path(file).name for part, file in files.items()}
+        named = {"train": files} if isinstance(files, str) else files  # as in `krona.tasks.Task`
+        config["task"]["files"] = {part: Path(file).name for part, file in named.items()}
     if config.get("init_from") is not None:
         config["init_from"] = Path(config["init_from"]).name
     result.config = {**_strip(config), "logger": {}}

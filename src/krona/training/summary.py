@@ -6,7 +6,7 @@ from collections.abc import Mapping
 import yaml
 from rich.console import Console
 
-from krona.formatting import as_typed, rate, say
+from krona.formatting import as_typed, below, rate, say
 from krona.messages import amount
 from krona.metrics.scores.metric import Answers
 from krona.paths import OUTPUTS
@@ -41,6 +41,7 @@ def print_summary(run: RunState, console: Console) -> None:
     lines = [
         str(RunFolder(run.folder).result),
         as_typed(f"next: {use}") if use else advice,
+        as_typed(f"or:   krona show {shlex.quote(result.run_id if not outputs else below(run.folder))} --mistakes 20"),
         as_typed(f"or:   krona report {chosen}{outputs}"),
         as_typed(f"or:   krona diff {result.run_id} ANOTHER_RUN{outputs}"),
     ]
