@@ -4,17 +4,18 @@ import io
 import os
 import signal
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
-from krona.config.compose import compose_job, hydra_session
+from krona.config.compose import Composed, compose_job, hydra_session
 from krona.config.multirun import expand
 from krona.runs.folder import RunState
 from krona.runs.interrupts import Interrupted
-from krona.training.job import JobSpec
+from krona.training.plan import resolve
 from krona.training.run_job import run_job
 from tasks import glue_files
 
@@ -45,8 +46,8 @@ def run(
 ) -> tuple[RunState, str]:
     """Run a composed config. Return its outcome and its output."""
     console = Console(**{"file": io.StringIO(), "width": 200, **terminal})
-    spec = JobSpec(config=values, outputs=outputs, multirun=multirun, after_epoch=after_epoch)
-    job = run_job(spec, console)
+    plan = replace(resolve(Composed(values), outputs), record={}, multirun=multirun, after_epoch=after_epoch)
+    job = run_job(plan, console)
     return job, console.file.getvalue()
 
 

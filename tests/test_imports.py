@@ -9,13 +9,13 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 WRONG = {  # kind of import → (file, line of code, text of the report)
     "an import of a higher layer": (
-        "methods/lora.py", "import krona.training.job", "krona.methods is not allowed to import krona.training",
+        "methods/lora.py", "import krona.training.plan", "krona.methods is not allowed to import krona.training",
     ),
     "an import of the same layer": (
         "tasks/task.py", "import krona.runs.result", "krona.tasks.task -> krona.runs.result",
     ),
     "a cycle of two modules": ("runs/result.py", "import krona.runs.frame", "- .result -> .frame"),
-    "Hydra": ("training/job.py", "import hydra", "krona.training.job -> hydra"),
+    "Hydra": ("training/plan.py", "import hydra", "krona.training.plan -> hydra"),
     "transformers in surgery": (
         "surgery/merging.py", "import transformers", "krona.surgery.merging -> transformers",
     ),

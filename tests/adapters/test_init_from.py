@@ -15,7 +15,7 @@ from krona.adapters.commands.export import export
 from krona.adapters.find import find
 from krona.config import check
 from krona.messages import KronaError
-from krona.training.job import identify
+from krona.training.plan import identify
 from tiny_backbones import write_backbone
 
 

@@ -9,7 +9,7 @@ from krona.config.choices import choices
 from krona.config.hydra_internals import option_parser
 from krona.config.overrides import normalize
 from krona.messages import KronaError
-from krona.training.job import identify
+from krona.training.plan import identify
 from one_job import config
 
 

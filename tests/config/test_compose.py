@@ -14,14 +14,14 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import OmegaConf
 
 from krona.config import check
-from krona.config.compose import build_job, compose_job, hydra_session, runs_folder
+from krona.config.compose import Composed, build_job, compose_job, hydra_session, runs_folder
 from krona.config.multirun import expand
 from krona.config.overrides import normalize
 from krona.messages import KronaError
 from krona.paths import NANO, OUTPUTS, PROJECT
 from krona.runs.result import Result, write_result
 from krona.training.devices import Ranks
-from krona.training.job import JobSpec
+from krona.training.plan import resolve
 from krona.training.run_job import claimed
 
 JOBS = (
@@ -124,7 +124,7 @@ def test_the_record_is_written_once(tmp_path: Path) -> None:
         config = compose_job(SMALL).config
 
     def begin(config: dict[str, Any], **record: str) -> dict[str, str]:
-        spec = JobSpec(config=config, outputs=tmp_path, record=record)
+        spec = replace(resolve(Composed(config), tmp_path), record=record)
         with claimed(spec, Ranks()):
             named = {"method": "lora", "task": "sample_rte", "seed": 0, "config": config}
             result = Result(run_id=spec.run_id, status="running", **named)

@@ -13,7 +13,7 @@ from krona.config.multirun import expand
 from krona.config.overrides import normalize
 from krona.messages import KronaError
 from krona.runs.result import Result, write_result
-from krona.training.job import identify
+from krona.training.plan import identify
 from runs.made_runs import new_study
 
 pytestmark = pytest.mark.usefixtures("session")

@@ -12,10 +12,11 @@ import pytest
 from hydra.core.singleton import Singleton
 
 from krona.cli.train import train
+from krona.config.compose import Composed
 from krona.runs.result import read_result, write_result
 from krona.sweeps.plan import plan
 from krona.sweeps.status import counts_line
-from krona.training.job import JobSpec
+from krona.training.plan import resolve
 from one_job import compose_all
 from runs.made_runs import claimed
 
@@ -78,7 +79,7 @@ def test_a_sweep_resumes_the_run_of_a_process_that_was_killed_meanwhile(
 ) -> None:
     """The other process works on the first run when this process wants it, and is killed during the second run."""
     other = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
-    first, second = (JobSpec(config=config, outputs=tmp_path / "outputs") for config in compose_all([*small, TWO]))
+    first, second = (resolve(Composed(config), tmp_path / "outputs") for config in compose_all([*small, TWO]))
     first.folder.mkdir(parents=True)
     claimed(first.folder, other.pid)
     monkeypatch.setattr("krona.training.run_job.write_result", lambda *given: kill(other) or write_result(*given))
@@ -99,7 +100,7 @@ def test_a_sweep_resumes_the_run_of_a_process_that_was_killed_meanwhile(
 def test_the_closing_table_has_the_states_of_krona_status(
     multirun: Multirun, small: list[str], tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    first, _ = (JobSpec(config=config, outputs=tmp_path / "outputs") for config in compose_all([*small, TWO]))
+    first, _ = (resolve(Composed(config), tmp_path / "outputs") for config in compose_all([*small, TWO]))
     first.folder.mkdir(parents=True)
     claimed(first.folder, os.getppid())
     assert multirun(*small, TWO, "batch_size=4,0") == 1

@@ -18,7 +18,7 @@ from krona.runs.folder import RunState
 from krona.runs.interrupts import Interrupted
 from krona.runs.result import read_result
 from krona.runs.studies import Study, Trial, open_storage, read_study, study_path
-from krona.training.job import JobSpec
+from krona.training.plan import Plan
 from runs.made_runs import claimed, dead_pid, new_study, run
 from trackers.one_run import SMALL
 
@@ -96,7 +96,7 @@ def test_a_trial_with_a_low_score_is_pruned_after_an_epoch(tmp_path: Path, monke
 
 
 def test_ctrl_c_while_a_pruned_run_ends_is_not_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def run_job(spec: JobSpec, console: Console) -> RunState:
+    def run_job(spec: Plan, console: Console) -> RunState:
         assert spec.after_epoch is not None
         learner = SimpleNamespace(
             best={"choice": 50.0}, dev_curve=[{"choice": 50.0}], global_step=1, steps=SimpleNamespace(total=2)
@@ -192,7 +192,7 @@ def test_a_resumed_trial_keeps_its_values(tmp_path: Path) -> None:
 def test_a_trial_with_the_values_of_another_process_takes_the_score_of_its_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def run_job(spec: JobSpec, console: Console) -> RunState:
+    def run_job(spec: Plan, console: Console) -> RunState:
         ids.append(spec.run_id)
         if len(ids) == 1:
             run(tmp_path, spec.run_id, status="interrupted")  # the other process ends immediately

@@ -152,12 +152,13 @@ def test_checkpoints(full: bool, values: dict[str, Any], copied: Path, outputs: 
     """A run's command renames a damaged last.ckpt before it trains, or reads the saved values from it."""
     import torch
 
+    from krona.config.compose import Composed
     from krona.training.devices import Ranks
-    from krona.training.job import JobSpec
+    from krona.training.plan import resolve
     from krona.training.run_job import claimed
     from krona.training.trainer import AtomicCheckpoints
 
-    spec = JobSpec(config=values, outputs=outputs)
+    spec = resolve(Composed(values), outputs)
     assert spec.folder == copied
     result, file = copied / "result.json", copied / "last.ckpt"
     write_result(copied, read_result(result).model_copy(update={"status": "interrupted"}))

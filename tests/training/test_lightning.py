@@ -17,7 +17,7 @@ from krona.messages import KronaError
 from krona.runs.folder import RunState
 from krona.runs.interrupts import Interrupted
 from krona.runs.result import read_result
-from krona.training.job import identify
+from krona.training.plan import identify
 from krona.training.preflight import require
 from krona.training.schedule import build_schedule
 from one_job import config, finish, interrupt_after, run, same_files

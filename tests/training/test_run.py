@@ -610,7 +610,7 @@ def test_a_run_says_that_it_resumes_with_other_code(
 ) -> None:
     def commit(name: str) -> None:
         found = {"git_commit": name, "git_dirty": False, "git_code": name}
-        for module in ("runs.provenance", "training.job"):
+        for module in ("runs.provenance", "training.plan"):
             monkeypatch.setattr(f"krona.{module}.code_version", lambda: found)
 
     commit("a" * 40)

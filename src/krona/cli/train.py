@@ -7,6 +7,7 @@ import re
 import traceback
 from argparse import Namespace
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, NoReturn
 
 import hydra
@@ -66,23 +67,18 @@ def job(cfg: DictConfig) -> "RunState":
 def _run(cfg: DictConfig, console: Console, *, multirun: bool) -> "RunState":
     from krona.sweeps.output import finished_seconds, position, varied_settings
     from krona.sweeps.workers import worker_number
-    from krona.training.job import JobSpec
+    from krona.training.plan import resolve
     from krona.training.run_job import run_job
 
-    run = build_job(cfg)
-    spec = JobSpec(
-        config=run.config,
-        stored=run.stored,
-        outputs=runs_folder(HydraConfig.get(), multirun=multirun),
-        notes=run.notes,
+    plan = replace(
+        resolve(build_job(cfg), runs_folder(HydraConfig.get(), multirun=multirun)),
         multirun=multirun,
         overrides=task_overrides(HydraConfig.get()),
         shows_notes=not multirun or not finished_seconds,  # a multirun shows notes only until one run is done
         varied=varied_settings(task_overrides(HydraConfig.get())) if multirun else {},
         position=position(HydraConfig.get().job.num) if multirun else "",
-        record=run.record(),
     )
-    return run_job(spec, console if worker_number() is None else Console(quiet=True))
+    return run_job(plan, console if worker_number() is None else Console(quiet=True))
 
 
 def _failed(overrides: Sequence[str], error: str) -> "RunState":
@@ -130,27 +126,26 @@ def render_config(options: Namespace) -> str | None:
         KronaError: a run would fail with the same message. Checks that need the Hub or a user's own class are skipped.
     """
     if options.dry_run:
+        from krona.sweeps import plan as sweep_plan
         from krona.sweeps import status
-        from krona.sweeps.plan import plan
 
-        status.show(plan(options.overrides, outputs=OUTPUTS), Console(), outputs=OUTPUTS)
+        status.show(sweep_plan.plan(options.overrides, outputs=OUTPUTS), Console(), outputs=OUTPUTS)
         return ""
     if options.cfg != "job" or any((options.help, options.package, options.config_name, options.config_path)):
         return None
-    from krona.config import check
-    from krona.training.job import identify
+    from krona.training.plan import resolve
     from krona.training.preflight import require
 
     with hydra_session():
         jobs = expand(options.overrides) if options.multirun else [tuple(options.overrides)]
         job = compose_job(jobs[0])
-    has_arguments = len(conf_folders()) > 1 or check.may_set_arguments(job.overrides)
-    settings = check.settings(job.config, own=True, starts=False, check_arguments=has_arguments)
-    used, notes = require(settings, starts=False, insert=_may_not_fit(settings, job.overrides))
-    comments = [identify(settings), *job.notes, *notes]
+    plan = resolve(job, OUTPUTS, starts=False)
+    insert = _may_not_fit(plan.settings, job.overrides)
+    used, notes = require(plan.settings, plan.initial, starts=False, insert=insert)
+    comments = [plan.run_id, *plan.notes, *notes]
     if len(jobs) > 1:
         comments.insert(0, f"the first of {len(jobs):,} runs: {' '.join(job.overrides)}")
-    text: str = OmegaConf.to_yaml(OmegaConf.create(job.stored))
+    text: str = OmegaConf.to_yaml(OmegaConf.create(dict(plan.stored)))
     given, fitted = job.config["method"].get("kron_factors"), used.get("kron_factors")
     if fitted not in (None, given):
         text = text.replace("\n  kron_factors:\n", f"\n  kron_factors:  # on this backbone {fitted}\n", 1)

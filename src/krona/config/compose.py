@@ -38,7 +38,7 @@ class Composed:
     """The config of one job."""
 
     config: dict[str, Any]  # plain values, with every ``${…}`` resolved
-    notes: list[str]  # messages for the user, for example about the origin of the learning rate
+    notes: list[str] = field(default_factory=list)  # messages for the user, such as the origin of the learning rate
     overrides: Sequence[str] = ()
     hydra: Any = None  # Hydra's own settings; None if Hydra did not start the job
     stored: dict[str, Any] = field(default_factory=dict)  # a copy of the config without secrets, for files

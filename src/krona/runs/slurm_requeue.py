@@ -1,7 +1,7 @@
 """Identify the SLURM job of this process, and detect whether the job was requeued.
 
 SLURM requeues a job after a time limit, a preemption or a node failure. The job then starts again with the same
-command, and resumes its run. `krona.runs.claim` and `krona.training.job` use this module.
+command, and resumes its run. `krona.runs.claim` and `krona.training.plan` use this module.
 """
 
 import os

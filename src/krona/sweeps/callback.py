@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from krona.runs.folder import RunFolder, RunState
 from krona.safe_files import remove, write_text
 from krona.sweeps import output, plan
 from krona.sweeps.workers import RUN_IDS, worker_number
-from krona.training.job import JobSpec
+from krona.training.plan import resolve
 from krona.training.run_job import run_job
 
 BASIC_SWEEPER = "hydra._internal.core_plugins.basic_sweeper.BasicSweeper"
@@ -79,22 +80,17 @@ class SweepSummary(Callback):
             folder = RunFolder(self.outputs / run.run_id)
             if not folder.claim_file.exists() or folder.state().state not in ("interrupted", "waiting"):
                 continue
-            composed = compose_job(overrides)
-            spec = JobSpec(
-                config=composed.config,
-                stored=composed.stored,
-                outputs=self.outputs,
-                notes=composed.notes,
+            job = replace(
+                resolve(compose_job(overrides), self.outputs),
                 multirun=True,
                 overrides=overrides,
                 varied=output.varied_settings(overrides),
                 position=output.position(number),
-                record=composed.record(),
             )
             console = Console(soft_wrap=True, quiet=worker_number() is not None)
             say(console, f"The process that worked on {run.run_id} has ended. Resuming the run.")
             try:
-                done = run_job(spec, console)
+                done = run_job(job, console)
             except KronaError as error:
                 done = RunState(run.run_id, "failed", folder.path, error=str(error))
             say(Console(soft_wrap=True), output.progress_line(done, number, at_a_time=None))

@@ -5,16 +5,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from krona.config import check
 from krona.config.compose import compose_job, hydra_session
 from krona.config.multirun import expand, read_axes
 from krona.config.overrides import normalize, translate_errors
 from krona.config.targets import NotAllowedError
 from krona.messages import KronaError
 from krona.paper import RECIPE_TABLES, TABLES
-from krona.paths import conf_folders
 from krona.runs.folder import RunFolder, RunState
-from krona.training.job import identify
+from krona.training.plan import resolve
 
 
 def plan(overrides: Sequence[str], *, outputs: Path, source: Path | None = None) -> list[RunState]:
@@ -42,10 +40,9 @@ def _plan_run(job: tuple[str, ...], outputs: Path, source: Path | None) -> RunSt
     run_id = " ".join(typed)
     try:
         with translate_errors():
-            config = compose_job(job).config
-        has_arguments = len(conf_folders()) > 1 or check.may_set_arguments(job)
-        own = source is None
-        run_id = identify(check.settings(config, own=own, starts=False, check_arguments=has_arguments))
+            composed = compose_job(job)
+            config = composed.config
+        run_id = resolve(composed, outputs, own=source is None, starts=False).run_id
     except KronaError as error:
         message = f"{source}: {error}" if isinstance(error, NotAllowedError) else str(error)
         return RunState(run_id, "wrong", outputs / run_id, error=message, config=config, overrides=typed)

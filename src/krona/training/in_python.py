@@ -10,7 +10,7 @@ from krona.config.compose import compose_job, hydra_session
 from krona.config.overrides import find_sweep, normalize, translate_errors
 from krona.messages import KronaError
 from krona.runs.result import Result
-from krona.training.job import JobSpec
+from krona.training.plan import resolve
 from krona.training.run_job import run_job
 
 
@@ -31,14 +31,8 @@ def train(overrides: Sequence[str], *, outputs: Path | str | None = None, quiet:
         raise KronaError(f"{several} has several values, but krona.train trains one run. Call it once for each value.")
     with hydra_session(), translate_errors():
         job = compose_job(normalize(list(overrides)))
-    spec = JobSpec(
-        config=job.config,
-        stored=job.stored,
-        outputs=paths.OUTPUTS if outputs is None else Path(outputs),
-        notes=job.notes,
-        record=job.record(),
-    )
-    done = run_job(spec, Console(quiet=quiet))
+    plan = resolve(job, paths.OUTPUTS if outputs is None else Path(outputs))
+    done = run_job(plan, Console(quiet=quiet))
     if done.error is not None or done.result is None:
         raise KronaError(done.error or f"{done.run_id} has no result.")
     return done.result

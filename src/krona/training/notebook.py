@@ -10,11 +10,11 @@ from typing import Any
 
 from torch.utils.data import DataLoader
 
-from krona.config import check
+from krona.config.compose import Composed
 from krona.paths import OUTPUTS
 from krona.training.devices import Ranks
-from krona.training.job import JobSpec
 from krona.training.learner import Learner
+from krona.training.plan import resolve
 from krona.training.run import prepare
 from krona.training.run_job import new_result
 
@@ -45,10 +45,10 @@ def module_and_loaders(config: Mapping[str, Any]) -> tuple[Learner, Loaders]:
     """
     # Lightning warns that a custom batch sampler may leave out rows, but `ShortToLong` includes all rows.
     warnings.filterwarnings("ignore", message="You are using a custom batch sampler `ShortToLong` for prediction")
-    check.settings(config)  # refuses the user's own classes, because the config may come from someone else
-    spec = JobSpec(config=config, outputs=OUTPUTS)
-    prepared = prepare(spec, new_result(spec), Ranks())
+    # The user's own classes are refused, because the config may come from someone else.
+    plan = resolve(Composed(config=dict(config)), OUTPUTS, own=False)
+    prepared = prepare(plan, new_result(plan), Ranks())
     data = prepared.data
-    module = Learner(spec.settings, prepared.backbone, data, prepared.steps)
+    module = Learner(plan.settings, prepared.backbone, data, prepared.steps)
     module.prepare()
     return module, Loaders(train=data.train, dev=data.dev.batches, test=data.test.batches)

@@ -14,8 +14,8 @@ from krona.messages import KronaError, UnreachableError, amount
 from krona.metrics.scores import load_library_metrics
 from krona.tasks import hub
 from krona.tasks.sources import require_files
-from krona.training.job import read_initial
 from krona.training.launcher_environment import num_processes
+from krona.training.plan import read_initial
 
 if TYPE_CHECKING:  # imports torch, which takes a second
     from krona.adapters.init_from import InitialWeights

@@ -28,9 +28,9 @@ from krona.surgery.trainable import train_in_fp32
 from krona.training.data import RunData, build_data, load_splits
 from krona.training.devices import Ranks, count_devices
 from krona.training.evaluation import measure_updates, require_finite
-from krona.training.job import JobSpec
 from krona.training.learner import Learner
 from krona.training.machine import PeakMemory, bf16_notes, cpu_count, default_threads, keep_freed_memory
+from krona.training.plan import Plan
 from krona.training.progress import Progress
 from krona.training.run_files import find_checkpoint, keeps_weights, weight_bytes, write_end, write_epoch
 from krona.training.schedule import StepCounts, count_steps, optimizer_groups, schedule_notes
@@ -39,21 +39,21 @@ from krona.training.trainer import AfterEpoch, build_trainer
 
 
 def run(
-    spec: JobSpec, result: Result, ranks: Ranks, claim: Claim | None, *, progress: Progress, tracking: Tracking
+    plan: Plan, result: Result, ranks: Ranks, claim: Claim | None, *, progress: Progress, tracking: Tracking
 ) -> None:
     """Train, choose the best epoch on dev, and score test once. Fill ``result`` and write the files of the run.
 
     Only rank 0 writes files, with its ``claim``. On other ranks, ``claim`` is None.
 
     ``progress`` and ``tracking`` are callbacks of Lightning's trainer. After each epoch, once the checkpoint and
-    ``result`` are written, `run` also calls the ``epoch`` methods of these callbacks, and then ``spec.after_epoch``.
+    ``result`` are written, `run` also calls the ``epoch`` methods of these callbacks, and then ``plan.after_epoch``.
     """
     began, memory = time.perf_counter(), PeakMemory()
     memory.reset()
 
     # Data, backbone and method
-    settings = spec.settings
-    prepared = prepare(spec, result, ranks)
+    settings = plan.settings
+    prepared = prepare(plan, result, ranks)
     model, data, steps = prepared.backbone.model, prepared.data, prepared.steps
     result.times["setup"] = time.perf_counter() - began
     progress.begin(settings, result, steps=steps)
@@ -74,18 +74,18 @@ def run(
         result.dev_curve = learner.dev_curve
         result.progress = {"epoch": len(learner.dev_curve), "step": learner.global_step, "steps": steps.total}
         if claim is not None:
-            write_epoch(spec.run, claim, result)
+            write_epoch(plan.run, claim, result)
         progress.epoch(learner)
         tracking.epoch(learner)
         stop_if_interrupted()
-        if spec.after_epoch is not None:
-            spec.after_epoch(learner)
+        if plan.after_epoch is not None:
+            plan.after_epoch(learner)
 
     learner = Learner(settings, prepared.backbone, data, steps, after_backward=tracking.after_backward, ranks=ranks)
     callbacks = [progress, tracking, AfterEpoch(end_epoch)]
-    trainer = build_trainer(spec, ranks, claim, callbacks, loggers=tracking.loggers)
+    trainer = build_trainer(plan, ranks, claim, callbacks, loggers=tracking.loggers)
     device: Any = trainer.strategy.root_device
-    checkpoint = find_checkpoint(spec.run, ranks)
+    checkpoint = find_checkpoint(plan.run, ranks)
     if checkpoint is None:  # if there is a checkpoint, it contains the prepared values
         learner.to(device)
         if not surgery.is_prepared(model):
@@ -128,7 +128,7 @@ def run(
             name: (replace(split, sources=texts(split)), score["predictions"], score.get("scores"))
             for name, (split, score) in scored.items()
         }
-        write_end(spec.run, claim, settings, result, model, predictions, backbone=prepared.fingerprint)
+        write_end(plan.run, claim, settings, result, model, predictions, backbone=prepared.fingerprint)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,12 +141,12 @@ class Prepared:
     fingerprint: Fingerprint | None  # the backbone's fingerprint before training
 
 
-def prepare(spec: JobSpec, result: Result, ranks: Ranks) -> Prepared:
+def prepare(plan: Plan, result: Result, ranks: Ranks) -> Prepared:
     """Load the data and the backbone, insert the method, and record facts about them in ``result``.
 
     The jobs of a multirun share the backbone and the rows (`krona.backbones.shared`).
     """
-    settings, share = spec.settings, spec.multirun
+    settings, share = plan.settings, plan.multirun
     trainer, method = settings.trainer, settings.method
     keep_freed_memory()
     threads = default_threads() if ranks.size == 1 else max(1, cpu_count() // ranks.local_size)
@@ -156,13 +156,13 @@ def prepare(spec: JobSpec, result: Result, ranks: Ranks) -> Prepared:
     pl.seed_everything(stream_seed("process", settings.seed), verbose=False)
 
     # Data and backbone. The backbone is loaded first, because its tokenizer encodes the data.
-    splits = load_splits(settings, fingerprint=spec.data_fingerprint, share=share)
+    splits = load_splits(settings, fingerprint=plan.data_fingerprint, share=share)
     load = shared_backbone if share else backbones.load
     backbone = load(settings.backbone, settings.task, seed=settings.seed, bf16=trainer.frozen_in_bf16)
     model = backbone.model
     if settings.backbone.quantisation is not None:
         result.notes += unquantised_note(model)
-    data = build_data(settings, result, splits, backbone, cache=spec.outputs / ".cache" / "tokens", ranks=ranks)
+    data = build_data(settings, result, splits, backbone, cache=plan.outputs / ".cache" / "tokens", ranks=ranks)
     steps = count_steps(settings, len(data.train))
     result.notes += schedule_notes(settings, steps)
 
@@ -196,8 +196,8 @@ def prepare(spec: JobSpec, result: Result, ranks: Ranks) -> Prepared:
     if trainer.frozen_in_bf16:  # before the initial weights are copied, because bf16 would round them
         train_in_fp32(model)
     adapter = Adapter.of(model)
-    if spec.initial is not None:
-        result.notes += spec.initial.copy_into(model, adapter)
+    if plan.initial is not None:
+        result.notes += plan.initial.copy_into(model, adapter)
     if trainer.gradient_checkpointing:  # store only the input of each block, and recompute it in the backward pass
         model.activation_checkpointing_enable({"use_reentrant": False})
     return Prepared(backbone=backbone, data=data, steps=steps, fingerprint=adapter.config.backbone)

@@ -23,8 +23,8 @@ from krona.runs.claim import Claim
 from krona.runs.interrupts import interrupt
 from krona.safe_files import Write, write_whole
 from krona.training.devices import Ranks, environment
-from krona.training.job import JobSpec
 from krona.training.learner import Learner
+from krona.training.plan import Plan
 
 PROFILERS: dict[str, type[Profiler]] = {
     "simple": SimpleProfiler, "advanced": AdvancedProfiler, "pytorch": PyTorchProfiler,
@@ -91,7 +91,7 @@ class AtomicCheckpoints(TorchCheckpointIO):
 
 
 def build_trainer(
-    spec: JobSpec, ranks: Ranks, claim: Claim | None, callbacks: Sequence[pl.Callback], *, loggers: Sequence[Logger]
+    plan: Plan, ranks: Ranks, claim: Claim | None, callbacks: Sequence[pl.Callback], *, loggers: Sequence[Logger]
 ) -> pl.Trainer:
     """Build Lightning's trainer, with the given ``callbacks`` and the callbacks of the config.
 
@@ -101,7 +101,7 @@ def build_trainer(
         KronaError: a callback cannot be built, or Lightning does not accept the settings.
     """
     quiet_libraries()
-    settings, options, folder = spec.settings, spec.settings.trainer, spec.folder
+    settings, options, folder = plan.settings, plan.settings.trainer, plan.folder
     last_epoch = ModelCheckpoint(  # a run resumes from this file, which also contains the best weights
         dirpath=folder, filename="last", monitor=None, save_on_train_epoch_end=True, enable_version_counter=False
     )

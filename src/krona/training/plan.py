@@ -1,6 +1,7 @@
-"""Specify a job, and find the outcome of a run that has already ended.
+"""Plan a run, and find the outcome of a run that has already ended.
 
-A job is one execution of a run. A finished run is not executed again, and an interrupted run resumes.
+`resolve` turns a composed config into a `Plan`, which training, ``--cfg job`` and ``--dry-run`` read. A finished run is
+not executed again, and an interrupted run resumes.
 """
 
 import math
@@ -14,12 +15,14 @@ from typing import TYPE_CHECKING, Any
 from krona import tasks
 from krona.backbones import source
 from krona.config import check
+from krona.config.compose import Composed
 from krona.config.model_folder import WIDTHS, read_model_config
 from krona.config.settings import Run
 from krona.config.targets import KINDS
 from krona.masking import mask_secrets
 from krona.messages import KronaError
 from krona.methods.factor_shapes import shape_name
+from krona.paths import conf_folders
 from krona.runs.folder import RunFolder, RunState
 from krona.runs.provenance import code_version, method_change, own_code
 from krona.runs.result import Result
@@ -34,57 +37,41 @@ MIN_SECRET = 6  # characters; shorter values may be ordinary words
 
 
 @dataclass(frozen=True, kw_only=True)
-class JobSpec:
-    """The specification of a job."""
+class Plan:
+    """A run before it starts: its settings, its id, and how this command executes it."""
 
-    config: Mapping[str, Any]  # the config of the user's own command, which may name any class
-    stored: Mapping[str, Any] = field(default_factory=dict)  # the config to store; if empty, ``config`` without secrets
+    settings: Run
+    stored: Mapping[str, Any]  # the config to store, without secrets
+    record: Mapping[str, str]  # contents of the files in the run's .hydra/, by name
+    notes: list[str]  # messages for result.json
+    initial: "InitialWeights | None"  # the weights of ``init_from``
+    data_fingerprint: str
+    backbone_fingerprint: str
+    run_id: str
     outputs: Path
-    notes: list[str] = field(default_factory=list)  # messages for result.json
     multirun: bool = False
     shows_notes: bool = True  # whether to print the notes when the run starts
     overrides: Sequence[str] | None = None  # overrides of the command that torchrun starts for this run
     varied: Mapping[str, str] = field(default_factory=dict)  # the settings that the command varied, for the report
     position: str = ""  # number of the job in a multirun, such as 3/12
-    record: Mapping[str, str] = field(default_factory=dict)  # contents of the files in the run's .hydra/, by name
     # Called with the LightningModule after each epoch, once the checkpoint is saved. May raise `Interrupted`.
     after_epoch: Callable[[Any], None] | None = None
 
     @cached_property
-    def settings(self) -> Run:
-        return check.settings(self.config, own=True)
-
-    @property
-    def config_to_store(self) -> dict[str, Any]:
-        return dict(self.stored or mask_secrets(self.settings.config))
-
-    @cached_property
     def _secrets(self) -> list[str]:
-        """Texts of the config that ``config_to_store`` masks, without short ones that may be ordinary words."""
-        stored = dict(flatten(self.config_to_store))
+        """Texts of the config that ``stored`` masks, without short ones that may be ordinary words."""
+        stored = dict(flatten(self.stored))
         texts = [(key, value) for key, value in flatten(self.settings.config) if isinstance(value, str)]
         return [value for key, value in texts if len(value) >= MIN_SECRET and stored.get(key) != value]
 
     def mask(self, text: str) -> str:
-        """Mask secrets in a message or a stack trace, including all values that ``config_to_store`` masks."""
+        """Mask secrets in a message or a stack trace, including all values that ``stored`` masks."""
         return str(mask_secrets(text, known=self._secrets))
 
     @property
     def overwrites(self) -> bool:
         """Whether to repeat a finished run. A job that SLURM has requeued resumes its run instead."""
         return self.settings.overwrite and not is_requeued()
-
-    @cached_property
-    def initial(self) -> "InitialWeights | None":
-        return read_initial(self.settings)
-
-    @cached_property
-    def run_id(self) -> str:
-        return identify(self.settings, self.initial, data_fingerprint=self.data_fingerprint)
-
-    @cached_property
-    def data_fingerprint(self) -> str:
-        return tasks.data_fingerprint(self.settings.task, self.settings.data)
 
     @property
     def folder(self) -> Path:
@@ -102,6 +89,39 @@ class JobSpec:
                 write_text(file, text, write)
 
 
+def resolve(job: Composed, outputs: Path, *, own: bool = True, starts: bool = True) -> Plan:
+    """Check a composed config, and return the plan of its run.
+
+    torch is imported only if the run starts now, ``init_from`` is set, arguments of a class need a check, or factor
+    shapes must be fitted to an unusual backbone.
+
+    Args:
+        outputs: the folder that contains the run's folder.
+        own: whether the config comes from the user's own command and conf/, and may therefore use any class.
+        starts: whether the run starts now. If false, the user's own classes are not imported.
+
+    Raises:
+        NotAllowedError: ``own`` is false, and the config names a forbidden class.
+        KronaError: the config has problems. The message has one line for each problem.
+    """
+    has_arguments = starts or len(conf_folders()) > 1 or check.may_set_arguments(job.overrides)
+    settings = check.settings(job.config, own=own, starts=starts, check_arguments=has_arguments)
+    initial = read_initial(settings)
+    data = tasks.data_fingerprint(settings.task, settings.data)
+    backbone = source.fingerprint(settings.backbone)
+    return Plan(
+        settings=settings,
+        stored=job.stored or mask_secrets(settings.config),
+        record=job.record(),
+        notes=list(job.notes),
+        initial=initial,
+        data_fingerprint=data,
+        backbone_fingerprint=backbone,
+        run_id=identify(settings, initial, data_fingerprint=data, backbone_fingerprint=backbone),
+        outputs=outputs,
+    )
+
+
 def read_initial(settings: Run) -> "InitialWeights | None":
     """Return the initial weights of a run with ``init_from``."""
     if settings.init_from is None:
@@ -111,10 +131,16 @@ def read_initial(settings: Run) -> "InitialWeights | None":
     return InitialWeights(settings.init_from)
 
 
-def identify(settings: Run, initial: "InitialWeights | None" = None, *, data_fingerprint: str | None = None) -> str:
+def identify(
+    settings: Run,
+    initial: "InitialWeights | None" = None,
+    *,
+    data_fingerprint: str | None = None,
+    backbone_fingerprint: str | None = None,
+) -> str:
     """Return the run id, computed from the config and the contents of data, backbone and initial weights.
 
-    ``initial`` are the weights of ``settings.init_from``, if the caller has already read them.
+    The other arguments are values that the caller has already computed from the settings.
     """
     config = dict(settings.config)
     if "callbacks" in config:  # a new token does not make a new run
@@ -126,7 +152,7 @@ def identify(settings: Run, initial: "InitialWeights | None" = None, *, data_fin
     return run_id(
         config,
         data_fingerprint=data_fingerprint or tasks.data_fingerprint(settings.task, settings.data),
-        backbone_fingerprint=source.fingerprint(settings.backbone),
+        backbone_fingerprint=backbone_fingerprint or source.fingerprint(settings.backbone),
         own_code=own_code(settings.config),
     )
 
@@ -153,7 +179,7 @@ def _find_factors(settings: Run) -> Any:
     return factors
 
 
-def find_outcome(spec: JobSpec) -> RunState | None:
+def find_outcome(plan: Plan) -> RunState | None:
     """Return the state of a run that has ended, or None if the run has to be executed.
 
     A run is not executed again if it is done, or if it has failed and this is a multirun without ``retry=failed``.
@@ -161,23 +187,23 @@ def find_outcome(spec: JobSpec) -> RunState | None:
     Raises:
         KronaError: the run's result.json cannot be read.
     """
-    if spec.overwrites:
+    if plan.overwrites:
         return None
-    known = spec.run.state(ignore_claim=True)
+    known = plan.run.state(ignore_claim=True)
     if known.state == "damaged":
         raise KronaError(f"{known.error}. Remove the file, or use overwrite=true to run it again.")
     if known.state == "done" and known.result is not None:
-        return replace(known, state="done already", messages=_done_messages(known.result, spec))
-    if known.state == "failed" and spec.multirun and spec.settings.retry != "failed":
+        return replace(known, state="done already", messages=_done_messages(known.result, plan))
+    if known.state == "failed" and plan.multirun and plan.settings.retry != "failed":
         return replace(known, error=f"{known.error} (to run it again, add retry=failed)")
     return None
 
 
-def _done_messages(result: Result, spec: JobSpec) -> list[str]:
+def _done_messages(result: Result, plan: Plan) -> list[str]:
     finished = str(result.provenance.get("finished", "?")).replace("T", " ").replace("+00:00", " UTC")
     messages = [f"done already ({finished}). To run it again, add overwrite=true"]
-    messages += spec.run.find_damage(result)
-    if new := sorted(spec.settings.logger.keys() - (result.config.get("logger") or {}).keys()):
+    messages += plan.run.find_damage(result)
+    if new := sorted(plan.settings.logger.keys() - (result.config.get("logger") or {}).keys()):
         messages.append(
             f"logger={','.join(new)}: nothing was logged, because the run is done. To log it, add overwrite=true"
         )
@@ -193,17 +219,17 @@ def code_change(result: Result) -> list[str]:
     return messages
 
 
-def code_notes(spec: JobSpec) -> list[str]:
+def code_notes(plan: Plan) -> list[str]:
     """Return notes on code changes since this run was interrupted, or since a run with the same config."""
-    earlier = spec.run.state(ignore_claim=True).result
+    earlier = plan.run.state(ignore_claim=True).result
     changes = [] if earlier is None else code_change(earlier)
     notes = [f"The run resumes with other code: {change}." for change in changes]
-    if not (own := own_code(spec.settings.config)):
+    if not (own := own_code(plan.settings.config)):
         return notes
-    for folder in sorted(spec.outputs.glob(f"{spec.run_id.rpartition('-')[0]}-*/")):
+    for folder in sorted(plan.outputs.glob(f"{plan.run_id.rpartition('-')[0]}-*/")):
         state = RunFolder(folder).state()
         result, old = state.result, state.result and state.result.provenance.get("own_code")
-        if result is not None and old and old != own and canonical(result.config) == canonical(spec.config_to_store):
+        if result is not None and old and old != own and canonical(result.config) == canonical(plan.stored):
             changed = ", ".join(sorted(name for name in own if own[name] != old.get(name)))
             notes.append(f"{changed} has changed since the run {folder.name} ({state.state}). This is another run.")
     return notes
