@@ -1,36 +1,25 @@
 """Test charts: axes, marks, tooltips, and equal bytes each time."""
 
-import itertools
 import re
 from pathlib import Path
 from xml.etree import ElementTree
 
+import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
 from krona.labels import method_labels, method_slot
-from krona.report.charts import (
-    Axis,
-    Chart,
-    Point,
-    Series,
-    dark_style,
-    fit_ends,
-    log_ticks,
-    method_look,
-    row_looks,
-    score_axis,
-    short,
-    slot,
-)
-from krona.report.draw import draw, to_svg
-from krona.report.table import Row, Table
+from krona.report.charts import cost_charts, draw_differences, draw_swept, find_swept, score_frame, short
+from krona.report.pairs import COLUMNS, reference_differences
+from krona.report.styles import BETTER, DARK, INK, WORSE, dark_style, method_style, slot
+from krona.report.svg import to_svg
+from report.generate import collected, grid, make_result
 
 SVG = "{http://www.w3.org/2000/svg}"
 
 
 def marks(svg):
-    """Return a dict from the tooltip of each mark to its position."""
+    """Return the position of each mark by its tooltip."""
     found = {}
     for group in ElementTree.fromstring(svg).iter(f"{SVG}g"):
         title, use = group.find(f"{SVG}title"), next(group.iter(f"{SVG}use"), None)
@@ -43,96 +32,131 @@ def words(svg):
     return ["".join(text.itertext()) for text in ElementTree.fromstring(svg).iter(f"{SVG}text")]
 
 
-def chart(points, axis=None, **kwargs):
-    series = [Series(name, method_look(name), [point]) for name, point in points.items()]
-    return Chart("A chart", axis or Axis("cost"), score_axis("score", [*points.values()]), series, **kwargs)
+def scores(tmp_path, values, *, costs=None, change=None):
+    """Return the table and the frame of a report with these scores by method on RTE, without predictions."""
+    results = []
+    for method, score in values.items():
+        result = make_result(method, "rte", rows=40)
+        result.test["score"] = score
+        del result.dev["rows"], result.test["rows"]
+        result.times["train"] = (costs or {}).get(method, 10.0)
+        result.trainable_params = {"full": 222_903_552, "untuned": 0}.get(method, 158_208)
+        results.append(result)
+    (table,) = collected(tmp_path, results).tables
+    return table, table.score_columns[0], score_frame(table, table.score_columns[0])
 
 
-def drawn(xs, axis):
-    """Draw points at ``xs``. Return their horizontal positions and the texts of the chart."""
-    svg = draw(chart({f"m{i}": Point(x, 70, text=f"{i}") for i, x in enumerate(xs)}, axis))
-    return [x for x, _ in marks(svg).values()], words(svg)
+def test_the_chart_of_differences_has_zero_a_band_and_significance_by_form_and_colour():
+    lines = [
+        ("rte", "KronA", "LoRA", 3.3, -0.9, 7.4, 0.10, 0.12, 5.9, 3, True, 277),
+        ("rte", "C3A", "LoRA", -3.5, -5.2, -1.9, 0.001, 0.004, 2.4, 3, True, 277),
+        ("rte", "PA", "LoRA", 5.0, 3.0, 7.0, 0.001, 0.004, 2.5, 3, True, 277),
+    ]
+    figure = draw_differences(pd.DataFrame(lines, columns=[*COLUMNS]), "RTE")
+    (axes,) = figure.axes
+    assert [text.get_text() for text in axes.get_yticklabels()] == ["PA", "KronA", "C3A"], "sorted"
+    bands = {round(bar.get_y() + bar.get_height() / 2): (bar.get_x(), bar.get_width()) for bar in axes.patches}
+    assert bands == {0: (-2.5, 5.0), 1: (-5.9, 11.8), 2: (-2.4, 4.8)}
+    assert any({*line.get_xdata()} == {0} for line in axes.lines), "a line at zero"
+    drawn = {line.get_xdata()[0]: line for line in axes.lines if len(line.get_xdata()) == 1}
+    assert {x: (line.get_marker(), line.get_color() in (BETTER, WORSE)) for x, line in drawn.items()} == {
+        3.3: ("o", False), -3.5: ("<", True), 5.0: (">", True),
+    }  # fmt: skip
+    svg = to_svg(figure, "a chart")
+    assert "KronA − LoRA: +3.3 [−0.9, +7.4], p (Holm) 0.12" in marks(svg)
+    assert {"+3.3", "−3.5", "+5.0"} <= {*words(svg)}
 
 
-def test_zero_has_a_position_on_a_logarithmic_axis():
-    places, shown = drawn([0, 1e4, 1e6], Axis("multiply-adds", "log"))
-    assert places[0] < places[1] - 10 < places[2]
-    assert "0" in shown
-    assert len(drawn([0, 0], Axis("all zero", "log"))[0]) == 2
+def test_the_differences_of_a_report_have_a_chart_for_the_mean_and_for_each_task(tmp_path):
+    from krona.report.render import _differences
+
+    (table,) = collected(tmp_path, grid(["lora", "krona", "full"], ["rte", "cola"], [0, 1, 2], rows=80)).tables
+    charts = _differences(table)
+    labels = [chart.get_label() for chart in charts]
+    assert labels == ["Mean of 2: difference to LoRA", "CoLA: difference to LoRA", "RTE: difference to LoRA"]
+    rows = [[text.get_text() for text in chart.axes[0].get_yticklabels()] for chart in charts]
+    assert rows[0] == rows[1] == rows[2], "all charts have the same order"
+    frame = reference_differences(table)
+    mean = frame[frame["column"] == "avg"].sort_values("difference", ascending=False)
+    assert rows[0] == [*mean["row"]]
 
 
-@pytest.mark.parametrize("ends", [(0, 106), (-5, 85), (55, 61), (0.2, 0.9), (3, 3), (0, 0)])
-def test_a_linear_axis_has_ticks_for_any_values(ends):
-    _, shown = drawn(ends, Axis("cost"))
-    assert len(shown) >= 5
+def test_cost_axes_start_at_zero_and_similar_costs_are_a_sentence(tmp_path):
+    times = {"lora": 21.0, "krona": 23.0, "full": 24.0}
+    table, column, frame = scores(tmp_path, {"lora": 70.0, "krona": 71.0, "full": 72.0}, costs=times)
+    charts, sentences = cost_charts(table, column, frame)
+    (params,) = (chart for chart in charts if "parameters" in chart.get_label())
+    assert params.axes[0].get_xscale() == "log"
+    assert not any("time" in chart.get_label() for chart in charts)
+    assert "Training time: 21.0 to 24.0 s, about equal in all rows." in [
+        one.replace("21 ", "21.0 ").replace("24 ", "24.0 ") for one in sentences
+    ]
+    table, column, frame = scores(tmp_path / "two", {"lora": 70.0, "krona": 71.0}, costs={"lora": 21.0, "krona": 42.0})
+    (time,) = (chart for chart in cost_charts(table, column, frame)[0] if "time" in chart.get_label())
+    assert time.axes[0].get_xlim()[0] == 0
 
 
-def test_axes_of_a_decade_of_whole_numbers_and_of_named_ticks():
-    places, shown = drawn([12_000, 13_000], Axis("parameters", "log"))
-    assert places[1] - places[0] < 40, "a few percent are not drawn as a large difference"
-    assert sum(word.endswith("k") for word in shown) >= 2
-    assert {"1", "2", "3", "4"} <= set(drawn([1, 4], Axis("epoch", "whole"))[1])
-    assert "2.5" not in drawn([2, 3], Axis("epoch", "whole"))[1]
-    assert {"32x24", "2x384"} <= set(drawn([0, 1], Axis("shape", ticks=[(0, "32x24"), (1, "2x384")]))[1])
+def test_zero_has_a_position_on_the_axis_of_parameters(tmp_path):
+    table, column, frame = scores(tmp_path, {"untuned": 55.0, "lora": 70.0, "full": 72.0})
+    chart = cost_charts(table, column, frame)[0][0]
+    svg = to_svg(chart, "a chart")
+    left, middle, right = sorted(x for x, _ in marks(svg).values())
+    assert left < middle - 10 < right
+    assert "0" in words(svg)
+
+
+def test_a_single_far_score_does_not_squeeze_the_others(tmp_path):
+    values = {"lora": 80.0, "krona": 82.0, "bitfit": 84.0, "untuned": 20.0}
+    table, column, frame = scores(
+        tmp_path, values, costs={"lora": 10.0, "krona": 20.0, "bitfit": 30.0, "untuned": 40.0}
+    )
+    (chart,) = (one for one in cost_charts(table, column, frame)[0] if "time" in one.get_label())
+    heights = {tip.split()[0].rstrip(":"): y for tip, (_, y) in marks(to_svg(chart, "a chart")).items()}
+    near = [heights[name] for name in ("LoRA", "KronA", "BitFit")]
+    assert max(near) - min(near) > 100, "of 220"
+    assert heights["Untuned"] > max(near)
+
+
+@pytest.mark.parametrize("key", ["method.kron_factors", "optimizer.lr"])
+def test_a_sweep_over_shapes_or_rates_has_a_chart_of_the_score_against_it(key, tmp_path):
+    values = (
+        ([[2, 384], [384, 2]], [[12, 64], [64, 12]], [[96, 8], [8, 96]]) if "factors" in key else (1e-4, 1e-3, 1e-2)
+    )
+    results = [make_result("krona", "rte", seed, rows=40, change={key: value}) for value in values for seed in (0, 1)]
+    (table,) = collected(tmp_path, results).tables
+    column = table.score_columns[0]
+    frame = score_frame(table, column)
+    assert find_swept(frame) == key
+    chart = draw_swept(frame, column, key)
+    shown = [text.get_text() for text in chart.axes[0].get_xticklabels()]
+    assert shown == (["2x384", "12x64", "96x8"] if "factors" in key else ["0.0001", "0.001", "0.01"])
+    marks = [line for line in chart.axes[0].lines if len(line.get_xdata()) == 1]
+    assert len({line.get_color() for line in marks}) == 3, "a sequential palette"
+
+
+def test_rows_with_several_differing_settings_have_no_chart_of_one_of_them():
+    settings = [{"lr": lr, "rank": rank} for lr in ("1", "2", "3") for rank in ("4", "8")]
+    assert find_swept(pd.DataFrame({"label": "LoRA", "settings": settings})) is None
 
 
 def test_numbers_of_ticks():
     values = (0, 0.05, 3e-4, 1e-5, -20, 158_208, 2_200_000)
     assert [short(value) for value in values] == ["0", "0.05", "0.0003", "1e−5", "−20", "158k", "2.2M"]
-    assert [text for _, text in log_ticks([9_220, 19_200, 22_600_000])] == ["9.22k", "22.6M"]
-    assert [text for _, text in log_ticks([0, 1e-3, 3e-3, 1e-2])] == ["0", "0.001", "0.003", "0.01"]
 
 
-def test_the_axis_of_scores_fits_intervals_but_not_a_single_far_score():
-    axis = score_axis("score", [Point(1, 70, (60, 120)), Point(2, 71)])
-    assert axis.low < 60
-    assert 100 < axis.high < 103, "an interval may reach beyond 100, scores do not"
-    scores = {"lora": 80, "krona": 82, "bitfit": 84, "untuned": 20}
-    found = marks(draw(chart({name: Point(i, score, text=name) for i, (name, score) in enumerate(scores.items())})))
-    near = [found[name][1] for name in ("lora", "krona", "bitfit")]
-    assert max(near) - min(near) > 100, "of 220: the low score does not squeeze the others"
-    assert found["untuned"][1] > max(near)
+def test_the_same_chart_is_the_same_bytes_without_a_date(tmp_path):
+    table, column, frame = scores(tmp_path, {"lora": 70.0, "full": 80.0})
+    one, two = (to_svg(cost_charts(table, column, frame)[0][0], "a chart") for _ in range(2))
+    assert one == two
+    assert not re.search("metadata|date|Matplotlib|font-family", one)
 
 
-def test_the_ends_of_an_axis_fit_its_values_and_a_label_stays_inside():
-    low, high = fit_ends(70, 73, least=7.3)
-    assert 66 < low < 70
-    assert 73 < high < 77
-    assert score_axis("score", [Point(i, score) for i, score in enumerate((70, 84, 87, 90))]).low < 70, "the range fits"
-    points = {f"m{i}": Point(x, 70 + 5 * i, label=f"right {i}") for i, x in enumerate((1, 2))}
-    svg = draw(chart(points))
-    anchors = re.findall(r"text-anchor: (\w+)[^>]*>right (\d)", svg)
-    assert [anchor for anchor, _ in anchors if anchor == "end"] == ["end"]
-
-
-def test_names_at_the_ends_of_lines_are_moved_apart():
-    series = [
-        Series(name, method_look(name), [Point(1, 60, text="a"), Point(2, 70.1, text="b")], line=True, named=True)
-        for name in ("lora", "krona", "pa")
-    ]
-    svg = draw(Chart("Lines", Axis("k", "whole"), score_axis("score", series[0].points), series))
-    named = [text for text in ElementTree.fromstring(svg).iter(f"{SVG}text") if text.text in ("lora", "krona", "pa")]
-    heights = sorted(float(text.get("y")) for text in named)
-    assert all(b - a > 12 for a, b in itertools.pairwise(heights))
-
-
-def test_the_same_chart_is_the_same_bytes_without_a_date():
-    one = chart({"lora": Point(1, 70, (69, 71), "a"), "krona": Point(3, 80, text="b")})
-    assert draw(one) == draw(one)
-    assert not re.search("metadata|date|Matplotlib|font-family", draw(one))
-
-
-def test_colors_follow_the_scheme_and_differ():
-    every = {(one.light, one.mark) for one in map(method_look, method_labels())}
+def test_colours_differ_and_text_follows_the_scheme():
+    every = {(one.color, one.mark) for one in map(method_style, method_labels())}
     assert len(every) == len(method_labels())
     assert slot("mine") == slot("mine") not in {method_slot(name) for name in method_labels()}
-    rows = [Row(method) for method in ("krona", "lora", "krona")]
-    same = row_looks(Table("", "", "", "", [], rows))
-    assert same[0] != same[2]
-    look = method_look("lora")
-    assert f"fill: {look.light}" in draw(chart({"lora": Point(1, 70, text="a"), "pa": Point(2, 71, text="b")}))
-    style = dark_style([look])
-    assert f'[style*="fill: {look.light}"]{{fill:{look.dark}!important}}' in style
+    style = dark_style()
+    assert f'[style*="fill: {INK}"]{{fill:{DARK[INK]}!important}}' in style
     assert not re.search(r"\w \[", style)  # in the copies of <use>, no element is a descendant of the chart
 
 
@@ -147,15 +171,15 @@ def test_a_new_method_gets_a_colour_that_no_other_row_has(
     (folder / "mine.yaml").write_text(f"# @package _global_\nmethod:\n  name: mine\n{line}")
     monkeypatch.chdir(tmp_path)
     shown = [*method_labels()][:11]
-    alone = {method: method_look(method) for method in shown}
-    looks = {method: method_look(method, among=[*shown, "mine"]) for method in [*shown, "mine"]}
-    assert len({look.light for look in looks.values()}) == 12
-    assert {method: looks[method] for method in shown} == alone, "the paper's methods keep their colours"
+    alone = {method: method_style(method) for method in shown}
+    styles = {method: method_style(method, among=[*shown, "mine"]) for method in [*shown, "mine"]}
+    assert len({style.color for style in styles.values()}) == 12
+    assert {method: styles[method] for method in shown} == alone, "the paper's methods keep their colours"
     every = [*method_labels()]
-    assert len({(look.light, look.mark) for look in (method_look(one, among=every) for one in every)}) >= 30
+    assert len({(one.color, one.mark) for one in (method_style(name, among=every) for name in every)}) >= 30
 
 
 def test_labels_that_leave_no_space_are_drawn_without_a_warning() -> None:
     figure = Figure(figsize=(1, 1), layout="constrained")
     figure.subplots().set_ylabel("score", labelpad=500)
-    assert "<!-- score -->" in to_svg(figure, "a chart")
+    assert ">score<" in to_svg(figure, "a chart")

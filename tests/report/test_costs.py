@@ -6,13 +6,24 @@ from krona.report.table import Cell
 from report.generate import collected, grid
 
 
+def by_score(one, other):
+    return (one > other) - (one < other)
+
+
 def test_a_point_that_no_other_beats_on_both_is_on_the_front():
     points = {"full": (90, 1000), "lora": (80, 10), "krona": (70, 10), "pa": (80, 20), "adapter": (80, 10)}
-    found = dict(zip(points, on_front([*points.values()]), strict=True))
+    scores, costs = zip(*points.values(), strict=True)
+    found = dict(zip(points, on_front(scores, costs, by_score), strict=True))
     assert found == {"full": True, "lora": True, "krona": False, "pa": False, "adapter": True}
-    assert on_front([]) == []
-    assert on_front([(70.0, 100.0), (60.0, 98.0)]) == [True, True]
-    assert on_front([(70.0, 100.0), (60.0, 98.0)], least=1.05) == [True, False]
+    assert on_front([], [], by_score) == []
+    assert on_front([70.0, 60.0], [100.0, 98.0], by_score) == [True, True]
+    assert on_front([70.0, 60.0], [100.0, 98.0], by_score, least=1.05) == [True, False]
+
+
+def test_a_row_that_is_not_significantly_worse_and_cheaper_removes_a_row_from_the_front():
+    never = on_front([90.0, 80.0, 70.0], [30.0, 20.0, 10.0], lambda one, other: 0)
+    assert never == [False, False, True], "without a significant difference, only the cheapest row is on the front"
+    assert on_front([90.0, 80.0], [10.2, 10.0], lambda one, other: 0, least=1.05) == [True, True]
 
 
 def test_a_cost_is_the_mean_over_runs_and_unknown_without_one_of_them(tmp_path):

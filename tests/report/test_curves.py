@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from krona.report.build import build_report
-from krona.report.charts import CurvePoint, expect_best, find_curves
+from krona.report.curves import CurvePoint, expect_best, find_curves
 from krona.report.text import SEEDS
 from report.generate import collected, make_result, write_all
 

@@ -61,7 +61,7 @@ def runs_of(page):
 
 
 def titles(page):
-    return re.findall("<figcaption>(.*?) <small>", page)
+    return re.findall("<figcaption>(.*?)</figcaption>", page)
 
 
 def test_the_page_asks_for_nothing_from_outside(page):
@@ -108,11 +108,14 @@ def test_costs_come_first_with_the_front_and_superscripts(tmp_path):
         result.learned = {"effective_rank": len(result.method) / 2}
     write_all(tmp_path, results)
     page = build_report(tmp_path, format="html")
-    charts = page[page.index('id="charts-0"') :]
     costs = ["trainable parameters", "training time", "peak memory"]
-    assert titles(charts)[:5] == ["RTE", *(f"Score against {cost}" for cost in costs), "Dev score by epoch"]
-    ranks = charts[charts.index("Score against ranks") :]
-    assert titles(ranks) == ["Score against highest rank of the update", "Score against effective rank of the update"]
+    levels, *others = titles(page)[len(costs) :]
+    assert titles(page)[: len(costs)] == [f"Score against {cost}" for cost in costs]
+    assert (levels, others[0]) == ("RTE", "Dev score by epoch")
+    assert page.index("Score against cost") < page.index("<table"), "the charts come before the table"
+    ranks = ["Score against highest rank of the update", "Score against effective rank of the update"]
+    assert others[1:] == ranks
+    charts = page
     assert "KronA<sup>B</sup><sub>res</sub>" in charts
     assert re.search(r"KronAᴮᵣₑₛ: 75.00 \(74.90 to 75.10\); 2; on the Pareto front", charts)
     assert charts.count('class="front"') == 1  # the other two costs of LoRA and KronA^B_res are equal

@@ -5,7 +5,7 @@ import re
 import pytest
 
 from krona.report.build import build_report, collect
-from krona.report.charts import study_charts
+from krona.report.charts import study_charts, study_frame
 from krona.report.notes import study_sentences
 from report.generate import collected, make_result, write_all
 from runs.made_runs import new_study
@@ -54,13 +54,14 @@ def test_a_studys_trials_its_best_and_what_the_axes_account_for(outputs):
     assert re.search(r"Trial 9 .* 59\.00, with optimizer\.lr=0\.0\d+ factors=32x24\.", best)
     assert "10 (optimizer.lr=" in pruned
     assert re.search(r"optimizer\.lr \d+ %", shares)
+    frame = study_frame(study)
+    assert frame.state.value_counts().to_dict() == {"finished": 10, "pruned": 2}
+    assert {*frame.factors} == {0, 1, 2}, "Optuna's internal value of a choice is its index"
     history, rates, shapes = study_charts(study)
-    assert [len(one.points) for one in history.series] == [10, 2]
-    assert [point.y for point in history.front] == [50.0 + number for number in range(10)], "the best until then"
-    assert history.series[1].points[1].text == "trial 11, pruned: 51.00"
-    assert (rates.x.scale, rates.x.low, rates.x.high) == ("log", 1e-4, 1e-1), "the searched range"
-    assert [text for _, text in shapes.x.ticks] == SHAPES
-    assert {point.x for point in shapes.series[0].points} == {0, 1, 2}
+    (front,) = (line for line in history.axes[0].lines if line.get_gid() == "front")
+    assert [*front.get_ydata()] == [50.0 + number for number in range(10)], "the best until then"
+    assert (rates.axes[0].get_xscale(), rates.axes[0].get_xlim()) == ("log", (1e-4, 1e-1)), "the searched range"
+    assert [text.get_text() for text in shapes.axes[0].get_xticklabels()] == SHAPES
 
 
 def test_a_study_is_told_beside_the_tables_that_it_has_runs_in(outputs):

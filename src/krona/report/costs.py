@@ -126,18 +126,23 @@ def mean_cost(cell: Cell, cost: str) -> float | None:
     return float(np.mean(known)) if known and len(known) == len(values) else None
 
 
-def on_front(points: Sequence[tuple[float, float]], *, least: float = 1.0) -> list[bool]:
-    """Return for each point (score, cost) whether it is on the Pareto front.
+def on_front(
+    rows: Sequence[Any], costs: Sequence[float], gap: Callable[[Any, Any], int], *, least: float = 1.0
+) -> list[bool]:
+    """Return for each row whether it is on the Pareto front.
 
-    A point is on the front if no other point is better. Another point is better if its score is higher and its cost is
-    at most ``least`` times as high, or if its score is equal and its cost is lower.
+    Args:
+        rows: the rows to compare.
+        costs: the cost of each row. A cost counts as lower if it is lower by the factor ``least``.
+        gap: returns 1 if its first row is better than its second, -1 if it is worse, and 0 otherwise.
     """
 
-    def is_better(one: tuple[float, float], other: tuple[float, float]) -> bool:
-        (score, cost), (other_score, other_cost) = one, other
-        return (score > other_score and cost <= other_cost * least) or (score == other_score and cost < other_cost)
+    def is_better(i: int, j: int) -> bool:
+        sign = gap(rows[i], rows[j])
+        return (sign > 0 and costs[i] <= costs[j] * least) or (sign == 0 and costs[i] * least < costs[j])
 
-    return [not any(is_better(one, own) for one in points) for own in points]
+    places = range(len(rows))
+    return [not any(is_better(i, j) for i in places if i != j) for j in places]
 
 
 def _relative_steps(rows: Sequence[Row], reference: str) -> dict[Row, dict[str, Cell]]:

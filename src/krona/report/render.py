@@ -17,17 +17,20 @@ from rich.console import Console
 from rich.table import Table as Grid
 from rich.text import Text
 
-from krona.formatting import NOTHING, as_typed, escape
+from krona.formatting import NOTHING, as_typed, escape, format_p
 from krona.masking import strip_folders
 from krona.messages import KronaError, visible
-from krona.report import FORMATS, charts, text
+from krona.report import FORMATS, text
 from krona.report.notes import best_run_notes, cell_messages, closing_notes, describe_provenance, table_notes
-from krona.report.table import Cell, Column, Note, Report, Row, Table
+from krona.report.pairs import reference_differences
+from krona.report.styles import dark_style, method_style
+from krona.report.table import AVERAGE, SCORES, Cell, Column, Note, Report, Row, Table
 from krona.runs.pack import is_unpacked
 from krona.runs.suspicious_scores import SIGN
 
 MAX_COLUMNS = 6  # an HTML table shows at most this number of columns; the table with all columns is folded
 MAX_CHARTED = 12  # if a report has more score columns, only the first column of each of the first 12 tables has charts
+MAX_DIFFERENCES = 24  # the terminal shows at most this number of differences to the reference
 MAX_KEYS = 14  # a legend with more entries is folded
 MAX_LINES = 20  # in the terminal, a section below the tables shows at most this number of notes
 FIRST = ("average", "task", "beside", "params", "time", "memory")  # columns of these kinds are preferred, in this order
@@ -113,7 +116,8 @@ def render_html(report: Report, out: Path | None) -> str:
     from markupsafe import Markup
     from markupsafe import escape as escape_html
 
-    from krona.report import draw
+    from krona.report import charts, curves
+    from krona.report.svg import to_svg
 
     here = Path.cwd().resolve()
     base = here if out is None else out.parent.resolve()
@@ -133,19 +137,17 @@ def render_html(report: Report, out: Path | None) -> str:
         "messages": lambda cell: " ".join(cell_messages(cell)),
         "number": lambda value, digits=2: NOTHING if pd.isna(value) else text.number(value, digits),
         "link": link,
-        "svg": lambda chart, wide: Markup(draw.draw(chart, width=560 if wide else 440, height=300 if wide else 280)),
+        "svg": lambda figure: Markup(to_svg(figure, figure.get_label())),
         "first_columns": _first_columns,
+        "split_columns": split_columns,
         "best_runs": lambda table: [*best_run_notes(table)],
         "runs": _runs,
         "provenance": _provenance,
     }
-    looks = [look for one in report.tables for look in charts.row_looks(one)]
     page = _fill(
         report, "report.html", filters, errors=False,
-        charts=charts, curves=charts.find_curves(report.runs),
-        dark_style=Markup(charts.dark_style(looks)),
-        max_keys=MAX_KEYS, max_charted=MAX_CHARTED, explain_rows=charts.explain_rows,
-        draw_scores=lambda rows, label: Markup(draw.draw_scores(rows, label)),
+        charts=charts, curves=curves.find_curves(report.runs), method_style=method_style, differences=_differences,
+        dark_style=Markup(dark_style()), max_keys=MAX_KEYS, max_charted=MAX_CHARTED,
         charts_for_all=sum(len(one.score_columns) for one in report.tables) <= MAX_CHARTED,
     )  # fmt: skip
     return strip_folders(page)
@@ -173,6 +175,40 @@ def _first_columns(table: Table) -> list[Column]:
     kinds = {kind: place for place, kind in enumerate(FIRST)}
     order = sorted(table.columns, key=lambda column: kinds.get(column.kind, len(FIRST)))
     return [column for column in table.columns if column in order[:MAX_COLUMNS]]
+
+
+def _differences(table: Table) -> list[Any]:
+    """Return a chart of the differences to the reference for the mean over tasks, and for each task."""
+    from krona.report import charts
+
+    frame = _short_differences(table)
+    labels = {column.key: column.label for column in table.score_columns[:MAX_CHARTED]}
+    first = frame[frame["column"] == AVERAGE].sort_values("difference", ascending=False)
+    order = [*dict.fromkeys([*first["row"], *frame["row"]])] if len(first) else []
+    groups = ((label, frame[frame["column"] == key]) for key, label in labels.items())
+    return [charts.draw_differences(group, label, order) for label, group in groups if len(group)]
+
+
+def _short_differences(table: Table) -> pd.DataFrame:
+    """Return the differences to the reference rows with short names of the rows."""
+    frame = reference_differences(table)
+    names = {*frame["row"], *frame["reference"]}
+    short = text.short_names([row for row in table.rows if row.name in names])
+    return frame.assign(row=frame["row"].map(short), reference=frame["reference"].map(short))
+
+
+def split_columns(table: Table, columns: Sequence[Column]) -> tuple[list[Column], str]:
+    """Return the columns that differ between rows, and a sentence with the values of the other columns of quantities.
+
+    A table of the paper, and a table of one row, keep all columns.
+    """
+    equal: dict[Column, str] = {}
+    for column in columns if len(table.rows) > 1 and not table.name.isdigit() else ():
+        cells = {text.cell_value(row.cell(column.key)) for row in table.rows if row.runs}
+        if column.kind not in SCORES and column.key != "params" and len(cells) == 1:
+            equal[column] = cells.pop()
+    sentence = ", ".join(f"{column.label} {value}" for column, value in equal.items())
+    return [column for column in columns if column not in equal], f"Equal in all rows: {sentence}." if equal else ""
 
 
 def _runs(table: Table) -> list[tuple[Row, Any]]:
@@ -299,8 +335,12 @@ def render_terminal(report: Report, out: Path | None) -> str:
         _print(console, f"\n{table.heading}", "bold cyan")
         if table.warning:
             _print(console, table.warning, "yellow")
-        for grid in _grids(console, table):
+        _print_differences(console, table)
+        columns, equal = split_columns(table, table.columns)
+        for grid in _grids(console, table, columns):
             console.print(grid)
+        if equal:
+            _print(console, equal, "dim")
         for note in table_notes(table):
             _print_note(console, note, "yellow" if note.kind == "warning" else "dim")
         if table.over_tasks is not None:
@@ -343,11 +383,33 @@ def _new_grid() -> Grid:
     return Grid(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), show_edge=False)
 
 
-def _grids(console: Console, table: Table) -> Iterator[Grid]:
+def _print_differences(console: Console, table: Table) -> None:
+    """Print the differences to the reference row, sorted, for the mean over tasks or each task."""
+    frame = _short_differences(table)
+    shown = frame[frame["column"] == AVERAGE] if (frame["column"] == AVERAGE).any() else frame
+    if not 0 < len(shown) <= MAX_DIFFERENCES:
+        return
+    labels = {column.key: column.label for column in table.columns}
+    grid = _new_grid()
+    for name in ("Difference", "", "95 % interval", "p (Holm)", "detectable"):
+        grid.add_column(name, justify="left" if name == "Difference" else "right", overflow="fold")
+    for one in shown.sort_values("difference", ascending=False, kind="stable").itertuples():
+        place = f", {labels[one.column]}" if len(labels) > 1 and shown["column"].nunique() > 1 else ""
+        values = f"{one.difference:+.1f}", f"[{one.low:+.1f}, {one.high:+.1f}]", format_p(one.p_holm, 2)
+        numbers = [value.replace("-", "−") for value in values]
+        style = "bold" if one.p_holm <= 0.05 else ""
+        grid.add_row(
+            escape(f"{one.row} − {one.reference}{place}"), *map(escape, numbers), f"{one.detectable:.1f}", style=style
+        )
+    console.print(grid)
+    _print(console, "")
+
+
+def _grids(console: Console, table: Table, shown: Sequence[Column]) -> Iterator[Grid]:
     """Yield the table as one or more grids that fit the console's width. Each grid repeats the labels of the rows."""
     measure = partial(console.measure, options=console.options.update(max_width=10_000))
     columns: list[Column] = []
-    for column in table.columns:
+    for column in shown:
         if columns and measure(_grid(table, [*columns, column], console.width)).maximum > console.width:
             yield _grid(table, columns, console.width)
             columns = []
@@ -369,7 +431,7 @@ def _grid(table: Table, columns: Sequence[Column], width: int) -> Grid:
 
 
 def _grid_label(row: Row, methods: Sequence[str]) -> Text:
-    label = Text(visible(row.label), style=charts.method_look(row.method, among=methods).light)
+    label = Text(visible(row.label), style=method_style(row.method, among=methods).color)
     settings = row.differs.split(", ") if row.differs else []
     return label.append("".join(f"\n{visible(one)}" for one in settings), style="dim")
 

@@ -1,7 +1,7 @@
 """Format cells, marks, labels and the first sentences of a report as text, in the same way for all formats."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from krona.formatting import NOTHING
 from krona.labels import task_label
@@ -139,6 +139,19 @@ def legend(tables: Sequence[Table]) -> str:
     return " ".join(f"{sentence}." for sentence in sentences if sentence)
 
 
+def short_names(rows: Sequence[Row]) -> dict[str, str]:
+    """Map the names of rows to names that contain only the settings in which the rows of one label differ."""
+    found = {}
+    for row in rows:
+        same = [one for one in rows if one.label == row.label]
+        settings = {
+            key: value for key, value in row.settings.items() if len({one.settings.get(key) for one in same}) > 1
+        }
+        words = ", ".join(f"{key.rpartition('.')[2]}={setting_text(key, value)}" for key, value in settings.items())
+        found[row.name] = f"{row.label} ({words})" if words else row.label
+    return found if len({*found.values()}) == len(found) else {name: name for name in found}
+
+
 def describe_subject(tables: Sequence[Table]) -> str:
     """Return the methods and tasks of a report, such as ``9 methods on 8 tasks`` or ``KronA in 7 settings on RTE``."""
     tables = [table for table in tables if table.section is not None]
@@ -214,24 +227,25 @@ def _summarize_column(table: Table, column: Column) -> str:
         return f"{lead}; all {others} are significantly worse.{after}{few_seeds}"
     first = next(row for row in best if row.cell(column.key).p is None)
     equal = [row for row in best if row is not first and row.cell(column.key).p is not None]
-    rest = [_with_score(row, column) for row in [*equal, *tied]]
+    names = short_names([*best, *tied, *(one for one in [table.references.get(column.key)] if one)])
+    rest = [_with_score(row, column, names) for row in [*equal, *tied]]
     if len(rest) == 1:
-        words = f"{join_names([_with_score(first, column), *rest])} are not significantly different"
+        words = f"{join_names([_with_score(first, column, names), *rest])} are not significantly different"
     elif rest:
         named = rest[: MAX_NAMED - 1]
         named += [f"{len(rest) - len(named)} more"] if len(rest) > len(named) else []
-        words = f"{join_names(named)} are not significantly different from {_with_score(first, column)}"
+        words = f"{join_names(named)} are not significantly different from {_with_score(first, column, names)}"
     else:
         warned = ", with a warning" if any(row.cell(column.key).warned for row in best) else ""
         scores = "has the highest score" if len(best) == 1 else "have the same highest score"
-        words = f"{join_names([_with_score(row, column) for row in best])} {scores}{warned}"
+        words = f"{join_names([_with_score(row, column, names) for row in best])} {scores}{warned}"
     costs = _cost_words([first, *equal, *tied]) if rest else ""
     return f"No row leads on {subject}: {words}{costs}.{_tests(table, column)}{after}"
 
 
-def _with_score(row: Row, column: Column) -> str:
+def _with_score(row: Row, column: Column, names: Mapping[str, str]) -> str:
     cell = row.cell(column.key)
-    return f"{row.name} {cell_value(cell)}{SIGN * cell.warned}"
+    return f"{names[row.name]} {cell_value(cell)}{SIGN * cell.warned}"
 
 
 def _tests(table: Table, column: Column) -> str:
@@ -262,7 +276,10 @@ def _compare_with_reference(table: Table, column: Column) -> str:
         if (names := [row.name for row in table.rows if row.cell(column.key).sign == sign])
     ]
     found = join_names(named) if named else f"none of the {amount(tested, 'tested row')} is significantly different"
-    return f" Compared with {reference.name}, {found}."
+    shown = reference.label if [row.label for row in table.rows].count(reference.label) == 1 else reference.name
+    if any(row is reference and row.cell(column.key).best for row in table.rows):
+        shown = reference.label  # the sentence before names the settings of the best row
+    return f" Compared with {shown}, {found}."
 
 
 def _failures(table: Table, column: Column) -> str:

@@ -1,0 +1,121 @@
+"""Compute curves over a setting: the scores by learning rate or training rows, and the best of k trials."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from statistics import fmean
+
+import numpy as np
+import pandas as pd
+
+from krona.labels import method_order, task_label, task_order
+from krona.metrics.statistics import Interval
+from krona.report.runs import read_setting
+from krona.report.table import seed_interval
+from krona.report.text import SEEDS
+
+RATE, ROWS = "optimizer.lr", "data.train_rows"
+MIN_VALUES = 3  # a curve needs at least this number of values of the setting
+# The settings that may differ between the runs of a curve.
+VARYING = {RATE: (RATE,), ROWS: (ROWS, "data.subset_seed", "train set", "rows left out")}
+NAMES = {RATE: "learning rate", ROWS: "training rows"}
+
+
+@dataclass(frozen=True)
+class CurvePoint:
+    """A point of a curve: the mean score over the seeds with one value of the setting."""
+
+    x: float  # the value of the setting
+    seeds: int
+    score: float
+    interval: Interval | None  # the interval over seeds (`krona.report.table.seed_interval`)
+    test: float | None = None  # the mean test score, if all runs have one
+
+
+@dataclass(frozen=True)
+class Curves:
+    """The curves of all methods on one task of one section. Curves over learning rates show dev scores."""
+
+    setting: str
+    heading: str
+    task: str
+    split: str
+    lines: dict[str, list[CurvePoint]] = field(default_factory=dict)  # the points of each curve by method name
+
+    @property
+    def title(self) -> str:
+        return f"{task_label(self.task)} {self.split} by {NAMES[self.setting]}: {self.heading}"
+
+    def explain_bars(self) -> str:
+        """Return a sentence that explains the error bars of the points, or an empty text if there are no bars."""
+        bars = any(point.interval for points in self.lines.values() for point in points)
+        return f"Bars: over seeds ({SEEDS})." if bars else ""
+
+
+def find_curves(runs: pd.DataFrame) -> list[Curves]:
+    """Return the curves over learning rates and over training rows.
+
+    A method has a curve if its finished runs tried at least `MIN_VALUES` learning rates or numbers of training rows,
+    with otherwise equal settings.
+    """
+    found = []
+    places = runs.groupby([runs.section.map(lambda section: section.heading), "task"])
+    for (heading, task), group in sorted(places, key=lambda one: (one[0][0], task_order(one[0][1]))):
+        for setting in (RATE, ROWS):
+            scored = setting == ROWS and group.test.notna().all()
+            one = Curves(setting, heading, task, "test" if scored else "dev")
+            for method in sorted({*group.method}, key=method_order):
+                points = _curve(group[group.method == method], setting, one.split)
+                if len(points) >= MIN_VALUES:
+                    one.lines[method] = points
+            if one.lines:
+                found.append(one)
+    return found
+
+
+def _curve(runs: pd.DataFrame, setting: str, split: str) -> list[CurvePoint]:
+    """Return the points of the variant with the most values of the setting and, among these, the most runs."""
+    variants: dict[frozenset[tuple[str, str]], dict[float, list[int]]] = defaultdict(lambda: defaultdict(list))
+    for run in runs[runs[split].notna()].run:
+        if (x := _setting_value(run, setting)) is not None:
+            rest = frozenset((key, value) for key, value in run.settings.items() if key not in VARYING[setting])
+            variants[rest][x].append(run.Index)
+    chosen = max(variants.values(), key=lambda one: (len(one), sum(map(len, one.values()))), default={})
+    points = []
+    for x in sorted(chosen):
+        scores = runs.loc[chosen[x], ["dev", "test"]]
+        test = None if scores.test.isna().any() else float(scores.test.mean())
+        own = [*scores[split]]
+        points.append(CurvePoint(x, len(own), fmean(own), seed_interval(own), test))
+    return points
+
+
+def _setting_value(run: object, setting: str) -> float | None:
+    text = read_setting(run, setting)
+    if setting == ROWS and text in (None, "null"):
+        rows = run.result.splits.get("train", {}).get("rows")  # type: ignore[attr-defined]
+        return None if rows is None else float(rows)
+    try:
+        value = float(text or "0")
+    except ValueError:  # a result that was edited by hand may contain any text
+        return None
+    return value if value > 0 else None
+
+
+def expect_best(points: Sequence[CurvePoint]) -> list[tuple[int, float, float | None]]:
+    """Return, for each k, a tuple of k and the expected dev and test scores of the best of k random trials.
+
+    Each point of the curve is one trial. The best trial is the trial with the highest dev score. The test score is None
+    if one of the trials has no test score. By Eq. 8 of Dodge et al. (2019), with n trials in ascending order of their
+    scores, the best of k trials is the i-th trial with probability (i/n)^k - ((i-1)/n)^k.
+    """
+    ranked = sorted(points, key=lambda point: point.score)
+    n = len(ranked)
+    ends = np.arange(n + 1) / n
+    found = []
+    for k in range(1, n + 1):
+        chances = np.diff(ends**k)
+        dev = float(chances @ [point.score for point in ranked])
+        tests = [point.test for point in ranked if point.test is not None]
+        found.append((k, dev, float(chances @ tests) if len(tests) == n else None))
+    return found
