@@ -40,7 +40,11 @@ def test_of_many_only_the_predictions_of_some_seeds_are_read(outputs, monkeypatc
     monkeypatch.setattr(build, "MAX_SEEDS", 2)
     read: list[Path] = []
     reader = predictions.read_rows
-    monkeypatch.setattr(predictions, "read_rows", lambda path, *columns: read.append(path) or reader(path, *columns))
+    monkeypatch.setattr(
+        predictions,
+        "read_rows",
+        lambda path, *columns, **options: read.append(path) or reader(path, *columns, **options),
+    )
     report = build.collect(outputs)
     assert sorted(read) == sorted({*read}), "each file is read once"
     cell = report.tables[0].rows[0].cells["rte"]
