@@ -327,9 +327,11 @@ class PeftBranch(nn.Module):
 
 @cache
 def _probe_rank(config: str, d_in: int, d_out: int) -> int | None:
-    model, generator = nn.ModuleDict({"probe": nn.Linear(d_in, d_out, bias=False)}), torch.Generator().manual_seed(0)
+    generator = torch.Generator().manual_seed(0)
     try:
         with torch.random.fork_rng(devices=[]), torch.device("cpu"):
+            torch.manual_seed(1)  # some types choose positions at random, on which the rank depends
+            model = nn.ModuleDict({"probe": nn.Linear(d_in, d_out, bias=False)})
             branch = PeftBranch.build_all(model, ["probe"], json.loads(config))["probe"].double()
             for parameter in branch.parameters():
                 parameter.data += torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
