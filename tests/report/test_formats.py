@@ -6,15 +6,18 @@ import re
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from rich.console import Console
 
+from krona.messages import KronaError
 from krona.report import FORMATS
 from krona.report import text as wording
 from krona.report.build import build_report
 from krona.sweeps import status
 from report.generate import grid, make_result, write_all
+from typed_run import krona as run_krona
 
 HOSTILE = "<script>alert(1)</script>_|&%$#{}\\~^*`[x](y)"
 
@@ -147,3 +150,20 @@ def test_no_name_note_or_error_can_command_a_terminal_or_a_spreadsheet(format, t
     assert not set(said) & hidden
     if format == "csv":
         assert not any(cell.lstrip().startswith("=") for line in shown.splitlines() for cell in line.split(","))
+
+
+def test_figures_have_the_width_of_a_column_and_embedded_fonts(outputs, tmp_path):
+    folder = tmp_path / "figures"
+    assert run_krona("report", "--outputs", outputs, "--figures", folder, "--width", "84mm")
+    pages = {path.name: path.read_bytes() for path in folder.glob("*.pdf")}
+    assert {Path(name).stem for name in pages} == {path.stem for path in folder.glob("*.svg")}
+    assert any("difference-to-lora" in name for name in pages)
+    assert any("score-against" in name for name in pages)
+    for content in pages.values():
+        (box,) = re.findall(rb"/MediaBox \[ 0 0 ([0-9.]+) [0-9.]+ \]", content)
+        assert float(box) == pytest.approx(84 / 25.4 * 72, abs=0.1)  # points
+        assert b"/FontFile2" in content
+    with pytest.raises(KronaError, match=r"is not empty\. Use --overwrite"):
+        run_krona("report", "--outputs", outputs, "--figures", folder)
+    with pytest.raises(KronaError, match=r"--width wide must be between 20mm and 1000mm"):
+        run_krona("report", "--outputs", outputs, "--figures", tmp_path / "new", "--width", "wide")

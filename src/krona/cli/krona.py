@@ -1,5 +1,6 @@
 """Define the command line `krona`. Each command imports its modules only when the command is called."""
 
+import re
 import sys
 from importlib.metadata import version
 from pathlib import Path
@@ -153,7 +154,11 @@ def report(
         list[Path] | None,
         typer.Option(help="folder with runs, or a file of krona pack (repeatable); default: outputs/"),
     ] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="replace the file of --out")] = False,
+    figures: Annotated[
+        Path | None, typer.Option("--figures", help="write each chart as PDF and SVG into this new folder")
+    ] = None,
+    width: Annotated[str, typer.Option("--width", help="width of the figures, in mm")] = "84mm",
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="replace the file of --out, or --figures")] = False,
 ) -> None:
     """Print tables of mean scores with intervals, next to the paper's numbers. --format html writes a web page."""
     from krona.runs.folder import require_new
@@ -162,8 +167,21 @@ def report(
     if out is not None:
         require_new(out, overwrite=overwrite)
     form = "html" if html else form
-    choice = {"table": number, "sweep": sweep, "filters": where or [], "baseline": baseline}
+    choice: dict[str, Any] = {"table": number, "sweep": sweep, "filters": where or [], "baseline": baseline}
+    if figures is not None:
+        if figures.exists() and not figures.is_dir():
+            raise KronaError(f"--figures {figures} is a file. Give the name of a folder.")
+        if not overwrite and figures.is_dir() and any(figures.iterdir()):
+            raise KronaError(f"--figures {figures} is not empty. Use --overwrite to replace figures in it.")
+        choice |= {"figures": figures, "width_mm": _millimetres(width)}
     _print_report(outputs or [paths.OUTPUTS], form, out, **choice)
+
+
+def _millimetres(width: str) -> float:
+    found = re.fullmatch(r"(\d+(?:\.\d+)?) *(?:mm)?", width.strip())
+    if found is None or not 20 <= float(found[1]) <= 1000:
+        raise KronaError(f"--width {width} must be between 20mm and 1000mm, such as --width 84mm.")
+    return float(found[1])
 
 
 def _one_name(name: str | None, sweep: str | None) -> str | None:

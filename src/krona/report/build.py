@@ -49,18 +49,30 @@ MAX_SEEDS = 3  # maximum number of seeds for intervals over examples and paired 
 
 
 def build_report(
-    outputs: Path | Sequence[Path], *, format: str = "terminal", out: Path | None = None, **choice: Any
+    outputs: Path | Sequence[Path],
+    *,
+    format: str = "terminal",
+    out: Path | None = None,
+    figures: Path | None = None,
+    width_mm: float = 84.0,
+    **choice: Any,
 ) -> str:
     """Return the report as text, and write it to the file ``out`` if it is given.
 
-    ``format`` is one of `krona.report.FORMATS`. ``choice`` contains the other arguments of `collect`.
+    ``format`` is one of `krona.report.FORMATS`. ``choice`` contains the other arguments of `collect`. If ``figures`` is
+    a folder, write the charts to this folder (`krona.report.figures.write_figures`).
     """
     from krona.report.render import find_renderer
 
     render = find_renderer(format)
     if out is not None:
         require_out(out)
-    text = render(collect(outputs, **choice), out)
+    report = collect(outputs, **choice)
+    if figures is not None:
+        from krona.report.figures import write_figures
+
+        write_figures(report, figures, width_mm=width_mm)
+    text = render(report, out)
     text = text if format == "terminal" else visible(text)  # escapes control characters
     if out is not None:
         write_text(out, text)

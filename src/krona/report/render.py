@@ -146,8 +146,8 @@ def render_html(report: Report, out: Path | None) -> str:
     }
     page = _fill(
         report, "report.html", filters, errors=False,
-        charts=charts, curves=curves.find_curves(report.runs), method_style=method_style, differences=_differences,
-        dark_style=Markup(dark_style()), max_keys=MAX_KEYS, max_charted=MAX_CHARTED,
+        charts=charts, curves=curves.find_curves(report.runs), method_style=method_style,
+        differences=draw_table_differences, dark_style=Markup(dark_style()), max_keys=MAX_KEYS, max_charted=MAX_CHARTED,
         charts_for_all=sum(len(one.score_columns) for one in report.tables) <= MAX_CHARTED,
     )  # fmt: skip
     return strip_folders(page)
@@ -177,7 +177,7 @@ def _first_columns(table: Table) -> list[Column]:
     return [column for column in table.columns if column in order[:MAX_COLUMNS]]
 
 
-def _differences(table: Table) -> list[Any]:
+def draw_table_differences(table: Table) -> list[Any]:
     """Return a chart of the differences to the reference for the mean over tasks, and for each task."""
     from krona.report import charts
 

@@ -1,0 +1,90 @@
+"""Write the charts of a report as PDF and SVG files for a paper (`krona report --figures`)."""
+
+import math
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import pandas as pd
+from matplotlib.lines import Line2D
+from matplotlib.text import Text
+
+from krona.report import charts
+from krona.report.render import draw_table_differences
+from krona.report.svg import RC
+from krona.report.table import Report, Table
+
+WIDTH_MM = 84.0  # a column of a two-column article
+INCH_MM = 25.4
+LINE_INCH = 0.27  # the height of a line of the legend, before the figure is scaled
+MAX_SHORT = 26  # a legend with longer names has one column instead of two
+LETTERS_PT = 7.0  # the size of the largest letters
+RC_PAPER = RC | {"svg.fonttype": "path", "pdf.fonttype": 42}  # SVG: letters as paths; PDF: embedded TrueType fonts
+
+
+def write_figures(report: Report, folder: Path, *, width_mm: float = WIDTH_MM) -> list[Path]:
+    """Write each chart of the report's scores as a PDF and an SVG file, and return the paths of the files.
+
+    The charts are those of the HTML page: the differences to the reference, the score against a swept setting, against
+    costs and against ranks. Significance and methods differ by their marks, so that the figures can be printed in grey.
+
+    Args:
+        folder: is created if it does not exist. Files with the same names are replaced.
+        width_mm: the width of each figure in millimetres.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    paths: list[Path] = []
+    with matplotlib.rc_context(RC_PAPER):
+        for number, table in enumerate(report.tables):
+            for figure in _draw(table):
+                _resize(figure, width_mm / INCH_MM)
+                name = re.sub(r"[^a-z0-9]+", "-", figure.get_label().lower()).strip("-")
+                stem = f"{number + 1}-{name}" if len(report.tables) > 1 else name
+                for ending, date in (("pdf", "CreationDate"), ("svg", "Date")):
+                    paths.append(folder / f"{stem}.{ending}")
+                    figure.savefig(paths[-1], metadata={date: None})
+    return paths
+
+
+def _draw(table: Table) -> Iterator[Any]:
+    yield from draw_table_differences(table)
+    for column in table.score_columns:
+        frame = charts.score_frame(table, column)
+        if len(frame) < 2:
+            continue
+        found = [charts.draw_swept(frame, column, swept)] if (swept := charts.find_swept(frame)) else []
+        found += [*charts.cost_charts(table, column, frame)[0], *charts.rank_charts(column, frame)]
+        for figure in found:
+            figure.set_label(f"{column.label} {figure.get_label()}")
+            _add_legend(figure, frame)
+            yield figure
+
+
+def _add_legend(figure: Any, frame: pd.DataFrame) -> None:
+    """Add the names of the rows below the chart. The HTML page has its own legend, which all charts share."""
+    rows = frame.drop_duplicates("name")
+    marks = [
+        Line2D([], [], color=color, marker=mark, linestyle="none", label=name)
+        for color, mark, name in zip(rows.color, rows.mark, rows.name, strict=True)
+    ]
+    columns = 1 if max(rows.name.map(len)) > MAX_SHORT else 2
+    width, height = figure.get_size_inches()
+    figure.set_size_inches(width, height + LINE_INCH * math.ceil(len(rows) / columns))
+    spaces = {"handlelength": 1.0, "handletextpad": 0.5, "labelspacing": 0.2, "markerscale": 0.6}
+    figure.legend(handles=marks, loc="outside lower left", ncols=columns, **spaces)
+
+
+def _resize(figure: Any, width: float) -> None:
+    """Scale a figure to a width in inches. Letters, lines and marks become smaller, but letters stay readable."""
+    scale = width / figure.get_size_inches()[0]
+    figure.set_size_inches(figure.get_size_inches() * scale)
+    largest = max(text.get_fontsize() for text in figure.findobj(Text))
+    for text in figure.findobj(Text):
+        text.set_fontsize(text.get_fontsize() * LETTERS_PT / largest)
+    for axes in figure.axes:
+        for line in axes.lines:
+            line.set(linewidth=line.get_linewidth() * scale, markersize=line.get_markersize() * scale)
+        for lines in axes.collections:
+            lines.set_linewidth([one * scale for one in lines.get_linewidth()])
