@@ -30,7 +30,8 @@ def test_the_values_of_a_run_and_its_id() -> None:
 @pytest.mark.parametrize("name", choices("method"))
 def test_the_id_is_that_of_the_run(name: str) -> None:
     """`--cfg job` does not import the branch, and the run does."""
-    overrides = [f"method={name}", "task=rte", "optimizer.lr=0.1"]
+    given = ["method.config.peft_type=LORA"] if name == "peft" else []  # method=peft alone has no type
+    overrides = [f"method={name}", "task=rte", "optimizer.lr=0.1", *given]
     assert render(*overrides).startswith(f"# {identify(check.settings(config(*overrides), own=True))}\n")
 
 

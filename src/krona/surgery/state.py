@@ -118,7 +118,7 @@ def active_adapter(model: nn.Module) -> str:
 
 def active_control(model: nn.Module) -> Any:
     """Return what the active adapter's method does in each training step, or None."""
-    return get_adapter(model, active_adapter(model)).control
+    return get_adapter(model, active_adapter(model)).control if "krona" in model.__dict__ else None
 
 
 def require_unmerged(state: Inserted) -> None:
