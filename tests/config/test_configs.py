@@ -26,6 +26,7 @@ GIVEN = {  # values that the user must set
     "data=tsv": ["data.path=FOLDER"],
     "experiment=minilm_sst2": ["data.path=FOLDER"],
     "experiment=minilm_rank": ["data.path=FOLDER"],
+    "method=peft": ["method.config.peft_type=LORA"],
 }
 OTHERS = ("recipe", "bench", "hydra", "callbacks")  # other tests check them
 
@@ -60,7 +61,7 @@ def test_every_recipe_belongs_to_a_method_and_a_task() -> None:
 
 @pytest.mark.parametrize("method", choices("method"))
 def test_the_demo_profile_has_one_learning_rate_but_for_two_methods(method: str) -> None:
-    job = compose_job(["profile=demo", f"method={method}"])
+    job = compose_job(["profile=demo", f"method={method}", *GIVEN.get(f"method={method}", [])])
     assert job.config["optimizer"]["lr"] == {"full": 1e-3, "untuned": 0.0}.get(method, 1e-2)
     assert job.notes == []
 

@@ -196,4 +196,4 @@ class TestInChromium:
         assert found["title"].endswith("· krona"), "no script of a name has changed it"
         assert found["broken"] == 0
         assert "Could not be used (1)" in found["text"]
-        assert "loss is nan at step 12" in found["text"]
+        assert "loss is nan at step 12" not in found["text"], "errors of runs may quote a row"

@@ -32,7 +32,8 @@ class PooledForSequenceClassification(PreTrainedModel):
         if getattr(encoder, "pooler", None) is not None:
             encoder.pooler = None
         self.add_module(config.encoder_name, encoder)
-        self.classifier = nn.Linear(config.hidden_size, config.num_labels)
+        width = encoder.config.hidden_size  # an encoder's own config may store this value under another key
+        self.classifier = nn.Linear(width, config.num_labels)
         self.post_init()
 
     def forward(
