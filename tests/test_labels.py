@@ -18,7 +18,8 @@ def test_methods_are_in_the_order_of_table_1_and_have_slots_of_their_own() -> No
     names = list(method_labels())
     assert names[:9] == list(read_paper_table("1").rows)
     slots = [place for name in names if (place := method_slot(name)) is not None]
-    assert len(set(slots)) == len(slots) >= 30
+    assert slots[:9] == [*range(9)], "the paper's methods have the first slots"
+    assert len(set(slots)) >= 65, "a new method may share a slot; within a report, it gets a free colour"
     assert method_label("krona_b") == "KronA^B"
 
 
