@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from krona.labels import method_labels, method_slot
 from krona.report.charts import cost_charts, draw_differences, draw_swept, find_swept, score_frame, short
 from krona.report.pairs import COLUMNS, reference_differences
+from krona.report.render import draw_table_differences
 from krona.report.styles import BETTER, DARK, INK, WORSE, dark_style, method_style, slot
 from krona.report.svg import to_svg
 from report.generate import collected, grid, make_result
@@ -68,10 +69,8 @@ def test_the_chart_of_differences_has_zero_a_band_and_significance_by_form_and_c
 
 
 def test_the_differences_of_a_report_have_a_chart_for_the_mean_and_for_each_task(tmp_path):
-    from krona.report.render import _differences
-
     (table,) = collected(tmp_path, grid(["lora", "krona", "full"], ["rte", "cola"], [0, 1, 2], rows=80)).tables
-    charts = _differences(table)
+    charts = draw_table_differences(table)
     labels = [chart.get_label() for chart in charts]
     assert labels == ["Mean of 2: difference to LoRA", "CoLA: difference to LoRA", "RTE: difference to LoRA"]
     rows = [[text.get_text() for text in chart.axes[0].get_yticklabels()] for chart in charts]
