@@ -1,4 +1,4 @@
-"""Generate the tables of docs/claims.md: tests of the paper's numbers, and the measurements in docs/results/."""
+"""Generate tables of docs/claims.md and docs/notebook.md: tests of printed numbers, and results in docs/results/."""
 
 import json
 import re
@@ -40,6 +40,10 @@ SWEEPS = {  # packs of runs, and the sweep with the runs of the chosen rates
     "minilm_sst2": "encoders_minilm_sst2_seeds",
     "minilm_ranks": "encoders_minilm_ranks_seeds",
     "mpnet_ranks": "encoders_mpnet_ranks_seeds",
+}
+EARLIER = {
+    "mpnet_lora_size": "CoLA, MPNet, frozen LayerNorms",
+    "minilm_sst2": "SST-2, MiniLM, trained LayerNorms",
 }
 LEVEL = 0.05
 SHOWN = ("full", "krona", "krona_b", "krona_b_res", "pa", "adapter", "compacter", "bitfit")
@@ -88,6 +92,17 @@ def _report(block: str, where: str = "") -> Report:
 @cache
 def _markdown(block: str, where: str = "") -> list[str]:
     return render_markdown(_report(block, where), None).splitlines()
+
+
+def earlier() -> list[str]:
+    """Return the difference between KronA and LoRA in the reports of earlier blocks."""
+    lines = ["| runs | seeds | KronA − LoRA | 95 % interval | detectable |", "|:--|--:|--:|--:|--:|"]
+    for block, name in EARLIER.items():
+        cells = next(line for line in _table(block, "Pair") if line.startswith("| KronA ")).strip("|").split("|")
+        _, difference, interval, _, _, detectable, seeds = (cell.strip() for cell in cells)
+        link = f"[{name}](results/encoders-{block}.tar.xz)"
+        lines.append(f"| {link} | {seeds} | {difference} | {interval} | {detectable} |")
+    return lines
 
 
 def scores(block: str) -> list[str]:
@@ -175,6 +190,7 @@ def _rows(name: str) -> list[dict[str, Any]]:
 
 
 TABLES = {
+    "earlier": earlier,
     "differences": differences,
     "training": training,
     "latency": latency,
