@@ -30,6 +30,15 @@ SECTIONS = {
     "method": (Method, Placement),
 }
 MARKER = re.compile(r"<!-- generated: (\w+) -->")
+FAMILIES = (  # of methods, in the order of the table
+    "The backbone or parts of it",
+    "Bottlenecks",
+    "Low rank",
+    "Kronecker products",
+    "Other structures",
+    "Others",
+)
+FAMILY_AND_SOURCE = re.compile(r"Family: ([^.]+)\.(?: Source: (.*?\)))?")
 NOT_TYPED = ("arguments", "branch", "branch_config", "config")  # krona fills these from other keys
 # configuration.md explains the first, no run writes the second, and the descriptions of the fields explain the others
 NOT_EXPLAINED = ("Config", "Forgetting", "BadRows", "BackboneData")
@@ -198,25 +207,32 @@ def _part(name: str, definitions: Mapping[str, Any]) -> list[str]:
 
 
 def methods() -> list[str]:
-    """Return the table of the methods: what each does, and the costs that `krona params` counts.
+    """Return the table of the methods by family: what each does, and the costs that `krona params` counts.
 
     The description is the first sentence of the method's page or, without a page, the first comment of its YAML file.
+    The line "Family: …. Source: …" of the page states the family and the source.
     """
     text = ["| method | what it does | trainable | rank | M adds | M once | launches |", f"|---|---|{'--:|' * 5}"]
+    families: dict[str, list[str]] = {family: [] for family in FAMILIES}
     rows, _ = parameter_table.rows(parameter_table.PAPERS)
     for row in rows:
         has_page = _page(row.method).is_file()
         file = _page(row.method) if has_page else CONF / "method" / f"{row.method}.yaml"
         lines = file.read_text(encoding="utf-8").splitlines()
         about = lines[2] if has_page else lines[1].lstrip("# ")
+        stated = FAMILY_AND_SOURCE.search("\n".join(lines))
+        family, source = stated.groups() if stated else (FAMILIES[-1], None)
+        published = " (" + re.sub(r"\((\d{4})\)", r"\1", source) + ")" if source else ""
         cells = (
             f"[`{row.method}`]({row.method}.md)" if has_page else f"`{row.method}` (no page)",
-            re.sub(",? to q and v", "", about.rstrip(".")),  # as the page says once
+            re.sub(",? to q and v", "", about.rstrip(".")) + published,  # as the page says once
             f"{row.trainable_params:,}",
             "–" if row.update_rank is None else str(row.update_rank),
             *_costs(row),
         )
-        text.append(f"| {' | '.join(cells)} |")
+        families[family].append(f"| {' | '.join(cells)} |")
+    for family, lines in families.items():
+        text += [f"| **{family}** |{' |' * 6}", *lines] if lines else []
     return text
 
 
