@@ -8,12 +8,12 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
-from krona.cli.power_table import paper_differences
+from paper_differences import paper_differences
+
 from krona.formatting import format_p
 from krona.labels import TASK_LABELS, method_labels
-from krona.metrics.power import Assumed
 from krona.metrics.statistics import holm
-from krona.paper import TASKS, read_paper_table
+from krona.paper import read_paper_table
 from krona.report.build import collect
 from krona.report.render import render_markdown
 from krona.report.table import Report
@@ -58,7 +58,7 @@ def differences() -> list[str]:
     others = []
     for number, pairs in PAIRS.items():
         for first, second in pairs:
-            found = paper_differences(number, list(TASKS), rows=(first, second), assumed=Assumed())
+            found = paper_differences(number, (first, second))
             corrected = holm([pair.cautious for pair in found])
             better = sum(pair.better == first and pair.difference > 0 for pair in found)
             ways: dict[str, list[str]] = defaultdict(list)

@@ -14,7 +14,7 @@ from krona.messages import visible
 from krona.paths import INSTALLED, PROJECT, typed_command
 
 KRONA = (  # the commands of krona
-    "status|table|report|diff|power|params|shapes|check-data|tune|predict|evaluate|export|import|inspect|dashboard|"
+    "status|table|report|diff|power|params|check-data|tune|predict|evaluate|export|import|inspect|dashboard|"
     "sample|train|bench|init|doctor|list|show|rm|pack|docs"
 )
 PLAIN = re.compile(r"[\w./-]+", re.ASCII)  # text that Hydra parses without quotes

@@ -314,7 +314,7 @@ def test_refused_submissions(encoders: dict[str, Path], glue: Path, tmp_path: Pa
 
 def test_the_command(encoders: dict[str, Path], outputs: Path, tmp_path: Path) -> None:
     run, output = encoders["rte"], tmp_path / "a.jsonl"
-    said = krona("evaluate", run, "--split", "dev", "--output", output)
+    said = krona("evaluate", run, "--split", "dev", "--out", output)
     result = read_result(run / "result.json")
     assert result.dev is not None
     assert f"{run.name} on sample_rte, dev: {result.dev['score']:.2f} [" in said.replace("\n", " ")
@@ -336,7 +336,7 @@ def test_refused_options(encoders: dict[str, Path], tmp_path: Path) -> None:
             evaluate_runs(names, RowChoice(**choice), overwrite=False, console=Console(), **options)
 
     answers, archive = tmp_path / "a.jsonl", tmp_path / "a.zip"
-    wrong(2, "--output needs exactly one run", output=answers)
+    wrong(2, "--out needs exactly one run", output=answers)
     wrong(2, r"--submission needs GLUE's test sets.*--data FOLDER", submission_to=archive)
     glues = {"submission_to": archive, "data": str(tmp_path)}
     for other in ({"source": "a.csv"}, {"mapping": ["a=b"]}, {"output": answers}, {"task": "rte"}, {"split": "dev"}):

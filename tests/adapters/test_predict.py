@@ -188,7 +188,7 @@ def test_refused_outputs(rows: Path, sst2: Path, tmp_path: Path) -> None:
     assert len(there.read_text().splitlines()) == len(SENTENCES) + 1
     with pytest.raises(KronaError, match=r"rows.tsv is the input file. Choose another name"):
         ask(sst2, source=rows, output=rows.parent / "." / rows.name, overwrite=True)
-    with pytest.raises(KronaError, match=r"--output .*a.xlsx has an unknown ending: choose from .tsv, .csv, .jsonl"):
+    with pytest.raises(KronaError, match=r"--out .*a.xlsx has an unknown ending: choose from .tsv, .csv, .jsonl"):
         ask(sst2, source=rows, output=tmp_path / "a.xlsx")
     new = tmp_path / "new" / "a.tsv"
     ask(sst2, source=rows, output=new)

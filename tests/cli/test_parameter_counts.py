@@ -1,4 +1,4 @@
-"""Test parameter counts against the paper and the libraries, and the tables of `krona params` and `krona shapes`."""
+"""Test parameter counts against the paper and the libraries, and the tables of `krona params`."""
 
 import json
 import math
@@ -256,12 +256,14 @@ def test_commands() -> None:
     assert "0.1260 → 0.12" in printed
     with pytest.raises(KronaError, match=r"method\.bias=1,2 has several values, which only method= accepts"):
         krona("params", "method.bias=1,2")
-    shapes = json.loads(krona("shapes", "768", "768", "--budget", "1536", "--json"))
+    shapes = json.loads(krona("params", "--shapes", "768x768", "--budget", "1536", "--json"))
     assert len(shapes) == 16
-    assert json.loads(krona("shapes", "--budget", "1536", "--json")) == shapes
-    every = krona("shapes", "768", "--all").splitlines()
+    assert json.loads(krona("params", "--shapes", "768", "--budget", "1536", "--json")) == shapes
+    every = krona("params", "--shapes", "768", "--budget", "1000000").splitlines()
     assert sum(line.strip().startswith("(") for line in every) == 256
-    assert "(2, 96)" in krona("shapes", "100", "192", "--all")  # no shape has LoRA's size, so all are shown
+    assert "(2, 96)" in krona("params", "--shapes", "100x192")
+    with pytest.raises(KronaError, match="--shapes 768x is not the size of a layer"):
+        krona("params", "--shapes", "768x")
 
 
 def test_the_papers_column_is_for_its_own_backbone() -> None:

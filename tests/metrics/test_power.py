@@ -4,13 +4,13 @@ import math
 
 import numpy as np
 import pytest
+from paper_differences import estimate_p
 from scipy import stats
 
 from benchmarks import calibration
 from krona.metrics import power
 from krona.metrics.compare_methods import compare_pairs, row_shares
 from krona.metrics.power import Assumed, Errors
-from krona.metrics.statistics import mcnemar
 
 RTE, SST2 = Errors("accuracy", 139), Errors("accuracy", 872)
 
@@ -73,23 +73,6 @@ def test_seeds_needed_is_the_first_number_with_the_power():
     assert power.seeds_needed(RTE, 1.0, score=75, assumed=Assumed()) is None, "no number of seeds mends a small set"
 
 
-def test_the_papers_best_cases():
-    assert power.examples_apart(RTE, 77.70, 74.10) == 5
-    assert mcnemar(5, 0) == 0.0625
-    assert power.examples_apart(SST2, 94.26, 93.92) == 3
-    assert mcnemar(3, 0) == 0.25
-    assert mcnemar(0, 0) == mcnemar(1, 0) == 1.0
-    assert mcnemar(6, 0) <= 0.05 < mcnemar(5, 0)
-
-
-def test_the_realistic_case_is_mcnemar_on_the_assumed_discordant_examples():
-    errors = Errors("accuracy", 1_000)
-    # 100 and 120 errors, 30 % of them not shared, give 66 discordant examples: 43 for one method and 23 for the other.
-    expected = stats.binomtest(23, 66, 0.5).pvalue
-    assert power.realistic_p(errors, 90, 88, Assumed(unshared=0.3)) == pytest.approx(expected)
-    assert power.realistic_p(errors, 90, 88, Assumed(unshared=0.001)) == mcnemar(20, 0)
-
-
 @pytest.mark.parametrize(("metric", "positive"), [("f1", 0.68), ("matthews", 0.69), ("accuracy", 0.5)])
 def test_an_examples_points_are_exact_where_errors_are_balanced(metric, positive):
     from krona.metrics.scores import score_answers
@@ -131,4 +114,4 @@ def test_a_correlations_power_follows_from_its_error():
         smallest, rel=0.01
     )
     assert power.smallest_difference(Errors("correlation", 10), seeds=1, assumed=assumed, **arguments) is None
-    assert power.realistic_p(errors, 82.5, 79.5, assumed) == pytest.approx(2 * stats.norm.sf(3 / error))
+    assert estimate_p(errors, 82.5, 79.5, assumed) == pytest.approx(2 * stats.norm.sf(3 / error))

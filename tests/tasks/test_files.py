@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from krona.messages import KronaError
-from krona.tasks import Data, InputRows, data_fingerprint
+from krona.tasks import Data, InputRows, data_fingerprint, files
 from krona.tasks.sample import write as write_sample
 from krona.tasks.sources import require_files
 from tasks import glue_files
@@ -346,8 +346,8 @@ def test_files_that_are_not_regular(tmp_path: Path) -> None:
 def test_a_small_file_that_unpacks_to_a_large_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "a.csv.gz").write_bytes(gzip.compress("\n".join(lines(2000)).encode()))
     assert len(read(tmp_path / "a.csv.gz").train) == 1600
-    monkeypatch.setenv("KRONA_MAX_UNPACKED_GB", "0.00001")
-    with pytest.raises(KronaError, match=r"a\.csv\.gz unpacks to more than 10,737 bytes.*: KRONA_MAX_UNPACKED_GB=N\."):
+    monkeypatch.setattr(files, "MAX_UNPACKED", 10_000)
+    with pytest.raises(KronaError, match=r"a\.csv\.gz unpacks to more than 10,000 bytes\. Unpack it"):
         read(tmp_path / "a.csv.gz")
 
 

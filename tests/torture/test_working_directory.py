@@ -39,7 +39,7 @@ def commands(run_id: str, out: Path) -> list[list[str]]:
         ["train", "--cfg", "job", *small],
         ["status"],
         ["report"],
-        ["shapes", "64", "64"],
+        ["params", "--shapes", "64"],
         ["check-data", "sample_rte"],
         ["predict", run_id, "--text", "It rains.", "It is wet."],
         ["export", run_id, "--to", "adapter", "--out", str(out)],

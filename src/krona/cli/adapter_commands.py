@@ -45,7 +45,7 @@ def predict(
         list[str] | None,
         typer.Option("--text", help="one or more texts; a task with two text columns needs two texts for each row"),
     ] = None,
-    output: Annotated[Path | None, typer.Option(help="a .tsv, .csv or .jsonl file; default: standard output")] = None,
+    out: Annotated[Path | None, typer.Option(help="a .tsv, .csv or .jsonl file; default: standard output")] = None,
     backbone: Backbone = None,
     batch_size: Annotated[int, typer.Option(min=1, help="rows per batch")] = 64,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="replace the output file")] = False,
@@ -55,12 +55,12 @@ def predict(
     from krona.adapters.find import choose_runs
 
     run_predict(
-        choose_runs(runs, best), source=source, texts=texts or [], output=output, backbone=backbone,
+        choose_runs(runs, best), source=source, texts=texts or [], output=out, backbone=backbone,
         batch_size=batch_size, overwrite=overwrite, console=Console(),
     )  # fmt: skip
 
 
-@app.command(context_settings={"ignore_unknown_options": True})
+@app.command()
 def evaluate(
     runs: Annotated[
         list[str], typer.Argument(help="runs or adapter files, then overrides such as data.skip_bad_rows=true")
@@ -80,7 +80,7 @@ def evaluate(
         list[str] | None,
         typer.Option("--map", help="map a label of the run to a label of the task, such as neutral=non-entailment"),
     ] = None,
-    output: Annotated[Path | None, typer.Option(help="write each row's prediction to this .jsonl file")] = None,
+    out: Annotated[Path | None, typer.Option(help="write each row's prediction to this .jsonl file")] = None,
     submission: Annotated[
         Path | None,
         typer.Option(help="write predictions on GLUE's unlabelled test sets in --data FOLDER to this .zip file"),
@@ -97,7 +97,7 @@ def evaluate(
 
     rows = RowChoice(task=task, data=data, split=split, source=source, mapping=mapping or [])
     evaluate_runs(
-        runs, rows, output=output, submission_to=submission, backbone=backbone, batch_size=batch_size,
+        runs, rows, output=out, submission_to=submission, backbone=backbone, batch_size=batch_size,
         overwrite=overwrite, console=Console(),
     )  # fmt: skip
 
@@ -128,7 +128,7 @@ def export(
     show(f"{out}: {first}", *(f"  {line}" for line in others))
 
 
-@app.command("import", context_settings={"ignore_unknown_options": True})
+@app.command("import")
 def import_(
     folder: Annotated[Path, typer.Argument(help="peft folder with adapter_config.json and adapter_model.safetensors")],
     out: Annotated[Path, typer.Option(help="the output file: NAME.safetensors")],

@@ -7,6 +7,7 @@ import shlex
 import shutil
 import sys
 from collections.abc import Iterable
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -241,41 +242,43 @@ def params(
     backbone: Annotated[
         str, typer.Option(help="name of a YAML in conf/backbone, such as bert_base; the same as backbone=NAME")
     ] = "t5_base",
-    as_json: Annotated[bool, typer.Option("--json", help="print the rows as JSON")] = False,
-) -> None:
-    """Count the trainable parameters and the cost of each method on a backbone. No weights are loaded."""
-    from krona.cli import parameter_table as tables
-
-    typed = [item if "=" in item or item.startswith("-") else f"method={item}" for item in overrides or []]
-    backbone = next((each.removeprefix("backbone=") for each in typed[::-1] if each.startswith("backbone=")), backbone)
-    rows, left_out = tables.rows(backbone, [each for each in typed if not each.startswith("backbone=")])
-    if as_json:
-        _print_json(rows)
-    else:
-        tables.print_rows(rows, left_out, backbone=backbone)
-
-
-@app.command()
-def shapes(
-    d_in: Annotated[int, typer.Argument(min=4, help="the layer's input width; default: T5-base's width")] = 768,
-    d_out: Annotated[
-        int | None, typer.Argument(min=4, help="the layer's output width; default: the input width")
+    shapes: Annotated[
+        str | None,
+        typer.Option(
+            metavar="D_IN[xD_OUT]", help="list the factor shapes that fit a layer of this size instead: 768x3072"
+        ),
     ] = None,
-    budget: Annotated[int | None, typer.Option(min=1, help="maximum number of parameters")] = None,
-    everything: Annotated[
-        bool, typer.Option("--all", help="list all shapes, not only those with as many parameters as LoRA of rank 1")
-    ] = False,
+    budget: Annotated[
+        int | None, typer.Option(min=1, help="with --shapes: list all shapes with at most this number of parameters")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="print the rows as JSON")] = False,
 ) -> None:
-    """List the factor shapes that fit a layer, with parameters, rank and cost. The paper's shapes are in bold."""
-    from krona.cli.shapes import print_shapes, shape_table
+    """Count the trainable parameters and the cost of each method on a backbone. No weights are loaded.
 
-    d_out = d_out or d_in
-    rows = shape_table(d_in, d_out, budget=budget)
-    if as_json:
-        _print_json(rows)
+    With --shapes, list the pairs of factor shapes that fit a layer, with parameters, rank and cost. Unless --budget is
+    given, only shapes with as many parameters as LoRA of rank 1 are listed. The paper's shapes are in bold.
+    """
+    if shapes is None:
+        from krona.cli import parameter_table as tables
+
+        typed = [item if "=" in item or item.startswith("-") else f"method={item}" for item in overrides or []]
+        backbone = next(
+            (item.removeprefix("backbone=") for item in typed[::-1] if item.startswith("backbone=")), backbone
+        )
+        rows, left_out = tables.rows(backbone, [item for item in typed if not item.startswith("backbone=")])
+        if as_json:
+            _print_json(rows)
+        else:
+            tables.print_rows(rows, left_out, backbone=backbone)
     else:
-        print_shapes(rows, d_in=d_in, d_out=d_out, everything=everything or budget is not None)
+        from krona.cli.shapes import parse_layer, print_shapes, shape_table
+
+        d_in, d_out = parse_layer(shapes)
+        pairs = shape_table(d_in, d_out, budget=budget)
+        if as_json:
+            _print_json(pairs)
+        else:
+            print_shapes(pairs, d_in=d_in, d_out=d_out, everything=budget is not None)
 
 
 @app.command()
@@ -287,11 +290,6 @@ def power(
     difference: Annotated[
         float | None,
         typer.Option(min=0.01, max=100, help="a difference in points; print how many seeds are needed to detect it"),
-    ] = None,
-    number: Annotated[str, typer.Option("--table", help="a table of the paper with scores: 1, 4, 5, 6, 9")] = "1",
-    pair: Annotated[
-        str | None,
-        typer.Option(help="rows of this table, such as krona,lora; default: neighbouring scores in each column"),
     ] = None,
     unshared: Annotated[
         float | None, typer.Option(min=0.001, max=1, help="share of the errors that only one of two methods makes")
@@ -310,26 +308,20 @@ def power(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
 ) -> None:
-    """Compute the smallest difference that a test detects, and p-values of the paper's differences.
-
-    The test is the two-sided test of the reports, with level 5 % and power 80 %. The p-values depend on the examples
-    that only one of the two methods solves. In the best case, the better method solves all n of them, and
-    p = 2 · 0.5^n. In the realistic case, --unshared determines their number, and p is the p-value of the exact
-    McNemar test. The cautious case assumes at least 42 % unshared errors.
-    """
+    """Compute the smallest difference that the reports' test detects (two-sided level 5 %, power 80 %)."""
     from krona.cli import power_table as command
-    from krona.metrics.power import Assumed
+    from krona.metrics.power import LEVEL, POWER, Assumed
 
-    known = {"unshared": unshared, "lasting": lasting, "seed_sd": seed_sd}
-    assumed = Assumed(**{name: value for name, value in known.items() if value is not None})
+    given = {"unshared": unshared, "lasting": lasting, "seed_sd": seed_sd}
+    assumed = Assumed(**{name: value for name, value in given.items() if value is not None})
     test_sets = command.choose_test_sets(task or [], examples=examples, score=score)
     counts = [seeds] if seeds > 1 else [1, 3, 5]
-    rows = command.find_smallest(test_sets, seeds=counts, difference=difference, assumed=assumed)
-    pairs = command.paper_differences(number, list(test_sets), rows=pair.split(",") if pair else (), assumed=assumed)
+    rows = command.compute_power(test_sets, seeds=counts, difference=difference, assumed=assumed)
     if as_json:
-        print(command.as_json(rows, pairs, assumed, number=number, difference=difference))
+        used = {"level": LEVEL, "power": POWER, "assumed": asdict(assumed), "difference": difference}
+        print(json.dumps({**used, "tasks": [asdict(row) for row in rows]}, indent=1))
     else:
-        command.show(rows, pairs, assumed, number=number, difference=difference, console=Console())
+        command.show(rows, assumed, difference=difference, console=Console())
 
 
 def _print_json(rows: Iterable[Any]) -> None:

@@ -1,4 +1,4 @@
-"""List the pairs of factor shapes that fit a layer, with parameters, rank and cost (`krona shapes`)."""
+"""List the pairs of factor shapes that fit a layer, with parameters, rank and cost (`krona params --shapes`)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,6 +22,14 @@ class ShapeRow:
     multiply_adds: int  # multiply-adds for one token, in the cheaper order of the two products
     multiply_adds_percent: float  # multiply_adds in percent of the layer's own multiply-adds
     paper_mnli: float | None  # the MNLI score in Table 9 of the paper; None: the table does not have this pair
+
+
+def parse_layer(text: str) -> tuple[int, int]:
+    """Return the input and the output width of a layer, such as (768, 3072) for ``768x3072``. ``768`` is square."""
+    widths = text.lower().split("x")
+    if len(widths) > 2 or not all(width.isdecimal() for width in widths):
+        raise KronaError(f"--shapes {text} is not the size of a layer. Write D_INxD_OUT, such as 768x3072.")
+    return int(widths[0]), int(widths[-1])
 
 
 def shape_table(d_in: int, d_out: int, *, budget: int | None = None) -> list[ShapeRow]:
@@ -78,4 +86,7 @@ def print_shapes(rows: Sequence[ShapeRow], *, d_in: int, d_out: int, everything:
         "omitted.",
     )
     if others := len(rows) - len(selected):
-        say(console, f"{others} shapes have more or fewer parameters (--all, or --budget N for at most N parameters).")
+        say(
+            console,
+            f"{others} shapes have more or fewer parameters. --budget N lists shapes with at most N parameters.",
+        )

@@ -22,13 +22,11 @@ from functools import lru_cache
 import numpy as np
 
 from krona.metrics.compare_methods import MAX_DF
-from krona.metrics.statistics import mcnemar
 
 LEVEL = 0.05  # two-sided significance level
 POWER = 0.8
 DRAWS = 4_000  # the number of simulated test sets; the error of a power of 80 % is then ± 1.2 points
 MOST_SEEDS = 20
-MOST_UNSHARED = 0.42  # the largest share of unshared errors of two methods in docs/results
 
 
 @dataclass(frozen=True)
@@ -133,29 +131,6 @@ def seeds_needed(errors: Errors, difference: float, *, score: float, assumed: As
 
     seeds = 1 + bisect_left(range(1, MOST_SEEDS + 1), True, key=is_found)
     return seeds if seeds <= MOST_SEEDS else None
-
-
-def realistic_p(errors: Errors, a: float, b: float, assumed: Assumed) -> float:
-    """Return an estimated p-value for two published scores of single runs.
-
-    The exact McNemar test is applied to d · N discordant examples, where d follows from the assumed share of unshared
-    errors. The better method is right on k more of these examples than the other method, where k is the score
-    difference as a number of examples. d · N is rounded to a number for which this is possible. For a correlation, the
-    p-value is computed from a normal distribution with the standard error `correlation_error`.
-    """
-    if not errors.counts:
-        from scipy.special import ndtr
-
-        return float(2 * ndtr(-abs(a - b) / correlation_error(errors, (a + b) / 2, assumed)))
-    more = examples_apart(errors, a, b)
-    # only the worse method solves ``both`` examples, and only the better method solves ``both + more`` examples
-    both = max(0, round((errors.discordant(a, b, assumed) * errors.examples - more) / 2))
-    return mcnemar(both + more, both)
-
-
-def examples_apart(errors: Errors, a: float, b: float) -> int:
-    """Return the difference of two scores, converted to a number of examples and rounded."""
-    return round(abs(a - b) / errors.points)
 
 
 def correlation_error(errors: Errors, score: float, assumed: Assumed) -> float:

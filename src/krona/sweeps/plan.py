@@ -60,7 +60,7 @@ def table_overrides(number: str, overrides: Sequence[str]) -> list[str]:
     """
     if number == "3":
         raise KronaError(
-            "The paper's Table 3 lists the shapes of the factors, not scores. krona shapes lists them too."
+            "The paper's Table 3 lists the shapes of the factors, not scores. krona params --shapes 768 lists them too."
         )
     if number not in (*TABLES, *RECIPE_TABLES):
         raise KronaError(f"Table {number} has no runs. Choose from {', '.join((*TABLES, *RECIPE_TABLES))}.")

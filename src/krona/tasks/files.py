@@ -4,7 +4,6 @@ import csv
 import gzip
 import io
 import json
-import os
 import stat
 import sys
 import zlib
@@ -30,7 +29,7 @@ SIGNATURES = {  # the first bytes of files that are not UTF-8 text
     b"\x1f\x8b": "is compressed with gzip. Add .gz to its name",
     b"PAR1\x15": "is a Parquet file. Change the end of its name to .parquet",
 }
-MAX_UNPACKED_GB = 2.0  # limit of the unpacked size of a compressed file; KRONA_MAX_UNPACKED_GB overrides it
+MAX_UNPACKED = 2 * 2**30  # bytes; a larger file must be unpacked by the user
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,7 +108,6 @@ class DataFile:
 
     def _lines(self) -> Iterator[str]:
         number, empty, unpacked = 0, True, 0
-        limit = float(os.environ.get("KRONA_MAX_UNPACKED_GB") or MAX_UNPACKED_GB) * 2**30
         try:
             with nullcontext(sys.stdin.buffer) if self.path is None else self.path.open("rb") as binary:
                 self._binary = None if self.path is None else binary
@@ -118,10 +116,9 @@ class DataFile:
                     if number == 1:
                         self._check_signature(raw)
                     empty, unpacked = empty and not raw.strip(), unpacked + len(raw)
-                    if packed and unpacked > limit:
+                    if packed and unpacked > MAX_UNPACKED:
                         raise KronaError(
-                            f"{self.name} unpacks to more than {limit:,.0f} bytes. Use plain text, or raise the limit: "
-                            "KRONA_MAX_UNPACKED_GB=N."
+                            f"{self.name} unpacks to more than {MAX_UNPACKED:,} bytes. Unpack it with gunzip first."
                         )
                     yield raw.decode("utf-8-sig" if number == 1 else "utf-8")
         except UnicodeDecodeError as error:

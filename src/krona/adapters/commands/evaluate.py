@@ -94,7 +94,7 @@ def evaluate_runs(
         if rows.data is None or any(given):
             raise KronaError(
                 "--submission needs GLUE's test sets and no other options for the rows. Use --data FOLDER with the "
-                "folder of the GLUE download, without --task, --split, --input, --map, --output and overrides."
+                "folder of the GLUE download, without --task, --split, --input, --map, --out and overrides."
             )
         require_new(submission_to, overwrite=overwrite)
         lines = submit(found, Path(rows.data), submission_to, backbone=backbone, batch_size=batch_size or BATCH_SIZE)
@@ -106,7 +106,7 @@ def evaluate_runs(
     if output is not None:
         require_new(output, overwrite=overwrite, source=rows.source)
         if len(found) > 1:
-            raise KronaError("--output needs exactly one run. Give one run, or omit --output.")
+            raise KronaError("--out needs exactly one run. Give one run, or omit --out.")
     for one in found:
         trained = load(one, backbone=backbone)
         for line in evaluate(trained, rows, output=output, batch_size=batch_size).lines():

@@ -53,7 +53,7 @@ def predict(
         raise KronaError('Give the rows with either --input FILE (- means standard input) or --text "…".')
     if output is not None:
         if output.suffix not in ENDINGS:
-            raise KronaError(f"--output {output} has an unknown ending: {did_you_mean(output.suffix, ENDINGS)}")
+            raise KronaError(f"--out {output} has an unknown ending: {did_you_mean(output.suffix, ENDINGS)}")
         require_new(output, overwrite=overwrite, source=source)
     found = [find(run) for run in runs]
     task = _common_task(found)
