@@ -47,6 +47,7 @@ def finish(outputs: Path, *words: str) -> tuple[Path, Result, str]:
     "more",
     [
         ["micro_batch_size=1"],
+        ["micro_batch_size=1", "task.class_weights={entailment: 3, not_entailment: 0.5}"],
         ["method=full", "optimizer.gradient_clip=0.1"],
         ["method=lora_ga", "method.init_rows=5"],
         ADALORA,

@@ -28,6 +28,8 @@ def list_departures(result: Result) -> Iterator[str]:
         if (value := data.get(key, own)) != own:
             usual = "all rows" if key == "train_rows" else own or "none"
             yield f"data.{key}={value}, and the paper's protocol uses {usual}"
+    if weights := result.config["task"].get("class_weights"):
+        yield f"task.class_weights={weights}, and the paper's loss has no weights"
     if part := differing_part(result):
         name, found, official = part
         yield f"{task}'s {name} has {amount(found, 'row')}, and GLUE's has {official:,}"

@@ -66,6 +66,7 @@ OFF_IS_ABSENT: dict[str, Any] = {
     "data.dev_from_train": None,
     "data.test_from_train": None,
     "task.fold_labels": False,
+    "task.class_weights": None,
     "backbone.architecture": None,
     "backbone.pooling": None,
     "backbone.quantisation": None,

@@ -4,6 +4,7 @@ A YAML file in `conf/task/` defines a task. The keys of the file are the fields 
 """
 
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Annotated, Any, Literal, Self
@@ -70,6 +71,7 @@ def _parse_files(value: Any) -> dict[str, str] | None:
 
 
 Words = Annotated[tuple[str, ...], BeforeValidator(lambda value: (value,) if isinstance(value, str) else value)]
+Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
 class Layout(BaseModel):
@@ -122,6 +124,10 @@ class Task(BaseModel):
     group_columns: Words = ()
     """The columns that define groups of rows, such as the answers to one question: rows with equal values form a group.
     A split contains whole groups, and intervals and tests resample groups instead of rows.
+    """
+    class_weights: Literal["balanced"] | Mapping[str, Weight] | None = None
+    """Weights of the labels in the training loss, such as `{bug: 3}` (1 for other labels). `balanced`: the number of
+    train rows, divided by the number of labels and by the number of rows with the label, as in scikit-learn.
     """
     slices: Words = ()
     """Columns of the data file. `krona show` prints the score for each of their values, such as each language."""
@@ -189,6 +195,11 @@ class Task(BaseModel):
                 raise ValueError(f"{problem}. Insert {{{name}}} for its text")
         if self.fold_labels and (pairs := self.similar_labels):
             raise ValueError(f"labels: {pairs[0]} are one class with fold_labels. Keep one of them")
+        if self.class_weights is not None and self.labels is None:
+            raise ValueError("class_weights needs labels, but the task is a regression. Remove class_weights")
+        if isinstance(self.class_weights, Mapping):
+            for word in self.class_weights.keys() - (self.labels or {}).keys():
+                raise ValueError(f"class_weights: '{word}' is not a label: {did_you_mean(word, self.labels or {})}")
         for metric in self.metrics:
             get_metric(metric, len(self.labels or ()))
         for metric in self.score:
@@ -316,6 +327,15 @@ class Task(BaseModel):
     def target_strings(self) -> list[str] | None:
         """Return all target texts in the order of their ids, or None for a regression."""
         return None if self.labels is None else [str(i) for i in sorted(self.labels.values())]
+
+    def loss_weights(self, targets: Sequence[str]) -> dict[str, float]:
+        """Return the weight of each target of train in the loss, or {} if the task has no class weights."""
+        if self.class_weights is None:
+            return {}
+        if self.class_weights == "balanced":
+            counts = dict(sorted(Counter(targets).items(), key=lambda item: int(item[0])))
+            return {target: len(targets) / (len(counts) * rows) for target, rows in counts.items()}
+        return {str(label_id): self.class_weights.get(word, 1.0) for word, label_id in (self.labels or {}).items()}
 
     def choice(self, scores: Mapping[str, float]) -> float:
         """Return the mean of krona's own metrics, which selects the epoch on dev."""

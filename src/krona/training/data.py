@@ -1,24 +1,28 @@
 """Load and tokenise the data of a run, and build its training batches and its evaluations on dev and test."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch.utils.data import DataLoader
 
 from krona import tasks
-from krona.backbones.families import Batch, max_positions
+from krona.backbones.families import Batch, Family, max_positions
 from krona.backbones.load import Loaded, tokenizer_fingerprint
 from krona.backbones.shared import cached
 from krona.config.settings import Run
-from krona.messages import KronaError, join_names
+from krona.messages import KronaError, first_few, join_names
 from krona.runs.result import Result
 from krona.tasks import Splits, Task
 from krona.training.batches import ShortToLong, TrainingBatches, source_lengths
 from krona.training.devices import Ranks
 from krona.training.evaluation import SplitEvaluation
 from krona.training.schedule import count_batches
+
+MAX_LISTED = 20  # maximum number of label weights in a note
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,8 +138,23 @@ def build_data(
         ranks=ranks,
         limit=settings.batch_size * count_batches(settings, len(tokens["train"])),
     )
-    train: DataLoader[Any] = DataLoader(tokens["train"].rows, batch_sampler=batches, **loading)
+    weighted = dict(loading)
+    if weights := settings.task.loss_weights(by_name["train"].targets):
+        listed = [f"{settings.task.label_name(target)} {weight:.4g}" for target, weight in weights.items()]
+        result.notes.append(f"Weights of the labels in the loss: {', '.join(first_few(listed, MAX_LISTED))}.")
+        by_label = {tuple(family.label(target)): weight for target, weight in weights.items()}
+        weighted["collate_fn"] = partial(_collate_with_weights, family, by_label)
+    train: DataLoader[Any] = DataLoader(tokens["train"].rows, batch_sampler=batches, **weighted)
     return RunData(train=train, dev=evaluation("dev"), test=evaluation("test"))
+
+
+def _collate_with_weights(
+    family: Family, weights: Mapping[tuple[int, ...], float], rows: Sequence[Mapping[str, Sequence[Any]]]
+) -> Batch:
+    """Collate rows, and add the weight of each row's label (`Family.summed_loss`)."""
+    each = [[weights[tuple(row["labels"])]] for row in rows]
+    bits = torch.tensor(each, dtype=torch.float32).view(torch.int32)  # with bf16-true, Lightning would round floats
+    return {**family.collate(rows), "weights": bits.view(len(rows), 1)}
 
 
 def _unread_keys(task: Task) -> list[str]:

@@ -52,7 +52,7 @@ class Encoder(Family):
         return batch
 
     def inputs(self, model: Any, batch: Batch) -> dict[str, Any]:
-        return {name: values for name, values in batch.items() if name != "labels"}
+        return {name: values for name, values in batch.items() if name not in ("labels", "weights")}
 
     def logits(self, model: Any, batch: Batch) -> Tensor:
         return super().logits(model, batch).float()  # (B, classes)

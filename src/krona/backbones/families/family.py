@@ -68,9 +68,16 @@ class Family(ABC):
         return logits
 
     def summed_loss(self, model: Any, batch: Batch) -> Tensor:
-        """Return the loss in fp32, summed over the labels of a batch. The default is the cross entropy."""
-        logits, labels = self.logits(model, batch).float().flatten(0, -2), batch["labels"].flatten()
-        return nn.functional.cross_entropy(logits, labels, ignore_index=IGNORED, reduction="sum")
+        """Return the loss in fp32, summed over the labels of a batch. The default is the cross entropy.
+
+        If the batch has ``weights`` (B, 1), the bits of float32 numbers, the loss of each row is multiplied by its
+        weight.
+        """
+        logits, labels = self.logits(model, batch).float().flatten(0, -2), batch["labels"]
+        if (weights := batch.get("weights")) is None:
+            return nn.functional.cross_entropy(logits, labels.flatten(), ignore_index=IGNORED, reduction="sum")
+        losses = nn.functional.cross_entropy(logits, labels.flatten(), ignore_index=IGNORED, reduction="none")
+        return (losses.view(labels.shape) * weights.view(torch.float32)).sum()
 
     def answers(self, model: Any, batch: Batch, *, longest: int) -> list[str]:
         """Return the predicted text of each row. ``longest`` is the number of tokens of the task's longest label."""
