@@ -212,7 +212,7 @@ def methods() -> list[str]:
     The description is the first sentence of the method's page or, without a page, the first comment of its YAML file.
     The line "Family: …. Source: …" of the page states the family and the source.
     """
-    text = ["| method | what it does | trainable | rank | M adds | M once | launches |", f"|---|---|{'--:|' * 5}"]
+    text = ["| method | what it does | trainable | rank | launches |", "|---|---|--:|--:|--:|"]
     families: dict[str, list[str]] = {family: [] for family in FAMILIES}
     rows, _ = parameter_table.rows(parameter_table.PAPERS)
     for row in rows:
@@ -227,26 +227,23 @@ def methods() -> list[str]:
             f"[`{row.method}`]({row.method}.md)" if has_page else f"`{row.method}` (no page)",
             re.sub(",? to q and v", "", about.rstrip(".")) + published,  # as the page says once
             f"{row.trainable_params:,}",
-            "–" if row.update_rank is None else str(row.update_rank),
-            *_costs(row),
+            *_rank_and_launches(row),
         )
         families[family].append(f"| {' | '.join(cells)} |")
     for family, lines in families.items():
-        text += [f"| **{family}** |{' |' * 6}", *lines] if lines else []
+        text += [f"| **{family}** | | | | |", *lines] if lines else []
     return text
 
 
 def peft_types() -> list[str]:
     """Return the table of the methods in conf/method/peft, with the costs that `krona params` counts."""
-    heads = "| method | name | publication | trainable | rank | M adds | M once | launches |"
-    text = [heads, f"|---|---|---|{'--:|' * 5}"]
+    text = ["| method | name | publication | trainable | rank | launches |", "|---|---|---|--:|--:|--:|"]
     rows, _ = parameter_table.rows(parameter_table.PAPERS, ["method=peft/*"])
     for row in rows:
         lines = (CONF / "method" / f"{row.method}.yaml").read_text(encoding="utf-8").splitlines()
         publication = re.sub(r"^[^(]*\((?:[^()]*\) )?|\), by peft.*$", "", lines[1].replace("(IA)³ ", "IA3 "))
         cells = [f"`{row.method}`", method_label(row.method), publication, f"{row.trainable_params:,}"]
-        rank = "–" if row.update_rank is None else str(row.update_rank)
-        text.append(f"| {' | '.join([*cells, rank, *_costs(row)])} |")
+        text.append(f"| {' | '.join([*cells, *_rank_and_launches(row)])} |")
     return text
 
 
@@ -276,9 +273,8 @@ def peft_refused() -> list[str]:
     return text
 
 
-def _costs(row: parameter_table.MethodRow) -> list[str]:
-    adds = [None if one is None else f"{one / 1e6:.2f}" for one in (row.multiply_adds, row.multiply_adds_once)]
-    return ["–" if cost is None else str(cost) for cost in (*adds, row.launches)]
+def _rank_and_launches(row: parameter_table.MethodRow) -> list[str]:
+    return ["–" if count is None else str(count) for count in (row.update_rank, row.launches)]
 
 
 def _page(method: str) -> Path:
