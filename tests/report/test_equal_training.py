@@ -7,7 +7,8 @@ import pytest
 from krona.report import FORMATS
 from krona.report.build import build_report, collect
 from krona.report.diff import compare
-from krona.report.text import cell_mark, summarize
+from krona.report.lead import summarize
+from krona.report.text import cell_mark
 from krona.runs import sweep as sweep_runs
 from report.generate import collected, make_result, set_answers, write_all
 

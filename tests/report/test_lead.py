@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from krona.report.build import build_report, collect
-from krona.report.notes import next_commands, score_messages
-from krona.report.text import cell_mark, summarize
+from krona.report.lead import summarize
+from krona.report.notes import next_commands, score_notes
+from krona.report.text import cell_mark
 from report.generate import collected, grid, make_result, note_texts, set_answers, write_all
 
 
@@ -112,7 +113,7 @@ def test_a_method_that_is_better_leads(tmp_path):
 def test_a_score_below_the_best_constant_prediction_is_marked(tmp_path):
     (table,) = collected(tmp_path, coins(0, right=(0.3, 0.8))).tables
     assert [row.cells["rte"].warned for row in table.rows] == [True, False]
-    assert any("! LoRA on RTE: the interval over examples is not above" in line for line in score_messages(table))
+    assert any("! LoRA on RTE: the interval over examples is not above" in note.text for note in score_notes(table))
 
 
 def test_runs_on_different_training_rows_are_not_compared(tmp_path):
@@ -126,3 +127,15 @@ def test_runs_on_different_training_rows_are_not_compared(tmp_path):
     assert summarize(report) == []
     assert any(note.startswith("Rows with other training settings") for note in note_texts(report.tables[0]))
     assert not any("could not be tested" in note for note in note_texts(report.tables[0]))
+
+
+def test_with_many_rows_a_sentence_names_the_best_three_and_fits_two_lines(tmp_path):
+    changes = [{"optimizer.lr": lr, "method.scaling": n} for lr in (1e-3, 2e-3, 3e-3) for n in (1.0, 2.0, 3.0, 4.0)]
+    write_all(tmp_path, [make_result("krona", "rte", rows=60, skill=0.7, change=change) for change in changes])
+    report = collect(tmp_path)
+    (sentence,) = summarize(report)
+    column = report.tables[0].score_columns[0].key
+    scores = sorted((row.cells[column].value for row in report.tables[0].rows), reverse=True)
+    assert sentence.startswith("None of 12 rows leads on RTE dev (n = 60): KronA (")
+    assert re.findall(r"\) (\d+\.\d\d)", sentence.split(" more are not")[0])[:3] == [f"{one:.2f}" for one in scores[:3]]
+    assert len(sentence) <= 280  # about 145 characters fit on a line of the page at 1,400 px

@@ -4,8 +4,9 @@ import pytest
 
 from krona.metrics.statistics import holm
 from krona.report.build import build_report
+from krona.report.lead import summarize
 from krona.report.pairs import COLUMNS, reference_differences
-from krona.report.text import cell_mark, summarize
+from krona.report.text import cell_mark
 from report.generate import collected, grid, make_result, set_answers
 
 SKILLS = {"lora": 0.7, "krona": 0.72, "bitfit": 0.45, "pa": 0.95}

@@ -7,7 +7,7 @@ import pytest
 
 from krona.report import FORMATS
 from krona.report.build import build_report, collect
-from krona.report.notes import cell_messages, score_messages
+from krona.report.notes import cell_messages, score_notes
 from krona.report.text import cell_mark
 from report.generate import collected, grid, make_result, set_answers, write_all
 
@@ -48,7 +48,7 @@ def test_a_warning_is_at_the_cell_and_in_the_average(outputs):
     assert cell_mark(table.cell("lora", "avg")).endswith("!")
     assert cell_messages(table.cell("lora", "avg")) == [f"MRPC: {CONSTANT}."]
     assert not any("!" in cell_mark(table.cell("krona", key)) for key in ("mrpc", "rte", "avg"))
-    assert score_messages(table) == [
+    assert [note.text for note in score_notes(table)] == [
         f"! LoRA on MRPC: {CONSTANT}.",
         "KronA (rows left out=1 of train) on RTE: data.skip_bad_rows left out 1 row of train (0.05 %).",
     ]
@@ -71,12 +71,14 @@ def test_what_many_rows_share_is_one_note(tmp_path):
         result.splits["train"] |= {"rows": 980, "skipped_rows": 20}
     results[0].splits["train"]["skipped_rows"] = 20
     (table,) = collected(tmp_path, results).tables
-    assert score_messages(table) == ["! 5 rows on RTE: data.skip_bad_rows left out 20 rows of train (2 %)."]
+    assert [note.text for note in score_notes(table)] == [
+        "! 5 rows on RTE: data.skip_bad_rows left out 20 rows of train (2 %)."
+    ]
 
 
 def test_of_several_seeds_those_that_it_is_on_are_named(tmp_path):
     (table,) = collected(tmp_path, [constant(seed=0), make_result("lora", "mrpc", 1, rows=204)]).tables
-    assert score_messages(table) == [f"! LoRA on MRPC: {CONSTANT} (seed 0)."]
+    assert [note.text for note in score_notes(table)] == [f"! LoRA on MRPC: {CONSTANT} (seed 0)."]
 
 
 def test_on_dev_and_test_side_by_side_each_split_has_its_own(tmp_path):
@@ -86,4 +88,19 @@ def test_on_dev_and_test_side_by_side_each_split_has_its_own(tmp_path):
     (table,) = collected(tmp_path, runs, sweep="s").tables
     row = table.rows[0]
     assert [len(row.cells[key].messages) for key in ("mrpc", "mrpc test")] == [1, 2]
-    assert len(score_messages(table)) == 2, "what is of no split is said once"
+    assert len(score_notes(table)) == 2, "what is of no split is said once"
+
+
+def test_messages_with_the_same_cause_are_one_note_with_details(tmp_path):
+    results = [make_result(name, "rte", rows=60) for name in ("lora", "krona", "pa", "bitfit")]
+    for number, result in enumerate(results[:3]):
+        for split in ("dev", "test"):
+            targets = [target for target, _ in getattr(result, split)["rows"]]
+            set_answers(result, targets, ["yes"] * (10 + number) + targets[10 + number :], split)
+    (table,) = collected(tmp_path, results).tables
+    (note,) = [note for note in score_notes(table) if "invalid" in note.text]
+    assert note.text == "! 3 of 4 rows on RTE: more than 10 % invalid predictions (LoRA, PA and KronA)."
+    assert len(note.details) == 3
+    assert note.details[0].startswith("LoRA on RTE: 10 of 60 test predictions are not a label of rte")
+    page = build_report(tmp_path, format="html")
+    assert re.search("<summary>[^/]*! 3 of 4 rows on RTE.*?</summary>.*?10 of 60 test predictions", page, re.DOTALL)

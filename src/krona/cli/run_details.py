@@ -3,21 +3,16 @@
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 
-import numpy as np
 from rich.console import Console
 
-from krona.formatting import Cell, as_typed, say, table, terminal_width
+from krona.formatting import as_typed, say, table, terminal_width
 from krona.messages import KronaError
-from krona.metrics.class_scores import class_scores, confused_pairs, confusion, residuals
-from krona.metrics.scores.metric import Answers
+from krona.report.class_tables import answer_tables
 from krona.runs.folder import RunFolder
 from krona.runs.predictions import SPLITS, label_words, read_outcomes
 from krona.runs.result import Result
 from krona.runs.rows import Mistake, find_mistakes, read_split, slice_scores
 
-MAX_MATRIX = 12  # maximum number of classes of a confusion matrix; for more classes, pairs are listed
-MAX_PAIRS = 20
-MAX_CLASSES = 40  # maximum number of classes in a table
 MAX_TEXT = 400  # characters of a mistake's text
 
 
@@ -44,9 +39,9 @@ def print_details(run: RunFolder, console: Console, *, mistakes: int = 0, slices
             raise
         return
     for split in (split for split in SPLITS if split in answers):
-        for title, headings, rows in _tables(split, answers[split], words):
-            say(console, f"\n{title}")
-            say(console, table(headings, rows, width=width, left=headings[:1]))
+        for title, frame in answer_tables([answers[split]], words):
+            say(console, f"\n{split}: {title}")
+            say(console, table([*frame], frame.to_numpy().tolist(), width=width, left=[*frame][:1]))
     last = next((split for split in reversed(SPLITS) if split in answers), None)
     columns = task.get("slices") or () if slices is None else slices
     if last is None or not (mistakes or columns):
@@ -55,39 +50,13 @@ def print_details(run: RunFolder, console: Console, *, mistakes: int = 0, slices
     for column in [columns] if isinstance(columns, str) else columns:
         found = [
             [name or "(empty)", f"{rows:,}", f"{score:.2f}", f"[{low:.1f}, {high:.1f}]"]
-            for name, rows, score, low, high in slice_scores(result, stored, column)
+            for name, rows, score, low, high in slice_scores(result, [stored], column)
         ]
         say(console, f"\n{last}: score by {column}, with its 95 % interval over rows")
         say(console, table([column, "rows", "score", "interval"], found, width=width, left=[column]))
     if mistakes:
         for line in _mistake_lines(result, find_mistakes(result, stored), last, mistakes, bool(words)):
             say(console, line)
-
-
-def _tables(split: str, answers: Answers, words: Sequence[str]) -> Iterator[tuple[str, list[str], list[list[Cell]]]]:
-    """Yield the title, the headings and the rows of each table of a split."""
-    rows: list[list[Cell]]
-    if not words:
-        errors = residuals(answers)
-        yield f"{split}: prediction − target", [*errors], [[f"{value:.4g}" for value in errors.values()]]
-        return
-    scores = class_scores(answers)
-    columns = (scores.precision, scores.recall, scores.f1)
-    shown = np.sort(np.argsort(scores.f1, kind="stable")[:MAX_CLASSES])
-    rows = [[words[scores.ids[i]], *(f"{c[i]:.2f}" for c in columns), f"{scores.rows[i]:,}"] for i in shown]
-    rows += [[name, *(f"{value:.2f}" for value in values), ""] for name, values in scores.averages().items()]
-    some = f" ({MAX_CLASSES} classes with the lowest F1)" if len(scores.ids) > MAX_CLASSES else ""
-    yield f"{split}: scores of each class{some}", ["label", "precision", "recall", "F1", "rows"], rows
-    counts = confusion(answers)
-    names = [*words, "no label"]
-    if len(words) > MAX_MATRIX:
-        pairs = confused_pairs(counts, MAX_PAIRS)
-        rows = [[names[target], names[given], f"{count:,}"] for target, given, count in pairs]
-        yield f"{split}: most frequent mistakes", ["target", "prediction", "rows"], rows
-        return
-    used = len(names) if counts[:, -1].any() else len(words)
-    rows = [[word, *(f"{count:,}" for count in row[:used])] for word, row in zip(words, counts, strict=True)]
-    yield f"{split}: confusion matrix (a row for each target, a column for each prediction)", ["", *names[:used]], rows
 
 
 def _mistake_lines(result: Result, found: Sequence[Mistake], split: str, most: int, is_class: bool) -> Iterator[str]:

@@ -56,13 +56,13 @@ def class_scores(answers: Answers) -> ClassScores:
     return ClassScores(ids, 100 * precision, 100 * recall, 100 * f1, counts[1][ids])
 
 
-def confused_pairs(counts: NDArray[Any], most: int) -> Sequence[tuple[int, int, int]]:
+def confused_pairs(counts: NDArray[Any], most: int) -> Sequence[tuple[int, int, float]]:
     """Return the most frequent wrong pairs of `confusion` as tuples (target, prediction, rows)."""
     wrong = counts.copy()
     np.fill_diagonal(wrong, 0)
     order = np.argsort(-wrong, axis=None, kind="stable")[:most]
     pairs = [(int(at) // wrong.shape[1], int(at) % wrong.shape[1]) for at in order]
-    return [(target, given, int(wrong[target, given])) for target, given in pairs if wrong[target, given]]
+    return [(target, given, float(wrong[target, given])) for target, given in pairs if wrong[target, given]]
 
 
 def residuals(answers: Answers) -> dict[str, float]:

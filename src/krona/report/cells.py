@@ -63,16 +63,16 @@ def score_cell(runs: pd.DataFrame | None, split: str, examine: Examine, seeds: i
     first, *others = answers.values()
     if any(not np.array_equal(one.truth, first.truth) for one in others):
         return cell
-    metrics = metrics_of(cell)
-    cell.examples, cell.draws = len(first), bootstrap([*answers.values()], metrics)
+    metrics, cell.answers = metrics_of(cell), (*answers.values(),)
+    cell.examples, cell.draws = len(first), bootstrap(cell.answers, metrics)
     cell.test_interval = percentile_interval(cell.draws)
     if first.units > 1:
-        cell.samples = (Sample(row_shares([*answers.values()], metrics), (*answers,)),)
+        cell.samples = (Sample(row_shares(cell.answers, metrics), (*answers,)),)
         cell.test_sets = ((*metrics, first.units, zlib.crc32(first.truth.tobytes())),)
     constant = max(constant_scores(first, metrics))
     if cell.test_interval[0] <= constant and not cell.warned:
         text = f"the interval over examples is not above {constant:.2f}, the score of the best constant prediction"
-        cell.messages[ScoreMessage(text)] = cell.seeds
+        cell.messages[ScoreMessage(text, cause="not above the best constant prediction")] = cell.seeds
     return cell
 
 

@@ -140,12 +140,16 @@ def draw_differences(pairs: pd.DataFrame, title: str, order: Sequence[str] = ())
         pairs = pairs.sort_values("row", key=lambda names: names.map([*order].index), kind="stable")
     pairs = pairs[:MAX_ROWS]
     reference = plain_label(str(pairs.reference.iloc[0]))
-    label = "difference in points"
-    figure, axes = _new(f"{title}: difference to {reference}", label, "", 520, 26 * len(pairs) + 66)
+    label = "← worse\u2003difference in points\u2003better →"
+    names = [shorten_name(plain_label(name)) for name in pairs.row]
+    width = 330 + 6 * max(12, *map(len, names))
+    figure, axes = _new(f"{title}: difference to {reference}", label, "", width, 26 * len(pairs) + 66)
     for place, one in enumerate(pairs.itertuples()):
         better = one.p_holm <= 0.05 and one.difference > 0
         worse = one.p_holm <= 0.05 and one.difference < 0
-        color, marker = (BETTER, ">") if better else (WORSE, "<") if worse else (SOFT, "o")
+        color, marker, verdict = (SOFT, "o", "not certain")
+        if better or worse:
+            color, marker, verdict = (BETTER, ">", "better") if better else (WORSE, "<", "worse")
         axes.barh(place, 2 * one.detectable, left=-one.detectable, height=1, color=GRID, linewidth=0, gid="band")
         axes.hlines(place, one.low, one.high, color=color, linewidth=2.4 if better or worse else 1.6, gid="interval")
         text = f"{one.difference:+.1f}".replace("-", "−")
@@ -153,13 +157,15 @@ def draw_differences(pairs: pd.DataFrame, title: str, order: Sequence[str] = ())
         tip = f"{plain_label(one.row)} − {reference}: {text} {range_}, p (Holm) {one.p_holm:.2g}"
         fill = {} if better or worse else {"markerfacecolor": PAPER}
         _mark(axes, one.difference, place, color, tip, marker=marker, markersize=8, **fill)
-        axes.annotate(
-            text, (1, place), xycoords=("axes fraction", "data"), xytext=(6, 0), textcoords="offset points",
-            va="center", annotation_clip=False, fontweight="bold" if better or worse else "normal", color=INK,
-        )  # fmt: skip
+        for words, shift in ((text, 38), (verdict, 46)):
+            axes.annotate(
+                words, (1, place), xycoords=("axes fraction", "data"), xytext=(shift, 0), textcoords="offset points",
+                va="center", ha="right" if words is text else "left", annotation_clip=False,
+                fontweight="bold" if better or worse else "normal", color=INK if words is text else color,
+            )  # fmt: skip
     axes.axvline(0, color=INK, linewidth=1.2)
     axes.set_ylim(len(pairs) - 0.5, -0.5)
-    axes.set_yticks(range(len(pairs)), [shorten_name(plain_label(name)) for name in pairs.row], color=INK)
+    axes.set_yticks(range(len(pairs)), names, color=INK)
     axes.grid(axis="y", visible=False)
     return figure
 

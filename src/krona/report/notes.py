@@ -20,7 +20,7 @@ from krona.runs.result import Result
 from krona.runs.studies import STATES, Study, Trial
 from krona.runs.suspicious_scores import SIGN
 
-MAX_MESSAGES, MAX_NAMES, MAX_TUNED, MAX_PRUNED = 20, 4, 12, 12
+MAX_NAMES, MAX_TUNED, MAX_PRUNED = 4, 12, 12
 TUNED = "recipe=tuned took "
 POWER_NOTE = "The test detects a true difference of this size four times out of five, and a smaller one less often"
 ENVIRONMENT = ("torch", "transformers", "krona", "devices")  # recorded properties that no setting determines
@@ -32,8 +32,7 @@ SETTINGS = {
 
 def table_notes(table: Table) -> list[Note]:
     """Return all notes below a table: the messages about its scores, then the other notes."""
-    messages = (Note(line, kind="warning" if line.startswith(SIGN) else "message") for line in score_messages(table))
-    return [*messages, *sorted(table.notes, key=lambda note: note.kind == "missing")]
+    return [*score_notes(table), *sorted(table.notes, key=lambda note: note.kind == "missing")]
 
 
 def closing_notes(report: Report, *, errors: bool = True) -> Iterator[tuple[str, list[Note]]]:
@@ -68,22 +67,33 @@ def cell_messages(cell: Cell) -> list[str]:
     return found
 
 
-def score_messages(table: Table) -> list[str]:
-    """Return the messages about a table's scores as sentences. Warnings come first and begin with `SIGN`."""
-    rows_of: dict[tuple[str, bool, str], dict[str, None]] = defaultdict(dict)
-    for row in table.rows:
-        for column in table.columns:
-            if column.kind == "average":
-                continue  # an average only repeats the messages of its tasks
-            cell = row.cell(column.key)
-            for message, text in zip(cell.messages, cell_messages(cell), strict=True):
-                task = column.key.rsplit(" ", 1)[0] if column.kind == "beside" else column.key
-                rows_of[task_label(task), message.warns, text][row.name] = None
-    found = []
-    for (task, warns, text), names in rows_of.items():
-        rows = ", ".join(names) if len(names) <= MAX_NAMES else f"{len(names)} rows"
-        found.append((not warns, f"{f'{SIGN} ' if warns else ''}{rows} on {task}: {text}"))
-    return first_few([line for _, line in sorted(found, key=lambda one: one[0])], MAX_MESSAGES)
+def score_notes(table: Table) -> list[Note]:
+    """Return the messages about a table's scores, one note for each cause. Warnings are first and begin with `SIGN`."""
+    lines = [
+        (not message.warns, message.cause or text, column.task, text, row.name, row.label)
+        for row, column in product(table.rows, table.columns)
+        if column.kind != "average"  # an average only repeats the messages of its tasks
+        for message, text in zip(row.cell(column.key).messages, cell_messages(row.cell(column.key)), strict=True)
+    ]
+    frame = pd.DataFrame(lines, columns=["quiet", "cause", "task", "text", "row", "label"])
+    rows = amount(sum(bool(row.runs) for row in table.rows), "row")
+    notes = []
+    for (quiet, cause), found in sorted(frame.groupby(["quiet", "cause"], sort=False), key=lambda one: one[0][0]):
+        details = tuple(
+            f"{_name_rows([*of_text.row.unique()])} on {task_label(task)}: {text}"
+            for (task, text), of_text in found.groupby(["task", "text"], sort=False)
+        )
+        tasks, labels = [*map(task_label, found.task.unique())], first_few([*found.label.unique()], MAX_NAMES)
+        where = join_names(tasks) if len(tasks) <= MAX_NAMES else f"{len(tasks)} tasks"
+        summary = f"{found.row.nunique()} of {rows} on {where}: {cause} ({join_names(labels)})."
+        if len(details) == 1:
+            (summary,), details = details, ()
+        notes.append(Note(f"{'' if quiet else f'{SIGN} '}{summary}", "", "message" if quiet else "warning", details))
+    return notes
+
+
+def _name_rows(names: Sequence[str]) -> str:
+    return ", ".join(names) if len(names) <= MAX_NAMES else f"{len(names)} rows"
 
 
 def describe_limits(table: Table, tasks: Sequence[str]) -> list[str]:

@@ -21,6 +21,8 @@ from krona.formatting import NOTHING, as_typed, escape, format_p
 from krona.masking import strip_folders
 from krona.messages import KronaError, visible
 from krona.report import FORMATS, text
+from krona.report.class_tables import row_tables, slice_tables
+from krona.report.lead import summarize
 from krona.report.notes import best_run_notes, cell_messages, closing_notes, describe_provenance, table_notes
 from krona.report.pairs import reference_differences
 from krona.report.styles import dark_style, method_style
@@ -141,6 +143,8 @@ def render_html(report: Report, out: Path | None) -> str:
         "first_columns": _first_columns,
         "split_columns": split_columns,
         "best_runs": lambda table: [*best_run_notes(table)],
+        "row_tables": lambda table: [*row_tables(table)],
+        "slice_tables": lambda table: [*slice_tables(table)],
         "runs": _runs,
         "provenance": _provenance,
     }
@@ -163,7 +167,7 @@ def _fill(report: Report, template: str, filters: dict[str, Any], *, errors: boo
     environment.filters |= {"notes": table_notes, **filters}
     scored = any(table.section for table in report.tables)
     return str(environment.get_template(template).render(
-        report=report, text=text, summary=text.summarize(report), closing=[*closing_notes(report, errors=errors)],
+        report=report, text=text, summary=summarize(report), closing=[*closing_notes(report, errors=errors)],
         legend=text.legend(report.tables) if scored else "", **values,
     ))  # fmt: skip
 
@@ -327,7 +331,7 @@ def render_terminal(report: Report, out: Path | None) -> str:
     system: Any = "256" if color else None
     console = Console(file=written, width=width, force_terminal=color, color_system=system, highlight=False)
     _print(console, report.title, "bold")
-    for sentence in (*text.summarize(report), report.counts):
+    for sentence in (*summarize(report), report.counts):
         _print(console, sentence)
     if report.empty:
         _print_note(console, report.empty, "", dash="")

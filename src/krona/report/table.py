@@ -7,7 +7,7 @@ from typing import Any, Literal
 import pandas as pd
 
 from krona.metrics.compare_methods import MIN_SEEDS, Difference, Sample
-from krona.metrics.scores.metric import Floats
+from krona.metrics.scores.metric import Answers, Floats
 from krona.metrics.statistics import Interval, t_interval
 from krona.report.sections import Section
 from krona.runs.studies import Study
@@ -38,6 +38,7 @@ class Cell:
     samples: tuple[Sample, ...] = ()  # the data for significance tests by task; empty if the cell cannot be tested
     test_sets: tuple[Any, ...] = ()  # identifies the metrics and the targets of each sample
     sign: int = 0  # 1 or -1: significantly better or worse than the reference row of the column
+    answers: tuple[Answers, ...] = ()  # the answers of each run on one test set
     draws: Floats | None = None  # the mean score on each bootstrapped test set
 
     @property
@@ -93,6 +94,11 @@ class Column:
     examples: tuple[int, ...] = ()  # sizes of the data sets on which the cells were scored, in ascending order
 
     @property
+    def task(self) -> str:
+        """The name of the column's task."""
+        return self.key.rpartition(" ")[0] if self.kind == "beside" else self.key
+
+    @property
     def details(self) -> list[str]:
         """The lines below the label, such as ``acc`` and ``n = 277``."""
         sizes = [f"{size:,}" for size in self.examples]
@@ -139,6 +145,7 @@ class Note:
     text: str
     command: str = ""
     kind: Literal["warning", "message", "power", "note", "missing"] = "note"
+    details: tuple[str, ...] = ()  # sentences that the HTML page shows folded
 
 
 @dataclass

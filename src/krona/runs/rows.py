@@ -10,7 +10,7 @@ import numpy as np
 
 from krona.messages import KronaError, did_you_mean
 from krona.metrics.scores import need_scores, score_answers
-from krona.metrics.scores.metric import encode
+from krona.metrics.scores.metric import Answers, encode
 from krona.metrics.statistics import bootstrap, percentile_interval
 from krona.runs.folder import RunFolder
 from krona.runs.predictions import decode_label, label_ids, label_words, score_metrics
@@ -75,26 +75,39 @@ def _place(row: Row, files: Mapping[str, str] | str) -> str:
     return f"{Path(file).name}:{row['line']}" if file and "line" in row else row["id"]
 
 
-def slice_scores(result: Result, rows: Sequence[Row], column: str) -> Iterator[tuple[str, int, float, float, float]]:
+def slice_scores(
+    result: Result, runs: Sequence[Sequence[Row]], column: str
+) -> Iterator[tuple[str, int, float, float, float]]:
     """Yield the value, the number of rows, the score and its interval for each value of a column of the data file.
+
+    Args:
+        result: one of the runs.
+        runs: the rows of each run, such as runs with different seeds. The scores are means over the runs.
+        column: the name of the column.
 
     Raises:
         KronaError: the rows do not have the column, or it has too many values.
     """
-    task = result.config["task"]
-    known = [*dict.fromkeys(name for row in rows for name in row.get("columns") or {})]
+    known = [*dict.fromkeys(name for row in runs[0] for name in row.get("columns") or {})]
     if column not in known:
         raise KronaError(f"The rows of {result.run_id} have no column '{column}': {did_you_mean(column, known)}.")
-    values = [str(row["columns"].get(column) or "") for row in rows]
-    names = sorted(set(values))
+    values = [[str(row["columns"].get(column) or "") for row in rows] for rows in runs]
+    names = sorted({name for of_run in values for name in of_run})
     if len(names) > MAX_SLICES:
         raise KronaError(f"The column '{column}' has {len(names):,} values. A slice column has at most {MAX_SLICES}.")
+    metrics = score_metrics(result.config["task"])
     for name in names:
-        own = [row for row, value in zip(rows, values, strict=True) if value == name]
-        groups = [int(row["group"]) for row in own] if "group" in own[0] else None
-        targets, predictions = ([row[key] for row in own] for key in ("target", "prediction"))
-        metrics = score_metrics(task)
-        scores = [[*row["scores"].values()] for row in own] if need_scores(metrics) else None
-        answers = encode(targets, predictions, label_ids(task), groups, scores)
-        score = float(np.mean([*score_answers(metrics, answers).values()]))
-        yield name, len(own), score, *percentile_interval(bootstrap([answers], metrics))
+        own = [
+            _encode_rows(result, [row for row, value in zip(rows, of_run, strict=True) if value == name])
+            for rows, of_run in zip(runs, values, strict=True)
+        ]
+        score = float(np.mean([[*score_answers(metrics, answers).values()] for answers in own]))
+        yield name, len(own[0]), score, *percentile_interval(bootstrap(own, metrics))
+
+
+def _encode_rows(result: Result, rows: Sequence[Row]) -> Answers:
+    task = result.config["task"]
+    groups = [int(row["group"]) for row in rows] if "group" in rows[0] else None
+    targets, predictions = ([row[key] for row in rows] for key in ("target", "prediction"))
+    scores = [[*row["scores"].values()] for row in rows] if need_scores(score_metrics(task)) else None
+    return encode(targets, predictions, label_ids(task), groups, scores)

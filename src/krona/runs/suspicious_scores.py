@@ -4,7 +4,7 @@ import json
 import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ from krona.runs.result import Result
 
 SIGN = "!"  # marks a score with a warning in every output format
 MAX_INVALID_SHARE = 0.1  # if a larger share of the predictions are not a label, a warning is shown
+INVALID = f"more than {100 * MAX_INVALID_SHARE:.0f} % invalid predictions"
 MAX_SKIPPED_SHARE = 0.01  # if a larger share of a data source's rows is skipped, a warning is shown
 TOLERANCE = 1e-6  # largest difference of two scores that count as equal
 
@@ -39,6 +40,8 @@ class ScoreMessage:
     warns: bool = True  # the message is a warning, and tables mark the score
     unlearned: bool = False  # the model did not learn the task, so that longer training may help
     invalid: bool = False  # more than `MAX_INVALID_SHARE` of the predictions are not a label, or not a number
+    # The kind of message. Tables group the messages of many rows by it.
+    cause: str = field(default="", compare=False, kw_only=True)
 
 
 Examined = tuple[dict[str, Answers], dict[str, list[ScoreMessage]]]
@@ -48,7 +51,8 @@ def find_messages(result: Result, outcomes: Mapping[str, Outcomes], split: str) 
     """Return the messages about a finished run's score on ``split``. ``result`` must contain the whole dev curve."""
     found = [*_check_training_targets(result), *_check_skipped_rows(result)]
     if result.head_params and result.best_epoch == 0:
-        found.append(ScoreMessage("the new head was not trained, so the score belongs to a head with random weights"))
+        text = "the new head was not trained, so the score belongs to a head with random weights"
+        found.append(ScoreMessage(text, cause="the new head was not trained"))
     if split in outcomes:
         found += _check_predictions(result, outcomes[split], split)
     if "dev" in outcomes:
@@ -66,11 +70,11 @@ def examine(result: Result, folder: Path) -> Examined:
     try:
         outcomes = read_outcomes(result, folder / file_names.PREDICTIONS)
         if not outcomes:
-            lacking = [
-                ScoreMessage(f"{file_names.PREDICTIONS} was not found, so there are no intervals and tests", False)
-            ]
+            text = f"{file_names.PREDICTIONS} was not found, so there are no intervals and tests"
+            lacking = [ScoreMessage(text, warns=False, cause="no predictions")]
     except KronaError as error:
-        lacking = [ScoreMessage(str(error), warns=not isinstance(error, UnknownMetricError))]
+        warns = not isinstance(error, UnknownMetricError)
+        lacking = [ScoreMessage(str(error), warns, cause="unusable predictions")]
     answers = {split: found.answers for split, found in outcomes.items()}
     return answers, {split: lacking + find_messages(result, outcomes, split) for split in SPLITS}
 
@@ -134,17 +138,17 @@ def _check_predictions(result: Result, outcomes: Outcomes, split: str) -> Iterat
         words = shorten(", ".join(label_words(task)), 200)
         kind = f"label of {result.task} ({words})" if task.get("labels") else "number"
         problem = f"are not a {kind} and count as wrong (most frequent: {times:,} × {commonest[:40]!r})"
-        share, unlearned = f"{len(invalid):,} of {count:,}", 2 * len(invalid) > count
+        share, unlearned, cause = f"{len(invalid):,} of {count:,}", 2 * len(invalid) > count, INVALID
     else:
         values = given[given >= 0] if answers.classes else np.round(given, 1)
         if values.min() < values.max():
             return
         value = list(label_words(task))[int(values[0])] if answers.classes else f"{values[0]:.1f}"
-        problem, unlearned = f"are {_label_name(value, task)}", True
+        problem, unlearned, cause = f"are {_label_name(value, task)}", True, "the same prediction for all rows"
         share = f"{count - len(invalid):,} of {count:,}" if invalid else f"all {count:,}"
     best = max(constant_scores(answers, score_metrics(task)))
     text = f"{share} {split} predictions {problem}. The best constant prediction would score {best:.2f}"
-    yield ScoreMessage(text, unlearned=unlearned, invalid=len(invalid) > MAX_INVALID_SHARE * count)
+    yield ScoreMessage(text, unlearned=unlearned, invalid=cause == INVALID, cause=cause)
 
 
 def _check_curve(result: Result, dev: Answers) -> Iterator[ScoreMessage]:
@@ -155,7 +159,7 @@ def _check_curve(result: Result, dev: Answers) -> Iterator[ScoreMessage]:
     constant = max(constant_scores(dev, score_metrics(result.config["task"])))
     if max(scores) <= constant + TOLERANCE:
         text = f"in {epochs}, the dev score was not above {constant:.2f}, the score of a constant prediction"
-        yield ScoreMessage(text, unlearned=True)
+        yield ScoreMessage(text, unlearned=True, cause="no epoch was better than a constant prediction")
 
 
 def _check_training_targets(result: Result) -> Iterator[ScoreMessage]:
@@ -164,7 +168,8 @@ def _check_training_targets(result: Result) -> Iterator[ScoreMessage]:
     if len(targets) == 1:
         (target,) = targets
         name = _label_name(target, result.config["task"])
-        yield ScoreMessage(f"all training rows ({train['rows']:,}) have the target {name}")
+        text = f"all training rows ({train['rows']:,}) have the target {name}"
+        yield ScoreMessage(text, cause="one target in train")
 
 
 def _check_skipped_rows(result: Result) -> Iterator[ScoreMessage]:
@@ -183,7 +188,7 @@ def _check_skipped_rows(result: Result) -> Iterator[ScoreMessage]:
         details += [f"{fault['rows']:,} {fault['kind']}" for fault in first.get("skipped") or []]
         text = f"data.skip_bad_rows left out {amount(first['skipped_rows'], 'row')} of {join_names(names)}"
         text += f" ({', '.join(details)})" if details else ""
-        yield ScoreMessage(text, warns=share is None or share > MAX_SKIPPED_SHARE)
+        yield ScoreMessage(text, warns=share is None or share > MAX_SKIPPED_SHARE, cause="skipped rows")
 
 
 def _skipped_share(result: Result, names: Sequence[str], skipped: int) -> float | None:

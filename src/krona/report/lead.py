@@ -1,0 +1,164 @@
+"""Build the first sentences of a report: which row is better, at which cost, and whether it is certain."""
+
+from collections.abc import Mapping, Sequence
+
+from krona.messages import amount, join_names, shorten
+from krona.report.table import Column, Report, Row, Table
+from krona.report.text import cell_value, number, short_names
+from krona.runs.suspicious_scores import MAX_INVALID_SHARE, SIGN
+
+FEW_SEEDS = {1: "One seed", 2: "Two seeds"}  # too few for statements about methods
+COSTS = {"params": ("% of the parameters", -3), "time": ("s of training", 0)}  # unit, ``digits`` of `number`
+MAX_NAMED = 3  # a sentence names at most this number of rows
+MAX_NAME = 48  # longer names are shortened
+MAX_TABLES = 3  # a report begins with the sentences of at most this number of tables
+MANY_ROWS = 8  # with more rows, the sentence says how many there are
+MAX_LENGTH = 280  # two lines of the HTML page
+
+
+def summarize(report: Report) -> list[str]:
+    """Return one text of at most `MAX_LENGTH` characters for each table in which a cell is marked as best."""
+    marked = [table for table in report.tables if any(cell.best for row in table.rows for cell in row.cells.values())]
+    found = [f"{f'{table.heading}: ' * (len(marked) > 1)}{text}" for table in marked if (text := _summarize(table))]
+    more = len(found) - MAX_TABLES
+    return found if more < 2 else [*found[:MAX_TABLES], f"The sentences of {more} more tables are not shown here."]
+
+
+def _summarize(table: Table) -> str:
+    """Return a text about the mean over tasks or, if no row has a score on every task, about the single tasks."""
+    marked = [column for column in table.score_columns if any(row.cell(column.key).best for row in table.rows)]
+    if marked and (len(marked) == 1 or marked[0].kind == "average"):
+        return _summarize_column(table, marked[0])
+    led: dict[str, list[str]] = {}
+    for column in marked:
+        row = _leader(table, column)
+        subject = "No row leads" if row is None else f"{_leader_name(table, row, column)}{_costs([row])} leads"
+        led.setdefault(subject, []).append(column.label)
+    return _fit("", [f"{subject} on {join_names(labels)}. " for subject, labels in led.items()])
+
+
+def _fit(first: str, others: Sequence[str], last: str = "") -> str:
+    """Return the first sentence, the other sentences that fit into two lines, and the last sentence."""
+    for one in others:
+        first += one if len(first) + len(one) + len(last) <= MAX_LENGTH else ""
+    return (first + last).rstrip()
+
+
+def _summarize_column(table: Table, column: Column) -> str:
+    subject = column.label if column.kind == "task" else f"the {column.label.replace('Mean', 'mean')}"
+    subject += f" ({column.details[-1]})" if column.examples else ""
+    few = FEW_SEEDS.get(_tested_seeds(table, column))
+    after = [_failures(table, column), _compare_with_reference(table, column)]
+    if leader := _leader(table, column):
+        others = "others" if all(row.cell(column.key).compared for row in table.rows) else "other compared rows"
+        name, value = _leader_name(table, leader, column), cell_value(leader.cell(column.key))
+        first = f"{name}{_costs([leader])} leads on {subject} with {value}; all {others} are significantly worse."
+        return _fit(first, after, f" {few} cannot show which method is better." if few else "")
+    equal = _equal_rows(table, column)
+    names = short_names(equal)
+    shown = [f"{shorten(names[row.name], MAX_NAME)} {_score(row, column)}" for row in equal[:MAX_NAMED]]
+    shown += [f"{len(equal) - MAX_NAMED} more"] if len(equal) > MAX_NAMED else []
+    who = "No row" if len(table.rows) <= MANY_ROWS else f"None of {len(table.rows)} rows"
+    rated = f"are not significantly different{_costs(equal)}"
+    if equal[0].cell(column.key).p is None and all(row.cell(column.key).p is None for row in equal[1:]):
+        has = "has the highest score" if len(equal) == 1 else "have the same highest score"
+        rated = f"{has}{', with a warning' if any(row.cell(column.key).warned for row in equal) else ''}"
+    return _fit(f"{who} leads on {subject}: {join_names(shown)} {rated}.", [_tests(table, column), *after])
+
+
+def _equal_rows(table: Table, column: Column) -> list[Row]:
+    """Return the rows with the best score, and the rows that are not significantly worse, the best first.
+
+    Rows that could not be tested are included only if they all have the best score.
+    """
+    found = [row for row in table.rows if row.cell(column.key).best or row.cell(column.key).tied]
+    found.sort(key=lambda row: (not row.cell(column.key).best, -(row.cell(column.key).value or 0.0)))
+    first = next(row for row in found if row.cell(column.key).p is None)
+    tested = [row for row in found if row.cell(column.key).p is not None]
+    return [first, *tested] if tested else found
+
+
+def _score(row: Row, column: Column) -> str:
+    return f"{cell_value(row.cell(column.key))}{SIGN * row.cell(column.key).warned}"
+
+
+def _leader_name(table: Table, row: Row, column: Column) -> str:
+    """Return the name of a row or, if there are too few seeds for a statement about methods, ``This run of NAME``."""
+    seeds, name = _tested_seeds(table, column), shorten(short_names([row])[row.name], 2 * MAX_NAME)
+    return name if seeds not in FEW_SEEDS else f"{'This run' if seeds == 1 else 'These runs'} of {name}"
+
+
+def _tested_seeds(table: Table, column: Column) -> int:
+    """Return the smallest number of seeds of a tested cell in a column."""
+    cells = [row.cell(column.key) for row in table.rows]
+    return min((cell.tested_seeds for cell in cells if cell.best or cell.p is not None), default=0)
+
+
+def _leader(table: Table, column: Column) -> Row | None:
+    """Return the row that is significantly better than all other compared rows, or None.
+
+    The score of this row must not have a warning.
+    """
+    cells = [row.cell(column.key) for row in table.rows]
+    best = [row for row in table.rows if row.cell(column.key).best]
+    worse = [cell.p is not None and not cell.tied for cell in cells if cell.compared and not cell.best]
+    return best[0] if len(best) == 1 and worse and all(worse) and not best[0].cell(column.key).warned else None
+
+
+def _tests(table: Table, column: Column) -> str:
+    """Return a sentence on the rows that are significantly worse than the best, and on those that were not tested."""
+    cells = [row.cell(column.key) for row in table.rows]
+    others = [cell for cell in cells if cell.compared and not cell.best]
+    untested = sum(cell.p is None for cell in others)
+    worse = sum(not cell.tied for cell in others) - untested
+    words = [f"{worse} of the other {amount(len(others), 'row')} {'is' if worse == 1 else 'are'} significantly worse"]
+    words = words if worse else []
+    if untested == len(others) > 0:
+        words = ["The other rows could not be tested"]
+    elif untested:
+        words.append(f"{untested} {'' if worse else f'of the other {len(others)} rows '}could not be tested")
+    return f" {join_names(words)}." if words else ""
+
+
+def _compare_with_reference(table: Table, column: Column) -> str:
+    """Return a sentence on the rows that differ from the reference row, if the other pairs are tested too."""
+    reference = table.references.get(column.key)
+    tested = sum(key == column.key for *_, key in table.p_reference)
+    if reference is None or tested == sum(key == column.key for *_, key in table.differences):
+        return ""
+    found = {sign: [row for row in table.rows if row.cell(column.key).sign == sign] for sign in (1, -1)}
+    names = short_names([reference, *found[1], *found[-1]])
+    parts = [
+        f"{_name_rows(rows, names)} {'is' if len(rows) == 1 else 'are'} significantly {word}"
+        for rows, word in ((found[1], "better"), (found[-1], "worse"))
+        if rows
+    ]
+    shown = join_names(parts) if parts else f"none of the {amount(tested, 'tested row')} is significantly different"
+    return f" Compared with {shorten(names[reference.name], MAX_NAME)}, {shown}."
+
+
+def _name_rows(rows: Sequence[Row], names: Mapping[str, str]) -> str:
+    shown = join_names([names[row.name] for row in rows])
+    return shown if len(rows) <= MAX_NAMED and len(shown) <= 2 * MAX_NAME else amount(len(rows), "row")
+
+
+def _failures(table: Table, column: Column) -> str:
+    """Return sentences on the best rows with constant or invalid predictions, and on the rows that failed."""
+    found = ""
+    for row, cell in ((row, row.cell(column.key)) for row in table.rows):
+        reason = next((message.text for message in cell.messages if message.invalid or message.unlearned), None)
+        if cell.best and reason:
+            found += f" {row.name}: {reason.partition('. ')[0]}."
+    failed = [row for row in table.rows if row.cell(column.key).failed and not row.cell(column.key).best]
+    share = f"more than {MAX_INVALID_SHARE:.0%} of the predictions are invalid".replace("%", " %")
+    return found + (f" {_name_rows(failed, short_names(failed))} failed: {share}." if failed else "")
+
+
+def _costs(rows: Sequence[Row]) -> str:
+    """Return the costs of rows as text, such as `` (0.071 % of the parameters, 70 to 74 s of training)``."""
+    words = []
+    for key, (unit, digits) in COSTS.items():
+        values = sorted(cell.value for row in rows if (cell := row.cell(key)).value is not None)
+        shown = [number(value, digits) for value in values]
+        words += [f"{' to '.join(dict.fromkeys([shown[0], shown[-1]]))} {unit}"] if shown else []
+    return f" ({', '.join(words)})" if words else ""
