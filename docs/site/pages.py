@@ -136,23 +136,29 @@ def _types(field: Mapping[str, Any]) -> list[str]:
 
 
 def branches() -> list[str]:
-    """Return the arguments of each branch with the values of the method's YAML.
+    """Return the arguments of each branch class, with the values of the methods' YAML if they are equal.
 
-    Methods with the same values share a line. Methods without arguments are omitted.
+    Methods with the same class share a line. Methods without arguments are omitted.
     """
     links: dict[str, list[str]] = {}
+    values: dict[str, dict[str, set[str]]] = {}
     for path in sorted((CONF / "method").glob("*.yaml")):
         given = yaml.safe_load(path.read_text(encoding="utf-8"))["method"]
-        if "_target_" in given and "build_all" not in vars(pydoc.locate(given["_target_"])):  # not for types of peft
-            parameters = inspect.signature(pydoc.locate(given["_target_"])).parameters.values()
-            shown = [
-                f"`{one.name}={_value(given.get(one.name, one.default))[1:-1]}`"
-                for one in parameters
-                if one.kind is inspect.Parameter.KEYWORD_ONLY
-            ]
+        target = given.get("_target_", "")
+        if target and "build_all" not in vars(pydoc.locate(target)):  # not for types of peft
             link = f"[{path.stem}](methods/{path.stem}.md)" if _page(path.stem).is_file() else path.stem
-            links.setdefault(", ".join(shown), []).append(link)
-    return [f"- {', '.join(names)}: {shown}" for shown, names in links.items() if shown]
+            links.setdefault(target, []).append(link)
+            for one in inspect.signature(pydoc.locate(target)).parameters.values():
+                if one.kind is inspect.Parameter.KEYWORD_ONLY:
+                    value = _value(given.get(one.name, one.default))[1:-1]
+                    values.setdefault(target, {}).setdefault(one.name, set()).add(value)
+    shown = {
+        target: [
+            f"`{name}={next(iter(known))}`" if len(known) == 1 else f"`{name}`" for name, known in arguments.items()
+        ]
+        for target, arguments in values.items()
+    }
+    return [f"- {', '.join(links[target])}: {', '.join(arguments)}" for target, arguments in shown.items()]
 
 
 def result() -> list[str]:
