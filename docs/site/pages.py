@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import evidence
+import pytorch_lightning
 import yaml
 from pydantic import TypeAdapter
 
@@ -17,6 +18,7 @@ from krona.config.compose import compose_job, hydra_session
 from krona.config.settings import Backbone, Data, Method, Optimizer, Placement, Run, Scheduler, Trainer
 from krona.labels import method_label
 from krona.messages import KronaError
+from krona.runs.run_id import NOT_IDENTITY
 
 ROOT = Path(__file__).resolve().parents[2]
 CONF, DOCS = ROOT / "conf", ROOT / "docs"
@@ -39,6 +41,7 @@ FAMILIES = (  # of methods, in the order of the table
     "Others",
 )
 FAMILY_AND_SOURCE = re.compile(r"Family: ([^.]+)\.(?: Source: (.*?\)))?")
+LIGHTNING = inspect.signature(pytorch_lightning.Trainer).parameters
 NOT_TYPED = ("arguments", "branch", "branch_config", "config")  # krona fills these from other keys
 # configuration.md explains the first, no run writes the second, and the descriptions of the fields explain the others
 NOT_EXPLAINED = ("Config", "Forgetting", "BadRows", "BackboneData")
@@ -91,7 +94,13 @@ def keys() -> list[str]:
     for section, models in SECTIONS.items():
         values = composed[section] if section else composed
         text.append(f"## {section or 'Top level'}\n")
-        text += [f"- `{key}`: {known}. {meaning}" for key, known, meaning in _keys(section, models, values)] + [""]
+        entries = [*_keys(section, models, values)]
+        same = [key for key, *_ in entries if key in NOT_IDENTITY and key.removeprefix("trainer.") in LIGHTNING]
+        text += [f"- `{key}`: {known}. {meaning}" for key, known, meaning in entries if key not in same]
+        if same:
+            defaults = ", ".join(f"`{key}={_value(values[key.removeprefix('trainer.')])[1:-1]}`" for key in same)
+            text.append(f"- As in Lightning's `Trainer`, without an effect on the run id: {defaults}.")
+        text.append("")
     return text
 
 
