@@ -11,7 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from krona import paths
-from krona.adapters.commands.export import MARKER, exported_folder
+from krona.adapters.export import MARKER, exported_folder
 from krona.cli.krona import app
 from krona.messages import KronaError
 from krona.safe_files import remove
@@ -126,7 +126,7 @@ def test_the_command_refuses_before_a_model_loads(tmp_path: Path, monkeypatch: p
     folder = run(outputs)
     monkeypatch.setattr(paths, "OUTPUTS", outputs)
     monkeypatch.setattr("krona.adapters.find.find", lambda name: SimpleNamespace(adapter=folder / "x"))
-    monkeypatch.setattr("krona.adapters.commands.export.load", lambda *_, **__: pytest.fail("a model was loaded"))
+    monkeypatch.setattr("krona.adapters.export.load_predictor", lambda *_, **__: pytest.fail("a model was loaded"))
     before = tree(tmp_path)
     for out in (outputs, folder, tmp_path):
         done = CliRunner().invoke(app, ["export", folder.name, "--to", "adapter", "--out", str(out), "--overwrite"])

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from krona.adapters.adapter import Adapter
-    from krona.adapters.load import Prediction, Trained, load
+    from krona.adapters.load import Trained, load
+    from krona.adapters.predicting import Prediction
     from krona.runs.frame import read_results as results
     from krona.surgery import bake, insert, merge, take_out
     from krona.training.in_python import train
@@ -20,7 +21,7 @@ __all__ = [
 ]  # fmt: skip
 _HOMES = {  # maps each public name to its module and its name in this module
     "Adapter": ("krona.adapters.adapter", "Adapter"),
-    "Prediction": ("krona.adapters.load", "Prediction"),
+    "Prediction": ("krona.adapters.predicting", "Prediction"),
     "Trained": ("krona.adapters.load", "Trained"),
     "bake": ("krona.surgery", "bake"),
     "insert": ("krona.surgery", "insert"),

@@ -14,10 +14,11 @@ from rich.console import Console
 from sklearn.metrics import roc_auc_score
 
 from adapters.conftest import finished
-from krona.adapters.commands.evaluate import Evaluation, RowChoice, evaluate, evaluate_runs, find_task_and_data
-from krona.adapters.commands.submission import submit
+from krona.adapters.evaluate import Evaluation, RowChoice, evaluate, evaluate_runs, find_task_and_data
 from krona.adapters.find import find
-from krona.adapters.load import Prediction, Trained, load
+from krona.adapters.load import Trained, load
+from krona.adapters.predicting import Prediction, Predictor
+from krona.adapters.submission import submit
 from krona.messages import KronaError
 from krona.metrics.statistics import bootstrap
 from krona.runs.predictions import read_outcomes
@@ -204,7 +205,7 @@ def test_a_label_of_the_other_task_alone_does_not_count(
 ) -> None:
     """A run with the labels 0 and 1 predicts "2". The rows are those of a task that has a label 2."""
     answer = Prediction("2", None, {})
-    monkeypatch.setattr(Trained, "predict_texts", lambda trained, rows, **_: [answer] * len(rows))
+    monkeypatch.setattr(Trained, "predict_split", lambda trained, rows, **_: [answer] * len(rows))
     one = score(encoders["rte"], task="mnli", data=str(glue), split="validation_matched",
                 mapping=["not_entailment=neutral"])  # fmt: skip
     assert (one.score, one.no_label) == (0, one.count)
@@ -283,10 +284,10 @@ def test_answers_that_are_no_label_or_no_number_are_counted(
     labels, ratings = [unknown, Prediction("0", "negative", {}), unknown], ["2.5", "nan", "7", "-1"]
     answers = {"sample_sst2": labels, "sample_stsb": [Prediction(text, None, {}) for text in ratings]}
 
-    def predict(self: Trained, split: Split, **options: Any) -> list[Prediction]:
+    def predict(self: Predictor, split: Split, **options: Any) -> list[Prediction]:
         return list(islice(cycle(answers[self.task.name]), len(split)))
 
-    monkeypatch.setattr(Trained, "predict_texts", predict)
+    monkeypatch.setattr(Predictor, "predict_split", predict)
     said = "\n".join(submitted(runs, glue, tmp_path / "a.zip"))
     with zipfile.ZipFile(tmp_path / "a.zip") as archive:
         values = {name: re.findall(r"\t(\S+)\n", archive.read(name).decode())[1:6] for name in archive.namelist()}

@@ -18,11 +18,11 @@ from transformers import AutoModelForSequenceClassification, T5ForConditionalGen
 import one_job
 import tiny_backbones
 from adapters.conftest import finished
-from krona.adapters.commands.export import FORMS, export
-from krona.adapters.commands.import_peft import import_peft
-from krona.adapters.commands.model_card import model_card
+from krona.adapters.export import FORMS, export
 from krona.adapters.find import TrainedRun, find
+from krona.adapters.import_peft import import_peft
 from krona.adapters.load import load
+from krona.adapters.model_card import model_card
 from krona.messages import KronaError
 from krona.methods import lora, peft_layers
 from tiny_backbones import write_backbone
@@ -133,7 +133,7 @@ def test_the_message_has_the_largest_difference(
 ) -> None:
     found = trained(backbones, "method=lora")
     differences = [3e-6, 1e-6, float("nan"), 0.0]  # by krona and by peft, of two exports
-    monkeypatch.setattr("krona.adapters.commands.export.compare_logits", Mock(side_effect=differences))
+    monkeypatch.setattr("krona.adapters.export.compare_logits", Mock(side_effect=differences))
     *_, compared = export(found, to="peft", out=tmp_path / "peft")
     assert "equal up to 3.0e-06" in compared
     with pytest.raises(KronaError, match="differ by nan"):

@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 
 import one_job
 import tiny_backbones
-from krona.adapters.commands.export import export
+from krona.adapters.export import export
 from krona.adapters.find import find
 from krona.config import check
 from krona.messages import KronaError

@@ -12,7 +12,7 @@ import torch
 from adapters.conftest import finished
 from krona import surgery
 from krona.adapters.adapter import Adapter
-from krona.adapters.commands.inspect import format_text, inspect
+from krona.adapters.inspect import format_text, inspect
 from krona.adapters.origin import Origin
 from krona.adapters.update import spectrum
 from krona.backbones.insert_method import insert_method

@@ -16,7 +16,7 @@ import krona
 import tiny_backbones
 from adapters.conftest import finished
 from krona.adapters.adapter import AdapterConfig
-from krona.adapters.commands.evaluate import RowChoice, find_task_and_data, load_rows
+from krona.adapters.evaluate import RowChoice, find_task_and_data, load_rows
 from krona.adapters.find import find
 from krona.adapters.load import load
 from krona.adapters.origin import NOTE
@@ -36,7 +36,7 @@ def assert_same_answers(folder: Path, *, batch_size: int = 64, different: int = 
     for name, rows in own(folder).items():
         choice = RowChoice(split=name)
         split, _ = load_rows(*find_task_and_data(trained.run, choice), trained.run, choice)
-        answers = trained.predict_texts(split, batch_size=batch_size)
+        answers = trained.predict_split(split, batch_size=batch_size)
         assert [one.answer for one in answers] == [row["prediction"] for row in rows]
         assert len({one.answer for one in answers}) >= different  # otherwise the test would prove nothing
 

@@ -14,10 +14,11 @@ from rich.console import Console
 
 from adapters.conftest import SAMPLE, finished
 from krona import paths
-from krona.adapters.commands import predict
-from krona.adapters.commands.evaluate import RowChoice, evaluate
+from krona.adapters import predict
+from krona.adapters.evaluate import RowChoice, evaluate
 from krona.adapters.find import find
-from krona.adapters.load import Prediction, Trained, load
+from krona.adapters.load import load
+from krona.adapters.predicting import Prediction, Predictor
 from krona.messages import KronaError
 from tasks import glue_files, own_task
 from typed_run import krona
@@ -160,16 +161,16 @@ def test_typed_texts_are_a_table_on_a_terminal(rte: Path) -> None:
 def test_an_interrupted_file_leaves_nothing_and_is_predicted_again(
     rows: Path, sst2: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    output, real, parts = tmp_path / "a.tsv", Trained.predict_texts, list[int]()
+    output, real, parts = tmp_path / "a.tsv", Predictor.predict_split, list[int]()
 
-    def interrupted(self: Trained, split: Any, **more: Any) -> list[Prediction]:
+    def interrupted(self: Predictor, split: Any, **more: Any) -> list[Prediction]:
         if len(parts) == 2:
             raise KeyboardInterrupt
         parts.append(len(split))
         return real(self, split, **more)
 
     with monkeypatch.context() as patched:
-        patched.setattr(Trained, "predict_texts", interrupted)
+        patched.setattr(Predictor, "predict_split", interrupted)
         with pytest.raises(KeyboardInterrupt):
             ask(sst2, source=rows, output=output)
     assert parts == [8, 8]
@@ -209,13 +210,13 @@ def test_a_full_disk_is_one_message(rows: Path, sst2: Path, tmp_path: Path, monk
 
 
 def test_a_wrong_row_in_the_middle_names_its_place(sst2: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path, real, parts = tmp_path / "rows.jsonl", Trained.predict_texts, list[int]()
+    path, real, parts = tmp_path / "rows.jsonl", Predictor.predict_split, list[int]()
 
-    def counted(self: Trained, split: Any, **more: Any) -> list[Prediction]:
+    def counted(self: Predictor, split: Any, **more: Any) -> list[Prediction]:
         parts.append(len(split))
         return real(self, split, **more)
 
-    monkeypatch.setattr(Trained, "predict_texts", counted)
+    monkeypatch.setattr(Predictor, "predict_split", counted)
     path.write_text("".join(json.dumps({"sentence": text}) + "\n" for text in SENTENCES[:20]) + '{"sentence": null}\n')
     with pytest.raises(KronaError, match=r"rows.jsonl:21: the row has no text: 'sentence' is empty"):
         ask(sst2, source=path, output=tmp_path / "a.tsv")

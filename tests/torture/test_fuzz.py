@@ -119,7 +119,7 @@ def test_results(full: bool, copied: Path, outputs: Path, book: Any) -> None:
 def test_adapters(full: bool, copied: Path, tmp_path: Path, book: Any) -> None:
     """Test all code that opens an adapter's file: in a run, which has its checksum, and alone."""
     from krona.adapters.adapter import Adapter
-    from krona.adapters.commands.inspect import inspect
+    from krona.adapters.inspect import inspect
 
     file, alone, seen = copied / "adapter.safetensors", tmp_path / "alone.safetensors", count()
     content = file.read_bytes()

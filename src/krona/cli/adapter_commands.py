@@ -51,8 +51,8 @@ def predict(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="replace the output file")] = False,
 ) -> None:
     """Predict the label of each row with finished runs. The output also contains label names and probabilities."""
-    from krona.adapters.commands.predict import predict as run_predict
     from krona.adapters.find import choose_runs
+    from krona.adapters.predict import predict as run_predict
 
     run_predict(
         choose_runs(runs, best), source=source, texts=texts or [], output=out, backbone=backbone,
@@ -93,7 +93,7 @@ def evaluate(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="replace files that exist")] = False,
 ) -> None:
     """Score finished runs on labelled rows, or predict GLUE's unlabelled test sets for a submission."""
-    from krona.adapters.commands.evaluate import RowChoice, evaluate_runs
+    from krona.adapters.evaluate import RowChoice, evaluate_runs
 
     rows = RowChoice(task=task, data=data, split=split, source=source, mapping=mapping or [])
     evaluate_runs(
@@ -119,7 +119,7 @@ def export(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="replace the folder")] = False,
 ) -> None:
     """Export a model with merged weights, a peft adapter, or krona's adapter file, together with a model card."""
-    from krona.adapters.commands.export import export as command
+    from krona.adapters.export import export as command
     from krona.adapters.find import choose_runs, find
 
     found = find(choose_runs([run] if run else [], best)[0])
@@ -140,7 +140,7 @@ def import_(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="replace the file")] = False,
 ) -> None:
     """Convert a peft adapter to krona's adapter file, for use with krona predict, evaluate, inspect and init_from."""
-    from krona.adapters.commands.import_peft import import_peft
+    from krona.adapters.import_peft import import_peft
 
     lines = import_peft(folder, out, overrides=overrides or [], backbone=backbone, overwrite=overwrite)
     print(*map(as_typed, lines), sep="\n")
@@ -154,8 +154,8 @@ def inspect(
     backbone: Backbone = None,
 ) -> None:
     """Show which modules an adapter changes, and the shape, norm, rank and drift of each update."""
-    from krona.adapters.commands.inspect import format_text
-    from krona.adapters.commands.inspect import inspect as command
+    from krona.adapters.inspect import format_text
+    from krona.adapters.inspect import inspect as command
 
     content = command(run, backbone=backbone)
     if as_json:

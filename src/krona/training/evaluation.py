@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from krona.adapters import update
+from krona.adapters.predicting import autocast, predict_batch
 from krona.backbones.families import Batch, Family
 from krona.backbones.families.family import probabilities
 from krona.messages import KronaError
@@ -48,10 +49,10 @@ class SplitEvaluation:
     @contextmanager
     def inference(self, model: nn.Module) -> Iterator[None]:
         """Put the model into eval mode, turn gradients off, and use the precision of the run's evaluations."""
-        training, device = model.training, next(model.parameters()).device
+        training = model.training
         model.eval()
         try:
-            with torch.no_grad(), torch.autocast(device.type, torch.bfloat16, enabled=self.bf16):
+            with torch.no_grad(), autocast(model, bf16=self.bf16):
                 yield
         finally:
             model.train(training)
@@ -64,12 +65,10 @@ class SplitEvaluation:
 
     def predict(self, model: nn.Module, batch: Batch) -> list[Answer]:
         """Return the answer for each row of a batch, independent of the trainer's precision."""
-        device, labels = next(model.parameters()).device, self.scored_labels
-        inputs = {name: values.to(device) for name, values in batch.items()}
-        with torch.autocast(device.type, torch.bfloat16, enabled=self.bf16):
-            texts, scores = self.family.predict_with_scores(model, inputs, labels, longest=self.max_label_tokens)
+        labels = self.scored_labels
+        texts, scores = predict_batch(model, self.family, batch, labels, longest=self.max_label_tokens, bf16=self.bf16)
         shares = probabilities(scores) if labels else [None] * len(texts)
-        return [(text.strip(), share) for text, share in zip(texts, shares, strict=True)]
+        return list(zip(texts, shares, strict=True))
 
     def compute_losses(self, model: nn.Module, count: int) -> list[Tensor]:
         """Return the losses of up to ``count`` evenly spaced rows, each summed over the label tokens of the row."""

@@ -14,7 +14,7 @@ import pandas as pd
 from rich.console import Console
 
 from krona.adapters.find import TrainedRun, find
-from krona.adapters.load import Prediction, Trained, load, quote_columns
+from krona.adapters.predicting import Prediction, Predictor, load_predictor, quote_columns
 from krona.formatting import say, table, terminal_width
 from krona.messages import KronaError, amount, did_you_mean, visible
 from krona.runs.folder import require_new
@@ -61,7 +61,7 @@ def predict(
     quoting = next(filter(None, recorded), None)  # a TSV file is read with the quoting of the training data
     rows: Iterable[tuple[str, Any]]
     rows = _rows_from_texts(texts, task) if source is None else InputRows(source, task, quoting=quoting)
-    trained = [load(one, backbone=backbone) for one in found]
+    trained = [load_predictor(one, backbone=backbone) for one in found]
     notes = Counter[str]()
     parts = (list(_answer(part, trained, batch_size, notes)) for part in batches(rows, PART))
     errors = Console(stderr=True)
@@ -86,7 +86,7 @@ def predict(
 
 
 def _answer(
-    rows: Sequence[tuple[str, Any]], trained: Sequence[Trained], batch_size: int, notes: Counter[str]
+    rows: Sequence[tuple[str, Any]], trained: Sequence[Predictor], batch_size: int, notes: Counter[str]
 ) -> Iterator[Answer]:
     """Yield the texts and the predictions of each row, and add the number of rows with each note to ``notes``.
 
@@ -97,7 +97,7 @@ def _answer(
     predictions = {}
     for one, split in zip(trained, splits, strict=True):
         run_id, kind = one.origin.run_id, "labels" if one.task.labels else "numbers"
-        predictions[run_id] = own = one.predict_texts(split, batch_size=batch_size)
+        predictions[run_id] = own = one.predict_split(split, batch_size=batch_size)
         invalid = invalid_predictions([prediction.answer for prediction in own], one.origin.task)
         notes[f"{run_id} predicted texts that are not {kind}"] += len(invalid)
         notes[f"{run_id} read only the first {one.origin.max_source_length} tokens"] += one.count_cut(split)

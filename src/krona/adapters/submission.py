@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from krona.adapters.find import TrainedRun
-from krona.adapters.load import Prediction, load
 from krona.adapters.origin import compose
+from krona.adapters.predicting import Prediction, load_predictor
 from krona.config import check
 from krona.messages import KronaError, amount, join_names
 from krona.metrics.scores.metric import NUMBER
@@ -53,13 +53,13 @@ def submit(runs: Sequence[TrainedRun], folder: Path, out: Path, *, backbone: str
                 raise KronaError(f"{folder / file} was not found. Set --data to the folder of the GLUE download.")
     lines, sheets = list[str](), dict[str, str]()
     for name, run in by_task.items():
-        trained, task = load(run, backbone=backbone), check.task(compose([f"task={name}"])["task"], own=True)
+        trained, task = load_predictor(run, backbone=backbone), check.task(compose([f"task={name}"])["task"], own=True)
         for file, sheet, official in FILES[name]:
             rows = list(InputRows(str(folder / file), task))
             if not rows:
                 raise KronaError(f"{folder / file} contains no rows.")
             split = trained.make_split([values for _, values in rows], places=[place for place, _ in rows])
-            answers = trained.predict_texts(split, batch_size=batch_size)
+            answers = trained.predict_split(split, batch_size=batch_size)
             values, replaced = _submitted_values(answers, trained.task, words=name in WORDS)
             sheets[f"{sheet}.tsv"] = "index\tprediction\n" + "".join(f"{n}\t{v}\n" for n, v in enumerate(values))
             odd = "" if len(values) == official else f", but GLUE's test set has {official:,}"

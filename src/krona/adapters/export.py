@@ -15,13 +15,13 @@ import torch
 from torch import Tensor
 
 from krona import paths, surgery
+from krona.adapters import modeling_krona
 from krona.adapters.adapter import class_path
-from krona.adapters.commands import modeling_krona
-from krona.adapters.commands.model_card import hub_source, model_card
-from krona.adapters.find import TrainedRun
-from krona.adapters.load import Trained, load
+from krona.adapters.find import TrainedRun, find
+from krona.adapters.model_card import hub_source, model_card
 from krona.adapters.peft.reading import read_peft
 from krona.adapters.peft.writing import write_peft
+from krona.adapters.predicting import Predictor, load_predictor
 from krona.backbones.families.pooling import get_pooling, has_pooled_head
 from krona.config.model_folder import write_pooling
 from krona.messages import KronaError, did_you_mean, join_names, shorten
@@ -72,7 +72,7 @@ def export(
         raise KronaError(f"{run.origin.run_id} trained nothing, so there is no adapter to export.")
     write, read = FORMS[to]
     with exported_folder(out, overwrite=overwrite) as part:
-        trained = load(run, backbone=backbone)
+        trained = load_predictor(run, backbone=backbone)
         expected = sample_logits(trained)
         is_bf16 = any(p.dtype is torch.bfloat16 for p in trained.model.parameters())
         tolerance = max(TOLERANCE[dtype or "fp32"], TOLERANCE["bf16" if is_bf16 else "fp32"])
@@ -181,25 +181,19 @@ def _files(folder: Path) -> set[str]:
     return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_symlink() or not path.is_dir()}
 
 
-def compare_logits(trained: Trained, expected: Tensor) -> float:
+def compare_logits(trained: Predictor, expected: Tensor) -> float:
     """Return the largest difference between `sample_logits` and ``expected``, as a fraction of the largest logit."""
     return float((sample_logits(trained) - expected).abs().max() / expected.abs().max())
 
 
-@torch.no_grad()
-def sample_logits(trained: Trained) -> Tensor:
+def sample_logits(trained: Predictor) -> Tensor:
     """Return the logits (4, …) for four artificial rows with words from the task, in fp32 on the CPU."""
     words = " ".join([*trained.task.columns, *label_words(trained.origin.task).values(), "one two three"])
     rows = [[f"{words} {column} {number}" for column in trained.task.columns] for number in range(4)]
-    split = trained.make_split(rows)
-    ids = trained.family.sources(split, range(len(split)), longest=trained.origin.max_source_length)
-    batch = trained.batch(ids, range(len(split)))
-    with trained.autocast():
-        logits: Tensor = trained.model(**trained.family.inputs(trained.model, batch)).logits
-    return logits.float().cpu()
+    return trained.logits(trained.make_split(rows))
 
 
-def _write_merged(trained: Trained, folder: Path, dtype: torch.dtype) -> list[str]:
+def _write_merged(trained: Predictor, folder: Path, dtype: torch.dtype) -> list[str]:
     model: Any = trained.model
     if trained.run.adapter is not None:
         surgery.bake(model)
@@ -237,15 +231,15 @@ def _write_pooled_code(model: Any, folder: Path) -> None:
     file.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
 
 
-def _read_merged(trained: Trained, folder: Path) -> list[Trained]:
+def _read_merged(trained: Predictor, folder: Path) -> list[Predictor]:
     kind: Any = type(trained.model)
     if has_pooled_head(trained.model.config):  # the class that transformers loads from the folder's code
         kind = modeling_krona.PooledForSequenceClassification
     model = kind.from_pretrained(folder, dtype="auto").to(trained.model.device).eval()
-    return [replace(trained, model=model)]
+    return [replace(trained, model=model, bf16=False)]
 
 
-def _write_peft(trained: Trained, folder: Path, dtype: torch.dtype) -> list[str]:
+def _write_peft(trained: Predictor, folder: Path, dtype: torch.dtype) -> list[str]:
     kind = type(trained.model).__name__
     found = next((word for part, word in TASK_TYPES.items() if part in kind), "SEQ_2_SEQ_LM")
     # if the config had a task type, peft would load a class of transformers, without krona's head
@@ -257,7 +251,7 @@ def _write_peft(trained: Trained, folder: Path, dtype: torch.dtype) -> list[str]
     return [f"a folder for peft with an adapter of type {written.peft_type}{rank} at {written.places} modules"]
 
 
-def _read_peft(trained: Trained, folder: Path) -> list[Trained]:
+def _read_peft(trained: Predictor, folder: Path) -> list[Predictor]:
     """Load the exported adapter with krona and with peft, and return both models."""
     branch = get_adapter(trained.model, "default").branch
     surgery.take_out(trained.model)
@@ -267,21 +261,21 @@ def _read_peft(trained: Trained, folder: Path) -> list[Trained]:
     return [trained, replace(trained, model=by_peft)]
 
 
-def _write_adapter(trained: Trained, folder: Path, dtype: torch.dtype) -> list[str]:
+def _write_adapter(trained: Predictor, folder: Path, dtype: torch.dtype) -> list[str]:
     assert trained.run.adapter is not None
     shutil.copyfile(trained.run.adapter, folder / ADAPTER)
     size = (folder / ADAPTER).stat().st_size
     return [f"{ADAPTER}, {size:,} bytes, for krona.load and krona.surgery"]
 
 
-def _read_adapter(trained: Trained, folder: Path) -> list[Trained]:
+def _read_adapter(trained: Predictor, folder: Path) -> list[Predictor]:
     surgery.take_out(trained.model)
-    return [load(folder / ADAPTER, backbone=trained.origin.backbone_settings.path)]
+    return [load_predictor(find(folder / ADAPTER), backbone=trained.origin.backbone_settings.path)]
 
 
 # maps each format to the function that writes its folder and returns messages, and the function that loads the folder
 FORMS: Mapping[
-    str, tuple[Callable[[Trained, Path, torch.dtype], list[str]], Callable[[Trained, Path], list[Trained]]]
+    str, tuple[Callable[[Predictor, Path, torch.dtype], list[str]], Callable[[Predictor, Path], list[Predictor]]]
 ] = {
     "merged": (_write_merged, _read_merged),
     "peft": (_write_peft, _read_peft),

@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from krona.adapters.adapter import Adapter
-from krona.adapters.commands.export import ORIGIN, TOLERANCE, compare_logits, sample_logits
+from krona.adapters.export import ORIGIN, TOLERANCE, compare_logits, sample_logits
 from krona.adapters.find import TrainedRun
-from krona.adapters.load import Trained, load_backbone
 from krona.adapters.origin import Origin, compose
 from krona.adapters.peft.folder import check_folder
 from krona.adapters.peft.reading import read_peft
+from krona.adapters.predicting import Predictor, load_backbone
 from krona.messages import KronaError
 from krona.runs.file_names import ADAPTER
 from krona.runs.folder import require_new
@@ -42,7 +42,7 @@ def import_peft(
     read = read_peft(model, folder)
     read.adapter.insert(model)
     model.eval()  # type: ignore[no-untyped-call]
-    trained = Trained(TrainedRun(origin, None, None), model, loaded.family)
+    trained = Predictor(TrainedRun(origin, None, None), model, loaded.family)
     expected: Any = read.model
     difference = compare_logits(replace(trained, model=expected), sample_logits(trained))
     if not difference <= TOLERANCE["fp32"]:

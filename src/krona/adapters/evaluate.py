@@ -8,11 +8,11 @@ from typing import Any
 from rich.console import Console
 
 from krona import tasks
-from krona.adapters.commands.predict import format_answers
-from krona.adapters.commands.submission import submit
 from krona.adapters.find import TrainedRun, find
-from krona.adapters.load import Prediction, Trained, load
 from krona.adapters.origin import compose
+from krona.adapters.predict import format_answers
+from krona.adapters.predicting import Prediction, Predictor, load_predictor
+from krona.adapters.submission import submit
 from krona.config import check
 from krona.formatting import override_text, say
 from krona.messages import KronaError, amount, did_you_mean, join_names
@@ -108,13 +108,13 @@ def evaluate_runs(
         if len(found) > 1:
             raise KronaError("--out needs exactly one run. Give one run, or omit --out.")
     for one in found:
-        trained = load(one, backbone=backbone)
+        trained = load_predictor(one, backbone=backbone)
         for line in evaluate(trained, rows, output=output, batch_size=batch_size).lines():
             say(console, line)
 
 
 def evaluate(
-    trained: Trained,
+    trained: Predictor,
     rows: RowChoice,
     *,
     output: Path | None = None,
@@ -138,7 +138,7 @@ def evaluate(
         batch_size = trainer.get("eval_batch_size", BATCH_SIZE)
     labels = set(task.target_strings() or [])  # a prediction is invalid if it is a label of the task but not of the run
     scored = bool(task.labels) and (output is not None or bool(need_scores(task.metrics)))
-    found_answers = trained.predict_texts(split, batch_size=batch_size, probabilities=scored)
+    found_answers = trained.predict_split(split, batch_size=batch_size, probabilities=scored)
     predictions = [
         targets.get(one.answer, f"{one.answer} (no label)" if one.answer in labels else one.answer)
         for one in found_answers
@@ -237,7 +237,7 @@ def load_rows(task: Task, data: Data, found: TrainedRun, rows: RowChoice) -> tup
     return parts[rows.split], rows.split
 
 
-def _describe_rows(trained: Trained, split: Split, found: TrainedRun, rows: RowChoice) -> list[str]:
+def _describe_rows(trained: Predictor, split: Split, found: TrainedRun, rows: RowChoice) -> list[str]:
     """Return messages about truncated, skipped and suspicious rows, and about changes of the data since training."""
     cut, longest = trained.count_cut(split), trained.origin.max_source_length
     notes = [f"Sources longer than max_source_length={longest} were cut: {cut:,} of {len(split):,}."] if cut else []

@@ -1,1 +1,0 @@
-"""The commands for trained adapters: predict, evaluate, export, import and inspect."""

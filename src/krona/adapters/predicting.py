@@ -1,0 +1,207 @@
+"""Predict rows with a trained model: the forward pass that runs and commands share, and the model of a finished run.
+
+Adapters of the same backbone share its frozen weights in memory (`krona.backbones.shared`).
+"""
+
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from krona.adapters.adapter import Adapter
+from krona.adapters.find import TrainedRun
+from krona.adapters.origin import Origin
+from krona.backbones.families import Batch, Family, max_positions
+from krona.backbones.load import Loaded
+from krona.backbones.shared import shared_backbone
+from krona.messages import KronaError, amount, join_names
+from krona.paths import expand
+from krona.runs.predictions import label_words
+from krona.runs.provenance import method_change
+from krona.surgery.trainable import adapter_state, copy_into, train_in_fp32
+from krona.tasks import Split, Task
+from krona.tasks.values import BadRowError
+
+Row = str | Sequence[str] | Mapping[str, Any]
+LONGEST_NUMBER = 16  # the maximum number of tokens of a predicted number, if the run's targets are not known
+
+
+def autocast(model: nn.Module, *, bf16: bool) -> torch.autocast:
+    """Return the context of a forward pass outside of training: in bf16, or in the dtype of the weights."""
+    return torch.autocast(next(model.parameters()).device.type, torch.bfloat16, enabled=bf16)
+
+
+def predict_batch(
+    model: nn.Module, family: Family, batch: Batch, labels: Sequence[str], *, longest: int, bf16: bool
+) -> tuple[list[str], Tensor]:
+    """Return the predicted text of each row, and the log-probability of each label, (B, labels).
+
+    Runs and `krona.load` predict with this function, so their predictions for a batch are identical.
+
+    Args:
+        labels: the labels whose probabilities are computed.
+        longest: the number of tokens of the longest answer.
+        bf16: whether to use autocast, as runs with ``trainer.precision=bf16-frozen`` do.
+    """
+    device = next(model.parameters()).device
+    inputs = {name: values.to(device) for name, values in batch.items()}
+    with autocast(model, bf16=bf16):
+        texts, scores = family.predict_with_scores(model, inputs, labels, longest=longest)
+    return [text.strip() for text in texts], scores
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The prediction for one row.
+
+    Args:
+        answer: the predicted text, which is the id of a label ("1"), or a number for a regression. Models that generate
+            text can also predict any other text.
+        word: the name of the label, or None for a regression or if the predicted text is not a label.
+        probabilities: the probabilities of the labels by name, whose sum is 1. Empty for a regression.
+    """
+
+    answer: str
+    word: str | None
+    probabilities: Mapping[str, float]
+
+
+@dataclass(frozen=True, eq=False)
+class Predictor:
+    """A model that contains a trained adapter, and the run that trained the adapter."""
+
+    run: TrainedRun
+    model: PreTrainedModel
+    family: Family
+    bf16: bool = False  # whether a forward pass uses autocast (`predict_batch`)
+
+    @property
+    def origin(self) -> Origin:
+        """The adapter's run, task and backbone."""
+        return self.run.origin
+
+    @property
+    def task(self) -> Task:
+        """The task on which the adapter was trained."""
+        return self.family.task
+
+    def make_split(self, rows: Iterable[Row], *, places: Sequence[str] | None = None) -> Split:
+        """Convert rows, in the format of `krona.load(…).predict`, to a split.
+
+        ``places`` contains the location of each row for error messages.
+        """
+        sources, texts = list[str](), list[tuple[str, ...]]()
+        for number, row in enumerate(rows):
+            try:
+                texts.append(self.task.texts(_by_column(row, self.task)))
+            except BadRowError as error:
+                raise KronaError(f"{places[number] if places else f'row {number + 1}'}: {error}") from error
+            sources.append(self.task.source(texts[-1], prefix=self.origin.task_prefix))
+        return Split(ids=[str(i) for i in range(len(texts))], sources=sources, targets=[""] * len(texts), texts=texts)
+
+    def predict_split(self, split: Split, *, batch_size: int = 64, probabilities: bool = True) -> list[Prediction]:
+        """Return the predictions for the rows of a split, in the order of the rows."""
+        if not len(split):
+            return []
+        targets = self.task.target_strings() or []
+        lengths = [len(self.family.label(text)) for text in targets or self.origin.targets]
+        longest = max(lengths, default=LONGEST_NUMBER)
+        words = label_words(self.origin.task)
+        labels = [words[target] for target in targets] if probabilities else []
+        ids = self.family.sources(split, range(len(split)), longest=self.origin.max_source_length)
+        by_length = sorted(range(len(split)), key=lambda row: len(ids["input_ids"][row]))
+        predictions: dict[int, Prediction] = {}
+        for start in range(0, len(split), batch_size):
+            rows = by_length[start : start + batch_size]
+            answers, scores = predict_batch(
+                self.model, self.family, self.batch(ids, rows), targets[: len(labels)], longest=longest, bf16=self.bf16
+            )
+            for row, answer, shares in zip(rows, answers, scores.softmax(-1).tolist(), strict=True):
+                predictions[row] = Prediction(answer, words.get(answer), dict(zip(labels, shares, strict=True)))
+        return [predictions[row] for row in range(len(split))]
+
+    def count_cut(self, split: Split) -> int:
+        """Return the number of rows that are truncated to the run's max_source_length."""
+        ids = self.family.sources(split, range(len(split)), longest=None)["input_ids"]
+        return sum(len(row) > self.origin.max_source_length for row in ids)
+
+    def batch(self, ids: Mapping[str, Sequence[list[int]]], rows: Iterable[int]) -> Batch:
+        """Return a batch of tokenised rows. A batch needs labels, so every row gets the first label of the task."""
+        label = self.family.label((self.task.target_strings() or ["0.0"])[0])
+        return self.family.collate(
+            [{**{name: values[row] for name, values in ids.items()}, "labels": label} for row in rows]
+        )
+
+    @torch.no_grad()
+    def logits(self, split: Split) -> Tensor:
+        """Return the logits for all rows of a split as one batch, in fp32 on the CPU."""
+        ids = self.family.sources(split, range(len(split)), longest=self.origin.max_source_length)
+        batch = {name: values.to(self.model.device) for name, values in self.batch(ids, range(len(split))).items()}
+        with autocast(self.model, bf16=self.bf16):
+            logits: Tensor = self.model(**self.family.inputs(self.model, batch)).logits
+        return logits.float().cpu()
+
+
+def load_predictor(run: TrainedRun, *, backbone: str | None = None, device: str | None = None) -> Predictor:
+    """Load the backbone of a run, and insert the run's adapter. See `krona.load` for the arguments and the errors."""
+    origin = run.origin.with_backbone(backbone)
+    frozen_in_bf16 = origin.precision == "bf16-frozen"
+    adapter = None if run.adapter is None else Adapter.load(run.adapter)
+    for change in method_change(run.result) if run.result is not None else ():
+        warnings.warn(f"{origin.run_id}: {change}. The model may compute other values.", stacklevel=3)
+    loaded = load_backbone(origin, bf16=frozen_in_bf16)
+    model: Any = loaded.model
+    if adapter is not None:
+        adapter.insert(model)
+        if frozen_in_bf16:
+            train_in_fp32(model)
+            # copy the tensors again, because the insertion into a bf16 model rounded the magnitudes
+            copy_into(adapter_state(model, "default"), dict(adapter.tensors))
+        model.requires_grad_(False)
+    if origin.precision == "bf16-true":
+        model.to(torch.bfloat16)
+    model.to(device or ("cuda" if torch.cuda.is_available() else "cpu")).eval()
+    return Predictor(replace(run, origin=origin), model, loaded.family, frozen_in_bf16)
+
+
+def load_backbone(origin: Origin, *, bf16: bool = False) -> Loaded:
+    """Load the backbone that an origin names. Models in the same process share the backbone's weights.
+
+    Raises:
+        KronaError: the backbone was not found, or has fewer positions than the ``max_source_length`` of the origin.
+    """
+    settings = origin.backbone_settings
+    if settings.path is not None and not expand(settings.path).exists():
+        raise KronaError(
+            f"The backbone of {origin.run_id} was not found at {settings.path}. Add its folder with --backbone FOLDER "
+            "(in Python: backbone=FOLDER)."
+        )
+    loaded = shared_backbone(settings, origin.task_settings, seed=origin.seed, bf16=bf16)
+    loaded.family.check_length(max_positions(loaded.model.config), source=origin.max_source_length, answer=0)
+    return loaded
+
+
+def _by_column(row: Row, task: Task) -> Mapping[str, Any]:
+    columns = f"Task {task.name} reads {quote_columns(task.columns)}."
+    if isinstance(row, Mapping):
+        missing = [name for name in task.columns if name not in row]
+        if missing:
+            raise BadRowError(f"the column {missing[0]!r} is missing. {columns}", kind="")
+        return row
+    texts = row if isinstance(row, list | tuple) else [row]
+    if len(texts) != len(task.columns):
+        raise BadRowError(
+            f"the row has {amount(len(texts), 'text')}. {columns} Give a row as a dict, or as a list of "
+            f"{amount(len(task.columns), 'text')}.",
+            kind="",
+        )
+    return dict(zip(task.columns, texts, strict=True))
+
+
+def quote_columns(columns: Sequence[str]) -> str:
+    """Return the quoted column names, such as ``'sentence1' and 'sentence2'``."""
+    return join_names([*map(repr, columns)])
