@@ -44,7 +44,7 @@ FAMILY_AND_SOURCE = re.compile(r"Family: ([^.]+)\.(?: Source: (.*?\)))?")
 LIGHTNING = inspect.signature(pytorch_lightning.Trainer).parameters
 NOT_TYPED = ("arguments", "branch", "branch_config", "config")  # krona fills these from other keys
 # configuration.md explains the first, no run writes the second, and result.schema.json is enough for the others
-NOT_EXPLAINED = ("Config", "Forgetting", "BadRows", "BackboneData", "SplitData", "Provenance")
+NOT_EXPLAINED = ("Config", "Forgetting", "BadRows", "BackboneData", "SplitData", "Provenance", "TableRow")
 TYPES = {int: "integer", float: "number", str: "text", dict: "mapping", list: "list"}  # a default shows its type
 
 
