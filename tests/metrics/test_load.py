@@ -53,8 +53,10 @@ def test_evaluate_loads_each_metric_from_one_file(name: str) -> None:
     labels = None if METRICS[name].of_numbers else ["0", "1"]
     truth, answers, groups = ["0", "1", "1", "0"], ["0", "1", "no", "1"], [4, 9, 9, 4]
     loaded = evaluate.load(for_evaluate.__file__, name, keep_in_memory=True)
-    found = loaded.compute(references=truth, predictions=answers, labels=labels, groups=groups)
-    assert found == score([name], truth, answers, labels, groups)
+    multilabel = METRICS[name].multilabel is True
+    options = {"labels": labels, "groups": groups, "multilabel": multilabel}
+    found = loaded.compute(references=truth, predictions=answers, **options)
+    assert found == score([name], truth, answers, labels, groups, multilabel=multilabel)
 
 
 def test_the_module_accepts_probabilities() -> None:

@@ -17,8 +17,13 @@ from krona.metrics.statistics import predicted_values, swap_test
 TWO = ["0", "1"]
 FIVE = ["0", "1", "2", "3", "4"]
 STRANGE = ["", "maybe", " 1 ", "0", "nan", "-1", "2.5.1"]
-FITTING = [(name, kind) for name, metric in METRICS.items() if not metric.of_scores
-           for kind in ((0,) if metric.of_numbers else (2, 3)) if metric.classes in (None, kind)]  # fmt: skip
+FITTING = [
+    (name, kind)
+    for name, metric in METRICS.items()
+    if not metric.of_scores
+    for kind in ((0,) if metric.of_numbers else (2, 3))
+    if metric.classes in (None, kind) and not metric.multilabel
+]
 
 
 def library_score(name: str, answers: Answers) -> float:
@@ -134,7 +139,8 @@ def test_exact_match_by_hand() -> None:
 def test_the_metrics_are_found_and_one_file_adds_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     of_answers = ["accuracy", "exact_match", "f1", "macro_f1", "matthews", "pearson", "spearman"]
     of_scores = ["average_precision", "brier", "ece", "log_loss", "roc_auc"]
-    assert list(METRICS) == sorted(of_answers + of_scores)
+    of_sets = ["micro_f1", "subset_accuracy"]
+    assert list(METRICS) == sorted(of_answers + of_scores + of_sets)
     (tmp_path / "hits.py").write_text("from .accuracy import Accuracy\n\n\nclass Hits(Accuracy): ...\n")
     monkeypatch.setattr(scores, "__path__", [*scores.__path__, str(tmp_path)])
     assert type(scores.find_metrics()["hits"]).__name__ == "Hits"

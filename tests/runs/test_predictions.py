@@ -30,8 +30,8 @@ def test_labels_in_words() -> None:
     assert label_words(RTE) == {"0": "entailment", "1": "not_entailment"}
     assert label_words({"labels": ["a", "b"]}) == {"0": "a", "1": "b"}
     assert label_words({"labels": None}) == {}
-    assert decode_label(" 1", label_words(RTE)) == "not_entailment"
-    assert decode_label("yes", label_words(RTE)) == "'yes' (no label)"
+    assert decode_label(" 1", RTE) == "not_entailment"
+    assert decode_label("yes", RTE) == "'yes' (no label)"
     assert decode_label("2.5", {}) == "2.5"
     assert decode_label("nan", {}) == "'nan' (no number)"
 

@@ -37,7 +37,7 @@ def test_superglues_lines_are_read_with_t5s_texts(name: str, tmp_path: Path) -> 
     assert (parts["train"].sources[1], parts["train"].targets[1]) == (TEXTS[name], "1")
     got = load(task(name), kind="jsonl", path=str(inner))
     assert (len(got.train), len(got.dev), len(got.test)) == ROWS.get(name, (6, 2, 3))
-    assert task(name).kind == "superglue"
+    assert task(name).data_kind == "superglue"
     before = data_fingerprint(task(name), Data(kind="jsonl", path=str(tmp_path)))
     write(tmp_path / "more", name, validation=6)
     assert before.startswith("jsonl:")

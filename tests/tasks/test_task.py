@@ -98,7 +98,7 @@ def test_metrics_and_the_tables_score() -> None:
 @pytest.mark.parametrize("name", TASKS)
 def test_a_sample_task_is_its_namesake_but_for_the_data(name: str) -> None:
     sample, real = task(f"sample_{name}"), task(name)
-    assert (sample.kind, real.kind) == ("sample", "glue")
+    assert (sample.data_kind, real.data_kind) == ("sample", "glue")
     assert (sample.template, sample.labels, sample.metrics) == (real.template, real.labels, real.metrics)
     assert (sample.name, sample.split) == (f"sample_{name}", "given")
 
@@ -108,7 +108,7 @@ def test_a_users_task_needs_four_keys() -> None:
     assert own.template == "text: {text}"
     assert own.score == ("accuracy", "macro_f1")
     assert own.labels == {"bad": 0, "ok": 1, "good": 2}
-    assert (own.kind, own.files) == ("own", {"train": "a.csv"})
+    assert (own.data_kind, own.files) == ("own", {"train": "a.csv"})
 
 
 def test_numbers_as_label_words_are_words_and_never_ids() -> None:

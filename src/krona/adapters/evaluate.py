@@ -17,7 +17,7 @@ from krona.config import check
 from krona.formatting import override_text, say
 from krona.messages import KronaError, amount, did_you_mean, join_names
 from krona.metrics.scores import need_scores, score_answers
-from krona.metrics.scores.metric import encode
+from krona.metrics.scores.metric import EMPTY_SET, encode, parse_set
 from krona.metrics.statistics import bootstrap, percentile_interval
 from krona.runs.folder import require_new
 from krona.runs.predictions import invalid_predictions, label_words
@@ -136,13 +136,9 @@ def evaluate(
     if batch_size is None:
         trainer = {} if found.result is None else found.result.config["trainer"]
         batch_size = trainer.get("eval_batch_size", BATCH_SIZE)
-    labels = set(task.target_strings() or [])  # a prediction is invalid if it is a label of the task but not of the run
-    scored = bool(task.labels) and (output is not None or bool(need_scores(task.metrics)))
+    scored = bool(trained.family.labels_with_scores) and (output is not None or bool(need_scores(task.metrics)))
     found_answers = trained.predict_split(split, batch_size=batch_size, probabilities=scored)
-    predictions = [
-        targets.get(one.answer, f"{one.answer} (no label)" if one.answer in labels else one.answer)
-        for one in found_answers
-    ]
+    predictions = [_translate(one.answer, targets, task) for one in found_answers]
     scores = _scores_by_label(found, task, targets, found_answers) if scored else None
     if output is not None:
         columns = ("id", "source", "target", "prediction")
@@ -153,7 +149,9 @@ def evaluate(
         for line, shares in zip(lines, scores or [], strict=scores is not None):
             line["scores"] = dict(zip(label_words(dict(task)).values(), shares, strict=True))
         write_text(output, format_answers(lines, ".jsonl", header=False))
-    answers = encode(split.targets, predictions, task.target_strings(), split.groups, scores)
+    answers = encode(
+        split.targets, predictions, task.target_strings(), split.groups, scores, multilabel=task.is_multilabel
+    )
     parts = score_answers(task.metrics, answers)
     low, high = percentile_interval(bootstrap([answers], list(task.score)))
     return Evaluation(
@@ -167,6 +165,16 @@ def evaluate(
         no_label=len(invalid_predictions(predictions, dict(task))),
         notes=_describe_rows(trained, split, found, rows),
     )
+
+
+def _translate(answer: str, targets: Mapping[str, str], task: Task) -> str:
+    """Return the target of the task that a predicted text means. ``targets`` are those of the run's labels."""
+    if task.is_multilabel and (labels := parse_set(answer, targets)) is not None:
+        return task.normalize(" ".join(targets[label] for label in labels) or EMPTY_SET)
+    if answer in targets:
+        return targets[answer]
+    is_label = not {*answer.split()}.isdisjoint(task.target_strings() or ())  # of the task, but not of the run
+    return f"{answer} (no label)" if is_label else answer
 
 
 def _scores_by_label(
@@ -197,12 +205,14 @@ def find_task_and_data(found: TrainedRun, rows: RowChoice) -> tuple[Task, Data]:
     if rows.data in KINDS:
         line.append(f"data={rows.data}")
     elif rows.data is not None:
-        kind = FORMATS.get(check.task(compose(line)["task"], own=True).kind if name else run_task.kind, "tsv")
+        kind = FORMATS.get(check.task(compose(line)["task"], own=True).data_kind if name else run_task.data_kind, "tsv")
         line += [f"data={kind}", f"data.path={override_text(rows.data)}"]
     if not name:
         check.require_own_metrics(run_task)
     if not line and not rows.overrides:
-        return run_task, check.build(Data, "data", own or {"kind": "sample" if run_task.kind == "sample" else "hub"})
+        return run_task, check.build(
+            Data, "data", own or {"kind": "sample" if run_task.data_kind == "sample" else "hub"}
+        )
     keys = [item.lstrip("+").partition("=")[0] for item in rows.overrides]
     if refused := [key for key in keys if not key.startswith("data.")]:
         raise KronaError(
@@ -257,6 +267,10 @@ def _describe_rows(trained: Predictor, split: Split, found: TrainedRun, rows: Ro
     return notes
 
 
+def _describe_kind(task: Task) -> str:
+    return "has several labels per row" if task.is_multilabel else "has labels" if task.labels else "is a regression"
+
+
 def _targets_by_answer(found: TrainedRun, task: Task, mapping: Sequence[str]) -> dict[str, str]:
     """Map the text that the run predicts for each label to the corresponding target of the task."""
     run_id, run_task = found.origin.run_id, found.origin.task_settings
@@ -265,8 +279,8 @@ def _targets_by_answer(found: TrainedRun, task: Task, mapping: Sequence[str]) ->
         raise KronaError(
             f"{run_id} reads {amount(width, 'text')} of each row, but task {task.name} has {len(task.columns)} per row."
         )
-    if bool(own) != bool(task.labels):
-        kinds = [f"{one.name} {'has labels' if one.labels else 'is a regression'}" for one in (run_task, task)]
+    if bool(own) != bool(task.labels) or run_task.is_multilabel != task.is_multilabel:
+        kinds = [f"{one.name} {_describe_kind(one)}" for one in (run_task, task)]
         raise KronaError(f"{run_id} cannot be scored on these rows, because {kinds[0]} and {kinds[1]}.")
     targets = {word: str(number) for word, number in (task.labels or {}).items()}
     words, known = ", ".join(own.values()), ", ".join(targets) or "no labels"

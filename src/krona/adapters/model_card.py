@@ -36,6 +36,9 @@ def model_card(run: TrainedRun, form: str, lines: list[str], *, auto: str, model
     labels = ", ".join(f'"{target}" is {word}' for target, word in words.items())
     pooled = get_pooling(model.config) if has_pooled_head(model.config) and form != "adapter" else None
     has_pooler = "add_pooling_layer" in signature(type(model.base_model).__init__).parameters
+    output = "The class" if words else "The output"
+    if task.is_multilabel:
+        output = "The classes with a positive logit"
     as_text = f"the text `{origin.source_text({name: f'{{{name}}}' for name in columns})}{suffix}`"
     row = dict.fromkeys(columns, "…")
     hub_name, revision = hub_source(origin)
@@ -44,7 +47,7 @@ def model_card(run: TrainedRun, form: str, lines: list[str], *, auto: str, model
         base_model=base if "/" in base else None,
         pipeline_tag="text-classification" if classifies else None,
         tags=sorted({"krona", origin.method}),
-        datasets=[task.hub_dataset or "nyu-mll/glue"] if task.kind in BENCHMARKS else None,
+        datasets=[task.hub_dataset or "nyu-mll/glue"] if task.data_kind in BENCHMARKS else None,
         metrics=list(task.metrics),
     )
     settings = {} if run.result is None else {key: run.result.config.get(key) for key in SETTINGS}
@@ -53,12 +56,12 @@ def model_card(run: TrainedRun, form: str, lines: list[str], *, auto: str, model
         template_path=str(TEMPLATE),
         origin=origin,
         base=base,
-        task=f"sample data of {task.sample}" if task.kind == "sample" else task.name,
+        task=f"sample data of {task.sample}" if task.data_kind == "sample" else task.name,
         form=form,
         lines=lines,
         columns=join_names([f"`{name}`" for name in columns]),
         reads=("a sentence" if len(columns) == 1 else "a pair") if classifies else as_text,
-        writes=("The class" if words else "The output") if classifies else "The model generates the label",
+        writes=output if classifies else f"The model generates the label{'s, or `none`' if task.is_multilabel else ''}",
         labels=labels or ("a number" if classifies else "a number with one decimal place"),
         hub_name=hub_name,
         revision=revision,
@@ -80,7 +83,7 @@ def model_card(run: TrainedRun, form: str, lines: list[str], *, auto: str, model
 
 def _notes(run: TrainedRun) -> list[str]:
     origin, result = run.origin, run.result
-    data = KINDS[origin.task_settings.kind] if result is None else describe_data(result)
+    data = KINDS[origin.task_settings.data_kind] if result is None else describe_data(result)
     notes = [f"Data: {data}. The scores are from one seed ({origin.seed}), and the epoch was selected by the dev score"]
     if result is None or run.folder is None:
         return notes

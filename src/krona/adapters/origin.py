@@ -17,6 +17,7 @@ from krona.config.compose import compose_job, hydra_session
 from krona.config.overrides import normalize, translate_errors
 from krona.config.settings import Backbone
 from krona.messages import KronaError, format_validation_error
+from krona.runs.predictions import is_multilabel
 from krona.runs.result import Result
 from krona.tasks.task import Task
 
@@ -36,7 +37,8 @@ class Origin:
     max_source_length: int
     precision: str = "32-true"
     scores: Mapping[str, Mapping[str, float]] = field(default_factory=dict)  # scores from 0 to 100, by split and metric
-    targets: Sequence[str] = ()  # a regression's target texts; the longest limits the length of predictions
+    # the target texts of a regression or a multi-label task; the longest limits the length of predictions
+    targets: Sequence[str] = ()
 
     @classmethod
     def parse(cls, text: str | bytes, label: str) -> "Origin":
@@ -61,6 +63,7 @@ class Origin:
         config = result.config
         parts = {split: (getattr(result, split) or {}).get("parts") for split in ("dev", "test")}
         targets = [number for split in result.splits.values() for number in split.get("targets", ())]
+        has_labels = config["task"].get("labels") and not is_multilabel(config["task"])
         return cls(
             run_id=result.run_id,
             method=result.method,
@@ -71,7 +74,7 @@ class Origin:
             max_source_length=config["max_source_length"],
             precision=config["trainer"]["precision"],
             scores={split: found for split, found in parts.items() if found},
-            targets=[] if config["task"].get("labels") else list(dict.fromkeys(targets)),
+            targets=[] if has_labels else list(dict.fromkeys(targets)),
         )
 
     @property

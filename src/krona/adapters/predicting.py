@@ -20,7 +20,7 @@ from krona.backbones.load import Loaded
 from krona.backbones.shared import shared_backbone
 from krona.messages import KronaError, amount, join_names
 from krona.paths import expand
-from krona.runs.predictions import label_words
+from krona.runs.predictions import label_text, label_words
 from krona.runs.provenance import method_change
 from krona.surgery.trainable import adapter_state, copy_into, train_in_fp32
 from krona.tasks import Split, Task
@@ -38,7 +38,7 @@ def autocast(model: nn.Module, *, bf16: bool) -> torch.autocast:
 def predict_batch(
     model: nn.Module, family: Family, batch: Batch, labels: Sequence[str], *, longest: int, bf16: bool
 ) -> tuple[list[str], Tensor]:
-    """Return the predicted text of each row, and the log-probability of each label, (B, labels).
+    """Return the predicted text of each row, and the probability of each label, (B, labels).
 
     Runs and `krona.load` predict with this function, so their predictions for a batch are identical.
 
@@ -51,7 +51,7 @@ def predict_batch(
     inputs = {name: values.to(device) for name, values in batch.items()}
     with autocast(model, bf16=bf16):
         texts, scores = family.predict_with_scores(model, inputs, labels, longest=longest)
-    return [text.strip() for text in texts], scores
+    return [text.strip() for text in texts], family.probabilities(scores)
 
 
 @dataclass(frozen=True)
@@ -59,10 +59,13 @@ class Prediction:
     """The prediction for one row.
 
     Args:
-        answer: the predicted text, which is the id of a label ("1"), or a number for a regression. Models that generate
-            text can also predict any other text.
-        word: the name of the label, or None for a regression or if the predicted text is not a label.
-        probabilities: the probabilities of the labels by name, whose sum is 1. Empty for a regression.
+        answer: the predicted text, which is the id of a label ("1"), or a number for a regression. In a multi-label
+            task, it contains several ids ("0 2"), or is "none". Models that generate text can also predict any other
+            text.
+        word: the name of the label (of several labels: "bug, praise"), or None for a regression or if the predicted
+            text is not a label.
+        probabilities: the probabilities of the labels by name, whose sum is 1, unless the task is multi-label. Empty
+            for a regression, and for multi-label tasks of models that generate text.
     """
 
     answer: str
@@ -107,21 +110,22 @@ class Predictor:
         """Return the predictions for the rows of a split, in the order of the rows."""
         if not len(split):
             return []
-        targets = self.task.target_strings() or []
-        lengths = [len(self.family.label(text)) for text in targets or self.origin.targets]
+        lengths = [len(self.family.label(text)) for text in self.origin.targets or self.task.target_strings() or ()]
         longest = max(lengths, default=LONGEST_NUMBER)
+        targets = self.family.labels_with_scores if probabilities else []
         words = label_words(self.origin.task)
-        labels = [words[target] for target in targets] if probabilities else []
+        labels = [words[target] for target in targets]
         ids = self.family.sources(split, range(len(split)), longest=self.origin.max_source_length)
         by_length = sorted(range(len(split)), key=lambda row: len(ids["input_ids"][row]))
         predictions: dict[int, Prediction] = {}
         for start in range(0, len(split), batch_size):
             rows = by_length[start : start + batch_size]
-            answers, scores = predict_batch(
-                self.model, self.family, self.batch(ids, rows), targets[: len(labels)], longest=longest, bf16=self.bf16
+            answers, shares = predict_batch(
+                self.model, self.family, self.batch(ids, rows), targets, longest=longest, bf16=self.bf16
             )
-            for row, answer, shares in zip(rows, answers, scores.softmax(-1).tolist(), strict=True):
-                predictions[row] = Prediction(answer, words.get(answer), dict(zip(labels, shares, strict=True)))
+            for row, answer, own in zip(rows, answers, shares.tolist(), strict=True):
+                word = label_text(answer, self.origin.task)
+                predictions[row] = Prediction(answer, word, dict(zip(labels, own, strict=True)))
         return [predictions[row] for row in range(len(split))]
 
     def count_cut(self, split: Split) -> int:

@@ -42,7 +42,7 @@ def submit(runs: Sequence[TrainedRun], folder: Path, out: Path, *, backbone: str
     for run in runs:
         task = run.origin.task_settings
         name = task.sample or task.name
-        if task.kind == "own" or name not in FILES:
+        if task.data_kind == "own" or name not in FILES:
             raise KronaError(f"The task {task.name} of {run.origin.run_id} is not one of GLUE's: {', '.join(FILES)}.")
         if name in by_task:
             ids = f"{by_task[name].origin.run_id} and {run.origin.run_id}"

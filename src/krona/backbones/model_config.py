@@ -48,6 +48,8 @@ def build_config(settings: Backbone, task: Task | None, *, own: bool = False) ->
     get_architecture(kind).set_pooling(config, settings.pooling, name=name)
     if task is not None:
         config.num_labels = num_outputs(task)
+        if task.is_multilabel:
+            config.problem_type = "multi_label_classification"  # for transformers, which may load a merged export
     return config
 
 

@@ -47,7 +47,7 @@ def shared_backbone(settings: Backbone, task: Task, *, seed: int, bf16: bool) ->
     if settings.quantisation is not None:  # `with_own_modules` would drop the quantisation state of 4-bit weights
         return load.load(settings, task, seed=seed, bf16=bf16)
     content = repr(replace(settings, factor_shapes={}, learning_rates=None))
-    key = (fingerprint(settings), content, None if settings.pretrained else seed, bf16)
+    key = (fingerprint(settings), content, None if settings.pretrained else seed, bf16, task.is_multilabel)
     kept = cache_for("backbone")
     if key in kept and not kept[key].has_outputs(num_outputs(task)):
         del kept[key]  # the cached model has the head of another task

@@ -14,6 +14,7 @@ from krona.config.settings import Data, Run
 from krona.formatting import Cell, as_typed, say, table, terminal_width
 from krona.labels import BENCHMARKS
 from krona.messages import KronaError
+from krona.metrics.scores.metric import EMPTY_SET
 from krona.tasks import ROLES, Splits, Task
 from krona.tasks.rows import SUSPICIOUS
 from krona.tasks.sources import require_files
@@ -57,7 +58,7 @@ def _load(settings: Run, data: Data) -> Splits:
 
 
 def _print_counts(task: Task, data: Data, splits: Splits, console: Console) -> None:
-    say(console, f"{task.name}, {f'data={data.kind}' if task.kind in BENCHMARKS else f'{task.kind} data'}\n")
+    say(console, f"{task.name}, {f'data={data.kind}' if task.data_kind in BENCHMARKS else f'{task.data_kind} data'}\n")
     for headings, rows in (_parts_table(task, splits), _splits_table(splits), _labels_table(task, splits)):
         say(console, table(headings, rows, width=terminal_width(console), left=LEFT))
         say(console, "")
@@ -75,7 +76,7 @@ def _parts_table(task: Task, splits: Splits) -> tuple[list[str], list[list[Cell]
         expected = f"{official[name][1]:,}" if name in official else ""
         counts = [f"{len(part.suspicious.get(kind, ())):,}" for kind in SUSPICIOUS]
         rows.append([name, f"{part.rows:,}", expected, f"{part.skipped_rows:,}", *counts, part.origin])
-    return ["part", "rows", f"{BENCHMARKS.get(task.kind, 'GLUE')}'s", "bad rows", *SUSPICIOUS, "source"], rows
+    return ["part", "rows", f"{BENCHMARKS.get(task.data_kind, 'GLUE')}'s", "bad rows", *SUSPICIOUS, "source"], rows
 
 
 def _splits_table(splits: Splits) -> tuple[list[str], list[list[Cell]]]:
@@ -101,5 +102,7 @@ def _labels_table(task: Task, splits: Splits) -> tuple[list[str], list[list[Cell
             ["different values", *(f"{len({*split.targets}):,}" for split in splits.by_role.values())],
         ]
         return ["number", *ROLES], rows
-    rows = [[task.label_name(target), *(f"{found.get(target, 0):,}" for found in counts)] for target in targets]
+    counts = [task.count_labels(split.targets) for split in splits.by_role.values()]
+    names = [*targets, EMPTY_SET] if task.is_multilabel else targets
+    rows = [[task.label_name(target), *(f"{found.get(target, 0):,}" for found in counts)] for target in names]
     return ["label", *ROLES], rows

@@ -29,14 +29,14 @@ class ClassScores:
         columns = (self.precision, self.recall, self.f1)
         return {
             "macro average": [float(np.mean(column)) for column in columns],
-            "weighted average": [float(np.average(column, weights=self.rows)) for column in columns],
+            "weighted average": [float(ratio((column * self.rows).sum(), self.rows.sum())) for column in columns],
         }
 
 
 def confusion(answers: Answers) -> NDArray[Any]:
     """Return the number of rows by target and prediction, (classes, classes + 1).
 
-    The last column counts the predictions that are not a label.
+    The last column counts the predictions that are not a label. A multi-label task has no such matrix.
     """
     counts = np.zeros((answers.classes, answers.classes + 1), dtype=int)
     np.add.at(counts, (answers.truth, answers.given), 1)  # an invalid prediction is -1
@@ -49,11 +49,19 @@ def class_scores(answers: Answers) -> ClassScores:
     As in the metrics, an invalid prediction of a task with two classes counts as the label that is not the target.
     """
     truth, given = answers.truth, answers.as_wrong
+    if answers.is_multilabel:
+        hits, targets, predictions = (part.sum(0) for part in (truth * given, truth, given))
+        return _class_scores(np.arange(answers.classes), hits, targets, predictions)
     counts = [np.bincount(ids, minlength=answers.classes) for ids in (truth[truth == given], truth, given[given >= 0])]
     ids = np.flatnonzero(counts[1] + counts[2])
-    hits, targets, predictions = (np.asarray(count[ids], dtype=float) for count in counts)
+    return _class_scores(ids, *(count[ids] for count in counts))
+
+
+def _class_scores(
+    ids: NDArray[Any], hits: NDArray[Any], targets: NDArray[Any], predictions: NDArray[Any]
+) -> ClassScores:
     precision, recall, f1 = ratio(hits, predictions), ratio(hits, targets), ratio(2 * hits, targets + predictions)
-    return ClassScores(ids, 100 * precision, 100 * recall, 100 * f1, counts[1][ids])
+    return ClassScores(ids, 100 * precision, 100 * recall, 100 * f1, targets)
 
 
 def confused_pairs(counts: NDArray[Any], most: int) -> Sequence[tuple[int, int, float]]:

@@ -146,7 +146,7 @@ def row_shares(runs: Sequence[Answers], metrics: Sequence[str]) -> Floats:
     n, groups = runs[0].units, runs[0].groups
     without = np.zeros((len(runs), n))  # without[i, j]: the score of run i if row j is omitted
     for name in metrics:
-        metric = get_metric(name, runs[0].classes)
+        metric = get_metric(name, runs[0].classes, multilabel=runs[0].is_multilabel)
         if metric.ranked:
             for rows in chunks(n, 4 * n):
                 weights = np.ones((rows.stop - rows.start, n))

@@ -19,7 +19,8 @@ class ForEvaluate(evaluate.Metric):  # type: ignore[misc]
             citation="",
             inputs_description="predictions, references: texts. labels: all classes in their order; None: numbers. "
             "groups: the group of each row, for exact_match; None: each row is its own group. "
-            "scores: the probabilities of each row in the order of the labels, for metrics such as roc_auc.",
+            "scores: the probabilities of each row in the order of the labels, for metrics such as roc_auc. "
+            "multilabel: whether a text contains several labels, separated by blanks.",
             features=datasets.Features(texts),
         )
 
@@ -30,5 +31,6 @@ class ForEvaluate(evaluate.Metric):  # type: ignore[misc]
         labels: Sequence[str] | None = None,
         groups: Sequence[int] | None = None,
         scores: Sequence[Sequence[float]] | None = None,
+        multilabel: bool = False,
     ) -> dict[str, float]:
-        return score([self.config_name], references, predictions, labels, groups, scores)
+        return score([self.config_name], references, predictions, labels, groups, scores, multilabel=multilabel)

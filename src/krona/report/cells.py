@@ -29,8 +29,14 @@ from krona.runs.predictions import score_metrics
 from krona.runs.suspicious_scores import Examined, ScoreMessage, constant_scores, examine
 
 ALPHA = 0.05  # the significance level of all tests
-METRICS = {"accuracy": "acc", "f1": "F1", "macro_f1": "macro F1", "matthews": "MCC", "pearson": "Pearson"}
-METRICS |= {"spearman": "Spearman", "roc_auc": "AUC", "average_precision": "AP"}
+METRICS = {"accuracy": "acc", "f1": "F1", "macro_f1": "macro F1", "micro_f1": "micro F1", "matthews": "MCC"}
+METRICS |= {
+    "subset_accuracy": "subset acc",
+    "pearson": "Pearson",
+    "spearman": "Spearman",
+    "roc_auc": "AUC",
+    "average_precision": "AP",
+}
 LIMITS = ("data.train_rows", "trainer.max_steps", "trainer.max_epochs")  # keys that limit the length of training
 Examine = Callable[[Path], Examined]
 

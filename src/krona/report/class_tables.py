@@ -34,7 +34,9 @@ def answer_tables(answers: Sequence[Answers], words: Sequence[str]) -> Iterator[
         yield "prediction − target", pd.DataFrame([[f"{value:.4g}" for value in errors]], columns=[*errors.index])
         return
     names = [shorten(word, MAX_LABEL) for word in words]
-    yield from (_class_table(answers, names), _confusion_table(answers, names))
+    yield _class_table(answers, names)
+    if not answers[0].is_multilabel:  # in a multi-label task, a target and a prediction are not a pair of labels
+        yield _confusion_table(answers, names)
 
 
 def _class_table(answers: Sequence[Answers], names: Sequence[str]) -> tuple[str, pd.DataFrame]:

@@ -27,7 +27,7 @@ from krona.report.runs import (
 from krona.report.text import setting_text
 from krona.runs.folder import RunFolder, find_run
 from krona.runs.frame import stored_results
-from krona.runs.predictions import decode_label, label_words, read_outcomes, read_rows, score_metrics
+from krona.runs.predictions import decode_label, read_outcomes, read_rows, score_metrics
 from krona.runs.provenance import used_shape
 from krona.runs.result import Result
 from krona.runs.studies import study_files
@@ -146,7 +146,7 @@ def _run_test(result: Result, one: Answers, two: Answers) -> tuple[float, str]:
     p = swap_test(one, two, metrics).p
     words = []
     if one.classes:
-        right_a, right_b = one.given == one.truth, two.given == two.truth
+        right_a, right_b = one.hits, two.hits
         only_a, only_b = int((right_a & ~right_b).sum()), int((right_b & ~right_a).sum())
         words.append(f"Only A right: {only_a}; only B right: {only_b}.")
         if metrics == ["accuracy"] and one.groups is None:
@@ -255,9 +255,9 @@ def _runs(found: RunDiff, width: int | None, examples: int) -> list[str]:
         lines += ["", *_wrap(f"Examples with different predictions: {len(changes)} ({counted})", width, "")]
         turn = changes.groupby(kinds).cumcount()  # if possible, show the same number of each kind
         shown = changes.loc[turn.sort_values(kind="stable").index[:examples]]
-        words = label_words(found.a.config["task"])
+        task = found.a.config["task"]
         for change in changes[changes.index.isin(shown.index)].itertuples():
-            truth, a, b = (decode_label(text, words) for text in (change.target, change.a, change.b))
+            truth, a, b = (decode_label(text, task) for text in (change.target, change.a, change.b))
             head = f"{change.verdict}  {change.id}: target {truth}, A predicts {a}, B predicts {b}"
             lines += [*_wrap(head, width), *_wrap(change.source, width, "      ", most=6)]
         if len(changes) > examples:

@@ -7,7 +7,7 @@ from typing import Any
 
 from krona.messages import KronaError, amount
 from krona.metrics.scores import METRICS, criteria, need_scores, score_answers
-from krona.metrics.scores.metric import NUMBER, Answers, encode
+from krona.metrics.scores.metric import EMPTY_SET, NUMBER, Answers, encode, parse_set
 from krona.runs.result import Result
 
 TOLERANCE = 1e-6  # largest accepted difference between a stored score and the score of the stored predictions
@@ -86,7 +86,9 @@ def read_outcomes(result: Result, path: Path) -> dict[str, Outcomes]:
                 rows = [number for number, name in enumerate(read["split"]) if name == split]
                 own = {name: [values[row] for row in rows] for name, values in read.items()}
                 groups = [int(group) for group in own["group"]] if "group" in own else None
-                answers = encode(own["target"], own["prediction"], labels, groups, own.get("scores"))
+                answers = encode(
+                    own["target"], own["prediction"], labels, groups, own.get("scores"), multilabel=is_multilabel(task)
+                )
                 found[split] = Outcomes(own["prediction"], answers)
                 _check_scores(split, part, found[split].answers, score_metrics(task))
     except (LookupError, TypeError, ValueError, ArithmeticError, AttributeError) as error:
@@ -134,19 +136,35 @@ def label_words(task: Mapping[str, Any]) -> dict[str, str]:
     return {str(i): str(word) for word, i in sorted(named.items(), key=lambda item: int(item[1]))}
 
 
-def decode_label(text: str, words: Mapping[str, str]) -> str:
-    """Return a prediction as text for tables: the label's name from `label_words`, or the number in a regression.
+def is_multilabel(task: Mapping[str, Any]) -> bool:
+    """Return whether the rows of a task can have several labels."""
+    return task.get("kind") == "multilabel"
+
+
+def label_text(text: str, task: Mapping[str, Any]) -> str | None:
+    """Return the name of a predicted label, or the names of several labels. For any other text, return None."""
+    words = label_words(task)
+    if not is_multilabel(task):
+        return words.get(text)
+    labels = parse_set(text, words)
+    return None if labels is None else ", ".join(words[label] for label in words if label in labels) or EMPTY_SET
+
+
+def decode_label(text: str, task: Mapping[str, Any]) -> str:
+    """Return a prediction as text for tables: the names of its labels, or the number in a regression.
 
     An invalid prediction is returned in quotes, followed by "(no label)" or "(no number)".
     """
     text = text.strip()
-    if not words:
+    if task.get("labels") is None:
         return text if NUMBER.fullmatch(text) else f"{text!r} (no number)"
-    return words.get(text, f"{text!r} (no label)")
+    return label_text(text, task) or f"{text!r} (no label)"
 
 
 def invalid_predictions(predictions: Sequence[str], task: Mapping[str, Any]) -> list[str]:
     """Return the predictions that are not a label of the task or, for a regression, are not a number."""
-    words = label_words(task)
     texts = [text.strip() for text in predictions]
-    return [text for text in texts if (text not in words if words else not NUMBER.fullmatch(text))]
+    if task.get("labels") is None:
+        return [text for text in texts if not NUMBER.fullmatch(text)]
+    invalid = {text for text in set(texts) if label_text(text, task) is None}
+    return [text for text in texts if text in invalid]

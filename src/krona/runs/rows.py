@@ -13,7 +13,7 @@ from krona.metrics.scores import need_scores, score_answers
 from krona.metrics.scores.metric import Answers, encode
 from krona.metrics.statistics import bootstrap, percentile_interval
 from krona.runs.folder import RunFolder
-from krona.runs.predictions import decode_label, label_ids, label_words, score_metrics
+from krona.runs.predictions import decode_label, is_multilabel, label_ids, label_words, score_metrics
 from krona.runs.result import Result
 
 Row = Mapping[str, Any]  # a line of predictions.jsonl
@@ -27,7 +27,8 @@ class Mistake:
     place: str  # the file and the line, or the id of the row
     target: str
     prediction: str
-    size: float | None  # the probability of the wrong prediction, or the error of a regression
+    # the probability of the wrong prediction, the largest error of a probability (multi-label), or the error
+    size: float | None
     text: str
     columns: Mapping[str, Any]  # the other columns of the row in the data file
 
@@ -58,12 +59,15 @@ def find_mistakes(result: Result, rows: Sequence[Row]) -> list[Mistake]:
         target, prediction, size = row["target"].strip(), row["prediction"].strip(), None
         if prediction == target:
             continue
-        if words:
-            size = row.get("scores", {}).get(words.get(prediction))
-        else:
+        if not words:
             answers = encode([target], [prediction], None)
             size = float(answers.given[0] - answers.truth[0])
-        labels = [decode_label(text, words) for text in (target, prediction)]
+        elif is_multilabel(task) and "scores" in row:
+            own = zip(row["scores"].values(), words, strict=True)
+            size = max(abs((share or 0.0) - (label in target.split())) for share, label in own)
+        else:
+            size = row.get("scores", {}).get(words.get(prediction))
+        labels = [decode_label(text, task) for text in (target, prediction)]
         place = _place(row, task.get("files") or {})
         found.append(Mistake(place, labels[0], labels[1], size, row["source"], row.get("columns") or {}))
     return sorted(found, key=lambda mistake: -abs(mistake.size or 0.0))
@@ -110,4 +114,4 @@ def _encode_rows(result: Result, rows: Sequence[Row]) -> Answers:
     groups = [int(row["group"]) for row in rows] if "group" in rows[0] else None
     targets, predictions = ([row[key] for row in rows] for key in ("target", "prediction"))
     scores = [[*row["scores"].values()] for row in rows] if need_scores(score_metrics(task)) else None
-    return encode(targets, predictions, label_ids(task), groups, scores)
+    return encode(targets, predictions, label_ids(task), groups, scores, multilabel=is_multilabel(task))

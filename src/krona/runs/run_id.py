@@ -67,6 +67,8 @@ OFF_IS_ABSENT: dict[str, Any] = {
     "data.test_from_train": None,
     "task.fold_labels": False,
     "task.class_weights": None,
+    "task.kind": None,
+    "task.label_separator": ",",
     "backbone.architecture": None,
     "backbone.pooling": None,
     "backbone.quantisation": None,

@@ -19,6 +19,7 @@ from krona.runs.predictions import (
     Outcomes,
     UnknownMetricError,
     invalid_predictions,
+    label_text,
     label_words,
     read_outcomes,
     score_metrics,
@@ -115,11 +116,18 @@ def advice(result: Result) -> str:
 def constant_scores(answers: Answers, metrics: Sequence[str]) -> list[float]:
     """Return, for each label, the score of a model that always predicts this label.
 
-    For a regression, return ``[0.0]``, because a constant has no correlation with the targets.
+    For a regression, return ``[0.0]``, because a constant has no correlation with the targets. In a multi-label task,
+    the predictions are all labels, no label, and the most frequent target.
     """
     if not answers.classes:
         return [0.0]
     scores = []
+    if answers.is_multilabel:
+        sets, counts = np.unique(answers.truth, axis=0, return_counts=True)
+        for labels in (np.ones_like(sets[0]), np.zeros_like(sets[0]), sets[counts.argmax()]):
+            constant = replace(answers, given=np.tile(labels, (len(answers), 1)))
+            scores.append(float(np.mean([*score_answers(metrics, constant).values()])))
+        return scores
     for label in range(answers.classes):
         shares = np.tile(np.arange(answers.classes) == label, (len(answers), 1)).astype(float)
         constant = replace(answers, given=np.full(len(answers), label), scores=shares)
@@ -140,10 +148,11 @@ def _check_predictions(result: Result, outcomes: Outcomes, split: str) -> Iterat
         problem = f"are not a {kind} and count as wrong (most frequent: {times:,} × {commonest[:40]!r})"
         share, unlearned, cause = f"{len(invalid):,} of {count:,}", 2 * len(invalid) > count, INVALID
     else:
-        values = given[given >= 0] if answers.classes else np.round(given, 1)
-        if values.min() < values.max():
+        texts = [text.strip() for text in outcomes.predictions]
+        values = {*texts} - {*invalid} if answers.classes else {f"{value:.1f}" for value in np.round(given, 1) + 0.0}
+        if len(values) > 1:
             return
-        value = list(label_words(task))[int(values[0])] if answers.classes else f"{values[0]:.1f}"
+        (value,) = values
         problem, unlearned, cause = f"are {_label_name(value, task)}", True, "the same prediction for all rows"
         share = f"{count - len(invalid):,} of {count:,}" if invalid else f"all {count:,}"
     best = max(constant_scores(answers, score_metrics(task)))
@@ -207,5 +216,5 @@ def _label_name(text: str, task: Mapping[str, Any]) -> str:
     words = label_words(task)
     if not words:
         return text
-    word = words.get(text, text)
+    word = label_text(text, task) or text
     return f'"{text}"' if text == word else f'"{text}" ({word})'

@@ -11,7 +11,7 @@ from typing import Any
 from krona.messages import KronaError, amount, did_you_mean
 from krona.tasks.files import DataFile, FileColumns
 from krona.tasks.sources import SPLIT_FOLDERS
-from krona.tasks.values import BadRowError, group_similar, text_or_empty
+from krona.tasks.values import BadRowError, group_similar, split_labels, text_or_empty
 
 LABEL_NAMES = ("label", "labels", "category", "class", "target", "grade", "sentiment", "rating", "stars", "score")
 TEXT_NAMES = ("text", "body", "sentence", "review", "message", "content", "comment", "description", "document")
@@ -21,6 +21,7 @@ MAX_LABEL = 40  # characters; in a guessed label column, values are shorter on a
 MIN_TEXT = 15  # characters; in a guessed text column, values are longer on average
 FEW_ROWS = 3  # fewer rows of a class cannot be divided among train, dev and test
 INTEGER = re.compile(r"[+-]?\d+")
+SEPARATORS = ("|", ";", ",")  # possible texts between several labels of a row
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 SPLIT_COMMENT = """\
 # Without a file for dev, a tenth of the rows (at most 1,000) becomes dev; without a file for test, as many become test.
@@ -33,6 +34,7 @@ class _Column:
 
     values: Counter[str] = field(default_factory=Counter)  # only the first `MAX_CLASSES` + 1 different values
     filled: int = 0  # rows with a value
+    lists: int = 0  # rows with a list
     characters: int = 0
 
     def add(self, text: str) -> None:
@@ -50,6 +52,14 @@ class _Column:
         """Whether the column looks like the target of a regression: decimal numbers, or many whole numbers."""
         kind = NUMBER if len(self.values) > MAX_NUMBERS or not all(map(INTEGER.fullmatch, self.values)) else None
         return kind is not None and len(self.values) > 1 and all(map(kind.fullmatch, self.values))
+
+    @property
+    def separator(self) -> str | None:
+        """The text between several labels of a row, if the column looks like this. For lists, return ""."""
+        if self.lists:
+            return ""
+        parts = {sign: {part.strip() for text in self.values for part in text.split(sign)} for sign in SEPARATORS}
+        return next((sign for sign in SEPARATORS if 2 <= len(parts[sign]) < len(self.values)), None)
 
     @property
     def repeats(self) -> bool:
@@ -96,24 +106,37 @@ def draft_task(name: str, source: Path, *, texts: Sequence[str] = (), label: str
         raise KronaError(f"The column '{label}' cannot be both text and label. Give another --label.")
     found = columns[label]
     is_number = found.is_number and label not in words
+    separator = None if is_number else found.separator
+    if separator is not None:
+        found = _count_labels(path, label, separator)
     _require_labels(path, label, found)
-    bad_rows = sum(count for names, count in empty.items() if label in names or {*texts} <= names)
-    if is_number:
+    no_label = label if separator is None else None  # with several labels per row, a row can also have none
+    bad_rows = sum(count for names, count in empty.items() if no_label in names or {*texts} <= names)
+    if separator is not None:
+        between = f"separated by '{separator}'" if separator else "in lists"
+        messages.append(f"{label} contains several labels per row, {between}, so the task is multi-label")
+        messages += _describe_labels(found.values, words.get(label))
+    elif is_number:
         messages.append(f"{label} contains numbers, so the task is a regression")
     else:
         messages += _describe_labels(found.values, words.get(label))
     if bad_rows:
         messages.append(f"{bad_rows:,} of {amount(rows, 'row')} have no text or no label")
-    rule = "is random" if is_number else "keeps the share of each label (data.seed selects it)"
+    metrics = "[accuracy, macro_f1] # macro F1 gives each label the same weight, however rare it is"
+    if is_number:
+        metrics = "[pearson] # the correlation with the targets; spearman compares ranks"
+    if separator is not None:
+        metrics = "[micro_f1, macro_f1] # macro F1 gives each label the same weight; also subset_accuracy"
+    rule = "is random" if is_number or separator is not None else "keeps the share of each label (data.seed selects it)"
     lines = [
         f"# A task of {amount(rows, 'row')}, written by krona init. krona docs adding-a-task explains all keys.",
         f"name: {name}",
         f"columns: {_quote([*texts])} # the texts that the model reads",
         f"label_column: {_quote(label)}",
         *(["labels: null # the targets are numbers"] if is_number else _label_lines(found.values, words.get(label))),
-        "metrics: [pearson] # the correlation with the targets; spearman compares ranks"
-        if is_number
-        else "metrics: [accuracy, macro_f1] # macro F1 gives each label the same weight, however rare it is",
+        *(["kind: multilabel # a row can have several labels, or none"] if separator is not None else []),
+        *([f"label_separator: {_quote(separator)}"] if separator else []),
+        f"metrics: {metrics}",
         *SPLIT_COMMENT.format(rule=rule).splitlines(),
         f"files: {_quote({'train': str(source)} if path == source else str(source))}",
     ]
@@ -132,18 +155,30 @@ def _count(path: Path) -> tuple[dict[str, _Column], int, Counter[frozenset[str]]
             column = columns[name]
             if text:
                 column.add(text)
+            column.lists += isinstance(row[name], list)
         empty[frozenset(name for name, text in texts.items() if not text)] += 1
     if not rows:
         raise KronaError(f"{path} has no rows.")
     return dict(columns), rows, empty
 
 
+def _count_labels(path: Path, label: str, separator: str) -> _Column:
+    """Return the counts of the labels in a column with several labels per row."""
+    found = _Column()
+    for _, row in DataFile(path, FileColumns(names={label: [label]})):
+        if not isinstance(row, BadRowError):
+            for part in split_labels(row[label], separator):
+                found.add(text_or_empty(part))
+    return found
+
+
 def _stored_words(path: Path) -> dict[str, list[str]]:
-    """Return the label words of each `ClassLabel` column in a saved data set. Its rows contain numbers."""
+    """Return the label words of each column with labels in a saved data set, whose rows contain numbers."""
     import datasets
 
     features = datasets.load_from_disk(str(path)).features
-    return {name: one.names for name, one in features.items() if isinstance(one, datasets.ClassLabel)}
+    labels = {name: getattr(one, "feature", one) for name, one in features.items()}  # lists of labels have a feature
+    return {name: one.names for name, one in labels.items() if isinstance(one, datasets.ClassLabel)}
 
 
 def _guess_label(path: Path, columns: Mapping[str, _Column]) -> str:

@@ -34,7 +34,7 @@ ADVICE = {  # maps each kind of suspicious text to advice
 
 def official_rows(task: Task, parts: Mapping[str, Part]) -> dict[str, list[int]]:
     """Return the number of found rows and the official number, for each official split of a GLUE or SuperGLUE task."""
-    official = OFFICIAL_ROWS.get(task.hub_name or "", {}) if task.kind in BENCHMARKS else {}
+    official = OFFICIAL_ROWS.get(task.hub_name or "", {}) if task.data_kind in BENCHMARKS else {}
     return {name: [part.rows, official[name]] for name, part in parts.items() if name in official}
 
 
@@ -72,28 +72,31 @@ def _note_other_rows(task: Task, splits: Splits) -> Iterator[str]:
         counts = ", ".join(
             f"{rows:,} rows of {name} instead of {official:,}" for name, (rows, official) in other.items()
         )
-        name = BENCHMARKS[task.kind]
+        name = BENCHMARKS[task.data_kind]
         yield f"{name}'s format, but not {name}'s rows: {counts}. The scores are not comparable with scores on {name}."
 
 
 def _note_labels(task: Task, splits: Splits, train_rows: int | None) -> Iterator[str]:
-    found = splits.facts["train"]["targets"]
-    counts = {target: found.get(target, 0) for target in task.target_strings() or ()}
+    found, rows_with = splits.facts["train"]["targets"], task.count_labels(splits.train.targets)
+    counts = {target: rows_with[target] for target in task.target_strings() or ()}
     if len(found) == 1:
         (target,) = found
         yield f"train has only the target {task.label_name(target)}, so the model learns to predict only this target."
     elif missing := [task.label_name(target) for target, rows in counts.items() if not rows]:
         classes = "this class" if len(missing) == 1 else "these classes"
         yield f"train has no rows of {join_names(missing)}, so the model cannot learn to predict {classes}."
-    elif counts and train_rows is not None and max(counts.values()) - min(counts.values()) > 1:
+    elif (
+        counts and train_rows is not None and not task.is_multilabel and max(counts.values()) - min(counts.values()) > 1
+    ):
         each = ", ".join(f"{rows:,} {task.label_name(target)}" for target, rows in counts.items())
         yield f"data.train_rows={train_rows} is not balanced, because train has too few rows of some labels: {each}."
 
 
 def _note_absent_labels(task: Task, splits: Splits) -> Iterator[str]:
-    known = [target for target in task.target_strings() or () if target in splits.facts["train"]["targets"]]
+    counts = {role: task.count_labels(split.targets) for role, split in splits.by_role.items()}
+    known = [target for target in task.target_strings() or () if target in counts["train"]]
     for role in ("dev", "test"):
-        found = splits.facts[role]["targets"]
+        found = counts[role]
         if missing := [task.label_name(target) for target in known if target not in found]:
             classes = "this class" if len(missing) == 1 else "these classes"
             yield f"{role} has no rows of {join_names(missing)}, so its scores do not measure {classes}."

@@ -38,16 +38,16 @@ def check_kind(task: Task, kind: str) -> None:
     Raises:
         KronaError: the data source does not contain the task.
     """
-    if task.kind == "sample" and kind != "sample":
+    if task.data_kind == "sample" and kind != "sample":
         raise KronaError(
             f"task={task.name} is a sample task, which data={kind} does not contain. Add data=sample (or "
             f"profile=demo), or use task={task.sample}."
         )
-    if task.kind in BENCHMARKS and kind not in ("hub", FORMATS[task.kind]):
+    if task.data_kind in BENCHMARKS and kind not in ("hub", FORMATS[task.data_kind]):
         sample = f"task=sample_{task.name}, or " if kind == "sample" and task.name in FOLDERS else ""
         raise KronaError(
-            f"data={kind} does not contain task={task.name}. Use {sample}{BENCHMARKS[task.kind]} itself with data=hub "
-            f"or data={FORMATS[task.kind]} data.path=FOLDER."
+            f"data={kind} does not contain task={task.name}. Use {sample}{BENCHMARKS[task.data_kind]} itself with "
+            f"data=hub or data={FORMATS[task.data_kind]} data.path=FOLDER."
         )
 
 
@@ -58,10 +58,10 @@ def require_files(task: Task, *, kind: str, path: str | None) -> None:
         KronaError: the data source does not contain the task, a file is missing, or data.path is set but not used.
     """
     check_kind(task, kind)
-    if task.kind != "own" and kind not in FORMATS.values() and path is not None:
-        files = FORMATS.get(task.kind, "tsv")
+    if task.data_kind != "own" and kind not in FORMATS.values() and path is not None:
+        files = FORMATS.get(task.data_kind, "tsv")
         raise KronaError(f"data.path={path} is not used with data={kind}. Add data={files}, or remove data.path.")
-    if task.kind in BENCHMARKS and kind != "hub":
+    if task.data_kind in BENCHMARKS and kind != "hub":
         benchmark_files(task, path)
     for part, file in own_files(task, path).items():
         if not file.exists():
@@ -76,18 +76,18 @@ def require_files(task: Task, *, kind: str, path: str | None) -> None:
 def read_parts(task: Task, data: Data, *, prefix: bool) -> dict[str, Split]:
     """Return the rows of a task's data source by official part. `krona.tasks.splits.load` describes the arguments."""
     check_kind(task, data.kind)
-    if task.kind in BENCHMARKS and data.kind == "hub":
+    if task.data_kind in BENCHMARKS and data.kind == "hub":
         from krona.tasks.hub import hub_parts
 
         return hub_parts(task, data, prefix=prefix)
-    if task.kind == "own":
+    if task.data_kind == "own":
         files = own_files(task, data.path)
     else:
-        files = sample_files(task.sample or "") if task.kind == "sample" else benchmark_files(task, data.path)
+        files = sample_files(task.sample or "") if task.data_kind == "sample" else benchmark_files(task, data.path)
     columns = file_columns(task, [*task.labelled_columns, *task.slices])
-    quoting, parts = None if task.kind == "sample" else data.quoting, {}
+    quoting, parts = None if task.data_kind == "sample" else data.quoting, {}
     for part, path in files.items():
-        origin = f"sample task {task.sample}, {part}" if task.kind == "sample" else str(path)
+        origin = f"sample task {task.sample}, {part}" if task.data_kind == "sample" else str(path)
         file = DataFile(path, columns, quoting=quoting)
         is_csv = file.kind == ".csv" or quoting == "csv"
         parts[part] = read_part(task, data, part, origin, file, prefix=prefix, csv=is_csv)
@@ -169,8 +169,8 @@ def benchmark_files(task: Task, path: str | None) -> dict[str, Path]:
         )
     if path is None:
         raise KronaError(
-            f"data={FORMATS[task.kind]} needs the folder of the {BENCHMARKS[task.kind]} download, which contains "
-            f"{layout.folder}/. Set data.path=FOLDER."
+            f"data={FORMATS[task.data_kind]} needs the folder of the {BENCHMARKS[task.data_kind]} download, which "
+            f"contains {layout.folder}/. Set data.path=FOLDER."
         )
     root = expand(path)
     if not root.is_dir():
@@ -192,18 +192,18 @@ def data_fingerprint(task: Task, data: Data) -> str:
     run itself reports the error.
     """
     try:
-        if task.kind == "own":
+        if task.data_kind == "own":
             files = own_files(task, data.path)
             cut = not {"dev", "test"} <= files.keys() or data.test_from_train is not None
             by_label = cut and task.labels is not None and not task.group_columns
             return f"own:{_hash_files(task, files, salt=b'by label' if by_label else b'')}"
-        if task.kind == "sample" or data.kind == "sample":
+        if task.data_kind == "sample" or data.kind == "sample":
             return f"sample:{SUPERGLUE_FINGERPRINT if task.sample in SUPERGLUE else FINGERPRINT}"
         if data.kind != "hub":
             return f"{data.kind}:{_hash_files(task, benchmark_files(task, data.path))}"
         return f"hub:{data.name}/{task.hub_name}@{data.revision or 'main'}"
     except (KronaError, OSError, ValueError, TypeError):
-        return f"{'own' if task.kind == 'own' else data.kind}:absent"
+        return f"{'own' if task.data_kind == 'own' else data.kind}:absent"
 
 
 def _hash_files(task: Task, files: dict[str, Path], *, salt: bytes = b"") -> str:

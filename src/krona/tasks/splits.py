@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from krona.messages import KronaError, amount, did_you_mean
+from krona.metrics.scores.metric import EMPTY_SET
 from krona.random_streams import stream_seed
 from krona.tasks.data_settings import Data
 from krona.tasks.rows import Part, Split
@@ -72,11 +73,16 @@ def _count_targets(targets: Sequence[str]) -> dict[str, int]:
 
     If there are more than `MAX_TARGETS` different targets, keep only the lowest, the highest and the longest.
     """
-    counts = dict(sorted(Counter(targets).items(), key=lambda item: float(item[0])))
+    counts = dict(sorted(Counter(targets).items(), key=lambda item: _sort_key(item[0])))
     if len(counts) <= MAX_TARGETS:
         return counts
     lowest, *_, highest = counts
     return {target: counts[target] for target in (lowest, max(counts, key=len), highest)}
+
+
+def _sort_key(target: str) -> list[float]:
+    """Return the numbers in a target: a label id, a number, or the label ids of a multi-label task."""
+    return [] if target == EMPTY_SET else [*map(float, target.split())]
 
 
 def load(task: Task, data: Data, *, prefix: bool = False, others: bool = False) -> Splits:
@@ -89,21 +95,21 @@ def load(task: Task, data: Data, *, prefix: bool = False, others: bool = False) 
     Raises:
         KronaError: the data cannot be read or divided.
     """
-    parts = read_parts(task, data, prefix=prefix)
+    parts, by_label = read_parts(task, data, prefix=prefix), task.labels is not None and not task.is_multilabel
     train, dev, test = divide(
         parts, split=task.split, protocol=data.protocol, seed=data.seed, task=task.name,
-        dev_from_train=data.dev_from_train, test_from_train=data.test_from_train, by_label=task.labels is not None,
+        dev_from_train=data.dev_from_train, test_from_train=data.test_from_train, by_label=by_label,
     )  # fmt: skip
     if data.train_rows is not None:
         chosen = data.seed if data.subset_seed is None else data.subset_seed
-        train = _balance(train, data.train_rows, seed=chosen, by_label=task.labels is not None)
+        train = _balance(train, data.train_rows, seed=chosen, by_label=by_label)
     for role, split in zip(ROLES, (train, dev, test), strict=True):
         if not len(split):
             rows = ", ".join(f"{amount(len(part), 'row')} in {name}" for name, part in parts.items())
             skipped = sum(split.part.skipped_rows for split in parts.values())
             rows += f", without {amount(skipped, 'bad row')}" if skipped else ""
             raise KronaError(f"task {task.name}: no rows are left for {role}. The data have {rows}. Use more data.")
-    if others and task.kind == "own":
+    if others and task.data_kind == "own":
         found = read_others(task, data, [*dev.ids, *test.ids])
         dev, test = replace(dev, others=found), replace(test, others=found)
     read = {name: split.part for name, split in parts.items()}

@@ -5,7 +5,7 @@ A YAML file in `conf/task/` defines a task. The keys of the file are the fields 
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import Annotated, Any, Literal, Self
 
@@ -13,6 +13,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, 
 
 from krona.messages import KronaError, describe_problem, did_you_mean, shorten
 from krona.metrics.scores import criteria, get_metric
+from krona.metrics.scores.metric import EMPTY_SET, parse_set
 from krona.tasks.values import (
     NO_LABEL,
     BadRowError,
@@ -22,6 +23,7 @@ from krona.tasks.values import (
     read_label,
     read_number,
     read_text,
+    split_labels,
 )
 
 Division = Literal["halve_validation", "carve_train", "mnli", "given"]
@@ -106,6 +108,12 @@ class Task(BaseModel):
 
     If the value is null, the task is a regression, and the target text is a number.
     """
+    kind: Literal["multilabel"] | None = None
+    """multilabel: a row can have several labels, or none. The target text contains their ids in ascending order, such
+    as `0 2`, or `none`. null: each row has one label, or a number.
+    """
+    label_separator: Annotated[str, Field(min_length=1)] = ","
+    """With kind=multilabel, the text between two labels of a row. Data files can also contain lists of labels."""
     decimals: Annotated[int, Field(ge=0, le=6)] | None = None
     """The number of decimals to which the targets of a regression are rounded if the backbone generates them as text.
 
@@ -195,13 +203,16 @@ class Task(BaseModel):
                 raise ValueError(f"{problem}. Insert {{{name}}} for its text")
         if self.fold_labels and (pairs := self.similar_labels):
             raise ValueError(f"labels: {pairs[0]} are one class with fold_labels. Keep one of them")
-        if self.class_weights is not None and self.labels is None:
-            raise ValueError("class_weights needs labels, but the task is a regression. Remove class_weights")
+        if self.is_multilabel and self.labels is None:
+            raise ValueError("kind=multilabel needs labels. List all labels that a row can have")
+        if self.class_weights is not None and (self.labels is None or self.is_multilabel):
+            found = "has several labels per row" if self.is_multilabel else "is a regression"
+            raise ValueError(f"class_weights needs one label per row, but the task {found}. Remove class_weights")
         if isinstance(self.class_weights, Mapping):
             for word in self.class_weights.keys() - (self.labels or {}).keys():
                 raise ValueError(f"class_weights: '{word}' is not a label: {did_you_mean(word, self.labels or {})}")
         for metric in self.metrics:
-            get_metric(metric, len(self.labels or ()))
+            get_metric(metric, len(self.labels or ()), multilabel=self.is_multilabel)
         for metric in self.score:
             if metric not in self.metrics:
                 near = did_you_mean(metric, self.metrics)
@@ -219,11 +230,16 @@ class Task(BaseModel):
         return group_similar(self.labels or ())
 
     @property
-    def kind(self) -> Literal["glue", "superglue", "sample", "own"]:
+    def data_kind(self) -> Literal["glue", "superglue", "sample", "own"]:
         """The kind of the data: "glue", "superglue", "sample" (krona's sample tasks) or "own" (a user's own files)."""
         if self.files is not None:
             return "own"
         return "sample" if self.sample is not None else "glue" if self.jsonl is None else "superglue"
+
+    @property
+    def is_multilabel(self) -> bool:
+        """Whether a row can have several labels."""
+        return self.kind == "multilabel"
 
     @property
     def layout(self) -> Layout | None:
@@ -281,6 +297,12 @@ class Task(BaseModel):
             BadRowError: the label is unknown, or is not a number in a regression.
         """
         value = row.get(self.label_column)
+        if self.is_multilabel:
+            ids = {self._read_target(one) for one in split_labels(value, self.label_separator)}
+            return " ".join(sorted(ids, key=int)) or EMPTY_SET
+        return self._read_target(value)
+
+    def _read_target(self, value: Any) -> str:
         if self.labels is None:
             return read_number(value)
         text = read_label(value)
@@ -318,6 +340,15 @@ class Task(BaseModel):
         if empty := [name for name, value in zip(names, ids, strict=True) if not value.strip()]:
             raise BadRowError(f"the group column '{empty[0]}' is empty", kind="no group")
         return ids
+
+    def normalize(self, answer: str) -> str:
+        """Return a predicted text without blanks around it. In a multi-label task, sort the labels."""
+        labels = parse_set(answer, self.target_strings() or ()) if self.is_multilabel else None
+        return answer.strip() if labels is None else " ".join(sorted(labels, key=int)) or EMPTY_SET
+
+    def count_labels(self, targets: Iterable[str]) -> Counter[str]:
+        """Return the number of rows with each label (or number), and with the text `none` for rows without a label."""
+        return Counter(label for target in targets for label in (target.split() if self.is_multilabel else [target]))
 
     def label_name(self, target: str) -> str:
         """Return a target with its label word, such as `entailment (0)`. For a regression, return the target alone."""

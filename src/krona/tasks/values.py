@@ -67,9 +67,19 @@ def read_label(value: object) -> str:
     Raises:
         BadRowError: the label is missing.
     """
+    if isinstance(value, list):
+        what = f"the label is a list: {shorten(value)}. For several labels per row, set task.kind=multilabel"
+        raise BadRowError(what, kind="label is a list")
     if text := text_or_empty(value):
         return text
     raise BadRowError("the label is empty", kind="no label")
+
+
+def split_labels(value: object, separator: str) -> list[object]:
+    """Return the labels of a row: the items of a list, or the parts of a text. A missing value has no labels."""
+    if isinstance(value, list):
+        return value
+    return [part.strip() for part in text_or_empty(value).split(separator) if part.strip()]
 
 
 def plain_value(value: object) -> str | int | float | bool | None:

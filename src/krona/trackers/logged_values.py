@@ -67,16 +67,16 @@ def summary_values(result: Result) -> dict[str, Value]:
     return values | {f"memory/{name}": int(value) for name, value in result.peak_memory.items()}
 
 
-def read_predictions(run: RunFolder, words: Mapping[str, str], *, most: int) -> list[list[Value]]:
+def read_predictions(run: RunFolder, task: Mapping[str, Any], *, most: int) -> list[list[Value]]:
     """Return at most ``most`` test predictions of a run, with the columns `PREDICTION_COLUMNS`.
 
     Args:
-        words: the label names by target text. In the rows, label names replace the target texts.
+        task: the task of the run. In the rows, label names replace the target texts.
     """
     rows: list[list[Value]] = []
     columns = read_rows(run.predictions, "split", "id", "source", "target", "prediction").values()
     for split, id_, source, target, prediction in zip(*columns, strict=True):
         if split == "test" and len(rows) < most:
-            labels = [decode_label(text, words) for text in (target, prediction)]
+            labels = [decode_label(text, task) for text in (target, prediction)]
             rows.append([id_, source, *labels, int(target == prediction)])
     return rows

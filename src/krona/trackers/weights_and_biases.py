@@ -17,7 +17,7 @@ from krona.masking import mask_secrets
 from krona.messages import first_line
 from krona.paths import expand
 from krona.runs.folder import RunFolder
-from krona.runs.predictions import label_words, read_outcomes
+from krona.runs.predictions import is_multilabel, label_words, read_outcomes
 from krona.runs.result import Result
 from krona.trackers.logged_values import PREDICTION_COLUMNS, read_predictions
 
@@ -128,7 +128,7 @@ class WandbLogger(loggers.WandbLogger):
         import wandb
 
         self.experiment.summary.update(dict(summary))
-        rows = read_predictions(run, label_words(result.config["task"]), most=self.table_rows)
+        rows = read_predictions(run, result.config["task"], most=self.table_rows)
         if rows:
             self.experiment.summary["test/predictions"] = wandb.Table(columns=list(PREDICTION_COLUMNS), data=rows)
         if self.table_rows and (chart := confusion_chart(run, result)):
@@ -153,8 +153,10 @@ def confusion_chart(run: RunFolder, result: Result) -> Any:
     """Return W&B's chart of the test set's confusion matrix, or None without test predictions or with many classes."""
     import wandb
 
-    words = [*label_words(result.config["task"]).values()]
-    found = read_outcomes(result, run.predictions).get("test") if 0 < len(words) <= MAX_CLASSES else None
+    task = result.config["task"]
+    words = [*label_words(task).values()]
+    has_matrix = 0 < len(words) <= MAX_CLASSES and not is_multilabel(task)
+    found = read_outcomes(result, run.predictions).get("test") if has_matrix else None
     if found is None:
         return None
     given = np.where(found.answers.given < 0, len(words), found.answers.given)

@@ -164,7 +164,7 @@ def _unread_keys(task: Task) -> list[str]:
     """
     plain = " ".join(f"{column} {{{column}}}" for column in task.columns)
     own_template = sorted(task.template.replace(":", "").split()) != sorted(plain.replace(":", "").split())
-    own_prefix = task.prefix is not None and task.kind != "superglue"
+    own_prefix = task.prefix is not None and task.data_kind != "superglue"
     return ["task.template"] * own_template + ["task.prefix"] * own_prefix
 
 

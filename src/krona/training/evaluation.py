@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader
 from krona.adapters import update
 from krona.adapters.predicting import autocast, predict_batch
 from krona.backbones.families import Batch, Family
-from krona.backbones.families.family import probabilities
+from krona.backbones.families.family import round_probabilities
 from krona.messages import KronaError
 from krona.metrics.scores import need_scores
 from krona.metrics.scores import score as compute_scores
@@ -60,14 +60,16 @@ class SplitEvaluation:
     @cached_property
     def scored_labels(self) -> list[str]:
         """The labels whose probabilities are computed: all labels of the task, or none."""
-        labels = self.task.target_strings() or []
+        labels = self.family.labels_with_scores
         return labels if len(labels) <= self.family.scored_labels or need_scores(self.task.metrics) else []
 
     def predict(self, model: nn.Module, batch: Batch) -> list[Answer]:
         """Return the answer for each row of a batch, independent of the trainer's precision."""
         labels = self.scored_labels
-        texts, scores = predict_batch(model, self.family, batch, labels, longest=self.max_label_tokens, bf16=self.bf16)
-        shares = probabilities(scores) if labels else [None] * len(texts)
+        texts, probabilities = predict_batch(
+            model, self.family, batch, labels, longest=self.max_label_tokens, bf16=self.bf16
+        )
+        shares = round_probabilities(probabilities) if labels else [None] * len(texts)
         return list(zip(texts, shares, strict=True))
 
     def compute_losses(self, model: nn.Module, count: int) -> list[Tensor]:
@@ -100,7 +102,9 @@ class SplitEvaluation:
         scores = known or None
         targets = [self.split.targets[row] for row in rows]
         groups = None if self.split.groups is None else [self.split.groups[row] for row in rows]
-        parts = compute_scores(task.metrics, targets, predictions, task.target_strings(), groups, scores)
+        parts = compute_scores(
+            task.metrics, targets, predictions, task.target_strings(), groups, scores, multilabel=task.is_multilabel
+        )
         score, choice = task.table_score(parts), task.choice(parts)
         return {"score": score, "choice": choice, "parts": parts, "predictions": predictions, "scores": scores}
 

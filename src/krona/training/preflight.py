@@ -122,7 +122,7 @@ def _check_quantisation(settings: Run) -> None:
 def _check_downloads(settings: Run) -> None:
     task, data, backbone = settings.task, settings.data, settings.backbone
     needs_model = backbone.needs_hub
-    on_hub = task.kind in BENCHMARKS and data.kind == "hub"
+    on_hub = task.data_kind in BENCHMARKS and data.kind == "hub"
     needs_data = on_hub and data.name is not None and task.hub_name is not None
     if not (needs_data or needs_model) or (reason := hub.unreachable()) is None:
         return

@@ -262,7 +262,7 @@ def new_result(plan: Plan) -> Result:
         seed=settings.seed,
         config=dict(plan.stored),
         row={"label": f"{label} ({settings_text})" if varied else label, "settings": varied},
-        data_kind=settings.task.kind,
+        data_kind=settings.task.data_kind,
         notes=list(plan.notes),
         provenance=recorded,
     )

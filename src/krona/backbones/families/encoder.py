@@ -5,18 +5,20 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import AutoModelForSequenceClassification
 
 from krona.backbones.families.family import IGNORED, Batch, Family, pad_batch, pad_rows, truncation_arguments
+from krona.metrics.scores.metric import EMPTY_SET
 from krona.tasks import Split
 
 
 class Encoder(Family):
     """The family of encoders.
 
-    For a classification, the loss is the cross entropy and the prediction is the class with the highest logit. For a
-    regression, the loss is the squared error and the prediction is the output of the head.
+    For a classification, the loss is the cross entropy and the prediction is the class with the highest logit. In a
+    multi-label task, the loss is the binary cross-entropy, and the predictions are the classes with a positive logit.
+    For a regression, the loss is the squared error and the prediction is the output of the head.
     """
 
     auto = AutoModelForSequenceClassification
@@ -28,6 +30,7 @@ class Encoder(Family):
         self.targets: list[str] | None = task.target_strings()  # None for a regression
         self.label_type = "float32" if self.targets is None else "int32"
         self.key = f"encoder 2 {','.join(self.targets or ['number'])} {','.join(task.columns)}"
+        self.key += " multilabel" * self.multilabel
 
     def sources(self, split: Split, rows: Sequence[int], *, longest: int | None) -> dict[str, list[list[int]]]:
         first, *others = ([split.texts[row][i] for row in rows] for i in range(len(self.task.columns)))
@@ -40,7 +43,11 @@ class Encoder(Family):
         return [f" {self.tokenizer.sep_token} ".join(texts) for texts in split.texts]
 
     def label(self, target: str) -> list[Any]:
-        return [float(target)] if self.targets is None else [self.targets.index(target)]
+        if self.targets is None:
+            return [float(target)]
+        if self.multilabel:
+            return [int(label in target.split()) for label in self.targets]
+        return [self.targets.index(target)]
 
     def collate(self, rows: Sequence[Mapping[str, Sequence[Any]]]) -> Batch:
         batch = pad_batch(rows, self.tokenizer.pad_token_id)
@@ -58,6 +65,11 @@ class Encoder(Family):
         return super().logits(model, batch).float()  # (B, classes)
 
     def summed_loss(self, model: Any, batch: Batch) -> Tensor:
+        if self.multilabel:
+            logits, labels = self.logits(model, batch), batch["labels"]  # (B, classes)
+            wanted = labels.clamp(min=0).expand_as(logits).float()  # `no_rows` has one ignored label
+            losses = nn.functional.binary_cross_entropy_with_logits(logits, wanted, reduction="none")
+            return losses.masked_fill(labels == IGNORED, 0).sum()
         if self.targets is not None:
             return super().summed_loss(model, batch)
         outputs, labels = self.logits(model, batch).flatten(), batch["labels"].flatten()
@@ -69,7 +81,8 @@ class Encoder(Family):
     ) -> tuple[list[str], Tensor]:
         logits = self.logits(model, batch)
         places = [self.targets.index(target) for target in targets] if self.targets is not None else []
-        return self.decode_labels(logits), logits.log_softmax(-1)[:, places]
+        shares = nn.functional.logsigmoid(logits) if self.multilabel else logits.log_softmax(-1)
+        return self.decode_labels(logits), shares[:, places]
 
     def decode_labels(self, logits: Tensor) -> list[str]:
         """Return the predicted class or number of each row as text, for the head's outputs (B, classes)."""
@@ -77,6 +90,9 @@ class Encoder(Family):
             values = logits.float().flatten().cpu().numpy()
             # use the shortest text that identifies the float32 number
             return [np.format_float_positional(value, trim="0") for value in values]
+        if self.multilabel:
+            rows = [zip(self.targets, row, strict=True) for row in (logits > 0).tolist()]
+            return [" ".join(target for target, chosen in row if chosen) or EMPTY_SET for row in rows]
         return [self.targets[place] for place in logits.argmax(-1).tolist()]
 
     def check_targets(self, targets: Sequence[str], *, source: str) -> None:

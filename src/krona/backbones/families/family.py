@@ -28,8 +28,11 @@ class Family(ABC):
     # Runs score all labels of a task with at most this number of labels, because each label takes time.
     scored_labels: ClassVar[int] = 10
 
+    multilabel: bool = False  # whether a row can have several labels
+
     def __init__(self, task: Task, tokenizer: Any) -> None:
         self.task, self.tokenizer = task, tokenizer
+        self.multilabel = task is not None and task.is_multilabel
 
     @abstractmethod
     def sources(self, split: Split, rows: Sequence[int], *, longest: int | None) -> dict[str, list[list[int]]]:
@@ -83,6 +86,19 @@ class Family(ABC):
         """Return the predicted text of each row. ``longest`` is the number of tokens of the task's longest label."""
         return self.predict_with_scores(model, batch, (), longest=longest)[0]
 
+    @property
+    def labels_with_scores(self) -> list[str]:
+        """The labels whose probabilities can be computed. A generated text of several labels has none of each label."""
+        return [] if self.generates_text and self.multilabel else self.task.target_strings() or []
+
+    def probabilities(self, log_probabilities: Tensor) -> Tensor:
+        """Return the probabilities of labels from the log-probabilities (B, labels) of `predict_with_scores`.
+
+        If each row has one label, a probability is the label's likelihood, divided by the sum of the likelihoods of all
+        labels.
+        """
+        return log_probabilities.exp() if self.multilabel else log_probabilities.softmax(-1)
+
     @abstractmethod
     def predict_with_scores(
         self, model: Any, batch: Batch, targets: Sequence[str], *, longest: int
@@ -95,7 +111,8 @@ class Family(ABC):
 
     def decode_labels(self, ids: Tensor) -> list[str]:
         """Return the text of each row of token ids (B, T)."""
-        return list(self.tokenizer.batch_decode(ids, skip_special_tokens=True))
+        texts = self.tokenizer.batch_decode(ids, skip_special_tokens=True)
+        return [self.task.normalize(text) for text in texts] if self.multilabel else list(texts)
 
     def check_length(self, positions: int | None, *, source: int, answer: int) -> None:
         """Check that the model has enough positions for the inputs.
@@ -192,9 +209,6 @@ def log_likelihood(logits: Tensor, labels: Tensor) -> Tensor:
     return each.masked_fill(labels == IGNORED, 0).sum(-1)
 
 
-def probabilities(log_probabilities: Tensor) -> list[list[float]]:
-    """Return the probability of each label, with six digits, from the log-probabilities (B, labels) of their texts.
-
-    A probability is the label's likelihood, divided by the sum of the likelihoods of all labels.
-    """
-    return [[float(f"{value:.6g}") for value in row] for row in log_probabilities.softmax(-1).tolist()]
+def round_probabilities(probabilities: Tensor) -> list[list[float]]:
+    """Return probabilities (B, labels) with six digits."""
+    return [[float(f"{value:.6g}") for value in row] for row in probabilities.tolist()]

@@ -39,12 +39,14 @@ def score(
     labels: Sequence[str] | None,
     groups: Sequence[int] | None = None,
     scores: Sequence[Sequence[float | None]] | None = None,
+    *,
+    multilabel: bool = False,
 ) -> dict[str, float]:
     """Return the scores of predictions by metric name.
 
     The arguments and errors are those of `encode`. The second of two labels is the positive class of F1.
     """
-    return score_answers(metrics, encode(targets, predictions, labels, groups, scores))
+    return score_answers(metrics, encode(targets, predictions, labels, groups, scores, multilabel=multilabel))
 
 
 def score_answers(metrics: Sequence[str], answers: Answers) -> dict[str, float]:
@@ -55,7 +57,7 @@ def score_answers(metrics: Sequence[str], answers: Answers) -> dict[str, float]:
     """
     if answers.scores is None and (missing := need_scores(metrics)):
         raise ValueError(f"The metric '{missing[0]}' needs the probability of each label.")
-    found = {name: get_metric(name, answers.classes) for name in metrics}
+    found = {name: get_metric(name, answers.classes, multilabel=answers.is_multilabel) for name in metrics}
     return {one.label if isinstance(one, LibraryMetric) else name: one.score(answers) for name, one in found.items()}
 
 
@@ -83,7 +85,7 @@ def compute_sums(name: str, runs: Sequence[Answers], values: Floats | None = Non
     If the examples have groups, the features are sums over the examples of each group.
     ``values`` are all values that a prediction (or a probability) can have. None means that each run uses its own.
     """
-    metric = get_metric(name, runs[0].classes)
+    metric = get_metric(name, runs[0].classes, multilabel=runs[0].is_multilabel)
     each = [_add_by_group(metric.sums(run, values), run) for run in runs]
     if not metric.linear or len(each) == 1:
         return each
@@ -99,7 +101,7 @@ def _add_by_group(sums: Sums, answers: Answers) -> Sums:
 
 
 @lru_cache(maxsize=256)
-def get_metric(name: str, classes: int) -> Metric:
+def get_metric(name: str, classes: int, *, multilabel: bool = False) -> Metric:
     """Return the metric with this name. A name such as ``evaluate:recall`` means a metric of the library `evaluate`.
 
     Raises:
@@ -110,9 +112,11 @@ def get_metric(name: str, classes: int) -> Metric:
     if name not in METRICS:
         raise ValueError(f"unknown metric '{name}': {did_you_mean(name, METRICS)}")
     metric = METRICS[name]
-    if metric.fits(classes):
+    if metric.fits(classes, multilabel=multilabel):
         return metric
+    several = "several labels per row (kind: multilabel)"
     kind = "numbers (labels: null)" if metric.of_numbers else f"{metric.classes or ''} classes".strip()
-    found = f"has {classes} classes" if classes else "is a regression (labels: null)"
-    others = ", ".join(other for other, one in METRICS.items() if one.fits(classes))
+    kind = several if metric.multilabel else f"{kind}, one per row" if multilabel else kind
+    found = f"has {several if multilabel else f'{classes} classes'}" if classes else "is a regression (labels: null)"
+    others = ", ".join(other for other, one in METRICS.items() if one.fits(classes, multilabel=multilabel))
     raise ValueError(f"the metric '{name}' is for {kind}, but the task {found}. Use {others}")

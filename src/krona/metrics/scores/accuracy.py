@@ -9,5 +9,5 @@ class Accuracy(Metric):
     linear = True
 
     def sums(self, answers: Answers, values: Floats | None) -> Sums:
-        hits = (answers.truth == answers.given)[:, None].astype(float)
+        hits = answers.hits[:, None].astype(float)
         return Sums(hits, lambda sums: 100.0 * (sums[..., 0] / len(answers)))

@@ -22,12 +22,23 @@ def mean_f1(answers: Answers, first: int) -> Sums:
 
     Classes without targets and predictions are skipped.
     """
-    truth, given = (one_hot(ids, answers.classes)[:, first:] for ids in (answers.truth, answers.as_wrong))
-    return Sums(np.hstack([truth * given, truth, given]), _value)
+    return Sums(count_labels(answers, first), _value)
+
+
+def count_labels(answers: Answers, first: int = 0) -> Floats:
+    """Return indicators (n, 3 · classes) of hits, targets and predictions of the classes from ``first``."""
+    pairs = (answers.truth, answers.as_wrong)
+    truth, given = pairs if answers.is_multilabel else (one_hot(ids, answers.classes)[:, first:] for ids in pairs)
+    return np.hstack([truth * given, truth, given]).astype(float)
+
+
+def f1_by_label(sums: Floats) -> Floats:
+    """Return F1 (0 to 1) of each class from sums of `count_labels`."""
+    hits, truth, given = split(sums, 3)
+    return ratio(2 * hits, truth + given)
 
 
 def _value(sums: Floats) -> Floats:
-    hits, truth, given = split(sums, 3)
-    each = ratio(2 * hits, truth + given)
+    _, truth, given = split(sums, 3)
     seen = (truth + given) > 0
-    return np.asarray(100.0 * (each.sum(-1) / np.maximum(seen.sum(-1), 1)))
+    return np.asarray(100.0 * (f1_by_label(sums).sum(-1) / np.maximum(seen.sum(-1), 1)))

@@ -6,7 +6,7 @@ that the scores of thousands of resampled test sets are computed together.
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, ClassVar
@@ -19,6 +19,7 @@ Floats = NDArray[np.float64]
 NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)")
 NO_LABEL = -1
 NO_NUMBER = -1.0
+EMPTY_SET = "none"  # the text of a set without labels
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,7 +27,9 @@ class Answers:
     """The targets and predictions of a test set as arrays with the shape (n,).
 
     For a classification, the values are ids in the order of the labels, and -1 for a prediction that is not a label.
-    For a regression, the values are numbers, and -1 for a prediction that is not a number.
+    For a regression, the values are numbers, and -1 for a prediction that is not a number. If the task is multi-label,
+    the shape is (n, classes), a value is 1 for a label of the row and otherwise 0, and all values of an invalid
+    prediction are -1.
     """
 
     truth: NDArray[Any]  # the targets
@@ -44,9 +47,24 @@ class Answers:
         return len(self) if self.groups is None else int(self.groups.max()) + 1
 
     @property
+    def is_multilabel(self) -> bool:
+        """Whether a row can have several labels."""
+        return self.truth.ndim == 2
+
+    @property
+    def hits(self) -> NDArray[np.bool_]:
+        """Whether each prediction is correct, (n,). In a multi-label task, all labels of the row must be correct."""
+        same = self.truth == self.given
+        return np.asarray(same.all(1) if self.is_multilabel else same)
+
+    @property
     def as_wrong(self) -> NDArray[Any]:
-        """The predictions. With two classes, an invalid prediction is replaced by the label that is not the target."""
-        return np.where(self.given < 0, 1 - self.truth, self.given) if self.classes == 2 else self.given
+        """The predictions. With two classes, an invalid prediction is replaced by the label that is not the target.
+
+        In a multi-label task, it is replaced by all labels that are not in the target.
+        """
+        binary = self.classes == 2 or self.is_multilabel
+        return np.where(self.given < 0, 1 - self.truth, self.given) if binary else self.given
 
 
 @dataclass(frozen=True)
@@ -62,6 +80,7 @@ class Metric(ABC):
 
     of_numbers: ClassVar[bool] = False  # for regressions
     classes: ClassVar[int | None] = None  # the number of classes for which the metric is defined; None: any number
+    multilabel: ClassVar[bool | None] = False  # for tasks with several labels per row; None: for all classifications
     linear: ClassVar[bool] = False  # linear in its sums, so that the sums of several runs can be averaged
     # whether the metric can be the task's score and select the epoch, because higher is better
     selects: ClassVar[bool] = True
@@ -81,8 +100,10 @@ class Metric(ABC):
         """Return the scores (runs, draws), from the number of times (draws, n) that each example was drawn."""
         raise NotImplementedError
 
-    def fits(self, classes: int) -> bool:
+    def fits(self, classes: int, *, multilabel: bool = False) -> bool:
         """Return whether the metric is defined for this number of classes. 0 classes mean a regression."""
+        if self.multilabel not in (None, multilabel):
+            return False
         return self.of_numbers == (classes == 0) and self.classes in (None, classes)
 
     def score(self, answers: Answers) -> float:
@@ -101,6 +122,8 @@ def encode(
     labels: Sequence[str] | None,
     groups: Sequence[int] | None = None,
     scores: Sequence[Sequence[float | None]] | None = None,
+    *,
+    multilabel: bool = False,
 ) -> Answers:
     """Encode target and prediction strings as numbers.
 
@@ -109,21 +132,24 @@ def encode(
         groups: the group of each row. None means that each row is its own group.
         scores: the probabilities of each row, in the order of the labels. A row with NaN or None is wrong: its target
             gets 0, and all other labels get the same probability.
+        multilabel: whether a string contains several labels, separated by blanks.
 
     Raises:
         ValueError: the lengths differ, there are no rows, a target is not a label, or a probability is not in [0, 1].
     """
     if not targets:
         raise ValueError("There are no rows to score.")
-    truth = _encode(targets, labels)
+    encode_texts = _encode_sets if multilabel else _encode
+    truth = encode_texts(targets, labels)
     if labels is not None and (truth < 0).any():
-        raise ValueError(f"The target {targets[int(np.argmin(truth))]!r} is not one of the labels {', '.join(labels)}.")
+        wrong = int(np.argmax((truth < 0).reshape(len(truth), -1).any(1)))
+        raise ValueError(f"The target {targets[wrong]!r} is not one of the labels {', '.join(labels)}.")
     for name, values in (("predictions", predictions), ("groups", groups), ("scores", scores)):
         if values is not None and len(truth) != len(values):
             raise ValueError(f"{len(truth)} targets and {len(values)} {name} cannot be paired.")
     numbers = None if groups is None else np.unique(groups, return_inverse=True)[1]
-    shares = None if scores is None else _encode_scores(scores, truth, len(labels or ()))
-    return Answers(truth, _encode(predictions, labels), classes=len(labels or ()), groups=numbers, scores=shares)
+    shares = None if scores is None or multilabel else _encode_scores(scores, truth, len(labels or ()))
+    return Answers(truth, encode_texts(predictions, labels), classes=len(labels or ()), groups=numbers, scores=shares)
 
 
 def _encode(texts: Sequence[str], labels: Sequence[str] | None) -> NDArray[Any]:
@@ -131,6 +157,25 @@ def _encode(texts: Sequence[str], labels: Sequence[str] | None) -> NDArray[Any]:
         return np.array([_number(text) for text in texts])
     ids = {label: i for i, label in enumerate(labels)}
     return np.array([ids.get(text.strip(), NO_LABEL) for text in texts])
+
+
+def _encode_sets(texts: Sequence[str], labels: Sequence[str] | None) -> NDArray[Any]:
+    ids = {label: i for i, label in enumerate(labels or ())}
+    encoded = np.zeros((len(texts), len(ids)), dtype=int)
+    for row, text in enumerate(texts):
+        words = parse_set(text, ids)
+        encoded[row, [ids[word] for word in words or ()]] = 1
+        if words is None:
+            encoded[row] = NO_LABEL
+    return encoded
+
+
+def parse_set(text: str, labels: Collection[str]) -> set[str] | None:
+    """Return the labels in a text such as ``0 2``, or None if it contains anything else."""
+    words = text.split()
+    if words == [EMPTY_SET]:
+        return set()
+    return {*words} if words and all(word in labels for word in words) else None
 
 
 def _encode_scores(scores: Sequence[Sequence[float | None]], truth: NDArray[Any], classes: int) -> Floats:

@@ -1,0 +1,24 @@
+"""Micro F1."""
+
+import numpy as np
+
+from .f1 import count_labels
+from .metric import Answers, Floats, Metric, Sums, ratio, split
+
+
+class MicroF1(Metric):
+    """Micro F1 of a multi-label task: F1 of all pairs of a row and a label.
+
+    An invalid prediction is replaced by all labels that are not in the target.
+    """
+
+    multilabel = True
+
+    def sums(self, answers: Answers, values: Floats | None) -> Sums:
+        hits, truth, given = (part.sum(1, keepdims=True) for part in split(count_labels(answers), 3))
+        return Sums(np.hstack([hits, truth, given]), _value)
+
+
+def _value(sums: Floats) -> Floats:
+    hits, truth, given = (part[..., 0] for part in split(sums, 3))
+    return 100.0 * ratio(2 * hits, truth + given)

@@ -1,0 +1,94 @@
+"""Test the metrics of multi-label tasks against scikit-learn, with invalid predictions as all labels that are wrong."""
+
+import warnings
+
+import numpy as np
+import pytest
+from sklearn.metrics import accuracy_score, classification_report, f1_score
+
+from krona.metrics.class_scores import class_scores
+from krona.metrics.compare_methods import row_shares
+from krona.metrics.scores import score, score_answers
+from krona.metrics.scores.metric import Answers, encode
+from krona.metrics.statistics import bootstrap, swap_test
+
+NAMES = ["micro_f1", "macro_f1", "subset_accuracy"]
+
+
+def as_text(row: np.ndarray) -> str:
+    return " ".join(map(str, np.flatnonzero(row))) or "none"
+
+
+def draw(case: int) -> tuple[list[str], list[str], list[str], np.ndarray, np.ndarray]:
+    """Return labels, targets and predictions as texts and as matrices: with absent labels, one label, or no label."""
+    rng = np.random.default_rng(case)
+    classes, rows = int(rng.integers(2, 9)), int(rng.integers(1, 60))
+    truth, given = (rng.random((rows, classes)) < rng.random(classes) ** 2 for _ in range(2))
+    match case % 4:
+        case 1:
+            truth[:, 1:] = given[:, 1:] = False  # one label
+        case 2:
+            given = truth.copy()
+        case 3:
+            truth[:, 0], given[:] = False, False
+    targets, predictions = [*map(as_text, truth)], [*map(as_text, given)]
+    for row in np.flatnonzero(rng.random(rows) < 0.2):
+        match case % 5:
+            case 3:
+                predictions[row], given[row] = str(rng.choice(["nan", "", "0 nan", "none 0", "99"])), ~truth[row]
+            case 4:
+                predictions[row] = " ".join([*reversed(predictions[row].split()), predictions[row].split()[0]])
+                predictions[row] = "none" if "none" in predictions[row] else predictions[row]
+    return [str(label) for label in range(classes)], targets, predictions, truth.astype(int), given.astype(int)
+
+
+@pytest.mark.parametrize("first", range(0, 200, 50))
+def test_scores_are_those_of_scikit_learn(first: int) -> None:
+    for case in range(first, first + 50):
+        labels, targets, predictions, truth, given = draw(case)
+        theirs = {f"{kind}_f1": f1_score(truth, given, average=kind, zero_division=0) for kind in ("micro", "macro")}
+        theirs["subset_accuracy"] = accuracy_score(truth, given)
+        ours = score(NAMES, targets, predictions, labels, multilabel=True)
+        assert ours == pytest.approx({name: 100 * value for name, value in theirs.items()}, abs=1e-10)  # in points
+        scores = class_scores(encode(targets, predictions, labels, multilabel=True))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about labels without targets
+            report = classification_report(truth, given, output_dict=True, zero_division=0)
+        for label in labels:
+            own = [column[int(label)] for column in (scores.precision, scores.recall, scores.f1, 100 * scores.rows)]
+            expected = [100 * report[label][key] for key in ("precision", "recall", "f1-score", "support")]
+            np.testing.assert_allclose(own, expected, rtol=0, atol=1e-10)
+        for name, values in scores.averages().items():
+            expected = [
+                100 * report[name.replace("average", "avg")][key] for key in ("precision", "recall", "f1-score")
+            ]
+            np.testing.assert_allclose(values, expected, rtol=0, atol=1e-10)
+
+
+def test_resampled_test_sets_have_the_scores_of_their_rows() -> None:
+    labels, targets, predictions, truth, given = draw(0)
+    answers = encode(targets, predictions, labels, multilabel=True)
+    rng = np.random.default_rng(1)
+    for name in NAMES:
+        draws = bootstrap([answers], [name], draws=4000)
+        own = []
+        for _ in range(1000):
+            rows = rng.integers(0, len(truth), len(truth))
+            own.append(score_answers([name], Answers(truth[rows], given[rows], classes=len(labels)))[name])
+        # the mean and the deviation of 1,000 draws have relative errors of about 1 / sqrt(1000) of the deviation
+        assert np.mean(draws) == pytest.approx(np.mean(own), abs=0.2 * np.std(own))
+        assert np.std(draws) == pytest.approx(np.std(own), rel=0.2)
+    shifted = Answers(truth, np.roll(given, 1, axis=0), classes=len(labels))
+    difference = [score_answers(NAMES[:2], one) for one in (answers, shifted)]
+    expected = np.mean([difference[0][name] - difference[1][name] for name in NAMES[:2]])
+    assert swap_test(answers, shifted, NAMES[:2], swaps=50).difference == pytest.approx(expected, abs=1e-9)
+    assert row_shares([answers], NAMES).shape == (1, len(truth))
+
+
+def test_a_metric_for_one_label_per_row_is_refused_and_named() -> None:
+    with pytest.raises(
+        ValueError, match=r"'f1' is for 2 classes, one per row, but .* has several labels per row .*kind"
+    ):
+        score(["f1"], ["0"], ["0"], ["0", "1"], multilabel=True)
+    with pytest.raises(ValueError, match=r"'micro_f1' is for several labels per row .*, but the task has 2 classes"):
+        score(["micro_f1"], ["0"], ["0"], ["0", "1"])

@@ -1,0 +1,157 @@
+"""Test a task with several labels per row, from `krona init` to the merged export."""
+
+import json
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from transformers import AutoModelForSequenceClassification, AutoTokenizer, pipeline
+
+from krona import paths
+from krona.messages import KronaError
+from krona.tasks.values import BadRowError
+from krona.training import notebook
+from krona.training.learner import micro_batches
+from one_job import SMALL, config, finish
+from tasks.own_task import load, mood
+from tiny_backbones import write
+from tiny_models import family_batch, family_for, tiny
+from typed_run import krona
+
+LABELS = ["bug", "login", "praise", "slow"]
+
+
+def write_rows(file: Path, rows: int = 60) -> Path:
+    """Write rows with zero to three labels, as lists (.jsonl) or as texts between semicolons (.csv)."""
+    draw = random.Random(0)
+    made = [(f"ticket {i} of the day", draw.sample(LABELS, draw.choice([0, 1, 1, 2, 3]))) for i in range(rows)]
+    if file.suffix == ".jsonl":
+        lines = [json.dumps({"id": f"T-{i}", "text": text, "tags": tags}) for i, (text, tags) in enumerate(made)]
+    else:
+        lines = ["id,text,tags", *(f"T-{i},{text},{'; '.join(tags)}" for i, (text, tags) in enumerate(made))]
+    file.write_text("\n".join(lines) + "\n")
+    return file
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(paths, "OUTPUTS", tmp_path / "outputs")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("value", "target"),
+    [
+        (["glad", "sad"], "0 2"), ("glad, sad", "0 2"), ("glad,,glad", "2"), ([2, "0"], "0 2"),
+        ([], "none"), ("", "none"), (None, "none"),
+    ],
+)  # fmt: skip
+def test_a_target_contains_the_ids_of_the_labels(value: Any, target: str) -> None:
+    task = mood("mood.csv", kind="multilabel", metrics=["micro_f1"])
+    assert task.target({"label": value}) == target
+
+
+def test_a_list_as_the_label_of_another_task_names_the_setting(tmp_path: Path) -> None:
+    file = tmp_path / "rows.jsonl"
+    file.write_text('{"text": "a", "label": ["sad", "glad"]}\n')
+    with pytest.raises(
+        KronaError, match=r"rows\.jsonl:1: the label is a list: \['sad', 'glad'\]\. .*task\.kind=multilabel"
+    ):
+        load(mood(str(file)), kind="hub")
+    with pytest.raises(BadRowError, match="label 'mad' is not one of"):
+        mood("mood.csv", kind="multilabel", metrics=["micro_f1"]).target({"label": "glad, mad"})
+    with pytest.raises(
+        KronaError, match=r"'accuracy' is for classes, one per row.* Use macro_f1, micro_f1, subset_acc"
+    ):
+        mood("mood.csv", kind="multilabel")
+
+
+def test_an_encoders_loss_is_that_of_transformers() -> None:
+    model = tiny("bert").eval().requires_grad_(False)
+    family, batch = family_for(model), family_batch(model, rows=5, length=7, tokens=1)
+    family.multilabel = True
+    batch["labels"] = torch.tensor([[0, 1], [1, 1], [0, 0], [1, 0], [0, 1]])
+    model.config.problem_type = "multi_label_classification"
+    theirs = model(**{**batch, "labels": batch["labels"].float()}).loss
+    loss = family.summed_loss(model, batch)
+    torch.testing.assert_close(loss / 10, theirs)  # ten labels; in fp32
+    parts = sum(family.summed_loss(model, part) for part in micro_batches(batch, 2))
+    torch.testing.assert_close(parts, loss)
+    assert float(family.summed_loss(model, family.no_rows(batch))) == 0.0
+
+
+@pytest.mark.parametrize(("kind", "ending"), [("bert", "jsonl"), ("t5", "csv")])
+def test_from_a_file_to_predictions(kind: str, ending: str, folder: Path, tiny_folder: Path) -> None:
+    file = write_rows(folder / f"tickets.{ending}")
+    said = krona("init", "tickets", "--from", file.name, "--label", "tags")
+    between = "in lists" if ending == "jsonl" else "separated by ';'"
+    assert f"tags contains several labels per row, {between}" in said
+    assert "4 labels: " in said
+    assert "no label" not in said
+    written = (folder / "conf" / "task" / "tickets.yaml").read_text()
+    assert "kind: multilabel" in written
+    assert ('label_separator: ";"' in written) == (ending == "csv")
+    table = krona("check-data", "tickets")
+    assert [line.split()[0] for line in table.splitlines() if line.lstrip().startswith((*LABELS, "none"))] == [
+        *LABELS,
+        "none",
+    ]
+
+    backbone = tiny_folder if kind == "t5" else write(folder / "bert", "bert")
+    overrides = ["method=lora", "task=tickets", "backbone=local", f"backbone.path={backbone}", *SMALL]
+    job, _ = finish(folder / "outputs", *overrides, "micro_batch_size=3")
+    assert job.result is not None
+    assert job.result.test is not None
+    assert {*job.result.test["parts"]} == {"micro_f1", "macro_f1"}
+    lines = [json.loads(line) for line in (job.folder / "predictions.jsonl").read_text().splitlines()]
+    assert {*lines[0]["target"].split()} <= {"0", "1", "2", "3", "none"}
+    assert ("scores" in lines[0]) == (kind == "bert")
+
+    shown = krona("show", job.run_id, "--mistakes", "2")
+    assert "test: scores of each class" in shown
+    assert "confusion" not in shown
+    assert "tickets." in shown
+    report = krona("report", "--format", "csv")
+    assert "lora" in report.lower()
+    evaluated = krona("evaluate", job.run_id)
+    assert f"{job.result.test['score']:.2f}" in evaluated
+    krona("evaluate", job.run_id, "--input", file.name)
+    krona("predict", job.run_id, "--input", file.name, "--out", "answers.jsonl")
+    answers = [json.loads(line) for line in (folder / "answers.jsonl").read_text().splitlines()]
+    assert [row["id"] for row in answers] == [f"T-{i}" for i in range(60)]
+    by_text = {row["text"]: row for row in answers}
+    for line in lines:
+        row = by_text[line["columns"]["id"] and f"ticket {line['columns']['id'][2:]} of the day"]
+        assert row["prediction"] == line["prediction"]
+        if kind == "bert":
+            chosen = [LABELS.index(word) for word, p in row["probabilities"].items() if p > 0.5]
+            assert row["prediction"] == (" ".join(map(str, chosen)) or "none")
+            assert row["word"] == (", ".join(LABELS[label] for label in chosen) or "none")
+    if kind == "bert":
+        krona("export", job.run_id, "--out", "model")
+        model = AutoModelForSequenceClassification.from_pretrained(folder / "model")
+        assert model.config.problem_type == "multi_label_classification"
+        classify: Any = pipeline("text-classification", model=model, tokenizer=AutoTokenizer.from_pretrained("model"))
+        (theirs,) = classify([answers[0]["text"]], top_k=None)
+        assert {one["label"]: one["score"] for one in theirs} == pytest.approx(answers[0]["probabilities"], abs=1e-4)
+
+
+def test_each_kind_of_backbone_reads_the_labels(folder: Path, tiny_folder: Path) -> None:
+    krona("init", "tickets", "--from", write_rows(folder / "tickets.jsonl").name, "--label", "tags")
+    rows = {}
+    for name, backbone in (("t5", tiny_folder), ("bert", write(folder / "bert", "bert"))):
+        values = config("method=lora", "task=tickets", "backbone=local", f"backbone.path={backbone}", *SMALL)
+        module, loaders = notebook.module_and_loaders(values)
+        task = module.family.task
+        split = module.data.dev.split
+        encoded = [row["labels"] for row in loaders.dev.dataset]
+        for target, labels in zip(split.targets, encoded, strict=True):
+            if name == "bert":
+                assert labels == [int(label in target.split()) for label in task.target_strings()]
+            else:
+                assert module.family.tokenizer.decode(labels, skip_special_tokens=True) == target
+        rows[name] = split.targets
+    assert rows["t5"] == rows["bert"]
