@@ -15,7 +15,7 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
     """Add the page of each method and the page of the commands to the navigation."""
     (reference,) = (group["Reference"] for group in config.nav or [] if "Reference" in group)
     (section,) = (entry["Methods"] for entry in reference if "Methods" in entry)
-    section += sorted(f"methods/{page.name}" for page in HERE.parent.glob("methods/*.md") if page.stem != "index")
+    section += sorted({f"methods/{page.name}" for page in HERE.parent.glob("methods/*.md")} - {*section})
     reference.insert(1, {"Commands": "commands.md"})
     config.extra_css.append("assets/narrow.css")
     return config
