@@ -198,7 +198,8 @@ def test_broken_methods_of_a_user_are_left_out(tmp_path: Path, monkeypatch: pyte
     (own / "nameless.yaml").write_text(lora.replace("name: lora", "source: none").replace("  source: Table", "  # "))
     (own / "typo.yaml").write_text("method: [")
     code = (
-        "from torch import nn\n\nclass Flat(nn.Linear):\n    def __init__(self, d_in, d_out, *, rank=1, scaling=1.0):\n"
+        "from torch import nn\nfrom krona.methods.branch import Branch\n\nclass Flat(nn.Linear, Branch):\n"
+        "    def __init__(self, d_in, d_out, *, rank=1, scaling=1.0):\n"
     )
     code += "        super().__init__(d_in, 2)\n"  # the output has 2 columns instead of d_out
     (tmp_path / "my_flat.py").write_text(code)

@@ -141,14 +141,13 @@ def test_delta_is_what_forward_does(kind: type[nn.Module], arguments: dict[str, 
     assert delta.shape == (d_out, d_in)
     np.testing.assert_allclose(delta.numpy(), expected(kind, x, parameters, arguments).T, atol=1e-10)
     assert torch.linalg.matrix_rank(delta) <= branch.update_rank
-    if hasattr(branch, "beside"):
-        layer, one = nn.Linear(d_in, d_out, dtype=torch.float64).requires_grad_(False), torch.eye(d_in).double()
-        torch.testing.assert_close(branch.beside(layer, one), layer(one) + delta.T, rtol=1e-9, atol=1e-9)
-    if hasattr(branch, "low_rank"):
+    layer, one = nn.Linear(d_in, d_out, dtype=torch.float64).requires_grad_(False), torch.eye(d_in).double()
+    torch.testing.assert_close(branch.beside(layer, one), layer(one) + delta.T, rtol=1e-9, atol=1e-9)
+    if branch.defines("low_rank"):
         left, right = (factor.detach() for factor in branch.low_rank())
         assert branch.update_rank == min(left.shape[1], d_in, d_out)
         np.testing.assert_allclose((left @ right).T, delta, atol=1e-12)
-    if hasattr(branch, "singular_values") and (values := branch.singular_values()) is not None:
+    if (values := branch.singular_values()) is not None:
         found = np.linalg.svd(delta, compute_uv=False)[: len(values)]
         np.testing.assert_allclose(values.detach()[: len(found)], found, atol=1e-10)
 

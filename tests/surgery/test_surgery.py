@@ -12,6 +12,7 @@ from transformers import GPT2Config, GPT2Model
 from krona import surgery
 from krona.messages import KronaError
 from krona.methods.adapter import Adapter
+from krona.methods.branch import Branch
 from krona.methods.compacter import Compacter
 from krona.methods.hira import HiRA
 from krona.methods.ia3 import IA3
@@ -242,6 +243,7 @@ def test_take_out_of_another_adapter_while_one_is_merged() -> None:
     [
         (LoRA, {"target_modules": QV, "ranks": 2}, ["LoRA", "'ranks'", "Its arguments are rank, scaling"]),
         (LoRA, {"target_modules": []}, ["target_modules is empty"]),
+        (nn.Linear, {"target_modules": QV}, ["Linear", "not a subclass of krona.methods.branch.Branch"]),
         (LoRA, {"target_modules": QV, "placement": "beside"}, ["placement='beside'", "'sequential' or 'before'"]),
         (LoRA, {"target_modules": QV, "placement": ["parallel"] * 3}, ["3 entries", "target_modules has 2"]),
         (LoRA, {"target_modules": QV, "inner_residual": False}, ["inner_residual"]),
@@ -324,7 +326,7 @@ def test_other_names_and_shapes_are_not_copied() -> None:
         refused(model, partial(surgery.copy_into, surgery.trainable_state(model), weights), words)
 
 
-class Faulty(nn.Module):
+class Faulty(Branch):
     """A linear branch whose ``forward`` and ``delta`` are wrong in the given way."""
 
     def __init__(self, d_in: int, d_out: int, *, width: int = 0, change: str = "") -> None:

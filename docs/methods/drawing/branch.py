@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from drawing.picture import symbol, text_width
 
@@ -90,7 +90,7 @@ class Branch:
     frozen: str = ""  # the product of the copies of the initial weights, which is subtracted
 
     @classmethod
-    def of(cls, module: nn.Module, d_in: int, d_out: int) -> "Branch":
+    def of(cls, module: Any, d_in: int, d_out: int) -> "Branch":
         own = dict(module.named_parameters())
         several = any(name.endswith(".1") for name in own)
         own = {name.replace(".0", "_1"): value for name, value in own.items() if not re.search(r"\.[1-9]", name)}
@@ -99,7 +99,7 @@ class Branch:
         steps, weights = None, []
         for turned, (start, end) in ((False, (d_in, d_out)), (True, (d_in, d_out))):
             found = {n: read_weight(n, value, turned=turned) for n, value in named.items() if value.dim() > 1}
-            shared = [found.pop(name) for name in getattr(module, "shared", ()) if name in found]
+            shared = [found.pop(name) for name in module.shared if name in found]
             weights = weights or [*shared, *found.values()]
             steps = steps or find_steps(list(found.values()), shared, start, end) or None
         found_formula = re.search(r"``(.+?)``", type(module).__doc__ or "")
@@ -108,7 +108,7 @@ class Branch:
             vectors = [(formula.split()[0], length) for _, length in vectors]
         if steps is None and len(weights) == 1 and (letter := re.search(r"\((\w)\)", formula)):
             weights = [replace(weights[0], name=letter[1])]  # as the formula has it
-        if hasattr(module, "bind"):
+        if module.defines("bind"):
             steps = None  # the update also depends on the weight of the layer, as the formula says
         frozen = " ".join(re.sub(r"(\d)", r"_{\1}", name) for name, _ in module.named_buffers())
         return cls(steps, weights, vectors, formula, d_in, several, frozen)

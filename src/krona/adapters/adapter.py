@@ -9,7 +9,7 @@ of the file's header contains an `AdapterConfig` as JSON.
 """
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from krona.adapters.fingerprint import Fingerprint, require_backbone, take_fingerprint
 from krona.config.targets import find
 from krona.messages import KronaError, format_validation_error, shorten
+from krona.methods.branch import Branch
 from krona.safe_files import Write, write_whole
 from krona.surgery.insertion import activate, insert, take_out
 from krona.surgery.state import active_adapter, get_adapter, get_state
@@ -142,7 +143,7 @@ class Adapter:
         model: nn.Module,
         *,
         name: str = "default",
-        branch: Callable[..., nn.Module] | None = None,
+        branch: type[Branch] | None = None,
         other_backbone: bool = False,
     ) -> None:
         """Insert the adapter into its backbone and make it the active adapter.
@@ -203,7 +204,7 @@ class Adapter:
         return 8 + (length + 7) // 8 * 8 + offset
 
 
-def class_path(branch: Callable[..., nn.Module] | None) -> str | None:
+def class_path(branch: type[Branch] | None) -> str | None:
     """Return the dotted path of a branch class, or None without a class.
 
     Raises:
@@ -211,8 +212,8 @@ def class_path(branch: Callable[..., nn.Module] | None) -> str | None:
     """
     if branch is None:
         return None
-    path = f"{getattr(branch, '__module__', '?')}.{getattr(branch, '__qualname__', '?')}"
-    if "<" in path or path.endswith("?"):
+    path = f"{branch.__module__}.{branch.__qualname__}"
+    if "<" in path:
         raise KronaError(f"The class {branch!r} has no dotted path. Define it at the top level of a module.")
     return path
 

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from krona.kernels.kronecker import with_identity
 from krona.messages import KronaError
+from krona.methods.branch import Branch
 from krona.surgery.branches import branch_matrix
 from krona.surgery.merging import add_update
 from krona.surgery.state import adapted_modules, get_state
@@ -90,14 +91,14 @@ def spectrum(adapted: Adapted, name: str = "default") -> Spectrum:
     return Spectrum(values)
 
 
-def low_rank(branches: Sequence[Any], d_in: int, d_out: int) -> tuple[Tensor, Tensor]:
+def low_rank(branches: Sequence[Branch], d_in: int, d_out: int) -> tuple[Tensor, Tensor]:
     """Return V (r, d_in) and U (d_out, r), whose product ``U V`` is the sum of the scaled branches without biases.
 
     U and V concatenate the factors that ``low_rank()`` of each branch returns. If a branch does not provide factors, or
     if r would be larger than d_in or d_out, U or V is the identity. The factors are exact, because no matrix
     decomposition is computed.
     """
-    pairs = [branch.low_rank() if hasattr(branch, "low_rank") else None for branch in branches]
+    pairs = [branch.low_rank() for branch in branches]
     if all(pair is not None for pair in pairs):
         left = torch.cat([pair[0] for pair in pairs if pair is not None], dim=1)
         right = torch.cat([pair[1] for pair in pairs if pair is not None], dim=0)
@@ -108,12 +109,10 @@ def low_rank(branches: Sequence[Any], d_in: int, d_out: int) -> tuple[Tensor, Te
     return V, U
 
 
-def _singular_values(branches: list[Any], d_in: int, d_out: int) -> Tensor:
+def _singular_values(branches: Sequence[Branch], d_in: int, d_out: int) -> Tensor:
     """Return the singular values of the branches' sum, computed from the factors if that is faster."""
-    if len(branches) == 1 and hasattr(branches[0], "singular_values"):
-        own: Tensor | None = branches[0].singular_values()
-        if own is not None:
-            return own
+    if len(branches) == 1 and (own := branches[0].singular_values()) is not None:
+        return own
     V, U = low_rank(branches, d_in, d_out)
     if 2 * len(V) > min(d_in, d_out):
         return _svdvals(U @ V)

@@ -17,6 +17,7 @@ from krona.backbones.load import meta_model
 from krona.config.check import PLACEMENT_KEYS, TRAINS
 from krona.config.settings import Method, Run
 from krona.config.targets import find
+from krona.methods.branch import Branch
 from krona.methods.factor_shapes import factor_b
 from krona.surgery.state import active_adapter, get_adapter
 from krona.surgery.targets import match_places, widths
@@ -47,11 +48,10 @@ def insert_method(
         return {}, []
     notes = find_architecture(model).fused_layers(method.placement["target_modules"])
     branch = _branch_class(method.branch)
-    config: dict[str, Any] = dict(method.branch_config)
-    if hasattr(branch, "fit_to_run"):
-        config["config"] = branch.fit_to_run(config["config"], lambda words: list(target_patterns(model, words)), steps)
+    config = dict(method.branch_config)
+    config = branch.fit_to_run(config, lambda words: list(target_patterns(model, words)), steps)
     sizes = _find_widths(model, placement["target_modules"]) if "kron_factors" in config else set()
-    if sizes and method.fit_factors == "nearest" and hasattr(branch, "fit_to_layer"):
+    if sizes and method.fit_factors == "nearest" and branch.defines("fit_to_layer"):
         config["kron_factors"], note = _fit_factors(branch, config["kron_factors"], sizes, factor_shapes or {})
         notes = note + notes
     surgery.insert(model, branch, reversible=reversible, **placement, **config)
@@ -73,7 +73,7 @@ def fitted_factors(settings: Run) -> Any:
     if method.branch is None or (backbone.folder is None and backbone.sizes is None):
         return factors
     branch, model = _branch_class(method.branch), meta_model(backbone, settings.task)
-    if not hasattr(branch, "fit_to_layer"):
+    if not branch.defines("fit_to_layer"):
         return factors
     patterns = _translate_targets(model, method).get("target_modules", method.placement["target_modules"])
     return _fit_factors(branch, factors, _find_widths(model, patterns), backbone.factor_shapes)[0]
@@ -92,8 +92,8 @@ def method_defaults(method: Method) -> dict[str, Any]:
     return {key: p.default for key, p in parameters.items() if key not in given and isinstance(p.default, PLAIN)}
 
 
-def _branch_class(path: str) -> type[nn.Module]:
-    found: type[nn.Module] = find(path, "method._target_", "branch", own=True)
+def _branch_class(path: str) -> type[Branch]:
+    found: type[Branch] = find(path, "method._target_", "branch", own=True)
     return found
 
 
@@ -121,7 +121,7 @@ def _translate_targets(model: nn.Module, method: Method) -> dict[str, Any]:
 
 
 def _fit_factors(
-    branch: Any, kron_factors: Sequence[Sequence[int]], sizes: Widths, factor_shapes: Mapping[str, Any]
+    branch: type[Branch], kron_factors: Sequence[Sequence[int]], sizes: Widths, factor_shapes: Mapping[str, Any]
 ) -> tuple[list[list[int]], list[str]]:
     """Return the paper's factor shapes if they fit these layers. Otherwise return other shapes and a note.
 

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from krona.backbones.module_names import module_names, shortest
 from krona.config.validation import find_argument_problems
 from krona.messages import KronaError, did_you_mean, first_line
+from krona.methods.branch import Branch
 from krona.surgery.layers import dequantised_layer, is_linear, is_quantised, weight_matrix
 from krona.surgery.saving import remove_branches, restore
 from krona.surgery.state import get_state
@@ -122,7 +123,7 @@ def quiet() -> Iterator[None]:
         yield
 
 
-class PeftBranch(nn.Module):
+class PeftBranch(Branch):
     """The tuner layer of a peft adapter at one layer of the backbone.
 
     peft builds the branches of all layers together (`build_all`). ``tuner`` is peft's layer without the backbone's
@@ -141,17 +142,17 @@ class PeftBranch(nn.Module):
         raise TypeError("PeftBranch.build_all creates the branches of a model")
 
     @classmethod
-    def check_arguments(cls, config: Mapping[str, Any]) -> None:
+    def check_arguments(cls, *, config: Mapping[str, Any]) -> None:  # type: ignore[override]
         """Check the arguments of peft's config class, with the errors of `make_config`."""
         make_config(fit_shares(config, EXAMPLE_STEPS), config.get("feedforward_modules") or ["q"])
 
     @classmethod
     def fit_to_run(
-        cls, config: Mapping[str, Any], translate: Callable[[Sequence[str]], list[str]], steps: int | None
+        cls, arguments: dict[str, Any], translate: Callable[[Sequence[str]], list[str]], steps: int | None
     ) -> dict[str, Any]:
         """Return the arguments with the backbone's module names, and with numbers of steps instead of shares."""
-        fitted = fit_shares(config, EXAMPLE_STEPS if steps is None else steps)
-        return {key: translate(value) if _is_names(key, value) else value for key, value in fitted.items()}
+        config = fit_shares(arguments["config"], EXAMPLE_STEPS if steps is None else steps)
+        return {"config": {key: translate(value) if _is_names(key, value) else value for key, value in config.items()}}
 
     @classmethod
     def build_all(cls, model: nn.Module, places: Sequence[str], config: Mapping[str, Any]) -> "dict[str, PeftBranch]":
@@ -317,7 +318,7 @@ class PeftBranch(nn.Module):
         return weight_matrix(merged) - weight_matrix(plain), has_bias
 
     @property
-    def update_rank(self) -> int | None:
+    def update_rank(self) -> int | None:  # type: ignore[override]
         """The rank of the update of a random layer of this size with random parameters. None: not linear."""
         base = self.tuner.__dict__["base_layer"]
         d_in, d_out = widths(base)

@@ -141,7 +141,7 @@ def method(config: Mapping[str, Any], find_class: FindClass = FIND_OWN) -> s.Met
     if branch is not None:
         wrong = find_argument_problems(branch, "method.", branch_config, without=GIVEN_TO_BRANCHES)
         problems += wrong
-        if not wrong and hasattr(branch, "check_arguments"):
+        if not wrong:
             with problems.collect():
                 branch.check_arguments(**branch_config)
     if target is not None and not placement.get("target_modules"):

@@ -38,7 +38,7 @@ class Kind:
 
 
 KINDS: Mapping[str, Kind] = {
-    "branch": Kind("krona.methods", base="torch.nn.Module", also="krona.backbones.peft_branch.PeftBranch"),
+    "branch": Kind("krona.methods", base="krona.methods.branch.Branch", also="krona.backbones.peft_branch.PeftBranch"),
     "optimizer": Kind("torch.optim", "torch.optim.Optimizer"),
     "scheduler": Kind(
         "torch.optim.lr_scheduler", "torch.optim.lr_scheduler.LRScheduler", functions="transformers.get_"

@@ -8,9 +8,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from krona.methods.arguments import check_int, get_non_linearity
+from krona.methods.branch import Branch
 
 
-class Adapter(nn.Module):
+class Adapter(Branch):
     """The update ``σ(h W_down + b_down) W_up + b_up`` of a bottleneck adapter, where h is the output of a sub-layer.
 
     The placement is sequential: the update is added to h (the inner residual). The shapes are W_down (d_in, r) and W_up

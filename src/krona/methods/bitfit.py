@@ -4,8 +4,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from krona.methods.branch import Branch
 
-class Bias(nn.Module):
+
+class Bias(Branch):
     """A trainable bias ``b`` (d_out) of a linear layer or LayerNorm. The update is b for every input.
 
     The bias is initialised with zeros. Before training, the output therefore equals the backbone's. The number of

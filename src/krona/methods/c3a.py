@@ -10,10 +10,11 @@ from torch import Tensor, nn
 
 from krona.messages import KronaError
 from krona.methods.arguments import check_divisor, check_float
+from krona.methods.branch import Branch
 from krona.methods.peft_layers import Converted, Layers, one_value
 
 
-class C3A(nn.Module):
+class C3A(Branch):
     """The update ``ΔW = s / d_in · C(w)``, as in peft. The matrix C(w) consists of circulant blocks of size b × b.
 
     The entries are ``C(w)[m·b + k, n·b + j] = w[m, n, (j - k) mod b]``. The kernels w have the shape (d_out / b, d_in /

@@ -8,10 +8,11 @@ from torch import Tensor, nn
 from krona.kernels.kronecker import kron_matmul, kron_product
 from krona.messages import KronaError
 from krona.methods.arguments import check_float, check_int
+from krona.methods.branch import Branch
 from krona.methods.initial_values import kaiming_uniform
 
 
-class CDKA(nn.Module):
+class CDKA(Branch):
     """The update ``ΔW = s Σᵢ Bᵢ ⊗ Aᵢ`` with ``s = alpha / √(components · r2)``.
 
     The shapes are Bᵢ (d_out / r1, r2) and Aᵢ (r1, d_in / r2). The matrices Bᵢᵀ and Aᵢᵀ correspond to KronA's A and B.

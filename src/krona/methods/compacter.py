@@ -8,9 +8,10 @@ from torch import Tensor, nn
 
 from krona.messages import KronaError
 from krona.methods.arguments import check_divisor, check_int, get_non_linearity
+from krona.methods.branch import Branch
 
 
-class Compacter(nn.Module):
+class Compacter(Branch):
     """The update ``σ(h W_down + b_down) W_up + b_up``, where each weight is a sum ``W = Σᵢ Rᵢ ⊗ (Sᵢ Tᵢ)``.
 
     The placement is sequential: the update is added to h, the output of a sub-layer.

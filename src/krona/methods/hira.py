@@ -12,11 +12,12 @@ from torch import Tensor, nn
 
 from krona.messages import KronaError
 from krona.methods.arguments import check_float, check_int
+from krona.methods.branch import Branch
 from krona.methods.initial_values import kaiming_uniform
 from krona.methods.peft_layers import Converted, Layers, one_value
 
 
-class HiRA(nn.Module):
+class HiRA(Branch):
     """The update ``ΔW = s · W ∘ (A B)ᵀ``, where W is the frozen weight of the layer and ∘ is the elementwise product.
 
     The shapes are A (d_in, rank), B (rank, d_out) and W (d_out, d_in). A is initialised Kaiming-uniform

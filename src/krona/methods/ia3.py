@@ -6,10 +6,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from krona.methods.branch import Branch
 from krona.methods.peft_layers import Converted, Layers
 
 
-class IA3(nn.Module):
+class IA3(Branch):
     """A learned vector l that rescales the activations h: ``l ⊙ h`` replaces h (``inner_residual: false``).
 
     On k and v, the vector rescales the output of the layer, ``l ⊙ (x W)``. On wo, the vector rescales the input of the

@@ -5,11 +5,12 @@ from torch import Tensor, nn
 
 from krona.kernels.kronecker import kron_product
 from krona.methods.arguments import check_divisor, check_float, check_int
+from krona.methods.branch import Branch
 from krona.methods.compacter import sum_of_products
 from krona.methods.initial_values import kaiming_uniform
 
 
-class KAdaptation(nn.Module):
+class KAdaptation(Branch):
     """The update ``s · x Σᵢ Aᵢ ⊗ (uᵢ vᵢ)``.
 
     The tensor A (n, n, n) is called the rule. All branches share the rule. Each branch has its own

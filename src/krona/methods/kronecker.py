@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from krona.kernels.kronecker import kron_matmul, kron_product, kron_singular_values, with_identity
 from krona.messages import KronaError
 from krona.methods.arguments import check_choice, check_float, check_int, get_non_linearity
+from krona.methods.branch import Branch
 from krona.methods.factor_shapes import factor_b, factor_shapes, nearest_shapes, shape_name
 from krona.methods.initial_values import kaiming_uniform
 from krona.methods.lokr import split_width
@@ -18,7 +19,7 @@ from krona.methods.magnitude import kronecker_norm_change
 from krona.methods.peft_layers import Converted, Layers, common_scale
 
 
-class Kronecker(nn.Module):
+class Kronecker(Branch):
     """The update ``s · (x (A ⊗ B) + b) + s_res · x`` (Eq. 3, 5, 6). The bias b and the residual are optional.
 
     The shapes are A (a1, a2) and B (b1, b2) with a1·b1 = d_in and a2·b2 = d_out. With several terms, A and B have a
@@ -75,7 +76,6 @@ class Kronecker(nn.Module):
         self.bias = nn.Parameter(torch.empty(d_out)) if bias else None
         self.inner_bias = nn.Parameter(torch.empty(*stack, shape_b[1])) if bias == 2 else None
         self.residual_scale = nn.Parameter(torch.empty(())) if residual else None
-        self.update_rank: int | None = None  # None if the update is not linear
         if non_linearity is None:
             rank = terms * min(shape_a) * min(shape_b)
             self.update_rank = min(d_in, d_out) if residual else min(d_in, d_out, rank)
@@ -106,9 +106,7 @@ class Kronecker(nn.Module):
     def add_to(self, y: Tensor, x: Tensor, *others: "Kronecker") -> Tensor:
         branches = (self, *others)
         if not self._plain():
-            for branch in branches:
-                y = y + branch(x)
-            return y
+            return super().add_to(y, x, *others)
         biases = [branch._scaled(branch.bias) for branch in branches if branch.bias is not None]
         gates = [branch.gate() for branch in branches if branch.residual_scale is not None]
         if biases:
@@ -191,7 +189,7 @@ class Kronecker(nn.Module):
 
     @staticmethod
     def fit_to_layer(
-        kron_factors: Sequence[Sequence[int]], d_in: int, d_out: int, replacements: dict[str, Sequence[int]]
+        kron_factors: Sequence[Sequence[int]], d_in: int, d_out: int, replacements: Mapping[str, Sequence[int]]
     ) -> list[list[int]]:
         """Return factor shapes for a layer whose widths may differ from those in the KronA paper.
 

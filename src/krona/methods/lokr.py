@@ -9,12 +9,13 @@ from torch import Tensor, nn
 
 from krona.kernels.kronecker import kron_matmul, kron_product, kron_singular_values, with_identity
 from krona.methods.arguments import check_float, check_int
+from krona.methods.branch import Branch
 from krona.methods.initial_values import kaiming_uniform
 from krona.methods.magnitude import kronecker_norm_change
 from krona.methods.peft_layers import Converted, Layers, common_scale, one_value
 
 
-class LoKr(nn.Module):
+class LoKr(Branch):
     """The update ``ΔW = (alpha / rank) · W1 ⊗ W2``.
 
     The shapes are W1 (out1, in1) and W2 (out2, in2) with d_out = out1·out2 and d_in = in1·in2. The matrices W1ᵀ and W2ᵀ

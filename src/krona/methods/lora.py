@@ -10,18 +10,20 @@ from torch import Tensor, nn
 
 from krona.messages import KronaError
 from krona.methods.arguments import check_choice, check_float, check_int
+from krona.methods.branch import Branch
 from krona.methods.initial_values import kaiming_uniform
 from krona.methods.magnitude import low_rank_norm_change
 from krona.methods.peft_layers import Converted, Layers, common_scale
 
 Start = Literal["kaiming", "pissa", "olora", "lora_ga", "eva"]
-NEEDS: dict[str, str | None] = {  # maps ``init`` to the matrix from which the initial values are computed
+# maps ``init`` to the matrix from which the initial values are computed
+NEEDS: dict[str, Literal["weight", "gradient", "covariance"] | None] = {
     "kaiming": None, "pissa": "weight", "olora": "weight", "lora_ga": "gradient", "eva": "covariance"
 }  # fmt: skip
 GAMMA = 16.0  # γ of LoRA-GA, as in its authors' code
 
 
-class LoRA(nn.Module):
+class LoRA(Branch):
     """The update ``s · x A B`` or, with frozen copies A₀ and B₀ of the initial factors, ``s · x (A B - A₀ B₀)``.
 
     The shapes are A (d_in, rank) and B (rank, d_out). Before training, the output equals the backbone's. The number of

@@ -71,7 +71,7 @@ def merged_norms(weight: Tensor, branches: Iterable[Any]) -> Tensor:
     with torch.autocast(device, enabled=False):  # autocast would round the products to bf16
         wide = weight.to(torch.promote_types(weight.dtype, torch.float32))
         first, *others = branches
-        change = None if others or not hasattr(first, "norm_change") else first.norm_change(wide)
+        change = None if others else first.norm_change(wide)
         if change is None:
             delta = sum((branch.delta() for branch in others), first.delta())
             return row_norms(weight + delta.to(weight.dtype))

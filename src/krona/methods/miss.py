@@ -8,10 +8,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from krona.methods.arguments import check_float, check_int
+from krona.methods.branch import Branch
 from krona.methods.peft_layers import Converted, Layers, one_value
 
 
-class MiSS(nn.Module):
+class MiSS(Branch):
     """The update ``s · (Σ_k x_k) D`` as in peft. The input x is cut into parts x_k of ``rank`` numbers.
 
     The last part is padded with zeros. The matrix D (rank, d_out) is initialised with zeros. Before training, the

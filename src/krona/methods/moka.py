@@ -9,11 +9,12 @@ from torch import Tensor, nn
 from krona.kernels.kronecker import kron_matmul, kron_product
 from krona.messages import KronaError
 from krona.methods.arguments import check_choice, check_float
+from krona.methods.branch import Branch
 from krona.methods.factor_shapes import Shape, factor_shapes, nearest_shapes
 from krona.methods.initial_values import kaiming_uniform
 
 
-class MoKA(nn.Module):
+class MoKA(Branch):
     """The update ``s · Σᵢ wᵢ x (Aᵢ ⊗ Bᵢ)`` with ``w = softmax(g)``.
 
     The shapes are Aᵢ (a1, a2) and Bᵢ (d_in / a1, d_out / a2). Each product has a gate gᵢ, a single number. Aᵢ is

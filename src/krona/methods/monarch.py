@@ -4,10 +4,11 @@ import torch
 from torch import Tensor, nn
 
 from krona.methods.arguments import check_divisor, check_float, check_int
+from krona.methods.branch import Branch
 from krona.methods.initial_values import kaiming_uniform
 
 
-class Monarch(nn.Module):
+class Monarch(Branch):
     """The update ``s · x diag(R_1 … R_N) P diag(L_1 … L_N) P'``.
 
     Such a product is called a Monarch matrix. The shapes are R_k (d_in / N, r) and L_k (r, d_out / N). The permutation
@@ -47,9 +48,10 @@ class Monarch(nn.Module):
 
     def low_rank(self) -> tuple[Tensor, Tensor]:
         """Return the first block-diagonal matrix (d_in, N · r), and the product of the other factors (N · r, d_out)."""
+        rank = self.R.shape[0] * self.R.shape[2]
         left = torch.diag_embed(self.R.permute(1, 2, 0)).permute(2, 0, 3, 1)  # (N, d_in / N, N, r)
         right = torch.diag_embed((self.scaling * self.L).permute(1, 2, 0)).transpose(1, 2)  # (r, N, d_out / N, N)
-        return left.reshape(-1, self.update_rank), right.reshape(self.update_rank, -1)
+        return left.reshape(-1, rank), right.reshape(rank, -1)
 
     def delta(self) -> Tensor:
         left, right = self.low_rank()

@@ -10,10 +10,11 @@ from torch import Tensor, nn
 
 from krona.messages import KronaError
 from krona.methods.arguments import check_float, check_int
+from krona.methods.branch import Branch
 from krona.methods.peft_layers import Converted, Layers, one_value
 
 
-class VeRA(nn.Module):
+class VeRA(Branch):
     """The update ``ΔW = diag(b) B diag(d) A`` (Eq. 2 of the VeRA paper), where A and B are frozen.
 
     The shapes are A (rank, d_in), B (d_out, rank), d (rank) and b (d_out). A and B are initialised Kaiming-uniform

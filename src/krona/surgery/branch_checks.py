@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from krona.messages import KronaError, first_line
+from krona.methods.branch import Branch
 from krona.surgery.state import adapted_modules, get_state
 from krona.surgery.targets import widths_at
 from krona.surgery.wrapper import public_name, unwrap
@@ -20,7 +21,7 @@ TOLERANCE = 1e-3  # the maximum difference between ``delta`` and ``forward``, as
 def find_branch_fault(model: nn.Module) -> str | None:
     """Check the branches of the active adapter. Return a message for the first wrong ``forward`` or ``delta``, or None.
 
-    ``forward`` must map (..., d_in) to (..., d_out). If a branch has the method ``delta``, this method must return a
+    ``forward`` must map (..., d_in) to (..., d_out). If a branch defines ``delta``, this method must return a
     matrix (d_out, d_in) with ``forward(x) = x @ delta().T``. The check uses random inputs and parameters, because the
     initial output of many branches is zero. Only one branch of each class and size is checked.
     """
@@ -29,7 +30,7 @@ def find_branch_fault(model: nn.Module) -> str | None:
         if name is None or name not in adapted.branches:
             continue
         size = adapted.places[name].widths(*widths_at(adapted, name))
-        for branch in adapted.branches[name].children():
+        for branch in adapted.own_branches(name):
             key = type(branch), size, tuple(p.shape for p in branch.parameters())
             label = f"{type(branch).__name__} at {public_name(place)}"
             if key not in checked and (fault := _find_fault(label, branch, *size)):
@@ -105,7 +106,7 @@ def _record_loaded(model: nn.Module, keys: Any) -> None:
 
 
 @torch.no_grad()
-def _find_fault(label: str, branch: nn.Module, d_in: int, d_out: int) -> str | None:
+def _find_fault(label: str, branch: Branch, d_in: int, d_out: int) -> str | None:
     first = next(branch.parameters(), torch.zeros(()))
     device, dtype = first.device, torch.promote_types(first.dtype, torch.float32)
     branch = copy.deepcopy(branch).to(dtype).eval()
@@ -122,14 +123,13 @@ def _find_fault(label: str, branch: nn.Module, d_in: int, d_out: int) -> str | N
             f"forward() of {label} returned the shape {tuple(y.shape)} for an input of shape {tuple(x.shape)}. The "
             f"output must have the shape {(1, 4, d_out)}, whose last dimension is d_out."
         )
-    delta: Any = getattr(branch, "delta", None)
     try:
-        matrix: Tensor | None = None if delta is None else delta()
+        matrix = branch.delta()
     except KronaError:  # the branch cannot be written as a matrix
         return None
     except RuntimeError as error:
         return f"delta() of {label} failed: {first_line(error)}."
-    if matrix is None or not y.isfinite().all():  # the output may be undefined for random values
+    if not y.isfinite().all():  # the output may be undefined for random values
         return None
     must = "delta() must return the matrix (d_out, d_in) with forward(x) = x @ delta().T."
     if matrix.shape != (d_out, d_in):

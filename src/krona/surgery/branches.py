@@ -1,7 +1,7 @@
 """Build and check the branches of an adapter before the model is changed."""
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from krona.messages import KronaError
+from krona.methods.branch import Branch
 from krona.methods.magnitude import Magnitude
 from krona.methods.placement import InsertOptions, Position
 from krona.surgery.branch_checks import skipped_branch
@@ -39,7 +40,7 @@ class BuiltBranches:
 
 
 def build_branches(
-    model: nn.Module, branch: Callable[..., nn.Module], branch_config: dict[str, Any], options: InsertOptions
+    model: nn.Module, branch: type[Branch], branch_config: dict[str, Any], options: InsertOptions
 ) -> list[BuiltBranches]:
     """Return the branches for all target modules, in the order of the model.
 
@@ -59,29 +60,28 @@ def build_branches(
         _check_place(model, place, base, first, position)
         placement = BranchPlacement(position, options.inner_residual, options.dropout)
         sizes = placement.widths(*widths(base, first))
-        branches = nn.ModuleList(
+        branches = [
             whole[place] if whole else branch(*sizes, **branch_config) for _ in range(options.modules_per_target)
-        )
-        one: Any
-        for one in branches:
-            if hasattr(one, "bind"):  # the update depends on the layer's weight, as in HiRA
-                _require_parallel(place, base, position, type(one).__name__)
+        ]
+        if branch.defines("bind"):  # the update depends on the layer's weight, as in HiRA
+            _require_parallel(place, base, position, branch.__name__)
+            for one in branches:
                 one.bind(WeightReader(base) if is_quantised(base) else base, transposed=is_conv1d(base))
-            if getattr(one, "needs", None) is not None:
-                _require_parallel(place, base, position, f"method.init={branch_config.get('init')}")
+        if any(one.needs is not None for one in branches):
+            _require_parallel(place, base, position, f"method.init={branch_config.get('init')}")
         device, dtype = _device_and_dtype(
             place, end_layers(base)[1] if position == "sequential" else end_layers(first or base)[0]
         )
-        branches.to(device=device, dtype=dtype)
+        modules = nn.ModuleList(branches).to(device=device, dtype=dtype)
         magnitude = None
         if options.magnitude:
             _require_parallel(place, base, position, "magnitude=true")
             for one in branches:
                 branch_matrix(one)  # raises an error if the update is not linear
             magnitude = Magnitude(weight_matrix(base), branches)
-        built.append(BuiltBranches(place, branches, placement, magnitude, first))
+        built.append(BuiltBranches(place, modules, placement, magnitude, first))
     every = [one for at in built for one in at.branches]
-    for name in getattr(every[0], "shared", ()) if every else ():
+    for name in branch.shared if every else ():
         for other in every[1:]:
             setattr(other, name, every[0].get_parameter(name))
     return built
@@ -89,39 +89,34 @@ def build_branches(
 
 def _build_whole_layers(
     model: nn.Module,
-    branch: Any,
+    branch: type[Branch],
     branch_config: dict[str, Any],
     options: InsertOptions,
     places: list[str],
-) -> Mapping[str, nn.Module]:
+) -> Mapping[str, Branch]:
     """Return the branches of a class that builds the branches of all modules together, and computes whole layers."""
-    if not hasattr(branch, "build_all"):
+    if not branch.computes_layer:
         return {}
     changed = [key for key in WHOLE_LAYER if getattr(options, key) != getattr(InsertOptions(), key)]
     if changed:
         raise KronaError(f"method.{changed[0]} is not possible, because this method computes whole layers.")
-    built: Mapping[str, nn.Module] = branch.build_all(model, places, **branch_config)
-    return built
+    return branch.build_all(model, places, **branch_config)
 
 
-def has_existing(branch: Callable[..., nn.Module], base: nn.Module) -> bool:
+def has_existing(branch: type[Branch], base: nn.Module) -> bool:
     """Return whether the module already has the parameter (``existing``) that the branch would add, such as a bias."""
-    name = getattr(branch, "existing", None)
-    return name is not None and getattr(base, name, None) is not None
+    return branch.existing is not None and getattr(base, branch.existing, None) is not None
 
 
-def existing_names(
-    model: nn.Module, branch: Callable[..., nn.Module] | None, target_modules: Sequence[str]
-) -> list[str]:
+def existing_names(model: nn.Module, branch: type[Branch] | None, target_modules: Sequence[str]) -> list[str]:
     """Return the public names of backbone parameters that are trained in place of a branch, such as biases."""
-    name = getattr(branch, "existing", None)
-    if branch is None or name is None:
+    if branch is None or branch.existing is None:
         return []
-    places = match_places(model, target_modules)
-    return [f"{public_name(at)}.{name}" for at in places if has_existing(branch, unwrap(model.get_submodule(at)))]
+    modules = {name: unwrap(model.get_submodule(name)) for name in match_places(model, target_modules)}
+    return [f"{public_name(name)}.{branch.existing}" for name, base in modules.items() if has_existing(branch, base)]
 
 
-def branch_matrix(branch: nn.Module, *, with_bias: bool = True) -> Tensor:
+def branch_matrix(branch: Branch, *, with_bias: bool = True) -> Tensor:
     """Return the matrix of a branch, (d_out, d_in).
 
     Args:
@@ -130,30 +125,20 @@ def branch_matrix(branch: nn.Module, *, with_bias: bool = True) -> Tensor:
     Raises:
         KronaError: the branch cannot be written as a matrix.
     """
-    kind, matrix = type(branch).__name__, getattr(branch, "delta", None)
-    if not with_bias:
-        matrix = getattr(branch, "linear_part", matrix)
-    if matrix is None:
-        raise KronaError(
-            f"The {kind} branch cannot be written as a matrix, because its update is not linear in the input or has a "
-            "constant part. Use the adapter unmerged."
-        )
     try:
-        found: Tensor = matrix()
+        return branch.delta() if with_bias else branch.linear_part()
     except KronaError as error:
-        raise KronaError(f"The {kind} branch has no matrix: {error}") from error
-    return found
+        raise KronaError(f"The {type(branch).__name__} branch has no matrix: {error}") from error
 
 
-def _check_arguments(branch: Callable[..., nn.Module], branch_config: dict[str, Any]) -> None:
+def _check_arguments(branch: type[Branch], branch_config: dict[str, Any]) -> None:
     signature = inspect.signature(branch)
     try:
         signature.bind(0, 0, **branch_config)
     except TypeError as error:
         known = ", ".join(name for name in signature.parameters if name not in ("d_in", "d_out"))
-        label = getattr(branch, "__name__", branch)
         raise KronaError(
-            f"method has invalid arguments for {label}: {error}. Its arguments are {known or 'none'}."
+            f"method has invalid arguments for {branch.__name__}: {error}. Its arguments are {known or 'none'}."
         ) from error
 
 

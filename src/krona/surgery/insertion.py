@@ -1,14 +1,15 @@
 """Insert adapters into a model, switch between them, and remove them."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
-from typing import Any
+from typing import Any, cast
 
 from torch import nn
 
 from krona.kernels.t5_modules import use_fast_modules
 from krona.messages import KronaError
+from krona.methods.branch import Branch
 from krona.methods.placement import InsertOptions
 from krona.surgery.branch_checks import check_first_forward
 from krona.surgery.branches import BuiltBranches, build_branches
@@ -22,7 +23,7 @@ from krona.surgery.wrapper import WRAPPER_PARTS, Adapted, InputCapture, all_name
 
 def insert(
     model: nn.Module,
-    branch: Callable[..., nn.Module] | None = None,
+    branch: type[Branch] | None = None,
     *,
     name: str = "default",
     reversible: bool = True,
@@ -31,8 +32,8 @@ def insert(
     """Freeze the backbone, insert an adapter, and make the adapter's parameters trainable.
 
     Args:
-        branch: the class of the branches. The class is called as ``branch(d_in, d_out, ...)`` for each target module.
-            None means that the adapter has no branches.
+        branch: the class of the branches, a subclass of `krona.methods.branch.Branch`. It is called as
+            ``branch(d_in, d_out, ...)`` for each target module. None means that the adapter has no branches.
         name: the name of the adapter for `activate`, `take_out` and other functions.
         reversible: keep a copy of the backbone weights that are trained. Without the copy, the adapter cannot be
             removed, and the model cannot contain another adapter. With the copy, full fine-tuning needs as much memory
@@ -50,16 +51,18 @@ def insert(
     _require_originals(state)
     if not state.adapters:
         _check_module_names(model)
+    if branch is not None and not (isinstance(branch, type) and issubclass(branch, Branch)):
+        raise KronaError(f"{branch!r} is not a subclass of krona.methods.branch.Branch.")
     keys = {field.name for field in fields(InsertOptions)}
     options = InsertOptions.parse({key: value for key, value in arguments.items() if key in keys})
     branch_config = {key: value for key, value in arguments.items() if key not in keys}
     # everything is built before the model is changed, so that an error leaves the model unchanged
     built = [] if branch is None else build_branches(model, branch, branch_config, options)
-    prepared = all(getattr(one, "needs", None) is None for at in built for one in at.branches)
+    branches = [cast(Branch, module) for at in built for module in at.branches]
+    prepared = all(one.needs is None for one in branches)
     adapter = Insertion(branch, branch_config, options.as_dict(), reversible, prepared)
-    branches: list[Any] = [one for at in built for one in at.branches]
-    adapter.control = next((getattr(one, "control", None) for one in branches), None)
-    adapter.notes = [note for one in branches for note in getattr(one, "notes", ())]
+    adapter.control = branches[0].control if branches else None
+    adapter.notes = [note for one in branches for note in one.notes]
     trains = trained_names(model, branch, adapter.insertion)
     if state.adapters and trains and not reversible:
         raise KronaError(

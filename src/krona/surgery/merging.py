@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from krona.messages import KronaError
+from krona.methods.branch import Branch
 from krona.surgery.branch_checks import READ_ELSEWHERE
 from krona.surgery.branches import branch_matrix
 from krona.surgery.layers import (
@@ -93,9 +94,9 @@ def add_update(W: Tensor, matrices: Sequence[Tensor], how: BranchPlacement) -> T
 def _merged_weights(label: str, adapted: Adapted, name: str) -> dict[str, Tensor]:
     """Return a layer's weights with an adapter merged into them, in the original orientation and dtype."""
     base, placement = adapted.base, adapted.places[name]
-    branch: Any = next(adapted.branches[name].children())
-    if hasattr(branch, "merged"):
-        return _merge_whole_layer(label, base, branch)
+    branches = adapted.own_branches(name)
+    if branches[0].computes_layer:
+        return _merge_whole_layer(label, base, branches[0])
     if not is_linear(base) or name in adapted.captures:
         kind = "the end of a block" if name in adapted.captures else f"a {type(base).__name__}, not a linear layer"
         raise KronaError(
@@ -113,7 +114,7 @@ def _merged_weights(label: str, adapted: Adapted, name: str) -> dict[str, Tensor
         own = weight_matrix(base)
         dtype = own.dtype
         wide = torch.promote_types(dtype, torch.float32)
-        matrices = [branch_matrix(copy.deepcopy(branch).to(wide)) for branch in adapted.branches[name].children()]
+        matrices = [branch_matrix(copy.deepcopy(branch).to(wide)) for branch in branches]
         W = add_update(own.to(wide), matrices, placement)
     except KronaError as error:
         raise KronaError(f"{label}: {error}") from error
@@ -128,7 +129,7 @@ def _merged_weights(label: str, adapted: Adapted, name: str) -> dict[str, Tensor
     return {"weight": _cast(label, W.T if is_conv1d(base) else W, dtype)}
 
 
-def _merge_whole_layer(label: str, base: nn.Module, branch: Any) -> dict[str, Tensor]:
+def _merge_whole_layer(label: str, base: nn.Module, branch: Branch) -> dict[str, Tensor]:
     """Return the weights of a layer that differ after its branch has merged its update into a copy of the layer."""
     layer = dequantised_layer(base) if is_quantised(base) else base
     own = dict(layer.named_parameters())

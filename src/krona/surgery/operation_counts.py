@@ -18,6 +18,7 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
+from krona.methods.branch import Branch
 from krona.surgery.layers import is_norm
 from krona.surgery.state import adapted_modules
 from krona.surgery.targets import widths_at
@@ -37,7 +38,7 @@ def added_costs(model: nn.Module) -> dict[str, int]:
         return {"multiply_adds": per_token, "multiply_adds_once": once, "launches": launches(model)}
     except (NotImplementedError, RuntimeError):
         branches = [module for _, at in adapted_modules(model) for module in at.branches.modules()]
-        if not any(getattr(branch, "computes_layer", False) for branch in branches):
+        if not any(isinstance(branch, Branch) and branch.computes_layer for branch in branches):
             raise  # an error in a user's own branch
         return {}
 

@@ -48,9 +48,7 @@ def prepare(model: nn.Module, batches: Iterable[Any] = (), loss: Loss = model_lo
     if is_prepared(model):
         return
     places = {public_name(path): at for path, at in adapted_modules(model) if name in at.branches}
-    branches: list[tuple[str, Any]] = [
-        (place, one) for place, at in places.items() for one in at.branches[name].children()
-    ]
+    branches = [(place, branch) for place, at in places.items() for branch in at.own_branches(name)]
     layers = {place: at.base for place, at in places.items()}
     needs, rows = branches[0][1].needs, max(one.init_rows for _, one in branches)
     sums = {} if needs == "weight" else _sum_over_rows(model, layers, needs, islice(batches, rows), loss)
@@ -65,7 +63,7 @@ def prepare(model: nn.Module, batches: Iterable[Any] = (), loss: Loss = model_lo
 
 
 def _sum_over_rows(
-    model: nn.Module, layers: Mapping[str, nn.Module], needs: str, batches: Iterable[Any], loss: Loss
+    model: nn.Module, layers: Mapping[str, nn.Module], needs: str | None, batches: Iterable[Any], loss: Loss
 ) -> dict[str, Tensor]:
     """Return the gradient of each layer's weight, or the covariance of its inputs, in fp64."""
     calls: list[tuple[str, Tensor, Tensor]] = []  # module name, input and output of each call

@@ -1,6 +1,6 @@
 """The state of a model with adapters, and functions that iterate over its modules and parameters."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -8,6 +8,7 @@ from torch import nn
 from torch.utils.hooks import RemovableHandle
 
 from krona.messages import KronaError
+from krona.methods.branch import Branch
 from krona.surgery.layers import is_norm
 from krona.surgery.wrapper import Adapted, is_in_adapter, public_name, unwrap
 
@@ -18,7 +19,7 @@ Slot = tuple[nn.Module, str]  # a module and the name of its attribute that cont
 class Insertion:
     """The arguments of an adapter's insertion, and the backbone weights that the adapter trains."""
 
-    branch: Callable[..., nn.Module] | None
+    branch: type[Branch] | None
     branch_config: dict[str, Any]
     insertion: dict[str, Any]  # the options of `surgery.insert`, as an adapter file records them
     reversible: bool = True  # whether copies of the trained backbone weights are kept

@@ -1,6 +1,6 @@
 """Count, return, convert and overwrite the trainable parameters of a model with an adapter."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from krona.messages import KronaError
+from krona.methods.branch import Branch
 from krona.surgery.branches import existing_names
 from krona.surgery.layers import is_linear, original_shape
 from krona.surgery.parameter_swapping import current_slots, require_trained
@@ -67,14 +68,14 @@ def update_rank(model: nn.Module) -> int | None:
             return None
         ranks.append(min(widths_at(adapted, "default")) if "default" in adapted.magnitudes else rank)
     # an adapter without branches may train existing biases, and then has the rank of its branch class (0)
-    return max(ranks, default=getattr(adapter.branch, "update_rank", None))
+    return max(ranks, default=None if adapter.branch is None else adapter.branch.update_rank)
 
 
 def rank_of_branches(adapted: Adapted, name: str) -> int | None:
     """Return the maximum rank of the sum of the branches at a module, or None if a branch is not linear."""
-    branches: Any = adapted.branches[name]
-    ranks: list[Any] = [getattr(branch, "update_rank", None) for branch in branches]
-    return None if None in ranks else min(*widths_at(adapted, name), sum(ranks))
+    ranks = [branch.update_rank for branch in adapted.own_branches(name)]
+    known = [rank for rank in ranks if rank is not None]
+    return min(*widths_at(adapted, name), sum(known)) if len(known) == len(ranks) else None
 
 
 def trainable_state(model: nn.Module) -> dict[str, Tensor]:
@@ -139,7 +140,7 @@ def adapter_state(model: nn.Module, name: str | None = None) -> dict[str, Tensor
     return dict(owned.values()) | dict(adapter.trained) | frozen_tensors(model, name)
 
 
-def trained_names(model: nn.Module, branch: Callable[..., nn.Module] | None, options: Mapping[str, Any]) -> list[str]:
+def trained_names(model: nn.Module, branch: type[Branch] | None, options: Mapping[str, Any]) -> list[str]:
     """Return the public names of the backbone parameters that an adapter trains. A tied weight is listed once.
 
     Args:

@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +12,7 @@ from torch.utils._pytree import tree_leaves
 
 from krona.kernels.t5_modules import drop, under_functorch
 from krona.messages import KronaError
+from krona.methods.branch import Branch
 from krona.methods.placement import Position
 from krona.surgery.layers import has_hooks, weight_matrix
 
@@ -131,8 +132,7 @@ class Adapted(nn.Module):
         if self.places[name].placement == "before":
             return self.base(self.update(name, x, x), *args, **kwargs)
         if self._in_one_step(name):
-            branches: Any = self.branches[name]
-            return branches[0].beside(self.base, x)
+            return self.own_branches(name)[0].beside(self.base, x)
         output = self.base(x, *args, **kwargs)
         x = self.captures[name].take() if name in self.captures else x
         if isinstance(output, tuple):
@@ -150,7 +150,7 @@ class Adapted(nn.Module):
         return updated
 
     def _with_branches(self, name: str, y: Tensor, x: Tensor) -> Tensor:
-        branches: Any = self.branches[name]
+        branches = self.own_branches(name)
         place = self.places[name]
         if place.placement != "parallel":
             for branch in branches:
@@ -159,11 +159,8 @@ class Adapted(nn.Module):
             return y
         x = self._drop(name, x)
         first, *others = branches
-        if hasattr(first, "add_to") and not any(map(has_hooks, branches)):
-            y = first.add_to(y, x, *others)
-        else:
-            for branch in branches:
-                y = y + branch(x)
+        hooked = any(map(has_hooks, branches))  # only a call of the branch runs its hooks
+        y = Branch.add_to(first, y, x, *others) if hooked else first.add_to(y, x, *others)
         if name in self.magnitudes:
             y = self.magnitudes[name](y, weight_matrix(self.base), branches, self.base.bias)
         return y
@@ -175,19 +172,18 @@ class Adapted(nn.Module):
 
     def _in_one_step(self, name: str) -> bool:
         """Return whether ``branch.beside`` can compute the sum of the linear layer and the branch in one step."""
-        base, branches = self.base, self.branches[name]
-        if getattr(branches[0], "computes_layer", False):  # type: ignore[index]
+        base, branches = self.base, self.own_branches(name)
+        if branches[0].computes_layer:
             return self.watch is None
         return (
             type(base) is nn.Linear
             and self.places[name].placement == "parallel"
             and not (self.training and self.places[name].dropout)
-            and len(branches) == 1  # type: ignore[arg-type]
-            and hasattr(branches[0], "beside")  # type: ignore[index]
+            and len(branches) == 1
             and name not in self.magnitudes
             and name not in self.captures
             and self.watch is None
-            and not (has_hooks(base) or has_hooks(branches[0]))  # type: ignore[index]
+            and not (has_hooks(base) or has_hooks(branches[0]))
         )
 
     def _refuse_backward(self, y: Tensor) -> Tensor:
@@ -208,6 +204,10 @@ class Adapted(nn.Module):
         if y.requires_grad:
             y.register_hook(refuse)  # type: ignore[no-untyped-call]
         return y
+
+    def own_branches(self, adapter: str) -> "Sequence[Branch]":
+        """Return the branches of an adapter at this module."""
+        return cast("Sequence[Branch]", self.branches[adapter])
 
     def own_parameters(self, adapter: str) -> Iterator[tuple[str, nn.Parameter]]:
         """Iterate over the public names and the values of an adapter's parameters at this module."""

@@ -88,7 +88,7 @@ def check_folder(path: Path, branch: str | None = None) -> dict[str, Any]:
 def branch_classes(peft_type: Any = None) -> list[Any]:
     """Return the branch classes of all methods or, with ``peft_type``, only the classes of this type."""
     classes = dict.fromkeys(find(target, "method._target_", "branch") for target in branch_targets())
-    return [one for one in classes if peft_type is None or getattr(one, "peft_type", None) == peft_type]
+    return [one for one in classes if peft_type is None or one.peft_type == peft_type]
 
 
 def load_folder(model: nn.Module, path: Path, branch: str | None = None) -> Any:

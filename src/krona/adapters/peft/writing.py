@@ -86,8 +86,8 @@ def write_peft(
     adapter = get_adapter(model, name)
     if adapter.insertion["train_backbone"]:
         raise KronaError("Full fine-tuning trains no adapter that peft could load. Export the merged model instead.")
-    if getattr(adapter.branch, "existing", None) is not None:
-        raise KronaError(f"{getattr(adapter.branch, '__name__', '?')} trains only biases. {INSTEAD}")
+    if adapter.branch is not None and adapter.branch.existing is not None:
+        raise KronaError(f"{adapter.branch.__name__} trains only biases. {INSTEAD}")
     places = {public_name(path): adapted for path, adapted in adapted_modules(model) if name in adapted.branches}
     head = adapter.insertion.get("head", ())
     saved = list(dict.fromkeys(outermost(key.rpartition(".")[0], head) for key in adapter.trained))
@@ -123,7 +123,7 @@ def _forms(model: nn.Module, places: Mapping[str, Adapted], norms: Sequence[str]
         place: list(adapted.branches[name].children()) for place, adapted in places.items()
     }
     kinds = {type(branch) for own in branches.values() for branch in own}
-    peft_type = getattr(next(iter(kinds)), "peft_type", None) if len(kinds) == 1 else None
+    peft_type = next(iter(kinds)).peft_type if len(kinds) == 1 else None
     if peft_type == "IA3":
         yield _scaling_form(model, places, name)
         return
@@ -258,13 +258,13 @@ def _scaling_form(model: nn.Module, places: Mapping[str, Adapted], name: str) ->
 
 
 def _require_linear(label: str, adapted: Adapted, name: str) -> None:
-    branches = list(adapted.branches[name].children())
+    branches = adapted.own_branches(name)
     kinds = " and ".join(sorted({type(branch).__name__ for branch in branches}))
     if name in adapted.captures or not is_linear(adapted.base):
         block = "a whole block" if name in adapted.captures else f"a {type(adapted.base).__name__}"
         raise KronaError(f"{kinds} at {label} adapts {block}, not a linear layer. {INSTEAD}")
     for branch in branches:
-        if not hasattr(branch, "delta"):
+        if not branch.defines("delta"):
             raise KronaError(f"{kinds} at {label} is not linear in its input. {INSTEAD}")
         if getattr(branch, "bias", None) is not None or getattr(branch, "non_linearity", None) is not None:
             what = "a bias" if getattr(branch, "non_linearity", None) is None else "a non-linearity"

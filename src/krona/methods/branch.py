@@ -1,0 +1,163 @@
+"""Define the base class of all branches."""
+
+from collections.abc import Callable, Mapping, Sequence
+from inspect import getattr_static
+from typing import Any, ClassVar, Literal
+
+from torch import Tensor, nn
+
+from krona.messages import KronaError
+from krona.methods.peft_layers import Converted, Layers
+
+
+class Branch(nn.Module):
+    """A module that computes the update of one layer or block of the backbone.
+
+    A method defines a subclass. ``Subclass(d_in, d_out, *, ...)`` creates a branch for the input and output widths of a
+    layer or block. A subclass must define ``forward`` and `reset_parameters`, and should define `delta` if its update
+    is linear. All other members have defaults.
+
+    ``forward(x)`` returns the update (..., d_out) for an input x (..., d_in). The placement determines how
+    `krona.surgery` uses the branch at a layer or block:
+
+    - *parallel*: the branch receives the layer's input. The update is added to the layer's output.
+    - *sequential*: the branch receives the layer's output. The update is added to the layer's output.
+    - *before*: the branch receives the layer's input. The layer then receives the sum of this input and the update.
+    """
+
+    shared: ClassVar[Sequence[str]] = ()
+    """The names of the parameters that all branches of an adapter share."""
+    existing: ClassVar[str | None] = None
+    """The name of a parameter, such as ``bias``. If the layer already has it, it is trained instead of the branch."""
+    peft_type: ClassVar[str | None] = None
+    """The name of the same method in peft (`krona.methods.peft_layers`)."""
+    computes_layer: ClassVar[bool] = False
+    """Whether the branch replaces its whole layer, and was built by `build_all`."""
+    update_rank: int | None = None
+    """The maximum rank of the update, which `krona params` shows. None: the update is not linear."""
+    needs: Literal["weight", "gradient", "covariance"] | None = None
+    """The matrix from which `prepare` computes the initial values. None: `prepare` is not called."""
+    init_rows: int = 0
+    """The number of training rows from which the gradient or the covariance is computed."""
+    control: Any = None
+    """An object that adds a term to the loss and acts after each step (`krona.backbones.peft_branch.PeftControl`)."""
+    notes: Sequence[str] = ()
+    """Notes about the branch for the user."""
+
+    def reset_parameters(self) -> None:
+        """Initialise the parameters for training."""
+        raise NotImplementedError(f"{type(self).__name__} does not define reset_parameters().")
+
+    def delta(self) -> Tensor:
+        """Return the matrix (d_out, d_in) that merging adds to the layer's weight.
+
+        Raises:
+            KronaError: the update cannot be merged, for example because an argument makes the update non-linear.
+        """
+        raise KronaError(
+            "Its update is not linear in the input, or has a constant part. Use the adapter without merging it."
+        )
+
+    def linear_part(self) -> Tensor:
+        """Return the matrix of an update that is linear except for a bias. Norms and ranks are computed from it."""
+        return self.delta()
+
+    def low_rank(self) -> tuple[Tensor, Tensor] | None:
+        """Return factors (d_in, r) and (r, d_out) of the update without its bias, or None.
+
+        The export to peft's LoRA uses these factors.
+        """
+        return None
+
+    def singular_values(self) -> Tensor | None:
+        """Return the singular values of the update without its bias, or None if the full matrix is needed."""
+        return None
+
+    def norm_change(self, W: Tensor) -> Tensor | None:
+        """Return ‖W + ΔW‖² - ‖W‖² for each row of the layer's weight W (d_out, d_in), or None.
+
+        A class defines this method if it can do so without computing ΔW (`krona.methods.magnitude`).
+        """
+        return None
+
+    def prepare(self, matrix: Tensor) -> None:
+        """Compute initial values from the matrix that `needs` names. `krona.surgery.prepare` calls this method.
+
+        Args:
+            matrix: the layer's weight (d_out, d_in), the gradient of the loss with respect to this weight, or the
+                covariance (d_in, d_in) of the layer's inputs.
+        """
+        raise NotImplementedError(f"{type(self).__name__} does not define prepare().")
+
+    def bind(self, layer: Any, *, transposed: bool = False) -> None:
+        """Store the layer to which the branch is added. A class defines this method if its update uses the weight.
+
+        Args:
+            transposed: whether the layer stores the transposed weight, as GPT-2's ``Conv1D`` does.
+        """
+
+    def add_to(self, y: Tensor, x: Tensor, *others: Any) -> Tensor:
+        """Return the sum of y, ``self(x)`` and the updates of the other branches at the same layer or block.
+
+        A class defines this method if it can compute the sum faster than with separate calls.
+        """
+        for branch in (self, *others):
+            y = y + branch(x)
+        return y
+
+    def beside(self, layer: Any, x: Tensor) -> Tensor:
+        """Return ``layer(x) + self(x)`` for a linear layer.
+
+        A class defines this method if it can compute the sum faster than with separate calls.
+        """
+        y: Tensor = layer(x)
+        return self.add_to(y, x).to(y.dtype)  # under autocast, the update may be in fp32
+
+    @staticmethod
+    def fit_to_layer(
+        kron_factors: Sequence[Sequence[int]], d_in: int, d_out: int, replacements: Mapping[str, Sequence[int]]
+    ) -> list[list[int]]:
+        """Return factor shapes for a layer: ``kron_factors`` if they fit, otherwise other shapes.
+
+        Args:
+            replacements: maps shapes of A in the paper to the shapes that replace them in this backbone
+                (``method.fit_factors: nearest``).
+        """
+        return [list(shape) for shape in kron_factors]
+
+    @classmethod
+    def fit_to_run(
+        cls, arguments: dict[str, Any], translate: Callable[[Sequence[str]], list[str]], steps: int | None
+    ) -> dict[str, Any]:
+        """Return the arguments of the branches for a backbone and a number of optimizer steps.
+
+        ``translate`` maps T5's module names to those of the backbone.
+        """
+        return arguments
+
+    @classmethod
+    def check_arguments(cls, **arguments: Any) -> None:
+        """Raise `KronaError` for arguments that no layer accepts. The types of the arguments are checked already."""
+
+    @classmethod
+    def build_all(cls, model: nn.Module, places: Sequence[str], config: Mapping[str, Any]) -> "Mapping[str, Branch]":
+        """Return the branches of all these modules, by name. Only a class with `computes_layer` defines this method."""
+        raise NotImplementedError(f"{cls.__name__} does not define build_all().")
+
+    def merged(self, layer: nn.Module) -> nn.Module:
+        """Return a copy of the layer with the update merged into its weights, if the branch computes the layer."""
+        raise NotImplementedError(f"{type(self).__name__} does not define merged().")
+
+    def to_peft(self) -> tuple[dict[str, Any], dict[str, Tensor]] | None:
+        """Return the entries of peft's config and the tensors of peft's layer, or None if peft has no such layer."""
+        return None
+
+    @classmethod
+    def from_peft(cls, layers: Layers, config: Mapping[str, Any]) -> Converted | None:
+        """Return the branches of peft's layers (`krona.methods.peft_layers`), or None."""
+        return None
+
+    @classmethod
+    def defines(cls, name: str) -> bool:
+        """Return whether the class defines this method itself instead of inheriting the default."""
+        return getattr_static(cls, name) is not getattr_static(Branch, name)
