@@ -15,15 +15,12 @@ from krona import surgery
 from krona.adapters.adapter import Adapter
 from krona.kernels.t5_modules import RootMeanSquareNorm
 from krona.messages import KronaError
+from methods.cases import find_case
 from tiny_models import evaluate as output
 from tiny_models import train
 from tiny_t5 import METHODS, batch, close, disturb, inserted, logits, method_values, same_bits, snapshot, tiny_t5
 
-# Methods whose output differs from the backbone's at the start, and the allowed difference of the tiny model's logits.
-STARTS_AWAY = {"adapter": 1.0, "compacter": 1e-5, "krona_b_res": float("inf")}
-DISTANCE = {"cdka_authors": 0.01}  # from the start, where 0.1 would be 11 times larger: the scale of the update
 PARAMETRISED = pytest.mark.parametrize("name", METHODS)
-NOT_MERGED = {"adapter", "bitfit", "compacter", "krona_b", "krona_b_res", "pa"}  # not linear beside a linear layer
 TRAINED = [name for name in METHODS if name != "untuned"]
 # Weights without a gradient: biases of keys, which softmax cancels, and unused embeddings.
 NO_GRADIENT = ("k_proj.bias", "key.bias", "key_proj.bias", "k_lin.bias", "embed", "wpe")
@@ -38,7 +35,7 @@ def check_life(name: str, make: Callable[[], Any], file: Path) -> Any:
     kinds = [type(module) for module in model.modules()]
     inserted(name, model)
     distance = (output(model) - start).abs().max()
-    assert distance <= STARTS_AWAY.get(name, 1e-9 * start.abs().max())
+    assert distance <= (find_case(name).start or 1e-9 * start.abs().max())
     count = surgery.count(model)
     assert count.backbone + count.head == sum(p.numel() for p in bare.parameters())
     assert bool(count.trainable) == (name != "untuned")
@@ -95,7 +92,7 @@ GATED = ("krona", "krona_b", "bitfit", "pa", "full")  # the methods whose test w
 )
 def test_the_life_of_an_adapter(name: str, gated: bool, tmp_path: Path) -> None:
     _, merges = check_life(name, lambda: tiny_t5(gated=gated), tmp_path / "a.safetensors")
-    assert merges == (name not in NOT_MERGED)
+    assert merges == find_case(name).merges
 
 
 def test_the_error_of_a_method_that_does_not_fit_names_the_widths_of_the_tests() -> None:
@@ -112,7 +109,7 @@ def test_only_what_it_names_trains(name: str) -> None:
     assert len(layer_norms) == (12 if values["train_layer_norms"] else 0)
     own = {surgery.public_name(n) for n, _ in model.named_parameters() if ".branches." in n or ".magnitudes." in n}
     assert trainable.keys() - layer_norms <= own or values.get("train_backbone")
-    assert close(logits(model), logits(tiny_t5().double())) == (name not in STARTS_AWAY)
+    assert close(logits(model), logits(tiny_t5().double())) == (find_case(name).start == 0)
     assert any(isinstance(module, RootMeanSquareNorm) for module in model.modules())
 
 
@@ -148,7 +145,7 @@ def test_gradient_checkpointing_changes_no_gradient(name: str) -> None:
     gradients = []
     for checkpointing in (False, True):
         model = inserted(name, tiny_t5().double())
-        disturb(model, by=DISTANCE.get(name, 0.1))
+        disturb(model, by=find_case(name).disturbance)
         if checkpointing:
             model.activation_checkpointing_enable({"use_reentrant": False})
         model.train()
@@ -192,7 +189,7 @@ def test_a_copy_is_a_model_of_its_own_and_a_pickle_is_equal(name: str) -> None:
 def test_torch_compile_traces_a_block_whole(name: str) -> None:
     torch._dynamo.reset()
     model = inserted(name, tiny_t5().double())
-    disturb(model, by=DISTANCE.get(name, 0.1))
+    disturb(model, by=find_case(name).disturbance)
     block = model.decoder.block[1]  # self-attention, cross-attention and FFN
     h, memory = torch.randn(2, 3, 64).double(), torch.randn(2, 5, 64).double()
     expected = block(h, encoder_hidden_states=memory)[0]

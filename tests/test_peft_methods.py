@@ -22,11 +22,13 @@ from krona.messages import KronaError
 from krona.runs.interrupts import Interrupted
 from krona.runs.result import read_result
 from krona.surgery.trainable import train_in_fp32
+from methods.case import Case
+from methods.cases import CASES
 from one_job import config as config_of
 from one_job import finish, interrupt_after, run, same_files
 from test_contract import check_life
 from tiny_models import evaluate, output, tiny, train
-from tiny_t5 import ARGUMENTS, CONF, inserted, method_values, without_dropout
+from tiny_t5 import CONF, inserted, method_values, without_dropout
 
 peft = pytest.importorskip("peft")
 
@@ -70,9 +72,9 @@ def config(name: str) -> dict[str, Any]:
 @pytest.fixture(autouse=True)
 def small_arguments(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in TYPES:
-        monkeypatch.setitem(ARGUMENTS, f"peft/{name}", {"config": config(name)})
+        case = Case(arguments={"config": config(name)}, start=STARTS_AWAY.get(name, 0.0))
+        monkeypatch.setitem(CASES, f"peft/{name}", case)
     warnings.filterwarnings("ignore", "Sparse invariant checks")  # of torch, for FRoD
-    monkeypatch.setattr("test_contract.STARTS_AWAY", {f"peft/{name}": value for name, value in STARTS_AWAY.items()})
 
 
 def by_peft(name: str, model: nn.Module, kind: str) -> nn.Module:

@@ -19,12 +19,10 @@ from krona.backbones.insert_method import insert_method
 from krona.config import check
 from krona.config.settings import Method
 from krona.messages import KronaError
+from methods.cases import find_case
 
 CONF = Path(__file__).parent.parent / "conf"
-# The tests insert every method of conf/method into layers of these widths. A method whose own arguments do not fit them
-# needs others here, by its name, such as {"mine": {"block_size": 4}}.
 WIDTHS = "64 and 96 (T5), 32, 48 and 16 (other architectures)"
-ARGUMENTS: dict[str, dict[str, Any]] = {}
 METHODS = sorted(path.stem for path in (CONF / "method").glob("*.yaml") if path.stem != "peft")
 
 
@@ -134,11 +132,11 @@ def inserted(
     """Return a tiny T5 (or the given model) with the adapter of a method's YAML file."""
     model = tiny_t5() if model is None else model
     torch.manual_seed(1)
-    method = settings(name, **{**ARGUMENTS.get(name, {}), **overrides})
+    method = settings(name, **{**find_case(name).arguments, **overrides})
     try:
         insert_method(model, method)
     except KronaError as error:
-        error.add_note(f"The tests use layers of the widths {WIDTHS}. Add other ARGUMENTS in {__file__}.")
+        error.add_note(f"The tests use layers of the widths {WIDTHS}. Add arguments in tests/methods/cases/{name}.py.")
         raise
     return prepared(model)
 

@@ -22,6 +22,7 @@ from krona.messages import KronaError
 from krona.methods.ia3 import IA3
 from krona.methods.lora import LoRA
 from krona.surgery.state import norm_modules
+from methods.cases import find_case
 from tiny_models import combinations, tiny
 from tiny_models import evaluate as output
 from tiny_t5 import METHODS, close, refused, settings
@@ -29,16 +30,6 @@ from tiny_t5 import METHODS, close, refused, settings
 peft = pytest.importorskip("peft", reason="peft is not installed: nothing else reads its folders")
 
 KINDS = ["t5", "bert", "llama", "gpt2"]
-CHANGES: dict[str, dict[str, Any]] = {
-    "compacter": {"bottleneck_dim": 8}, "lora": {"rank": 3, "scaling": 0.7}, "dora": {"rank": 2, "scaling": 2.0},
-}  # fmt: skip
-TWICE_THE_RANK = ("pissa", "olora", "lora_ga", "eva")  # with A₀ and B₀
-FORMS = {"lora": "LORA", "dora": "LORA", "ia3": "IA3", "krona": "LOKR", "krona_dora": "LORA", "lokr": "LOKR"}
-FORMS |= dict.fromkeys(TWICE_THE_RANK, "LORA")
-FORMS |= {"layer_norm": "LN_TUNING", "miss": "MISS", "c3a": "C3A", "lora_plus": "LORA"}
-FORMS |= {"rslora": "LORA"}
-FORMS |= {"monarch": "LORA", "kadaptation": "LORA", "cdka": "LORA"}  # exact, with the rank of the update
-FORMS |= {"cdka_authors": "LORA", "moka": "LORA", "vera": "VERA", "hira": "HIRA"}
 LINEAR_ALONE = {"LOKR", "MISS", "C3A"}  # peft supports these for nn.Linear, but not for the layers of GPT-2
 # transformers has renamed an attribute that peft reads
 pytestmark = [
@@ -63,7 +54,7 @@ def trained(method: str, kind: str, **changes: Any) -> Any:
     """Return a tiny model with a method that was trained for a few steps."""
     model = fresh(kind)
     torch.manual_seed(1)
-    insert_method(model, settings(method, **{**CHANGES.get(method, {}), **changes}))
+    insert_method(model, settings(method, **{**find_case(method).peft_arguments, **changes}))
     tiny_models.train(tiny_t5.prepared(model), steps=3)
     return model
 
@@ -83,14 +74,9 @@ def in_peft(kind: str, folder: Path) -> Any:
     return peft.PeftModel.from_pretrained(fresh(kind), folder).eval()
 
 
-def peft_type(method: str, kind: str) -> str:
-    """Return peft's type for a method. Llama's layers have two shapes, so VeRA becomes LORA there."""
-    as_lora = (kind == "gpt2" and FORMS[method] in LINEAR_ALONE) or (method, kind) == ("vera", "llama")
-    return "LORA" if as_lora else FORMS[method]
-
-
-# These come back as the same method. Others come back as a LoRA.
-SAME_METHOD = {"lora", "lora_plus", "rslora", "dora", "ia3", "lokr", "krona", "layer_norm", "miss", "c3a", "hira"}
+def peft_type(method: str, kind: str) -> str | None:
+    case = find_case(method)
+    return "LORA" if kind == "gpt2" and case.peft_type in LINEAR_ALONE else case.peft_types.get(kind, case.peft_type)
 
 
 @pytest.mark.filterwarnings("error:.*[Mm]issing.*", "error:.*unexpected.*")
@@ -98,7 +84,7 @@ SAME_METHOD = {"lora", "lora_plus", "rslora", "dora", "ia3", "lokr", "krona", "l
 def test_a_written_folder_is_read_by_peft_and_by_krona(method: str, kind: str, tmp_path: Path) -> None:
     model, bare = trained(method, kind), output(fresh(kind))
     expected = output(model)
-    if method not in FORMS:
+    if peft_type(method, kind) is None:
         with pytest.raises(KronaError, match=r"Merge|merge"):
             write_peft(model, tmp_path, base_model="tiny")
         assert not list(tmp_path.iterdir())
@@ -111,7 +97,7 @@ def test_a_written_folder_is_read_by_peft_and_by_krona(method: str, kind: str, t
     read = take_in(again, tmp_path / "peft", name="mine")
     assert (read.peft_type, read.places) == (written.peft_type, written.places)
     assert close(output(again), expected)
-    if method in SAME_METHOD and peft_type(method, kind) == FORMS[method]:
+    if find_case(method).returns_from_peft and peft_type(method, kind) == find_case(method).peft_type:
         assert surgery.count(again) == surgery.count(model)
     Adapter.of(again, "mine").save(tmp_path / "a.safetensors")
     other, third = fresh(kind), fresh(kind)

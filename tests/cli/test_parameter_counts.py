@@ -20,34 +20,11 @@ from krona.messages import KronaError
 from krona.paper import read_paper_table
 from krona.surgery.operation_counts import dispatched as dispatched_by
 from krona.surgery.operation_counts import launches
+from methods.cases import CASES
 from tiny_t5 import METHODS, inserted, tiny_t5
 from typed_run import krona
 
-COUNTS: dict[str, tuple[int, int | None]] = {  # trainable parameters on T5-base, and the highest rank of an update
-    "full": (222_903_552, 768),
-    "bitfit": (280_960, 0),
-    "adapter": (158_256, 1),
-    "lora": (158_208, 1),
-    "lora_plus": (158_208, 1),
-    "rslora": (72 * 8 * 1_536 + 47_616, 8),
-    "compacter": (161_728, 16),
-    "pa": (139_824, 2),
-    "krona": (158_208, 576),
-    "krona_b": (158_208, 768),
-    "krona_b_res": (158_256, 768),
-    "layer_norm": (47_616, None),
-    "untuned": (0, None),
-    "miss": (158_208, 2),
-    "kadaptation": (158_208 + 4**3, 16),  # the rule is counted once
-    "cdka": (158_208, 4),
-    "c3a": (158_208, 768),
-    "monarch": (158_208, 4),
-    "lokr": (72 * (24 * 24 + 32 * 32) + 47_616, 768),
-    "ia3": (72 * 768 + 24 * 3_072 + 47_616, 768),
-    "hira": (158_208, 768),
-    "vera": (72 * (256 + 768) + 47_616, 256),
-    "moka": (72 * (7 * 1_536 + 7) + 47_616, 768),
-}
+COUNTS = {name: (case.count, case.rank) for name, case in CASES.items() if case.count is not None}
 
 
 @pytest.fixture(scope="module")

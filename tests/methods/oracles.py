@@ -27,39 +27,6 @@ def phm_weight(rule: Array, left: Array, right: Array) -> Array:
     return np.sum([np.kron(R, S @ T) for R, S, T in zip(rule, left, right, strict=True)], axis=0)
 
 
-def summed_parts(x: Array, rank: int) -> Array:
-    """Return the sum of x's parts of ``rank`` numbers for MiSS. The last part is padded with zeros."""
-    total = np.zeros((*x.shape[:-1], rank))
-    for i in range(x.shape[-1]):
-        total[..., i % rank] += x[..., i]
-    return total
-
-
-def circulant_blocks(w: Array) -> Array:
-    """Return the matrix of C3A: block (m, n) has w[m, n, (j - k) mod b] at row k and column j."""
-    M, N, b = w.shape
-    C = np.zeros((M * b, N * b))
-    for row in range(M * b):
-        for column in range(N * b):
-            C[row, column] = w[row // b, column // b, (column % b - row % b) % b]
-    return C
-
-
-def monarch(R: Array, L: Array) -> Array:
-    """Return the matrix of MoRe: two block-diagonal matrices, each followed by a permutation matrix."""
-    (N, block, r), (_, _, out) = R.shape, L.shape
-    first, second = np.zeros((N * block, N * r)), np.zeros((N * r, N * out))
-    between, after = np.zeros((N * r, N * r)), np.zeros((N * out, N * out))
-    for k in range(N):
-        first[k * block : (k + 1) * block, k * r : (k + 1) * r] = R[k]
-        second[k * r : (k + 1) * r, k * out : (k + 1) * out] = L[k]
-        for a in range(r):
-            between[a * N + k, k * r + a] = 1
-        for i in range(out):
-            after[k * out + i, i * N + k] = 1
-    return first @ between @ second @ after
-
-
 def _erf(z: Array) -> Array:
     return np.vectorize(math.erf, otypes=[np.float64])(z)
 

@@ -14,55 +14,26 @@ from torch import nn
 from krona.messages import KronaError
 from krona.methods.adapter import Adapter
 from krona.methods.bitfit import Bias
-from krona.methods.c3a import C3A
+from krona.methods.branch import Branch
 from krona.methods.cdka import CDKA
 from krona.methods.compacter import Compacter, sum_of_products
 from krona.methods.hira import HiRA
 from krona.methods.ia3 import IA3
-from krona.methods.kadaptation import KAdaptation
 from krona.methods.kronecker import Kronecker
 from krona.methods.lokr import LoKr, split_width
 from krona.methods.lora import LoRA
 from krona.methods.magnitude import merged_norms
-from krona.methods.miss import MiSS
 from krona.methods.moka import MoKA
-from krona.methods.monarch import Monarch
 from krona.methods.parallel_adapter import ParallelAdapter
 from krona.methods.vera import VeRA
-from methods import oracles
+from methods.case import BranchCase
+from methods.cases import CASES
 
 SHAPES = [[2, 384], [3, 256], [12, 64], [24, 32], [32, 24], [48, 16], [192, 4]]  # Table 9
+CASES_BY_CLASS = {case.branch.kind: case.branch for case in CASES.values() if case.branch is not None}
+ALL = [(branch, arguments) for branch in CASES_BY_CLASS.values() for arguments in branch.arguments]
 LINEAR = [
-    (Kronecker, {"kron_factors": [[2, 4]], "scaling": 3.0}),
-    (Kronecker, {"kron_factors": [[1, 4]], "terms": 3, "scaling": 3.0}),
-    (LoRA, {"rank": 2, "scaling": 3.0}),
-    (LoKr, {"rank": 8, "alpha": 4.0}),
-    (LoKr, {"rank": 1, "alpha": 4.0}),
-    (LoKr, {"rank": 1, "alpha": 4.0, "decompose_both": True, "decompose_factor": 4}),
-    (MiSS, {"rank": 4, "scaling": 3.0}),
-    (MiSS, {"rank": 5, "scaling": 1.0}),  # not a divisor of a width
-    (C3A, {"scaling": 3.0}),
-    (C3A, {"block_size": 4}),
-    (C3A, {"block_size": 1}),
-    (Monarch, {"blocks": 2, "scaling": 3.0}),
-    (Monarch, {"blocks": 4, "block_rank": 2}),
-    (KAdaptation, {"hypercomplex_division": 2, "scaling": 3.0}),
-    (KAdaptation, {"hypercomplex_division": 2, "factor_rank": 2}),
-    (CDKA, {"alpha": 3.0}),
-    (CDKA, {"components": 2, "r1": 4, "r2": 2}),
-    (MoKA, {"shapes": [[2, 4], [4, 2]], "scaling": 2.0}),
-    (VeRA, {"rank": 3}),
-    (HiRA, {"rank": 2, "scaling": 3.0}),
-]
-ALL = [
-    *LINEAR,
-    (Bias, {}),
-    (IA3, {}),
-    *[(Adapter, {"bottleneck_dim": 3, "non_linearity": sigma}) for sigma in oracles.SIGMA],
-    (ParallelAdapter, {"bottleneck_dim": 2, "scaling": 16.0}),
-    (Compacter, {"hypercomplex_division": 4, "bottleneck_dim": 8, "factor_rank": 2}),  # with full weights
-    (Compacter, {"hypercomplex_division": 4, "bottleneck_dim": 8}),  # with the factors
-    (Compacter, {"hypercomplex_division": 2, "bottleneck_dim": 8, "factor_rank": 3}),
+    (branch, arguments, size) for branch, arguments in ALL if branch.kind.defines("delta") for size in branch.sizes
 ]
 
 
@@ -82,64 +53,23 @@ def made(kind: type[nn.Module], d_in: int, d_out: int, **arguments: Any) -> tupl
     return branch, {name: p.detach().numpy() for name, p in tensors.items()}
 
 
-def expected(kind: type[nn.Module], x: np.ndarray, p: dict[str, np.ndarray], arguments: dict[str, Any]) -> np.ndarray:
-    """Return the update of a branch, computed by its equation."""
-    if kind is LoRA:
-        return arguments["scaling"] * (x @ p["A"] @ p["B"])
-    if kind is LoKr:
-        W1 = p["w1"] if "w1" in p else p["w1_a"] @ p["w1_b"]
-        W2 = p["w2"] if "w2" in p else p["w2_a"] @ p["w2_b"]
-        return arguments["alpha"] / arguments["rank"] * (x @ np.kron(W1, W2).T)
-    if kind is MiSS:
-        return arguments["scaling"] * oracles.summed_parts(x, arguments["rank"]) @ p["D"]
-    if kind is C3A:
-        return arguments.get("scaling", 1.0) / x.shape[-1] * (x @ oracles.circulant_blocks(p["kernels"]).T)
-    if kind is Monarch:
-        return arguments.get("scaling", 1.0) * (x @ oracles.monarch(p["R"], p["L"]))
-    if kind is KAdaptation:
-        return arguments.get("scaling", 1.0) * (x @ oracles.phm_weight(p["rule"], p["u"], p["v"]))
-    if kind is CDKA:
-        delta = np.sum([np.kron(B, A) for B, A in zip(p["B"], p["A"], strict=True)], axis=0)
-        return arguments.get("alpha", 1.0) / math.sqrt(len(p["A"]) * arguments.get("r2", 2)) * (x @ delta.T)
-    if kind is Kronecker:
-        pairs = zip(p["A"].reshape(-1, *p["A"].shape[-2:]), p["B"].reshape(-1, *p["B"].shape[-2:]), strict=True)
-        return arguments["scaling"] * sum(x @ np.kron(A, B) for A, B in pairs)
-    if kind is MoKA:
-        gates = np.exp(p["gates"]) / np.exp(p["gates"]).sum()
-        return arguments["scaling"] * sum(w * (x @ np.kron(p[f"A.{i}"], p[f"B.{i}"])) for i, w in enumerate(gates))
-    if kind is VeRA:
-        return (x @ p["A"].T * p["d"]) @ p["B"].T * p["b"]
-    if kind is HiRA:
-        return arguments["scaling"] * x @ (p["W"] * (p["A"] @ p["B"]).T).T
-    if kind is Bias:
-        return np.broadcast_to(p["bias"], (*x.shape[:-1], len(p["bias"])))
-    if kind is IA3:
-        return x * p["scale"]
-    if kind is Compacter:
-        down = oracles.phm_weight(p["rule"], p["down_left"], p["down_right"])
-        up = oracles.phm_weight(p["rule"], p["up_left"], p["up_right"])
-        return oracles.bottleneck(x, down, p["down_bias"], up, p["up_bias"], "gelu_new")
-    sigma = arguments.get("non_linearity", "relu")
-    update = oracles.bottleneck(x, p["down"], p["down_bias"], p["up"], p["up_bias"], sigma)
-    return arguments.get("scaling", 1.0) * update
-
-
-@pytest.mark.parametrize(("kind", "arguments"), ALL)
+@pytest.mark.parametrize(("case", "arguments"), ALL)
 @pytest.mark.parametrize("leading", [(), (5,), (2, 3), (0, 4)])
-def test_forward_is_the_equation(kind: type[nn.Module], arguments: dict[str, Any], leading: tuple[int, ...]) -> None:
-    branch, parameters = made(kind, 16, 16, **arguments)
+def test_forward_is_the_equation(case: BranchCase, arguments: dict[str, Any], leading: tuple[int, ...]) -> None:
+    branch, parameters = made(case.kind, 16, 16, **arguments)
     x = torch.randn(*leading, 16, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
-    np.testing.assert_allclose(branch(x).detach().numpy(), expected(kind, x.numpy(), parameters, arguments), atol=1e-10)
+    expected = case.update(x.numpy(), parameters, arguments)
+    np.testing.assert_allclose(branch(x).detach().numpy(), expected, atol=1e-10)
 
 
-@pytest.mark.parametrize(("kind", "arguments"), LINEAR)
-@pytest.mark.parametrize(("d_in", "d_out"), [(12, 20), (20, 12), (16, 16)])
-def test_delta_is_what_forward_does(kind: type[nn.Module], arguments: dict[str, Any], d_in: int, d_out: int) -> None:
-    branch, parameters = made(kind, d_in, d_out, **arguments)
+@pytest.mark.parametrize(("case", "arguments", "size"), LINEAR)
+def test_delta_is_what_forward_does(case: BranchCase, arguments: dict[str, Any], size: tuple[int, int]) -> None:
+    d_in, d_out = size
+    branch, parameters = made(case.kind, d_in, d_out, **arguments)
     x = np.eye(d_in)
     delta = branch.delta().detach()
     assert delta.shape == (d_out, d_in)
-    np.testing.assert_allclose(delta.numpy(), expected(kind, x, parameters, arguments).T, atol=1e-10)
+    np.testing.assert_allclose(delta.numpy(), case.update(x, parameters, arguments).T, atol=1e-10)
     assert torch.linalg.matrix_rank(delta) <= branch.update_rank
     layer, one = nn.Linear(d_in, d_out, dtype=torch.float64).requires_grad_(False), torch.eye(d_in).double()
     torch.testing.assert_close(branch.beside(layer, one), layer(one) + delta.T, rtol=1e-9, atol=1e-9)
@@ -154,15 +84,15 @@ def test_delta_is_what_forward_does(kind: type[nn.Module], arguments: dict[str, 
 
 @settings(max_examples=40, deadline=None)
 @given(
-    kind=st.sampled_from(ALL),
+    drawn=st.sampled_from(ALL),
     dtype=st.sampled_from([torch.float32, torch.bfloat16]),
     leading=st.lists(st.integers(0, 3), max_size=3),
     transposed=st.booleans(),
 )
 def test_shapes_dtypes_and_strides(
-    kind: tuple[type[nn.Module], dict[str, Any]], dtype: torch.dtype, leading: list[int], transposed: bool
+    drawn: tuple[BranchCase, dict[str, Any]], dtype: torch.dtype, leading: list[int], transposed: bool
 ) -> None:
-    branch, _ = made(kind[0], 16, 16, **kind[1])
+    branch, _ = made(drawn[0].kind, 16, 16, **drawn[1])
     x = torch.randn(*leading, 16, generator=torch.Generator().manual_seed(3))
     reference = branch(x.double()).detach()
     if transposed and x.dim() > 1:
@@ -294,40 +224,9 @@ def test_lokr_splits_a_width_as_peft_does(width: int, factor: int) -> None:
 
 @pytest.mark.parametrize(
     ("kind", "arguments", "words"),
-    [
-        (LoRA, {"rank": 0}, ["method.rank=0", "1 to 64"]),
-        (LoRA, {"rank": 65}, ["method.rank=65", "1 to 64", "64 → 768"]),
-        (LoRA, {"rank": 2.5}, ["method.rank=2.5", "whole number"]),
-        (LoRA, {"scaling": float("nan")}, ["method.scaling=nan"]),
-        (LoRA, {"init": "pisa"}, ["method.init='pisa': did you mean 'pissa'"]),
-        (LoRA, {"init": "lora_ga", "rank": 33}, ["from 1 to 32", "2 · rank singular vectors"]),
-        (LoRA, {"init": "pissa", "scaling": 0.0}, ["method.init=pissa needs a positive method.scaling, not 0"]),
-        (LoRA, {"init": "eva", "init_rows": 0}, ["method.init_rows=0"]),
-        (Adapter, {"bottleneck_dim": 0}, ["method.bottleneck_dim=0"]),
-        (Adapter, {"non_linearity": "tanh"}, ["method.non_linearity='tanh'", "mish, relu, gelu, gelu_new, silu"]),
-        (ParallelAdapter, {"bottleneck_dim": 0}, ["method.bottleneck_dim=0"]),
-        (ParallelAdapter, {"scaling": float("inf")}, ["method.scaling=inf"]),
-        (Compacter, {"bottleneck_dim": 0}, ["method.bottleneck_dim=0"]),
-        (Compacter, {"hypercomplex_division": 5}, ["hypercomplex_division=5", "divisor is 64"]),
-        (Compacter, {"bottleneck_dim": 6}, ["bottleneck_dim=6", "hypercomplex_division=4"]),
-        (Compacter, {"factor_rank": 9}, ["method.factor_rank=9"]),
-        (C3A, {"block_size": 48}, ["method.block_size=48", "64 → 768", "divisor is 64"]),
-        (C3A, {"block_size": 0}, ["method.block_size=0"]),
-        (Monarch, {"blocks": 3}, ["method.blocks=3", "64 → 768", "divisor is 64"]),
-        (Monarch, {"blocks": 16, "block_rank": 5}, ["method.block_rank=5", "1 to 4"]),
-        (KAdaptation, {"hypercomplex_division": 5}, ["hypercomplex_division=5", "divisor is 64"]),
-        (KAdaptation, {"factor_rank": 17}, ["method.factor_rank=17", "1 to 16"]),
-        (CDKA, {"r1": 5}, ["method.r1=5", "output", "64 → 768"]),
-        (CDKA, {"r2": 3}, ["method.r2=3", "input", "64 → 768"]),
-        (CDKA, {"components": 0}, ["method.components=0"]),
-        (MiSS, {"rank": 65}, ["method.rank=65", "1 to 64", "64 → 768"]),
-        (MiSS, {"scaling": float("inf")}, ["method.scaling=inf"]),
-        (LoKr, {"rank": 0}, ["method.rank=0"]),
-        (LoKr, {"alpha": float("nan")}, ["method.alpha=nan"]),
-        (LoKr, {"decompose_factor": 0}, ["method.decompose_factor=0", "-1"]),
-    ],
+    [(branch.kind, *mistake) for branch in CASES_BY_CLASS.values() for mistake in branch.mistakes],
 )
-def test_mistakes_are_named(kind: type[nn.Module], arguments: dict[str, Any], words: list[str]) -> None:
+def test_mistakes_are_named(kind: type[Branch], arguments: dict[str, Any], words: list[str]) -> None:
     with pytest.raises(KronaError) as caught:
         kind(64, 768, **arguments)
     assert all(word in str(caught.value) for word in words), str(caught.value)

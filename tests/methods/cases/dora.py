@@ -1,0 +1,5 @@
+"""Facts about DoRA for tests."""
+
+from methods.case import Case
+
+CASE = Case(returns_from_peft=True, peft_arguments={"rank": 2, "scaling": 2.0})

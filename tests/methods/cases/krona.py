@@ -1,0 +1,23 @@
+"""Facts about KronA for tests."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from krona.methods.kronecker import Kronecker
+from methods.case import Array, BranchCase, Case
+
+
+def update(x: Array, p: Mapping[str, Array], arguments: Mapping[str, Any]) -> Array:
+    pairs = zip(p["A"].reshape(-1, *p["A"].shape[-2:]), p["B"].reshape(-1, *p["B"].shape[-2:]), strict=True)
+    return arguments["scaling"] * sum(x @ np.kron(A, B) for A, B in pairs)
+
+
+CASE = Case(
+    count=158_208, rank=576, peft_type="LOKR", returns_from_peft=True,
+    branch=BranchCase(  # tests/methods/test_kronecker.py tests the other arguments
+        kind=Kronecker, update=update,
+        arguments=[{"kron_factors": [[2, 4]], "scaling": 3.0}, {"kron_factors": [[1, 4]], "terms": 3, "scaling": 3.0}],
+    ),
+)  # fmt: skip

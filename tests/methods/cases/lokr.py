@@ -1,0 +1,33 @@
+"""Facts about LoKr for tests."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from krona.methods.lokr import LoKr
+from methods.case import Array, BranchCase, Case
+
+
+def update(x: Array, p: Mapping[str, Array], arguments: Mapping[str, Any]) -> Array:
+    W1 = p["w1"] if "w1" in p else p["w1_a"] @ p["w1_b"]
+    W2 = p["w2"] if "w2" in p else p["w2_a"] @ p["w2_b"]
+    return arguments["alpha"] / arguments["rank"] * (x @ np.kron(W1, W2).T)
+
+
+CASE = Case(
+    count=72 * (24 * 24 + 32 * 32) + 47_616, rank=768, peft_type="LOKR", returns_from_peft=True,
+    branch=BranchCase(
+        kind=LoKr, update=update,
+        arguments=[
+            {"rank": 8, "alpha": 4.0},
+            {"rank": 1, "alpha": 4.0},
+            {"rank": 1, "alpha": 4.0, "decompose_both": True, "decompose_factor": 4},
+        ],
+        mistakes=[
+            ({"rank": 0}, ["method.rank=0"]),
+            ({"alpha": float("nan")}, ["method.alpha=nan"]),
+            ({"decompose_factor": 0}, ["method.decompose_factor=0", "-1"]),
+        ],
+    ),
+)  # fmt: skip

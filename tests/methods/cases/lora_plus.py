@@ -1,0 +1,5 @@
+"""Facts about LoRA+ for tests."""
+
+from methods.case import Case
+
+CASE = Case(count=158_208, rank=1, returns_from_peft=True)

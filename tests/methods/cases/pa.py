@@ -1,0 +1,24 @@
+"""Facts about the parallel adapter for tests."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from krona.methods.parallel_adapter import ParallelAdapter
+from methods import oracles
+from methods.case import Array, BranchCase, Case
+
+
+def update(x: Array, p: Mapping[str, Array], arguments: Mapping[str, Any]) -> Array:
+    return arguments["scaling"] * oracles.bottleneck(x, p["down"], p["down_bias"], p["up"], p["up_bias"], "relu")
+
+
+CASE = Case(
+    count=139_824, rank=2, merges=False, peft_type=None,
+    branch=BranchCase(
+        kind=ParallelAdapter, update=update, arguments=[{"bottleneck_dim": 2, "scaling": 16.0}],
+        mistakes=[
+            ({"bottleneck_dim": 0}, ["method.bottleneck_dim=0"]),
+            ({"scaling": float("inf")}, ["method.scaling=inf"]),
+        ],
+    ),
+)  # fmt: skip
