@@ -23,7 +23,7 @@ from krona.config.settings import Backbone
 from krona.kernels.t5_modules import use_fast_modules
 from krona.messages import KronaError
 from krona.methods.factor_shapes import shape_name
-from krona.surgery.targets import match_places
+from krona.surgery.targets import match_modules
 from krona.surgery.trainable import trained_names
 from krona.tasks import Task
 
@@ -150,7 +150,7 @@ def peft_twins(model: nn.Module, *, methods: Collection[str] = ()) -> dict[str, 
             setattr(inner.get_submodule(owner), attribute, own)
         return tuned
 
-    places = list(match_places(model, list(target_patterns(model, ["q", "v"]))))
+    places = list(match_modules(model, list(target_patterns(model, ["q", "v"]))))
     where: dict[str, Any] = {"target_modules": places}
     twins = {
         "peft/lora": lambda: build(LoraConfig(r=1, lora_alpha=1, **where)),

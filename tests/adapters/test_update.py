@@ -43,7 +43,7 @@ CASES: list[tuple[str, dict[str, Any]]] = [
 @torch.no_grad()
 def branches_map(at: Any) -> np.ndarray:
     """Return the update of a module in fp64, computed by applying the branches to an identity matrix."""
-    way, (d_in, d_out) = at.places["default"], surgery.widths(at.base)
+    way, (d_in, d_out) = at.placements["default"], surgery.widths(at.base)
     branches = at.branches["default"].double()
     x = torch.eye(d_out if way.placement == "sequential" else d_in, dtype=torch.float64)
     if way.placement == "parallel":
@@ -92,7 +92,7 @@ def expected_drift(model: Any) -> dict[str, float]:
     found = {}
     for path, adapted in surgery.adapted_modules(model):
         inner, outer = seen[adapted.base], seen[adapted]
-        before = adapted.places["default"].placement == "before"
+        before = adapted.placements["default"].placement == "before"
         plain, moved = (outer[0], inner[0]) if before else (inner[1], outer[1])
         change = (moved.double() - plain.double()).square().sum()
         found[surgery.public_name(path)] = float(change / plain.double().square().sum())

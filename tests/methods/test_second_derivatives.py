@@ -44,13 +44,13 @@ class Loss(nn.Module):
 def dense_forward(self: Adapted, x: Tensor, *args: Any, **kwargs: Any) -> Any:
     """Compute the output of an adapted linear layer from the whole merged weight, if there is such a weight."""
     try:
-        parallel = self.places["default"].placement == "parallel"
+        parallel = self.placements["default"].placement == "parallel"
         if not is_linear(self.base) or "default" in self.captures or not (parallel or self.base.bias is None):
             return ADAPTED_FORWARD(self, x, *args, **kwargs)
         deltas = [branch_matrix(branch) for branch in self.branches["default"].children()]
     except KronaError:
         return ADAPTED_FORWARD(self, x, *args, **kwargs)
-    W = add_update(weight_matrix(self.base), deltas, self.places["default"])
+    W = add_update(weight_matrix(self.base), deltas, self.placements["default"])
     if "default" in self.magnitudes:  # the norm is a constant in the backward pass
         magnitude: Any = self.magnitudes["default"].magnitude
         norms = torch.linalg.vector_norm(W.detach(), dim=1)

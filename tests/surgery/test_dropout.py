@@ -48,7 +48,7 @@ def test_only_the_input_of_the_branch_is_dropped(method: str) -> None:
     torch.manual_seed(5)
     h = base(x)
     h = h[0] if isinstance(h, tuple) else h
-    place = adapted.places["default"]
+    place = adapted.placements["default"]
     if place.placement == "parallel":
         expected = h + branch(drop(x, P))
         if adapted.magnitudes:

@@ -25,7 +25,7 @@ QV = ["q", "v"]
 
 
 def places(model: nn.Module, *patterns: str) -> list[str]:
-    return list(surgery.match_places(model, patterns))
+    return list(surgery.match_modules(model, patterns))
 
 
 def test_patterns_are_data() -> None:

@@ -49,7 +49,7 @@ def inspect_method(method: dict[str, Any], base: T5ForConditionalGeneration) -> 
     at: dict[str, Place] = {}
     for name, adapted in surgery.adapted_modules(model):
         branches: Any = adapted.branches["default"]
-        wrapped, public = adapted.places["default"], surgery.public_name(name)
+        wrapped, public = adapted.placements["default"], surgery.public_name(name)
         if not public.startswith((BLOCK, "lm_head")):
             continue
         widths = _widths(adapted.base)

@@ -75,7 +75,7 @@ def _measure(model: nn.Module, result: Result | None) -> dict[str, Any]:
             "kind": re.sub(r"[A-Za-z_]+\.\d+(\.|$)", "", name.removeprefix(prefix)).replace(".", " ") or name,
             "d_in": d_in,
             "d_out": d_out,
-            "placement": adapted.places["default"].placement,
+            "placement": adapted.placements["default"].placement,
             "tensors": {key: list(parameter.shape) for key, parameter in adapted.own_parameters("default")},
             "rank_bound": rank_of_branches(adapted, "default"),
             **{key: learned.get(name, {}).get(key) for key in MEASURES},  # as the run measured them

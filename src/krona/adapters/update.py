@@ -76,7 +76,7 @@ def spectrum(adapted: Adapted, name: str = "default") -> Spectrum:
     if adapted.merged:  # the update of HiRA depends on the layer's own weight
         raise KronaError("An adapter is merged into the weights. Call surgery.unmerge(model) first.")
     branches: Any = copy.deepcopy(adapted.branches[name]).to("cpu", torch.float64)
-    placement, (d_in, d_out) = adapted.places[name], widths_at(adapted, name)
+    placement, (d_in, d_out) = adapted.placements[name], widths_at(adapted, name)
     bound = rank_of_branches(adapted, name)
     if not all(torch.isfinite(p).all() for p in branches.parameters()):
         raise KronaError("a tensor of the update contains NaN or infinite values")

@@ -20,7 +20,7 @@ from krona.config.targets import find
 from krona.methods.branch import Branch
 from krona.methods.factor_shapes import factor_b
 from krona.surgery.state import active_adapter, get_adapter
-from krona.surgery.targets import match_places, widths
+from krona.surgery.targets import match_modules, widths
 
 PLAIN = (bool, int, float, str, list, tuple, type(None))  # types that JSON can represent
 Widths = set[tuple[int, int]]  # (d_in, d_out) of the adapted layers
@@ -100,7 +100,7 @@ def _branch_class(path: str) -> type[Branch]:
 def _find_widths(model: nn.Module, patterns: Sequence[str]) -> Widths:
     return {
         widths(model.get_submodule(place), None if match.first is None else model.get_submodule(match.first))
-        for place, match in match_places(model, patterns).items()
+        for place, match in match_modules(model, patterns).items()
     }
 
 

@@ -27,7 +27,7 @@ from krona.methods.branch import Branch
 from krona.surgery.layers import dequantised_layer, is_linear, is_quantised, weight_matrix
 from krona.surgery.saving import remove_branches, restore
 from krona.surgery.state import get_state
-from krona.surgery.targets import match_places, widths
+from krona.surgery.targets import match_modules, widths
 from krona.surgery.wrapper import public_name, unwrap
 
 NAME = "default"  # the name of the adapter inside peft's layers
@@ -202,7 +202,10 @@ class PeftBranch(Branch):
     def to_peft_config(cls, model: nn.Module, places: Sequence[str], config: Mapping[str, Any], **more: Any) -> Any:
         """Return the config of peft for these modules, with names for patterns (``feedforward_modules``)."""
         patterns = {key: value for key, value in config.items() if _is_names(key, value)}
-        found = {"target_modules": places, **{key: list(match_places(model, value)) for key, value in patterns.items()}}
+        found = {
+            "target_modules": places,
+            **{key: list(match_modules(model, value)) for key, value in patterns.items()},
+        }
         names = module_names(model)  # some types share weights between the modules of one target name
         short = {key: shortest(map(public_name, matches), names) for key, matches in found.items()}
         targets = short.pop("target_modules")

@@ -51,8 +51,8 @@ def kron_singular_values(A: Tensor, B: Tensor) -> Tensor:
 
 def with_identity(M: Tensor) -> tuple[Tensor, Tensor]:
     """Return two matrices whose product is M. One of the two is the identity of M's smaller dimension."""
-    one = _identity(min(M.shape), M)
-    return (M, one) if M.shape[1] <= M.shape[0] else (one, M)
+    identity = _identity(min(M.shape), M)
+    return (M, identity) if M.shape[1] <= M.shape[0] else (identity, M)
 
 
 def kron_matmul(x: Tensor, A: Tensor, B: Tensor, *, order: Order | None = None) -> Tensor:

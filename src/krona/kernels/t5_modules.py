@@ -118,11 +118,11 @@ def weighted_sum(r: Tensor, t: Tensor) -> Tensor:
     A single matrix-vector product would add the rows one after the other. For 6,400 rows, the rounding error would be
     ten times as large.
     """
-    whole = len(t) // ROWS * ROWS
-    if whole <= ROWS:
+    in_blocks = len(t) // ROWS * ROWS
+    if in_blocks <= ROWS:
         return r @ t
-    total = torch.bmm(r[:whole].view(-1, 1, ROWS), t[:whole].view(-1, ROWS, t.shape[1])).sum((0, 1))
-    return total if whole == len(t) else total + r[whole:] @ t[whole:]
+    total = torch.bmm(r[:in_blocks].view(-1, 1, ROWS), t[:in_blocks].view(-1, ROWS, t.shape[1])).sum((0, 1))
+    return total if in_blocks == len(t) else total + r[in_blocks:] @ t[in_blocks:]
 
 
 class LaneDropout(nn.Dropout):

@@ -140,7 +140,7 @@ class Branch(nn.Module):
         """Raise `KronaError` for arguments that no layer accepts. The types of the arguments are checked already."""
 
     @classmethod
-    def build_all(cls, model: nn.Module, places: Sequence[str], config: Mapping[str, Any]) -> "Mapping[str, Branch]":
+    def build_all(cls, model: nn.Module, modules: Sequence[str], config: Mapping[str, Any]) -> "Mapping[str, Branch]":
         """Return the branches of all these modules, by name. Only a class with `computes_layer` defines this method."""
         raise NotImplementedError(f"{cls.__name__} does not define build_all().")
 

@@ -72,7 +72,7 @@ class C3A(Branch):
 
     @classmethod
     def from_peft(cls, layers: Layers, config: Mapping[str, Any]) -> Converted:
-        shapes = {place: layer["c3a_kernel"].shape for place, layer in layers.items()}
+        shapes = {name: layer["c3a_kernel"].shape for name, layer in layers.items()}
         halved = all(math.gcd(m * b, n * b) == 2 * b for m, n, b in shapes.values())
-        size = None if halved else one_value("block sizes", {place: shape[2] for place, shape in shapes.items()})
-        return cls, {"block_size": size}, {place: {"kernels": one["c3a_kernel"]} for place, one in layers.items()}
+        size = None if halved else one_value("block sizes", {name: shape[2] for name, shape in shapes.items()})
+        return cls, {"block_size": size}, {name: {"kernels": layer["c3a_kernel"]} for name, layer in layers.items()}

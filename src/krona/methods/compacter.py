@@ -89,10 +89,10 @@ class Compacter(Branch):
         """
         T, S = self.down_right, self.up_left  # (n, factor_rank, r/n), (n, r/n, factor_rank)
         R = self.rule.to(T.dtype)  # branches with different dtypes share the rule
-        n, factor_rank, part = T.shape
+        n, factor_rank, width = T.shape
         down = R.transpose(0, 1)[:, :, None, :, None] * T[None, :, :, None, :]  # [a, i, q, c, t] = Rᵢ[a, c] Tᵢ[q, t]
         up = R.permute(1, 2, 0)[:, None, :, :, None] * S.transpose(0, 1)[None, :, None, :, :]  # [a, s, c, i, q]
-        return down.reshape(n * n * factor_rank, n * part), up.reshape(n * part, n * n * factor_rank)
+        return down.reshape(n * n * factor_rank, n * width), up.reshape(n * width, n * n * factor_rank)
 
 
 def sum_of_products(R: Tensor, B: Tensor) -> Tensor:

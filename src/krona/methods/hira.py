@@ -69,6 +69,6 @@ class HiRA(Branch):
 
     @classmethod
     def from_peft(cls, layers: Layers, config: Mapping[str, Any]) -> Converted:
-        rank = one_value("ranks", {place: len(layer["hira_A"]) for place, layer in layers.items()})
-        tensors = {place: {"A": layer["hira_A"].T, "B": layer["hira_B"].T} for place, layer in layers.items()}
+        rank = one_value("ranks", {name: len(layer["hira_A"]) for name, layer in layers.items()})
+        tensors = {name: {"A": layer["hira_A"].T, "B": layer["hira_B"].T} for name, layer in layers.items()}
         return cls, {"rank": rank}, tensors

@@ -38,4 +38,4 @@ class IA3(Branch):
 
     @classmethod
     def from_peft(cls, layers: Layers, config: Mapping[str, Any]) -> Converted:
-        return cls, {}, {place: {"scale": layer["ia3_l"].reshape(-1)} for place, layer in layers.items()}
+        return cls, {}, {name: {"scale": layer["ia3_l"].reshape(-1)} for name, layer in layers.items()}

@@ -53,8 +53,8 @@ class KAdaptation(Branch):
 
     def low_rank(self) -> tuple[Tensor, Tensor]:
         U, V, mix = self._matrices()
-        one = torch.eye(len(self.rule), dtype=U.dtype, device=U.device)
-        return kron_product(one, U), mix @ kron_product(one, V)  # (d_in, n² · rank), (n² · rank, d_out)
+        identity = torch.eye(len(self.rule), dtype=U.dtype, device=U.device)
+        return kron_product(identity, U), mix @ kron_product(identity, V)  # (d_in, n² · rank), (n² · rank, d_out)
 
     def delta(self) -> Tensor:
         return self.scaling * sum_of_products(self.rule, self.u @ self.v).T  # (d_out, d_in)

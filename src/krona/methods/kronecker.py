@@ -183,7 +183,7 @@ class Kronecker(Branch):
             return None
         scaling, ratios = common_scale(layers)
         tensors = {
-            place: {"A": layer["lokr_w1"].T, "B": ratios[place] * layer["lokr_w2"].T} for place, layer in layers.items()
+            name: {"A": layer["lokr_w1"].T, "B": ratios[name] * layer["lokr_w2"].T} for name, layer in layers.items()
         }
         return cls, {"kron_factors": [list(*shapes)], "scaling": scaling}, tensors
 

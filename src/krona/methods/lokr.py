@@ -108,15 +108,15 @@ class LoKr(Branch):
 
     @classmethod
     def from_peft(cls, layers: Layers, config: Mapping[str, Any]) -> Converted:
-        rank = one_value("ranks", {place: layer["r"] for place, layer in layers.items()})
+        rank = one_value("ranks", {name: layer["r"] for name, layer in layers.items()})
         scaling, ratios = common_scale(layers)
         tensors = {
-            place: {
-                key.removeprefix("lokr_"): ratios[place] * value if key in ("lokr_w2", "lokr_w2_b") else value
+            name: {
+                key.removeprefix("lokr_"): ratios[name] * value if key in ("lokr_w2", "lokr_w2_b") else value
                 for key, value in layer.items()
                 if key.startswith("lokr_w")
             }
-            for place, layer in layers.items()
+            for name, layer in layers.items()
         }
         given = {key: config[key] for key in ("decompose_both", "decompose_factor")}
         return cls, {"rank": rank, "alpha": scaling * rank, **given}, tensors

@@ -148,9 +148,9 @@ class LoRA(Branch):
         rank = max(len(layer["lora_A"]) for layer in layers.values())
         fits = all(rank <= min(layer["lora_A"].shape[1], len(layer["lora_B"])) for layer in layers.values())
         tensors = {}
-        for place, layer in layers.items():
-            A, B = _widen(layer["lora_A"].T, ratios[place] * layer["lora_B"].T, rank)
-            tensors[place] = {"A": A, "B": B}
+        for name, layer in layers.items():
+            A, B = _widen(layer["lora_A"].T, ratios[name] * layer["lora_B"].T, rank)
+            tensors[name] = {"A": A, "B": B}
         return LoRA if fits else FittedLoRA, {"rank": rank, "scaling": scaling}, tensors
 
 
@@ -170,5 +170,5 @@ def _widen(A: Tensor, B: Tensor, rank: int) -> tuple[Tensor, Tensor]:
     rank = min(rank, len(A), B.shape[1])
     if (more := rank - A.shape[1]) >= 0:
         return F.pad(A, (0, more)), F.pad(B, (0, 0, 0, more))
-    one = torch.eye(rank, dtype=A.dtype, device=A.device)
-    return (one, A @ B) if len(A) <= B.shape[1] else (A @ B, one)
+    identity = torch.eye(rank, dtype=A.dtype, device=A.device)
+    return (identity, A @ B) if len(A) <= B.shape[1] else (A @ B, identity)

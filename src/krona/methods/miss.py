@@ -41,17 +41,17 @@ class MiSS(Branch):
     def forward(self, x: Tensor) -> Tensor:
         rank = len(self.D)
         x = F.pad(x, (0, -self.d_in % rank)) if self.d_in % rank else x
-        parts = x.reshape(*x.shape[:-1], x.shape[-1] // rank, rank)
-        return parts.sum(-2) @ self.matrix()  # (..., d_in / rank, rank) → (..., rank) → (..., d_out)
+        blocks = x.reshape(*x.shape[:-1], x.shape[-1] // rank, rank)
+        return blocks.sum(-2) @ self.matrix()  # (..., d_in / rank, rank) → (..., rank) → (..., d_out)
 
     def delta(self) -> Tensor:
         left, right = self.low_rank()
         return (left @ right).T  # (d_out, d_in)
 
     def low_rank(self) -> tuple[Tensor, Tensor]:
-        one = torch.eye(len(self.D), dtype=self.D.dtype, device=self.D.device)
+        identity = torch.eye(len(self.D), dtype=self.D.dtype, device=self.D.device)
         repeats = -(-self.d_in // len(self.D))  # the number of parts, rounded up
-        return one.repeat(repeats, 1)[: self.d_in], self.matrix()  # (d_in, rank), (rank, d_out)
+        return identity.repeat(repeats, 1)[: self.d_in], self.matrix()  # (d_in, rank), (rank, d_out)
 
     def matrix(self) -> Tensor:
         return self.scaling * self.D
@@ -61,5 +61,5 @@ class MiSS(Branch):
 
     @classmethod
     def from_peft(cls, layers: Layers, config: Mapping[str, Any]) -> Converted:
-        rank = one_value("ranks", {place: len(layer["miss_block"]) for place, layer in layers.items()})
-        return cls, {"rank": rank}, {place: {"D": layer["miss_block"]} for place, layer in layers.items()}
+        rank = one_value("ranks", {name: len(layer["miss_block"]) for name, layer in layers.items()})
+        return cls, {"rank": rank}, {name: {"D": layer["miss_block"]} for name, layer in layers.items()}

@@ -27,12 +27,12 @@ def common_scale(layers: Layers) -> tuple[float, dict[str, float]]:
     In krona, all modules of an adapter have the same scale. The tensors of modules with other scales are multiplied by
     the ratio.
     """
-    scales = {place: float(layer["scaling"]) for place, layer in layers.items()}
+    scales = {name: float(layer["scaling"]) for name, layer in layers.items()}
     counted = Counter(scale for scale in scales.values() if scale != 0.0)
     if not counted:
         return 0.0, dict.fromkeys(scales, 1.0)
     common = counted.most_common(1)[0][0]
-    return common, {place: scale / common for place, scale in scales.items()}
+    return common, {name: scale / common for name, scale in scales.items()}
 
 
 def one_value(noun: str, values: Mapping[str, Any]) -> Any:
@@ -41,7 +41,9 @@ def one_value(noun: str, values: Mapping[str, Any]) -> Any:
     Raises:
         KronaError: the values differ. ``noun`` is the name of the values in the message.
     """
-    found = set(values.values())
-    if len(found) > 1:
-        raise KronaError(f"It has several {noun} ({', '.join(map(str, sorted(found)))}), but krona supports only one.")
-    return found.pop()
+    distinct = set(values.values())
+    if len(distinct) > 1:
+        raise KronaError(
+            f"It has several {noun} ({', '.join(map(str, sorted(distinct)))}), but krona supports only one."
+        )
+    return distinct.pop()

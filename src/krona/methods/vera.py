@@ -88,8 +88,8 @@ class VeRA(Branch):
         Raises:
             KronaError: the layers have different shapes, or krona draws other frozen matrices from the seed.
         """
-        rank = one_value("ranks", {place: len(layer["vera_lambda_d"]) for place, layer in layers.items()})
-        shapes = {place: (layer["in_features"], len(layer["vera_lambda_b"])) for place, layer in layers.items()}
+        rank = one_value("ranks", {name: len(layer["vera_lambda_d"]) for name, layer in layers.items()})
+        shapes = {name: (layer["in_features"], len(layer["vera_lambda_b"])) for name, layer in layers.items()}
         d_in, d_out = one_value("shapes of layers", shapes)
         first, seed = next(iter(layers.values())), config["projection_prng_key"]
         drawn = draw_factors(d_in, d_out, rank, seed, first["vera_A"].device, first["vera_A"].dtype)
@@ -99,7 +99,7 @@ class VeRA(Branch):
                     f"Its frozen matrices do not match projection_prng_key={seed} for layers of one shape."
                 )
         arguments = {"rank": rank, "d_initial": config["d_initial"], "seed": seed}
-        tensors = {place: {"d": layer["vera_lambda_d"], "b": layer["vera_lambda_b"]} for place, layer in layers.items()}
+        tensors = {name: {"d": layer["vera_lambda_d"], "b": layer["vera_lambda_b"]} for name, layer in layers.items()}
         return cls, arguments, tensors
 
 

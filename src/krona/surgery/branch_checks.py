@@ -26,23 +26,23 @@ def find_branch_fault(model: nn.Module) -> str | None:
     initial output of many branches is zero. Only one branch of each class and size is checked.
     """
     name, checked = get_state(model).active, set()
-    for place, adapted in adapted_modules(model):
+    for module_name, adapted in adapted_modules(model):
         if name is None or name not in adapted.branches:
             continue
-        size = adapted.places[name].widths(*widths_at(adapted, name))
+        size = adapted.placements[name].widths(*widths_at(adapted, name))
         for branch in adapted.own_branches(name):
             key = type(branch), size, tuple(p.shape for p in branch.parameters())
-            label = f"{type(branch).__name__} at {public_name(place)}"
+            label = f"{type(branch).__name__} at {public_name(module_name)}"
             if key not in checked and (fault := _find_fault(label, branch, *size)):
                 return fault
             checked.add(key)
     return None
 
 
-def skipped_branch(place: str, parent: nn.Module) -> str:
+def skipped_branch(name: str, parent: nn.Module) -> str:
     """Return the message for a branch that is never called."""
     return (
-        f"A branch at {public_name(place)} would never run, because {type(parent).__name__} uses the weight of this "
+        f"A branch at {public_name(name)} would never run, because {type(parent).__name__} uses the weight of this "
         "layer without calling the layer. Use other target_modules."
     )
 
@@ -89,12 +89,12 @@ def _end_check(model: nn.Module, inputs: Any, output: Any) -> None:
         adapted.watches_weight = False
     if state.active is None:
         return
-    places = [(place, adapted) for place, adapted in adapted_modules(model) if state.active in adapted.branches]
-    for place, adapted in places:
+    modules = [(name, adapted) for name, adapted in adapted_modules(model) if state.active in adapted.branches]
+    for name, adapted in modules:
         if adapted.merged and adapted.was_called and adapted.weight_was_used:
-            raise KronaError(f"{READ_ELSEWHERE.format(public_name(place))} Call surgery.unmerge(model).")
+            raise KronaError(f"{READ_ELSEWHERE.format(public_name(name))} Call surgery.unmerge(model).")
         if not adapted.merged and adapted.weight_was_read and not adapted.was_called:
-            raise KronaError(skipped_branch(place, unwrap(model.get_submodule(place.rpartition(".")[0]))))
+            raise KronaError(skipped_branch(name, unwrap(model.get_submodule(name.rpartition(".")[0]))))
     state.is_checked = True
 
 

@@ -22,7 +22,7 @@ from krona.surgery.layers import (
     is_quantised,
     weight_matrix,
 )
-from krona.surgery.targets import end_layers, match_places, widths
+from krona.surgery.targets import end_layers, match_modules, widths
 from krona.surgery.wrapper import BranchPlacement, public_name, unwrap
 
 WHOLE_LAYER = ("placement", "inner_residual", "modules_per_target", "dropout", "magnitude")  # see `build_all`
@@ -32,11 +32,11 @@ WHOLE_LAYER = ("placement", "inner_residual", "modules_per_target", "dropout", "
 class BuiltBranches:
     """The branches for one module of the backbone."""
 
-    place: str  # the name of the module
+    module_name: str
     branches: nn.ModuleList
     placement: BranchPlacement
     magnitude: Magnitude | None
-    first: nn.Module | None  # the first module, if the branches act on a part of the model with several modules
+    first: nn.Module | None  # the first module, if the branches act on a span of modules
 
 
 def build_branches(
@@ -50,40 +50,41 @@ def build_branches(
     """
     _check_arguments(branch, branch_config)
     positions = _check_positions(options)
-    built, matches = [], match_places(model, options.target_modules)
-    whole = _build_whole_layers(model, branch, branch_config, options, list(matches))
-    for place, match in matches.items():
-        base, position = unwrap(model.get_submodule(place)), positions[match.pattern]
+    built, matches = [], match_modules(model, options.target_modules)
+    whole_layers = _build_whole_layers(model, branch, branch_config, options, list(matches))
+    for name, match in matches.items():
+        base, position = unwrap(model.get_submodule(name)), positions[match.pattern]
         if has_existing(branch, base):
             continue
         first = None if match.first is None else unwrap(model.get_submodule(match.first))
-        _check_place(model, place, base, first, position)
+        _check_module(model, name, base, first, position)
         placement = BranchPlacement(position, options.inner_residual, options.dropout)
         sizes = placement.widths(*widths(base, first))
         branches = [
-            whole[place] if whole else branch(*sizes, **branch_config) for _ in range(options.modules_per_target)
+            whole_layers[name] if whole_layers else branch(*sizes, **branch_config)
+            for _ in range(options.modules_per_target)
         ]
         if branch.defines("bind"):  # the update depends on the layer's weight, as in HiRA
-            _require_parallel(place, base, position, branch.__name__)
-            for one in branches:
-                one.bind(WeightReader(base) if is_quantised(base) else base, transposed=is_conv1d(base))
-        if any(one.needs is not None for one in branches):
-            _require_parallel(place, base, position, f"method.init={branch_config.get('init')}")
+            _require_parallel(name, base, position, branch.__name__)
+            for instance in branches:
+                instance.bind(WeightReader(base) if is_quantised(base) else base, transposed=is_conv1d(base))
+        if any(instance.needs is not None for instance in branches):
+            _require_parallel(name, base, position, f"method.init={branch_config.get('init')}")
         device, dtype = _device_and_dtype(
-            place, end_layers(base)[1] if position == "sequential" else end_layers(first or base)[0]
+            name, end_layers(base)[1] if position == "sequential" else end_layers(first or base)[0]
         )
         modules = nn.ModuleList(branches).to(device=device, dtype=dtype)
         magnitude = None
         if options.magnitude:
-            _require_parallel(place, base, position, "magnitude=true")
-            for one in branches:
-                branch_matrix(one)  # raises an error if the update is not linear
+            _require_parallel(name, base, position, "magnitude=true")
+            for instance in branches:
+                branch_matrix(instance)  # raises an error if the update is not linear
             magnitude = Magnitude(weight_matrix(base), branches)
-        built.append(BuiltBranches(place, modules, placement, magnitude, first))
-    every = [one for at in built for one in at.branches]
-    for name in branch.shared if every else ():
+        built.append(BuiltBranches(name, modules, placement, magnitude, first))
+    every = [instance for at in built for instance in at.branches]
+    for parameter in branch.shared if every else ():
         for other in every[1:]:
-            setattr(other, name, every[0].get_parameter(name))
+            setattr(other, parameter, every[0].get_parameter(parameter))
     return built
 
 
@@ -92,7 +93,7 @@ def _build_whole_layers(
     branch: type[Branch],
     branch_config: dict[str, Any],
     options: InsertOptions,
-    places: list[str],
+    module_names: list[str],
 ) -> Mapping[str, Branch]:
     """Return the branches of a class that builds the branches of all modules together, and computes whole layers."""
     if not branch.computes_layer:
@@ -100,7 +101,7 @@ def _build_whole_layers(
     changed = [key for key in WHOLE_LAYER if getattr(options, key) != getattr(InsertOptions(), key)]
     if changed:
         raise KronaError(f"method.{changed[0]} is not possible, because this method computes whole layers.")
-    return branch.build_all(model, places, **branch_config)
+    return branch.build_all(model, module_names, **branch_config)
 
 
 def has_existing(branch: type[Branch], base: nn.Module) -> bool:
@@ -112,7 +113,7 @@ def existing_names(model: nn.Module, branch: type[Branch] | None, target_modules
     """Return the public names of backbone parameters that are trained in place of a branch, such as biases."""
     if branch is None or branch.existing is None:
         return []
-    modules = {name: unwrap(model.get_submodule(name)) for name in match_places(model, target_modules)}
+    modules = {name: unwrap(model.get_submodule(name)) for name in match_modules(model, target_modules)}
     return [f"{public_name(name)}.{branch.existing}" for name, base in modules.items() if has_existing(branch, base)]
 
 
@@ -160,42 +161,42 @@ def _check_positions(options: InsertOptions) -> list[Position]:
     return positions
 
 
-def _check_place(model: nn.Module, place: str, base: nn.Module, first: nn.Module | None, position: Position) -> None:
-    parent = unwrap(model.get_submodule(place.rpartition(".")[0]))
+def _check_module(model: nn.Module, name: str, base: nn.Module, first: nn.Module | None, position: Position) -> None:
+    parent = unwrap(model.get_submodule(name.rpartition(".")[0]))
     # `check_first_forward` may miss these parents, because TransformerEncoderLayer reads the weights only in eval mode
     if isinstance(parent, nn.MultiheadAttention | nn.TransformerEncoderLayer):
-        raise KronaError(skipped_branch(place, parent))
+        raise KronaError(skipped_branch(name, parent))
     if is_linear(base) and "weight" not in base._parameters:
         raise KronaError(
-            f"The weight of {public_name(place)} is parametrised (as by weight_norm or spectral_norm), so no branch "
+            f"The weight of {public_name(name)} is parametrised (as by weight_norm or spectral_norm), so no branch "
             "can be merged into it. Remove the parametrisation first (torch.nn.utils.remove_weight_norm or "
             "torch.nn.utils.parametrize.remove_parametrizations), or use other target_modules."
         )
     if first is not None and position == "before":
         raise KronaError(
-            f"placement=before is not possible at {public_name(place)}, because several modules of this block read its "
+            f"placement=before is not possible at {public_name(name)}, because several modules of this block read its "
             "input. Use placement=parallel or placement=sequential."
         )
 
 
-def _require_parallel(place: str, base: nn.Module, position: Position, label: str) -> None:
+def _require_parallel(name: str, base: nn.Module, position: Position, label: str) -> None:
     if not is_linear(base) or position != "parallel":
         raise KronaError(
-            f"{label} needs a linear layer and placement=parallel, but {public_name(place)} is a "
+            f"{label} needs a linear layer and placement=parallel, but {public_name(name)} is a "
             f"{type(base).__name__} with placement={position}. Use other target_modules or another placement."
         )
 
 
-def _device_and_dtype(place: str, layer: nn.Module) -> tuple[torch.device, torch.dtype]:
+def _device_and_dtype(name: str, layer: nn.Module) -> tuple[torch.device, torch.dtype]:
     if is_quantised(layer):
         quantised: Any = layer.get_parameter("weight")
         return quantised.device, quantised.quant_state.dtype
     if is_offloaded(layer):
-        raise KronaError(f"{public_name(place)}: {OFFLOADED}")
+        raise KronaError(f"{public_name(name)}: {OFFLOADED}")
     weight = next((weight for weight in layer.parameters() if weight.is_floating_point()), None)
     if weight is None:
         kinds = ", ".join(sorted({str(weight.dtype) for weight in layer.parameters()})) or "none"
         raise KronaError(
-            f"{public_name(place)} has no floating-point weights (found: {kinds}), so it cannot have a branch."
+            f"{public_name(name)} has no floating-point weights (found: {kinds}), so it cannot have a branch."
         )
     return weight.device, weight.dtype

@@ -59,10 +59,10 @@ def insert(
     # everything is built before the model is changed, so that an error leaves the model unchanged
     built = [] if branch is None else build_branches(model, branch, branch_config, options)
     branches = [cast(Branch, module) for at in built for module in at.branches]
-    prepared = all(one.needs is None for one in branches)
+    prepared = all(instance.needs is None for instance in branches)
     adapter = Insertion(branch, branch_config, options.as_dict(), reversible, prepared)
     adapter.control = branches[0].control if branches else None
-    adapter.notes = [note for one in branches for note in one.notes]
+    adapter.notes = [note for instance in branches for note in instance.notes]
     trains = trained_names(model, branch, adapter.insertion)
     if state.adapters and trains and not reversible:
         raise KronaError(
@@ -130,19 +130,22 @@ def take_out(model: nn.Module, name: str | None = None) -> None:
     """
     state = get_state(model)
     removed = [name] if name is not None else list(state.adapters)
-    for one in removed:
-        get_adapter(model, one)
+    for adapter_name in removed:
+        get_adapter(model, adapter_name)
     _require_originals(state)
     others = [other for other in state.adapters if other not in removed]
-    after = next((one for one in (state.active, state.merged) if one in others), next(iter(others), None))
+    after = next(
+        (adapter_name for adapter_name in (state.active, state.merged) if adapter_name in others),
+        next(iter(others), None),
+    )
     swap(model, state, after, dry=True)
     if state.merged in removed:
         unmerge(model)
     if state.merged is None:
         activate(model, None)
     remove_branches(model, removed)
-    for one in removed:
-        del state.adapters[one]
+    for adapter_name in removed:
+        del state.adapters[adapter_name]
     if after is None:
         restore(model)
     else:
@@ -151,12 +154,12 @@ def take_out(model: nn.Module, name: str | None = None) -> None:
 
 
 def _put_in(model: nn.Module, name: str, built: BuiltBranches, names: Mapping[nn.Module, Sequence[str]]) -> None:
-    module = model.get_submodule(built.place)
+    module = model.get_submodule(built.module_name)
     adapted = module if isinstance(module, Adapted) else Adapted(module)
     if adapted is not module:
         replace(model, names[module], adapted)
     adapted.branches[name] = built.branches.train(adapted.training)
-    adapted.places[name] = built.placement
+    adapted.placements[name] = built.placement
     if built.first is not None:
         adapted.captures[name] = InputCapture(built.first, adapted, name)
     if built.magnitude is not None:

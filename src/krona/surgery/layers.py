@@ -93,6 +93,6 @@ def weight_matrix(layer: nn.Module) -> Tensor:
         from bitsandbytes.functional import dequantize_4bit
 
         quantised: Any = weight
-        found: Tensor = dequantize_4bit(quantised.detach(), quantised.quant_state)
-        return found
+        dequantised: Tensor = dequantize_4bit(quantised.detach(), quantised.quant_state)
+        return dequantised
     return weight.T if is_conv1d(layer) else weight

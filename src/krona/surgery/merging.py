@@ -41,9 +41,9 @@ def merge(model: nn.Module) -> None:
     state, name = get_state(model), active_adapter(model)
     if state.merged is not None:
         raise KronaError(f"Adapter {state.merged!r} is merged already. Call surgery.unmerge(model) first.")
-    places = [(place, adapted) for place, adapted in adapted_modules(model) if name in adapted.branches]
-    merged = [_merged_weights(public_name(place), adapted, name) for place, adapted in places]
-    for (_, adapted), weights in zip(places, merged, strict=True):
+    modules = [(module_name, adapted) for module_name, adapted in adapted_modules(model) if name in adapted.branches]
+    merged = [_merged_weights(public_name(module_name), adapted, name) for module_name, adapted in modules]
+    for (_, adapted), weights in zip(modules, merged, strict=True):
         adapted.merged = True
         if is_quantised(adapted.base):
             state.own_layers[adapted] = adapted.base
@@ -93,7 +93,7 @@ def add_update(W: Tensor, matrices: Sequence[Tensor], how: BranchPlacement) -> T
 @torch.no_grad()
 def _merged_weights(label: str, adapted: Adapted, name: str) -> dict[str, Tensor]:
     """Return a layer's weights with an adapter merged into them, in the original orientation and dtype."""
-    base, placement = adapted.base, adapted.places[name]
+    base, placement = adapted.base, adapted.placements[name]
     branches = adapted.own_branches(name)
     if branches[0].computes_layer:
         return _merge_whole_layer(label, base, branches[0])
@@ -135,10 +135,10 @@ def _merge_whole_layer(label: str, base: nn.Module, branch: Branch) -> dict[str,
     own = dict(layer.named_parameters())
     try:
         wide = copy.deepcopy(layer).to(torch.promote_types(own["weight"].dtype, torch.float32))
-        found = dict(branch.merged(wide).named_parameters())
+        weights = dict(branch.merged(wide).named_parameters())
     except KronaError as error:
         raise KronaError(f"{label}: {error}. Use the adapter unmerged.") from error
-    return {key: _cast(label, found[key].detach(), weight.dtype) for key, weight in own.items()}
+    return {key: _cast(label, weights[key].detach(), weight.dtype) for key, weight in own.items()}
 
 
 def _cast(label: str, weight: Tensor, dtype: torch.dtype) -> Tensor:

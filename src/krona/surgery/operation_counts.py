@@ -48,7 +48,7 @@ def multiply_adds(model: nn.Module) -> tuple[int, int]:
 
     For example, HiRA computes its weight once for each forward pass.
     """
-    three, two = (_over_places(model, tokens, lambda call: _run(call).multiply_adds) for tokens in (3, 2))
+    three, two = (_over_modules(model, tokens, lambda call: _run(call).multiply_adds) for tokens in (3, 2))
     return round(three - two), round(3 * two - 2 * three)
 
 
@@ -58,7 +58,7 @@ def launches(model: nn.Module) -> int:
     Views are not counted. On a GPU, one operation is about one kernel launch. For batches of one row, the number of
     launches determines the latency (docs/fidelity.md, Table 2).
     """
-    return round(_over_places(model, 10, lambda call: dispatched(call).total()))
+    return round(_over_modules(model, 10, lambda call: dispatched(call).total()))
 
 
 def dispatched(call: Callable[[], Any]) -> Counter[str]:
@@ -66,12 +66,12 @@ def dispatched(call: Callable[[], Any]) -> Counter[str]:
     return _run(call).counts
 
 
-def _over_places(model: nn.Module, tokens: int, count: Callable[[Callable[[], Any]], float]) -> float:
+def _over_modules(model: nn.Module, tokens: int, count: Callable[[Callable[[], Any]], float]) -> float:
     known: dict[Any, float] = {}  # equal modules are measured only once
     total = 0.0
     for _, adapted in adapted_modules(model):
         shapes = tuple((name, tuple(p.shape)) for name, p in adapted.own_parameters("default"))
-        key = (type(adapted.base), widths_at(adapted, "default"), adapted.places["default"], shapes)
+        key = (type(adapted.base), widths_at(adapted, "default"), adapted.placements["default"], shapes)
         if key not in known:
             known[key] = _added(adapted, tokens, count)
         total += known[key]
@@ -86,7 +86,7 @@ def _added(adapted: Adapted, tokens: int, count: Callable[[Callable[[], Any]], f
     training, adapted.training = adapted.training, False  # without dropout
     try:
         if adapted.captures or not (isinstance(base, nn.Linear) or is_norm(base)):  # run only the branches of a block
-            before = adapted.places["default"].placement == "before"
+            before = adapted.placements["default"].placement == "before"
             return count(lambda: adapted.update("default", x if before else y, x))
         return count(lambda: adapted(x)) - count(lambda: base(x))
     finally:

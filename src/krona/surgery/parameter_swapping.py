@@ -70,15 +70,15 @@ def current_slots(model: nn.Module, state: Inserted) -> dict[str, list[Slot]]:
     """
     modules = {id(module) for _, module in backbone_modules(model)}
     active = state.adapters[state.active].trained if state.active is not None else {}
-    found: dict[str, list[Slot]] = {}
+    current: dict[str, list[Slot]] = {}
     for name, slots in state.slots.items():
         record = active if name in active else state.originals
         present = [slot for slot in slots if id(slot[0]) in modules]
         weights = {slot: weight for slot in present if (weight := _weight_in(slot, state)) is not None}
         if weights and name in record and all(weight is not record[name] for weight in weights.values()):
             record[name] = next(iter(weights.values()))
-        found[name] = [slot for slot, weight in weights.items() if weight is record.get(name, weight)]
-    return found
+        current[name] = [slot for slot, weight in weights.items() if weight is record.get(name, weight)]
+    return current
 
 
 def swap(model: nn.Module, state: Inserted, name: str | None, *, dry: bool = False) -> None:
@@ -139,13 +139,13 @@ def copy_trained(
         for attribute, parameter in module._parameters.items():
             owners[id(parameter)].append((module, attribute))
     own, known = dict(backbone_parameters(model, tied=True)), current_slots(model, state)
-    found: dict[str, tuple[list[Slot], nn.Parameter, nn.Parameter]] = {}
+    copies: dict[str, tuple[list[Slot], nn.Parameter, nn.Parameter]] = {}
     for name in names:
         slots, original = owners[id(own[name])], own[name]
         if known.get(name):
             slots, original = known[name], state.originals.get(name, original)
-        found[name] = slots, original, nn.Parameter(original.detach().clone()) if reversible else original
-    return found
+        copies[name] = slots, original, nn.Parameter(original.detach().clone()) if reversible else original
+    return copies
 
 
 def _weight_in(slot: Slot, state: Inserted) -> nn.Parameter | None:

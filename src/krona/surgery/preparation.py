@@ -47,17 +47,19 @@ def prepare(model: nn.Module, batches: Iterable[Any] = (), loss: Loss = model_lo
     name = active_adapter(model)
     if is_prepared(model):
         return
-    places = {public_name(path): at for path, at in adapted_modules(model) if name in at.branches}
-    branches = [(place, branch) for place, at in places.items() for branch in at.own_branches(name)]
-    layers = {place: at.base for place, at in places.items()}
-    needs, rows = branches[0][1].needs, max(one.init_rows for _, one in branches)
+    modules = {public_name(path): at for path, at in adapted_modules(model) if name in at.branches}
+    branches = [(module_name, branch) for module_name, at in modules.items() for branch in at.own_branches(name)]
+    layers = {module_name: at.base for module_name, at in modules.items()}
+    needs, rows = branches[0][1].needs, max(branch.init_rows for _, branch in branches)
     sums = {} if needs == "weight" else _sum_over_rows(model, layers, needs, islice(batches, rows), loss)
-    for place, branch in branches:
-        W = weight_matrix(layers[place]).detach()
+    for module_name, branch in branches:
+        W = weight_matrix(layers[module_name]).detach()
         # the matrix is decomposed on the CPU, because the result differs between devices
-        matrix = sums[place] if sums else W.to("cpu", torch.promote_types(W.dtype, torch.float32))
+        matrix = sums[module_name] if sums else W.to("cpu", torch.promote_types(W.dtype, torch.float32))
         if not bool(torch.isfinite(matrix).all()):
-            raise KronaError(f"method.init={branch.init}: the {needs} of {place} contains NaN or infinite values.")
+            raise KronaError(
+                f"method.init={branch.init}: the {needs} of {module_name} contains NaN or infinite values."
+            )
         branch.prepare(matrix)
     get_adapter(model, name).prepared = True
 
@@ -68,12 +70,12 @@ def _sum_over_rows(
     """Return the gradient of each layer's weight, or the covariance of its inputs, in fp64."""
     calls: list[tuple[str, Tensor, Tensor]] = []  # module name, input and output of each call
 
-    def record(place: str, layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+    def record(name: str, layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
         if torch.is_grad_enabled() and not output.requires_grad:
             output.requires_grad_()  # no parameter before this layer is trainable
-        calls.append((place, inputs[0].detach(), output))
+        calls.append((name, inputs[0].detach(), output))
 
-    handles = [layer.register_forward_hook(partial(record, place)) for place, layer in layers.items()]
+    handles = [layer.register_forward_hook(partial(record, name)) for name, layer in layers.items()]
     sums: dict[str, Tensor] = {}
     modes = {module: module.training for module in model.modules()}
     model.eval()
@@ -84,24 +86,24 @@ def _sum_over_rows(
                 value = loss(model, batch)
             outputs = [output for _, _, output in calls]
             lefts = torch.autograd.grad(value, outputs, materialize_grads=True) if needs == "gradient" else ()
-            for number, (place, x, _) in enumerate(calls):
+            for number, (name, x, _) in enumerate(calls):
                 right = x.reshape(-1, x.shape[-1]).to("cpu", torch.float64)
                 if needs == "gradient":
                     left = lefts[number].reshape(len(right), -1).to("cpu", torch.float64)
                 else:
                     left = right = F.pad(right, (0, 1), value=1.0)  # the products with 1 are the sums and the count
-                sums[place] = sums.get(place, 0) + left.T @ right
+                sums[name] = sums.get(name, 0) + left.T @ right
     finally:
         for module, mode in modes.items():
             module.training = mode
         for handle in handles:
             handle.remove()
-    if missing := [place for place in layers if place not in sums]:
+    if missing := [name for name in layers if name not in sums]:
         raise KronaError(
             f"The initial values of the branches depend on training data, but no batch reached {missing[0]}. Pass "
             "batches to surgery.prepare."
         )
     if needs == "gradient":
         return sums
-    means = {place: total / total[-1, -1] for place, total in sums.items()}  # the means of (x, 1) (x, 1)ᵀ
-    return {place: one[:-1, :-1] - torch.outer(one[:-1, -1], one[-1, :-1]) for place, one in means.items()}
+    means = {name: total / total[-1, -1] for name, total in sums.items()}  # the means of (x, 1) (x, 1)ᵀ
+    return {name: mean[:-1, :-1] - torch.outer(mean[:-1, -1], mean[-1, :-1]) for name, mean in means.items()}

@@ -4,7 +4,7 @@
   end with this name.
 - ``#`` matches the number of a layer, and ``*`` matches any text.
 - A pattern with ``*`` in its last part (``encoder.*``, ``SelfAttention.*``, ``wi*``) matches only linear layers.
-- ``mlp.gate_proj:mlp.down_proj`` matches a part of the model, from the input of the first module to the output of the
+- ``mlp.gate_proj:mlp.down_proj`` matches a span of modules, from the input of the first module to the output of the
   second module. Use such a pattern if the FFN or attention block is not a single module.
 """
 
@@ -26,13 +26,13 @@ class Match:
     """The pattern that matches a module."""
 
     pattern: int  # the index of the first pattern that matches the module
-    first: str | None = None  # the name of the first module, if the pattern matches a part of the model
+    first: str | None = None  # the name of the first module, if the pattern matches a span of modules
 
 
-def match_places(model: nn.Module, target_modules: Sequence[str]) -> dict[str, Match]:
+def match_modules(model: nn.Module, target_modules: Sequence[str]) -> dict[str, Match]:
     """Return the matching modules by name, in the order of the model.
 
-    A part of the model is listed under the name of its last module.
+    A span of modules is listed under the name of its last module.
 
     Raises:
         KronaError: a pattern does not match any module. The message suggests similar names.
@@ -42,9 +42,9 @@ def match_places(model: nn.Module, target_modules: Sequence[str]) -> dict[str, M
         for name, module in model.named_modules()
         if name and not is_in_adapter(f"{name}.") and not name.endswith(".base") and widths_or_none(module) is not None
     }
-    places: dict[str, Match] = {}
-    for number, whole in enumerate(target_modules):
-        pattern, _, end = whole.partition(":")
+    matches: dict[str, Match] = {}
+    for number, item in enumerate(target_modules):
+        pattern, _, end = item.partition(":")
         plain = fnmatch.translate(pattern).replace(re.escape("#"), "[0-9]+")
         fits = re.compile(rf"(?:.*\.)?(?:{plain})", re.DOTALL).match
         last = pattern.rsplit(".", 1)[-1]
@@ -60,16 +60,16 @@ def match_places(model: nn.Module, target_modules: Sequence[str]) -> dict[str, M
             )
         for name in matched:
             if not end:
-                places.setdefault(name, Match(number))
+                matches.setdefault(name, Match(number))
                 continue
             last_name = f"{public_name(name).removesuffix(pattern)}{end}"
             if last_name not in candidates:
                 raise KronaError(
-                    f"In target_modules, {whole!r} does not match a part of the model, because it begins at "
+                    f"In target_modules, {item!r} does not match a span of modules, because it begins at "
                     f"{public_name(name)}, but {last_name} was not found."
                 )
-            places.setdefault(candidates[last_name], Match(number, first=name))
-    return {name: places[name] for name, _ in model.named_modules() if name in places}
+            matches.setdefault(candidates[last_name], Match(number, first=name))
+    return {name: matches[name] for name, _ in model.named_modules() if name in matches}
 
 
 def widths_or_none(module: nn.Module) -> tuple[int, int] | None:
@@ -105,12 +105,12 @@ def widths_at(adapted: Adapted, adapter: str) -> tuple[int, int]:
 
 
 def widths(module: nn.Module, first: nn.Module | None = None) -> tuple[int, int]:
-    """Return (d_in, d_out) of a module, or of the part of the model from ``first`` to the module.
+    """Return (d_in, d_out) of a module, or of the span from ``first`` to the module.
 
     Raises:
         KronaError: the module is not a linear layer, a LayerNorm, an FFN or an attention block.
     """
-    found = widths_or_none(module)
-    if found is None:
+    pair = widths_or_none(module)
+    if pair is None:
         raise KronaError(f"A branch cannot be placed at a {type(module).__name__}. Use other target_modules.")
-    return found if first is None else (widths(first)[0], found[1])
+    return pair if first is None else (widths(first)[0], pair[1])

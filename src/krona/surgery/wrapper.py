@@ -55,9 +55,9 @@ class _WatchedWeight(Tensor):
 
 
 class InputCapture:
-    """A forward pre-hook that stores the input of a model part with several modules.
+    """A forward pre-hook that stores the input of a span of modules.
 
-    The hook is registered on the first module of this part. The wrapper of the last module reads the stored input.
+    The hook is registered on the first module of the span. The wrapper of the last module reads the stored input.
     """
 
     def __init__(self, first: nn.Module, last: Any, adapter: str) -> None:
@@ -86,8 +86,8 @@ class Adapted(nn.Module):
 
     Without the inner residual, ``branch(y)`` replaces ``y + branch(y)``, and ``branch(x)`` replaces ``x + branch(x)``.
     ``base`` is the original module: a linear layer, a LayerNorm, an FFN or an attention block. An attention block may
-    return a tuple whose first element is its output. If the branches act on a part of the model with several modules,
-    ``base`` is the last layer of the part, and x is the input of the part.
+    return a tuple whose first element is its output. If the branches act on a span of modules, ``base`` is the
+    last layer of the span, and x is the input of the span.
     """
 
     def __init__(self, base: nn.Module) -> None:
@@ -96,8 +96,8 @@ class Adapted(nn.Module):
         self.training = base.training  # a model in eval mode stays in eval mode
         self.branches = nn.ModuleDict()  # the branches by the adapter's name
         self.magnitudes = nn.ModuleDict()
-        self.places: dict[str, BranchPlacement] = {}
-        self.captures: dict[str, InputCapture] = {}  # for adapters that act on a part with several modules
+        self.placements: dict[str, BranchPlacement] = {}
+        self.captures: dict[str, InputCapture] = {}  # for adapters that act on a span of modules
         self.active: str | None = None
         self.merged = False  # whether the active adapter is merged into the base's weight
         # see `krona.surgery.branch_checks`
@@ -126,10 +126,10 @@ class Adapted(nn.Module):
         if not torch.compiler.is_compiling() and not self.was_called:
             self.was_called = True
         name = self.active
-        if name is None or name not in self.places or self.merged:
+        if name is None or name not in self.placements or self.merged:
             y = self.base(x, *args, **kwargs)
             return self._refuse_backward(y) if self.merged and torch.is_grad_enabled() else y
-        if self.places[name].placement == "before":
+        if self.placements[name].placement == "before":
             return self.base(self.update(name, x, x), *args, **kwargs)
         if self._in_one_step(name):
             return self.own_branches(name)[0].beside(self.base, x)
@@ -151,11 +151,11 @@ class Adapted(nn.Module):
 
     def _with_branches(self, name: str, y: Tensor, x: Tensor) -> Tensor:
         branches = self.own_branches(name)
-        place = self.places[name]
-        if place.placement != "parallel":
+        placement = self.placements[name]
+        if placement.placement != "parallel":
             for branch in branches:
                 update = branch(self._drop(name, y))
-                y = y + update if place.inner_residual else update
+                y = y + update if placement.inner_residual else update
             return y
         x = self._drop(name, x)
         first, *others = branches
@@ -167,7 +167,7 @@ class Adapted(nn.Module):
 
     def _drop(self, name: str, x: Tensor) -> Tensor:
         """Return the input of a branch after dropout, which is active only in training."""
-        p = self.places[name].dropout
+        p = self.placements[name].dropout
         return drop(x, p) if p and self.training else x
 
     def _in_one_step(self, name: str) -> bool:
@@ -177,8 +177,8 @@ class Adapted(nn.Module):
             return self.watch is None
         return (
             type(base) is nn.Linear
-            and self.places[name].placement == "parallel"
-            and not (self.training and self.places[name].dropout)
+            and self.placements[name].placement == "parallel"
+            and not (self.training and self.placements[name].dropout)
             and len(branches) == 1
             and name not in self.magnitudes
             and name not in self.captures
@@ -218,7 +218,7 @@ class Adapted(nn.Module):
     def drop(self, adapter: str) -> None:
         """Remove the branches of an adapter, if there are any."""
         if adapter in self.branches:
-            del self.branches[adapter], self.places[adapter]
+            del self.branches[adapter], self.placements[adapter]
         if adapter in self.captures:
             self.captures.pop(adapter).handle.remove()
         if adapter in self.magnitudes:

@@ -128,8 +128,8 @@ def _forms(model: nn.Module, places: Mapping[str, Adapted], norms: Sequence[str]
         yield _scaling_form(model, places, name)
         return
     for place, adapted in places.items():
-        if adapted.places[name].placement != "parallel":
-            raise KronaError(f"The branch at {place} is {adapted.places[name].placement}, not parallel. {INSTEAD}")
+        if adapted.placements[name].placement != "parallel":
+            raise KronaError(f"The branch at {place} is {adapted.placements[name].placement}, not parallel. {INSTEAD}")
     magnitudes = {place: adapted.magnitudes[name] for place, adapted in places.items() if name in adapted.magnitudes}
     converted = {}
     if peft_type is not None and all(len(own) == 1 for own in branches.values()):
@@ -245,7 +245,7 @@ def _scaling_form(model: nn.Module, places: Mapping[str, Adapted], name: str) ->
     names, after, before = module_names(model), list[str](), list[str]()
     layers = {}
     for place, adapted in places.items():
-        how = adapted.places[name]
+        how = adapted.placements[name]
         if how.placement == "parallel" or how.inner_residual:
             raise KronaError(f"The output of (IA)³ at {place} is added to the activations. {INSTEAD}")
         scale = adapted.branches[name].get_parameter("0.scale")
