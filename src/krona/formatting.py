@@ -117,11 +117,11 @@ def _records(names: Sequence[str], rows: Sequence[Sequence[Text]], width: int) -
         lines.append(first)
         line = Text()
         for name, cell in zip(names[1:], others, strict=True):
-            part = Text.assemble(GAP, (f"{name} ", "dim"), cell)
-            if cell.plain and line and line.cell_len + part.cell_len > width:
+            cell_text = Text.assemble(GAP, (f"{name} ", "dim"), cell)
+            if cell.plain and line and line.cell_len + cell_text.cell_len > width:
                 lines.append(line)
                 line = Text()
-            line += part if cell.plain else Text()
+            line += cell_text if cell.plain else Text()
         if line:
             lines.append(line)
     return Text("\n").join(lines)
@@ -149,7 +149,7 @@ def override_text(text: str) -> str:
     """Return a text as the value of an override, in quotes if Hydra's grammar requires them."""
     if PLAIN.fullmatch(text):
         return text
-    escaped = re.sub(r"(\\*)('|$)", lambda found: found[1] * 2 + (found[2] and "\\'"), text)
+    escaped = re.sub(r"(\\*)('|$)", lambda match: match[1] * 2 + (match[2] and "\\'"), text)
     return f"'{escaped}'"
 
 
@@ -167,16 +167,16 @@ def _krona() -> str:
 
 
 def _short(program: Path) -> str:
-    found = shutil.which(program.name)
-    if found is not None and Path(found).absolute() == program.absolute():
+    program_path = shutil.which(program.name)
+    if program_path is not None and Path(program_path).absolute() == program.absolute():
         return program.name
     return below(program)
 
 
 def below(path: Path) -> str:
     """Return a path as text, relative to the working directory if this directory contains the path."""
-    here, whole = Path.cwd(), path.absolute()
-    return str(whole.relative_to(here)) if whole.is_relative_to(here) else str(whole)
+    here, absolute = Path.cwd(), path.absolute()
+    return str(absolute.relative_to(here)) if absolute.is_relative_to(here) else str(absolute)
 
 
 def rate(examples_per_s: float) -> str:

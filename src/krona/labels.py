@@ -46,8 +46,8 @@ def method_label(method: str) -> str:
 
 def method_order(method: str) -> tuple[float, str]:
     """Return a sort key: first the methods with an ``order``, then other methods by name."""
-    place = method_slot(method)
-    return (float("inf") if place is None else place, method)
+    slot = method_slot(method)
+    return (float("inf") if slot is None else slot, method)
 
 
 def method_slot(method: str) -> int | None:
@@ -71,12 +71,12 @@ def _read_methods(folder: str, conf: str | None) -> Mapping[str, Mapping[str, An
 
     The arguments determine the config folders, and are used only as the key of the cache.
     """
-    found = dict[str, Mapping[str, Any]]()
+    sections = dict[str, Mapping[str, Any]]()
     for name, path in choice_files("method").items():
         try:
             values = yaml.load(path.read_text(encoding="utf-8"), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
         except (OSError, ValueError, yaml.YAMLError):  # the error is reported when a run uses this method
             continue
         section = values.get("method") if isinstance(values, dict) else None
-        found[name] = section if isinstance(section, dict) else {}
-    return found
+        sections[name] = section if isinstance(section, dict) else {}
+    return sections

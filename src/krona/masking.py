@@ -71,7 +71,7 @@ def mask_secrets(value: Any, *, known: Iterable[str] = (), _hide: bool = False) 
     if SERVICES.search(value):
         if (override := OVERRIDE.fullmatch(value)) is not None:
             return f"{override[1]}{MASK}"
-        value = HEADER_DICT.sub(lambda found: found[1] + HEADER.sub(rf"\1{MASK}", found[2]), value)
+        value = HEADER_DICT.sub(lambda match: match[1] + HEADER.sub(rf"\1{MASK}", match[2]), value)
         value = ASSIGNED.sub(rf"\1{MASK}", value)
     for pattern in TEXTS:
         value = pattern.sub(rf"\1{MASK}", value)

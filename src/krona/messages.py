@@ -34,7 +34,7 @@ def visible(text: str) -> str:
     """Escape control characters (such as ``\\x1b``) and unpaired surrogates in a text. Keep line ends and tabs."""
     if text.isascii() and text.isprintable():  # a shortcut for most texts
         return text
-    return CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+    return CONTROL.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
 
 
 def amount(count: int, noun: str) -> str:
@@ -89,12 +89,13 @@ def check_file_name(key: str, value: str, *, forbidden: str = "/\\", longest: in
 
 def format_validation_error(error: Any, most: int = 3) -> str:
     """Return the first ``most`` errors of a pydantic ``ValidationError`` as text, such as ``seed is missing``."""
-    found = error.errors(include_url=False)
+    problems = error.errors(include_url=False)
     lines = []
-    for one in found[:most]:
-        place = shorten(".".join(map(str, one["loc"]))) or "the content"
-        lines.append(str(one["msg"]) if one["type"] == "json_invalid" else describe_problem(one, place, one["input"]))
-    return "; ".join(lines + ([f"{len(found) - most} more"] if len(found) > most else []))
+    for problem in problems[:most]:
+        key = shorten(".".join(map(str, problem["loc"]))) or "the content"
+        has_key = problem["type"] != "json_invalid"
+        lines.append(describe_problem(problem, key, problem["input"]) if has_key else str(problem["msg"]))
+    return "; ".join(lines + ([f"{len(problems) - most} more"] if len(problems) > most else []))
 
 
 def describe_problem(problem: Mapping[str, Any], key: str, value: Any, item: str = "") -> str:

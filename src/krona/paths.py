@@ -32,8 +32,8 @@ def sweeps_folders() -> list[Path]:
 
     These are the folder sweeps/ next to each of the user's conf/ folders, ./sweeps, and krona's own sweeps/.
     """
-    found = [*(conf.parent / "sweeps" for conf in conf_folders()[:-1]), Path("sweeps").resolve(), SWEEPS]
-    return [*dict.fromkeys(folder for folder in found if folder.is_dir())]
+    folders = [*(conf.parent / "sweeps" for conf in conf_folders()[:-1]), Path("sweeps").resolve(), SWEEPS]
+    return [*dict.fromkeys(folder for folder in folders if folder.is_dir())]
 
 
 def choice_files(group: str) -> dict[str, Path]:
@@ -43,13 +43,13 @@ def choice_files(group: str) -> dict[str, Path]:
     several folders contain the same name, the first folder has precedence.
     """
     is_sweep = group == "sweeps"
-    found: dict[str, Path] = {}
+    files: dict[str, Path] = {}
     for folder in sweeps_folders() if is_sweep else [conf / group for conf in conf_folders()]:
         for path in folder.glob("**/*.yaml"):
             name = path.relative_to(folder).with_suffix("")
             if not (is_sweep and name.parts[0] in NO_SWEEPS):
-                found.setdefault(name.as_posix(), path)
-    return dict(sorted(found.items()))
+                files.setdefault(name.as_posix(), path)
+    return dict(sorted(files.items()))
 
 
 def expand(path: str | Path) -> Path:

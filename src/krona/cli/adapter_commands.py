@@ -122,9 +122,9 @@ def export(
     from krona.adapters.export import export as command
     from krona.adapters.find import choose_runs, find
 
-    found = find(choose_runs([run] if run else [], best)[0])
-    out = out or Path(f"{found.origin.run_id}-{to}")
-    first, *others = command(found, to=to, out=out, dtype=dtype, backbone=backbone, overwrite=overwrite)
+    adapter = find(choose_runs([run] if run else [], best)[0])
+    out = out or Path(f"{adapter.origin.run_id}-{to}")
+    first, *others = command(adapter, to=to, out=out, dtype=dtype, backbone=backbone, overwrite=overwrite)
     show(f"{out}: {first}", *(f"  {line}" for line in others))
 
 

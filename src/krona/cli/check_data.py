@@ -64,9 +64,9 @@ def _print_counts(task: Task, data: Data, splits: Splits, console: Console) -> N
         say(console, "")
     for note in tasks.notes(task, splits, train_rows=data.train_rows):
         say(console, f"note: {note}")
-    for part in splits.parts.values():
-        for kind, bad in part.skipped.items():
-            say(console, f"first row with {kind}: {part.origin}:{bad[0]}")
+    for official in splits.parts.values():
+        for kind, bad in official.skipped.items():
+            say(console, f"first row with {kind}: {official.origin}:{bad[0]}")
 
 
 def _parts_table(task: Task, splits: Splits) -> tuple[list[str], list[list[Cell]]]:
@@ -97,12 +97,12 @@ def _labels_table(task: Task, splits: Splits) -> tuple[list[str], list[list[Cell
     rows: list[list[Cell]]
     if (targets := task.target_strings()) is None:  # for a regression, the counts are sorted by target
         rows = [
-            ["lowest", *(next(iter(found)) for found in counts)],
-            ["highest", *(next(reversed(found)) for found in counts)],
+            ["lowest", *(next(iter(by_target)) for by_target in counts)],
+            ["highest", *(next(reversed(by_target)) for by_target in counts)],
             ["different values", *(f"{len({*split.targets}):,}" for split in splits.by_role.values())],
         ]
         return ["number", *ROLES], rows
     counts = [task.count_labels(split.targets) for split in splits.by_role.values()]
     names = [*targets, EMPTY_SET] if task.is_multilabel else targets
-    rows = [[task.label_name(target), *(f"{found.get(target, 0):,}" for found in counts)] for target in names]
+    rows = [[task.label_name(target), *(f"{by_target.get(target, 0):,}" for by_target in counts)] for target in names]
     return ["label", *ROLES], rows

@@ -44,20 +44,20 @@ class Finding:
 def doctor(outputs: Path, *, as_json: bool, console: Console) -> int:
     """Print the results of all checks, and return the exit code: 1 if a check failed."""
     findings = [*check_installation(), Finding("results", f"are in {outputs}"), *check_runs(outputs)]
-    broken = sum(one.level == "broken" for one in findings)
+    broken = sum(finding.level == "broken" for finding in findings)
     if as_json:
-        content = {"broken": broken, "lines": [asdict(one) for one in findings]}
+        content = {"broken": broken, "lines": [asdict(finding) for finding in findings]}
         print(json.dumps(content, indent=1))  # in ASCII, because the name of a folder may contain any bytes
         return int(broken > 0)
-    for _, group in groupby(findings, key=lambda one: (one.about, one.level)):
+    for _, group in groupby(findings, key=lambda finding: (finding.about, finding.level)):
         alike = list(group)
-        for one in alike[:SHOWN]:
-            say(console, Text.assemble((f"{one.about:<{INDENT}}", "bold"), (one.text, COLOURS[one.level])))
-            if one.fix:
-                say(console, f"{'':<{INDENT}}→ {as_typed(one.fix)}")
+        for finding in alike[:SHOWN]:
+            say(console, Text.assemble((f"{finding.about:<{INDENT}}", "bold"), (finding.text, COLOURS[finding.level])))
+            if finding.fix:
+                say(console, f"{'':<{INDENT}}→ {as_typed(finding.fix)}")
         if len(alike) > SHOWN:
             say(console, f"{'':<{INDENT}}… and {len(alike) - SHOWN} more of these (--json prints all)")
-    notes = sum(one.level == "note" for one in findings)
+    notes = sum(finding.level == "note" for finding in findings)
     summary = f"{amount(broken, 'thing')} broken" if broken else "nothing is broken"
     say(console, f"\n{summary}, {amount(notes, 'note')}")
     return int(broken > 0)
@@ -81,16 +81,21 @@ def check_packages(requirements: list[str]) -> Iterator[Finding]:
     If all packages have supported versions, yield one finding with the number of packages.
     """
     required = [Requirement(text) for text in requirements]
-    required = [one for one in required if one.marker is None or one.marker.evaluate({"extra": ""})]
+    required = [
+        requirement
+        for requirement in required
+        if requirement.marker is None or requirement.marker.evaluate({"extra": ""})
+    ]
     sound = True
-    for one in required:
+    for requirement in required:
         try:
-            version = metadata.version(one.name)
-            problem = None if one.specifier.contains(version, prereleases=True) else f"{one.name} is {version}"
+            version = metadata.version(requirement.name)
+            supported = requirement.specifier.contains(version, prereleases=True)
+            problem = None if supported else f"{requirement.name} is {version}"
         except metadata.PackageNotFoundError:
-            problem = f"{one.name} is not installed"
+            problem = f"{requirement.name} is not installed"
         if problem:
-            sound, wanted = False, f"{one.name}{one.specifier}"
+            sound, wanted = False, f"{requirement.name}{requirement.specifier}"
             yield Finding("package", f"{problem}, but krona needs {wanted}", "broken", _pip(wanted))
     if sound:
         yield Finding("packages", f"{len(required)} required packages, all with supported versions")

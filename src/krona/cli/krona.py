@@ -167,21 +167,21 @@ def report(
     if out is not None:
         require_new(out, overwrite=overwrite)
     form = "html" if html else form
-    choice: dict[str, Any] = {"table": number, "sweep": sweep, "filters": where or [], "baseline": baseline}
+    arguments: dict[str, Any] = {"table": number, "sweep": sweep, "filters": where or [], "baseline": baseline}
     if figures is not None:
         if figures.exists() and not figures.is_dir():
             raise KronaError(f"--figures {figures} is a file. Give the name of a folder.")
         if not overwrite and figures.is_dir() and any(figures.iterdir()):
             raise KronaError(f"--figures {figures} is not empty. Use --overwrite to replace figures in it.")
-        choice |= {"figures": figures, "width_mm": _millimetres(width)}
-    _print_report(outputs or [paths.OUTPUTS], form, out, **choice)
+        arguments |= {"figures": figures, "width_mm": _millimetres(width)}
+    _print_report(outputs or [paths.OUTPUTS], form, out, **arguments)
 
 
 def _millimetres(width: str) -> float:
-    found = re.fullmatch(r"(\d+(?:\.\d+)?) *(?:mm)?", width.strip())
-    if found is None or not 20 <= float(found[1]) <= 1000:
+    number = re.fullmatch(r"(\d+(?:\.\d+)?) *(?:mm)?", width.strip())
+    if number is None or not 20 <= float(number[1]) <= 1000:
         raise KronaError(f"--width {width} must be between 20mm and 1000mm, such as --width 84mm.")
-    return float(found[1])
+    return float(number[1])
 
 
 def _one_name(name: str | None, sweep: str | None) -> str | None:
@@ -213,8 +213,8 @@ def diff(
     """Compare two runs (settings, scores, paired test, different predictions), or two methods on each task."""
     from krona.report.diff import compare, render
 
-    found = compare(outputs or paths.OUTPUTS, a, b)
-    print(render(found, width=terminal_width(Console()), examples=examples), end="")
+    comparison = compare(outputs or paths.OUTPUTS, a, b)
+    print(render(comparison, width=terminal_width(Console()), examples=examples), end="")
 
 
 @app.command("check-data", context_settings={"ignore_unknown_options": True})

@@ -98,7 +98,7 @@ def rows(backbone: str, overrides: Sequence[str] = ()) -> tuple[list[MethodRow],
     single = [name for name in known if name.partition("/")[0] not in families]
     in_order = [name for name in table1 if name in single] + [name for name in single if name not in table1]
     names = (
-        [found for item in chosen[-1].split(",") for found in fnmatch.filter(known, item) or [item]]
+        [name for item in chosen[-1].split(",") for name in fnmatch.filter(known, item) or [item]]
         if chosen
         else in_order
     )
@@ -110,7 +110,7 @@ def rows(backbone: str, overrides: Sequence[str] = ()) -> tuple[list[MethodRow],
         raise KronaError(f"{several} has several values, which only method= accepts. Use one command for each value.")
     if not any(item.startswith(("task=", "recipe=")) for item in others):
         others.append("~recipe")  # use the values of the method's YAML, not those of the recipe for the default task
-    found: list[MethodRow] = []
+    rows: list[MethodRow] = []
     left_out: list[str] = []
     with hydra_session():
         general = [item for item in others if not OF_METHODS.match(item)]
@@ -119,12 +119,12 @@ def rows(backbone: str, overrides: Sequence[str] = ()) -> tuple[list[MethodRow],
             try:
                 settings = _compose([f"method={name}", f"backbone={backbone}", *others], starts=bool(chosen))
                 row = _count_method(model, settings.method, settings.backbone.factor_shapes)
-                found.append(row if backbone == PAPERS else replace(row, paper_percent=None))
+                rows.append(row if backbone == PAPERS else replace(row, paper_percent=None))
             except Exception as error:  # a user's branch can raise any error
                 left_out.append(f"{name}: {shorten(format_error(error), 120)}")
-    if not found:
+    if not rows:
         raise KronaError("\n".join(left_out))
-    return found, left_out
+    return rows, left_out
 
 
 def print_rows(rows: Iterable[MethodRow], left_out: Sequence[str], *, backbone: str) -> None:

@@ -161,9 +161,9 @@ def show_stored(
     from krona.runs.folder import find_run
     from krona.training.summary import show_run
 
-    found, console = find_run(paths.OUTPUTS, run), Console()
-    show_run(found, console)
-    print_details(found, console, mistakes=mistakes, slices=slices)
+    folder, console = find_run(paths.OUTPUTS, run), Console()
+    show_run(folder, console)
+    print_details(folder, console, mistakes=mistakes, slices=slices)
 
 
 @app.command()
@@ -176,8 +176,8 @@ def rm(
     """Remove runs with all their files, after a confirmation."""
     from krona.runs.folder import find_run
 
-    found = (find_run(paths.OUTPUTS, name, whole=yes) for name in names)
-    runs = list({run.path: run for run in found}.values())
+    folders = (find_run(paths.OUTPUTS, name, whole=yes) for name in names)
+    runs = list({run.path: run for run in folders}.values())
     for run in runs:
         if run.path.resolve().parent != paths.OUTPUTS.resolve():
             raise KronaError(f"{run.path} is not in {paths.OUTPUTS}. Only runs in this folder can be removed.")
@@ -205,8 +205,8 @@ def pack(
 
     require_new(out, overwrite=overwrite)
     show(f"{out}: {amount(write(paths.OUTPUTS, out), 'run')}, {out.stat().st_size / 1e6:.1f} MB")
-    found = map(RunFolder, sorted(path.parent for path in paths.OUTPUTS.glob("*/result.json")))
-    if others := [run.path.name for run in found if not run.is_written_by_krona()]:
+    folders = map(RunFolder, sorted(path.parent for path in paths.OUTPUTS.glob("*/result.json")))
+    if others := [run.path.name for run in folders if not run.is_written_by_krona()]:
         show(f"left out, because krona did not write result.json: {', '.join(first_few(others, MAX_NAMES))}")
 
 
@@ -222,7 +222,7 @@ def docs(page: Annotated[str | None, typer.Argument(help="name of a page; defaul
     if name not in pages:
         raise KronaError(f"{page} is not a page of the documentation; {did_you_mean(name, sorted(pages))}")
     text = pages[name].read_text(encoding="utf-8")
-    text = INCLUDED.sub(lambda found: (paths.DOCS / found[1]).read_text(encoding="utf-8").rstrip("\n"), text)
+    text = INCLUDED.sub(lambda match: (paths.DOCS / match[1]).read_text(encoding="utf-8").rstrip("\n"), text)
     print(API.sub(r"`python -m pydoc \1`\n", text), end="")
 
 

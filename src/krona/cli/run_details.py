@@ -33,7 +33,7 @@ def print_details(run: RunFolder, console: Console, *, mistakes: int = 0, slices
     task = result.config["task"]
     words = [*label_words(task).values()]
     try:
-        answers = {split: one.answers for split, one in read_outcomes(result, run.predictions).items()}
+        answers = {split: outcome.answers for split, outcome in read_outcomes(result, run.predictions).items()}
     except KronaError:  # the summary of the run has shown the message
         if mistakes or slices:
             raise
@@ -48,23 +48,23 @@ def print_details(run: RunFolder, console: Console, *, mistakes: int = 0, slices
         return
     stored = read_split(run, last)
     for column in [columns] if isinstance(columns, str) else columns:
-        found = [
+        rows = [
             [name or "(empty)", f"{rows:,}", f"{score:.2f}", f"[{low:.1f}, {high:.1f}]"]
             for name, rows, score, low, high in slice_scores(result, [stored], column)
         ]
         say(console, f"\n{last}: score by {column}, with its 95 % interval over rows")
-        say(console, table([column, "rows", "score", "interval"], found, width=width, left=[column]))
+        say(console, table([column, "rows", "score", "interval"], rows, width=width, left=[column]))
     if mistakes:
         for line in _mistake_lines(result, find_mistakes(result, stored), last, mistakes, bool(words)):
             say(console, line)
 
 
-def _mistake_lines(result: Result, found: Sequence[Mistake], split: str, most: int, is_class: bool) -> Iterator[str]:
+def _mistake_lines(result: Result, mistakes: Sequence[Mistake], split: str, most: int, is_class: bool) -> Iterator[str]:
     what = "wrong predictions" if is_class else "predictions with an error"
-    has_scores = is_class and any(mistake.size is not None for mistake in found)
+    has_scores = is_class and any(mistake.size is not None for mistake in mistakes)
     order = "" if is_class and not has_scores else ", the worst first"
-    yield f"\n{split}: {len(found):,} {what}{f' (the first {most:,})' if len(found) > most else ''}{order}"
-    for mistake in found[:most]:
+    yield f"\n{split}: {len(mistakes):,} {what}{f' (the first {most:,})' if len(mistakes) > most else ''}{order}"
+    for mistake in mistakes[:most]:
         size = "" if mistake.size is None else f" (p {mistake.size:.3f})" if is_class else f" ({mistake.size:+.4g})"
         yield f"{mistake.place}: target {mistake.target}, prediction {mistake.prediction}{size}"
         yield f"    {textwrap.shorten(mistake.text, MAX_TEXT, placeholder=' …')}"

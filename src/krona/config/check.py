@@ -65,7 +65,7 @@ def settings(
         KronaError: the config has problems. The message has one line for each problem.
     """
     problems = Problems()
-    parts: dict[str, Any] = {}
+    sections: dict[str, Any] = {}
     find_class = partial(find, own=own, starts=starts, shipped_too=check_arguments)
     for name, build_part in PARTS.items():
         values = config.get(name, {} if name in OPTIONAL else None)
@@ -76,15 +76,15 @@ def settings(
                 raise KronaError(
                     f"Unknown key {name}.{name}. Is `# @package _global_` missing in the first line of the YAML file?"
                 )
-            parts[name] = task(values, own=own) if name == "task" else build_part(values, find_class)
+            sections[name] = task(values, own=own) if name == "task" else build_part(values, find_class)
     if "config" in config:  # `Run` has this field, but a config must not set it
         problems.append(unknown_key("config", config.keys() - {"config"}))
     if isinstance(config.get("sweep"), str):
         with problems.collect():
             check_file_name("sweep", config["sweep"])
     plain = {key: value for key, value in config.items() if key not in PARTS}
-    run = {**plain, **parts, "config": dict(config)}
-    missing = {f"{name} is missing" for name in PARTS if name not in parts}
+    run = {**plain, **sections, "config": dict(config)}
+    missing = {f"{name} is missing" for name in PARTS if name not in sections}
     problems += [line for line in find_problems(s.Run, "", run) if line not in missing]
     problems.raise_all()
     return s.Run(**run)
@@ -93,10 +93,10 @@ def settings(
 def task(config: Mapping[str, Any], *, own: bool = False) -> Task:
     """Return the task of a config's ``task`` section. If ``own`` is true, error messages name the task's YAML file."""
     try:
-        found = Task.from_config(config)
+        checked = Task.from_config(config)
         if not own:
-            require_own_metrics(found)
-        return found
+            require_own_metrics(checked)
+        return checked
     except KronaError as error:
         file = choice_files("task").get(str(config.get("name"))) if own else None
         raise KronaError("\n".join(f"{line} ({file})" if file else line for line in str(error).split("\n"))) from error
@@ -170,7 +170,7 @@ def _scale_by_rank(branch: Any, plain: Mapping[str, Any], branch_config: dict[st
             "method.scaling=null."
         )
     rank = branch_config.get("rank", known["rank"].default)
-    if any(isinstance(one, bool) or not isinstance(one, int | float) for one in (alpha, rank)) or rank < 1:
+    if any(isinstance(number, bool) or not isinstance(number, int | float) for number in (alpha, rank)) or rank < 1:
         return {"scaling": 1.0}  # the wrong alpha or rank is reported later
     return {"scaling": alpha / (math.sqrt(rank) if stabilised else rank)}
 
@@ -193,15 +193,15 @@ def _scheduler(config: Mapping[str, Any], find_class: FindClass) -> s.Scheduler:
     target = config.get("_target_", s.Scheduler.target)
     if not arguments and target == s.Scheduler.target:
         return s.Scheduler()  # the import of transformers takes seconds, and the default needs no check
-    found = find_class(target, "scheduler._target_", "scheduler")
-    if found is not None:
-        if "optimizer" not in parameters(found):
+    schedule = find_class(target, "scheduler._target_", "scheduler")
+    if schedule is not None:
+        if "optimizer" not in parameters(schedule):
             raise KronaError(
                 f"scheduler._target_={target!r} does not accept an optimizer. Use a schedule of torch or transformers."
             )
         without = ("optimizer",)
         Problems(
-            find_argument_problems(found, "scheduler.", arguments, without=without, filled_in=SCHEDULE_ARGUMENTS)
+            find_argument_problems(schedule, "scheduler.", arguments, without=without, filled_in=SCHEDULE_ARGUMENTS)
         ).raise_all()
     return s.Scheduler(target=str(target), arguments=arguments)
 
@@ -229,10 +229,10 @@ def _check_object(group: str, name: str, config: Mapping[str, Any], find_class: 
         )
     is_logger = group == "logger"
     kinds = ("tracker", "logger") if is_logger else ("callback",)
-    found = find_class(values["_target_"], f"{where}._target_", *kinds)
-    if found is None:
+    cls = find_class(values["_target_"], f"{where}._target_", *kinds)
+    if cls is None:
         return []
-    return _find_object_problems(found, where, values, find_class, filled_in=("save_dir",) if is_logger else ())
+    return _find_object_problems(cls, where, values, find_class, filled_in=("save_dir",) if is_logger else ())
 
 
 def _find_object_problems(
@@ -243,9 +243,9 @@ def _find_object_problems(
     problems = []
     for key, value in arguments.items():
         if isinstance(value, Mapping) and "_target_" in value:
-            found = find_class(value["_target_"], f"{where}.{key}._target_")
-            if found is not None:
-                problems += _find_object_problems(found, f"{where}.{key}", value, find_class)
+            inner = find_class(value["_target_"], f"{where}.{key}._target_")
+            if inner is not None:
+                problems += _find_object_problems(inner, f"{where}.{key}", value, find_class)
             filled_in = (*filled_in, key)
     given = list(parameters(cls))[: None if values.get("_partial_") else len(values.get("_args_", ()))]
     plain = {key: value for key, value in arguments.items() if key not in filled_in}

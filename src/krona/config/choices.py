@@ -19,8 +19,8 @@ TARGET = re.compile(r"""_target_["']?\s*[:=]\s*["']?([\w.]+)""")  # captures the
 
 def groups() -> list[str]:
     """Return the names of all config groups: ``sweeps``, and the subfolders of krona's and the user's conf/."""
-    found = {path.name for conf in conf_folders() for path in conf.iterdir() if path.is_dir()}
-    return [*sorted(found - {"hydra", "sweeps"}), "sweeps"]
+    names = {path.name for conf in conf_folders() for path in conf.iterdir() if path.is_dir()}
+    return [*sorted(names - {"hydra", "sweeps"}), "sweeps"]
 
 
 def choices(group: str) -> list[str]:

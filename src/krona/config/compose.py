@@ -48,7 +48,7 @@ class Composed:
         contents: dict[str, Any] = {"config.yaml": self.stored, "overrides.yaml": list(self.overrides)}
         if self.hydra is not None:
             contents["hydra.yaml"] = {"hydra": OmegaConf.to_container(self.hydra, resolve=False)}
-        return {name: OmegaConf.to_yaml(OmegaConf.create(mask_secrets(part))) for name, part in contents.items()}
+        return {name: OmegaConf.to_yaml(OmegaConf.create(mask_secrets(section))) for name, section in contents.items()}
 
 
 def build_job(cfg: DictConfig) -> Composed:
@@ -79,7 +79,7 @@ def compose_job(overrides: Sequence[str]) -> Composed:
         KronaError: as in `build_job`.
     """
     parsed, known = parser().parse_overrides(list(overrides)), groups()
-    chosen = tuple(str(one.input_line) for one in parsed if _is_choice(one, known))
+    chosen = tuple(str(override.input_line) for override in parsed if _is_choice(override, known))
     session = GlobalHydra.instance().hydra
     assert session is not None
     read = _READ.setdefault(session, {})
@@ -88,8 +88,8 @@ def compose_job(overrides: Sequence[str]) -> Composed:
         read[chosen] = _read_files(chosen)
     shared, choices = read[chosen]
     cfg = copy.deepcopy(shared)
-    apply_overrides(cfg, [one for one in parsed if not _is_choice(one, known)])
-    lines = [str(one.input_line).removeprefix("++") for one in parsed if not one.is_hydra_override()]
+    apply_overrides(cfg, [override for override in parsed if not _is_choice(override, known)])
+    lines = [str(override.input_line).removeprefix("++") for override in parsed if not override.is_hydra_override()]
     return _resolve(cfg, overrides=lines, chosen=choices)
 
 

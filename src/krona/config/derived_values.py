@@ -30,8 +30,8 @@ def set_derived_values(config: dict[str, Any], overrides: list[str], chosen: Map
         KronaError: an override sets the sizes of a pretrained backbone, a file of the checkpoint is damaged, or (with
             recipe=tuned) `krona.config.tuned.best` raises an error.
     """
-    for place in PLACES:
-        section, key = place.split(".")
+    for path_key in PLACES:
+        section, key = path_key.split(".")
         values = config.get(section)
         if isinstance(values, dict) and isinstance(values.get(key), str) and expand(values[key]).exists():
             values[key] = str(expand(values[key]).absolute())  # so that result.json contains an absolute path

@@ -45,5 +45,5 @@ def split_jobs(overrides: Sequence[Override]) -> list[tuple[str, ...]]:
 
 def completions(incomplete: str) -> list[str]:
     """Return the possible overrides that begin with ``incomplete``. Call this inside `compose.hydra_session` only."""
-    found = BashCompletion(GlobalHydra.instance().config_loader())._query("config", incomplete)
-    return [str(line) for line in found]
+    words = BashCompletion(GlobalHydra.instance().config_loader())._query("config", incomplete)
+    return [str(line) for line in words]

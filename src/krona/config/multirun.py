@@ -19,7 +19,7 @@ MAX_RUNS = 10_000  # a sweep of more runs is most likely a mistake
 def expand(overrides: Sequence[str]) -> list[tuple[str, ...]]:
     """Return the overrides of each job of ``python train.py -m OVERRIDES``. Call this inside `hydra_session` only."""
     parsed = parser().parse_overrides(list(overrides))
-    single = [str(one.input_line) for one in parsed if not one.is_sweep_override()]
+    single = [str(override.input_line) for override in parsed if not override.is_sweep_override()]
     return list_jobs(read_axes(single), overrides)
 
 
@@ -44,7 +44,7 @@ def list_jobs(params: Mapping[str, Any], overrides: Sequence[str]) -> list[tuple
         KronaError: the sweep has more than `MAX_RUNS` runs, or the values of an axis are invalid or missing.
     """
     parsed = parser().parse_overrides([f"{key}={value}" for key, value in params.items()] + list(overrides))
-    if prod(_count_values(one) for one in parsed if one.is_sweep_override()) > MAX_RUNS:
+    if prod(_count_values(override) for override in parsed if override.is_sweep_override()) > MAX_RUNS:
         raise KronaError(f"The sweep exceeds the limit of {MAX_RUNS:,} runs. Reduce the number of values.")
     return split_jobs(parsed)
 

@@ -59,9 +59,12 @@ def normalize(arguments: Sequence[str]) -> list[str]:
         ready.append("--resolve")  # with this option, Hydra prints values instead of interpolations
     axes = sweep_axes(typed) if options.multirun else []
     for item in typed:
-        found = _normalize_override(item, known)
+        overrides = _normalize_override(item, known)
         # Hydra replaces an axis of the sweep's file only by an override of exactly the same key, without ++.
-        ready += [one.removeprefix("++") if one.lstrip("+").partition("=")[0] in axes else one for one in found]
+        ready += [
+            override.removeprefix("++") if override.lstrip("+").partition("=")[0] in axes else override
+            for override in overrides
+        ]
     if not options.multirun and (several := find_sweep(ready)):
         key, _, values = several.lstrip("+").partition("=")
         is_list = values.replace(",", "").isalpha() and key not in ("method", "task", "backbone")
@@ -76,10 +79,10 @@ def _normalize_override(item: str, known: Sequence[str]) -> list[str]:
     """Return a list with the override in the form that Hydra needs, or an empty list if it only sets the default."""
     if item.startswith("~") and item[1:] in known and item[1:] not in OPTIONAL:
         raise KronaError(_required_group(item, item[1:]))
-    found = OVERRIDE.fullmatch(item)
-    if found is None or found[1].startswith("hydra."):
+    match = OVERRIDE.fullmatch(item)
+    if match is None or match[1].startswith("hydra."):
         return [item]
-    key, value = found.groups()
+    key, value = match.groups()
     if PLAIN_VALUE.fullmatch(value) and UNREADABLE.search(value):
         value = override_text(value)
     if key not in known:
@@ -116,8 +119,8 @@ def _find_key_of_another_tool(item: str, known: Sequence[str]) -> str | None:
 
 def _expand_seeds(item: str) -> str:
     """Return seed=0-3 as seed=0,1,2,3, and other overrides unchanged."""
-    found = re.fullmatch(r"(\+*seed=)(\d+)-(\d+)", item)
-    return item if found is None else found[1] + ",".join(map(str, range(int(found[2]), int(found[3]) + 1)))
+    match = re.fullmatch(r"(\+*seed=)(\d+)-(\d+)", item)
+    return item if match is None else match[1] + ",".join(map(str, range(int(match[2]), int(match[3]) + 1)))
 
 
 def _check_sweeps(overrides: Sequence[str], *, multirun: bool) -> None:

@@ -19,18 +19,20 @@ BUILT = {  # the fields of each class that krona fills from _target_ and the oth
 
 def schema() -> str:
     """Return the JSON schema of config.yaml and of every YAML file with the package ``_global_``."""
-    whole: dict[str, Any] = TypeAdapter(Run).json_schema()
-    parts = whole.pop("$defs")
-    parts["Method"]["properties"] |= TypeAdapter(Placement).json_schema()["properties"]
-    for name, part in {**parts, "Run": whole}.items():
-        properties = {key: part["properties"][key] for key in part["properties"] if key not in BUILT.get(name, ())}
-        part["properties"] = {key: _without_default(value) for key, value in properties.items()}
-        part["additionalProperties"] = name in BUILT
-        part.pop("required", None)  # a file may contain only a part of a config
-    own = whole["properties"]
+    run: dict[str, Any] = TypeAdapter(Run).json_schema()
+    definitions = run.pop("$defs")
+    definitions["Method"]["properties"] |= TypeAdapter(Placement).json_schema()["properties"]
+    for name, definition in {**definitions, "Run": run}.items():
+        properties = {
+            key: definition["properties"][key] for key in definition["properties"] if key not in BUILT.get(name, ())
+        }
+        definition["properties"] = {key: _without_default(value) for key, value in properties.items()}
+        definition["additionalProperties"] = name in BUILT
+        definition.pop("required", None)  # a file may contain only a part of a config
+    own = run["properties"]
     del own["config"]
     own |= {"defaults": {"type": "array"}, "hydra": {"type": "object"}}
-    return json.dumps({**whole, "$defs": parts}, indent=1, ensure_ascii=False) + "\n"
+    return json.dumps({**run, "$defs": definitions}, indent=1, ensure_ascii=False) + "\n"
 
 
 def _without_default(value: dict[str, Any]) -> dict[str, Any]:

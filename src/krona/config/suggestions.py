@@ -30,7 +30,7 @@ def replace_key(key: str, value: Any = None) -> str:
     """Return the first suggestion of `find_habit` for an unknown key, the key's last part, or the key's section."""
     section, name = key.partition(".")[0], key.rpartition(".")[2]
     keys = [key] if section == "method" or name == "name" else [key, name]  # each method has its own keys
-    advice = next((found for one in (*keys, f"{section}.*") if (found := find_habit(one, value))), "")
+    advice = next((habit for candidate in (*keys, f"{section}.*") if (habit := find_habit(candidate, value))), "")
     return "" if advice.startswith(f". Instead: {key}=") else advice
 
 
@@ -41,10 +41,10 @@ def find_habit(key: str, value: Any = None) -> str:
     instead = table.get(typed) or table.get(key)
     if instead is None:
         return ""
-    choice = similar_choice(instead.partition("=")[0], text)
-    if choice is None and instead == "backbone={}":
+    option = similar_choice(instead.partition("=")[0], text)
+    if option is None and instead == "backbone={}":
         instead = "backbone=hub backbone.name={}"
-    instead = instead.replace("{}", choice or text)
+    instead = instead.replace("{}", option or text)
     instead = table.get(instead, instead)  # peft=prefix becomes method=prefix, which also has an entry
     if instead[0].isupper():
         return f". {instead}."
@@ -57,14 +57,14 @@ def similar_choice(group: str, name: str) -> str | None:
     """Return the choice of a group that matches a name on the Hub, such as ``t5_base`` for ``google-t5/t5-base``."""
     plain, files = name.rpartition("/")[2].lower(), choice_files(group)
     word = plain.replace("-", "_").replace(".", "_")
-    if found := next((choice for choice in (word, word.replace("_", "")) if choice in files), None):
-        return found
+    if option := next((option for option in (word, word.replace("_", "")) if option in files), None):
+        return option
     if group != "backbone":
         return None
     models = {
-        choice: re.search(r"^name: (.+)$", file.read_text("utf-8"), re.MULTILINE) for choice, file in files.items()
+        option: re.search(r"^name: (.+)$", file.read_text("utf-8"), re.MULTILINE) for option, file in files.items()
     }
-    return next((choice for choice, model in models.items() if model and model[1].lower().endswith(f"/{plain}")), None)
+    return next((option for option, model in models.items() if model and model[1].lower().endswith(f"/{plain}")), None)
 
 
 def _format_value(value: Any) -> str:

@@ -97,13 +97,13 @@ def best(config: Mapping[str, Any], *, outputs: Path, studies: Sequence[str] = (
             seeds, or another method had more trials.
     """
     method = config["method"]["name"]
-    found = _find_studies(config, outputs, studies)
+    found_studies = _find_studies(config, outputs, studies)
     runs = [] if studies else _find_swept_runs(config, outputs)
     trials = dict(Counter(run.method for run in runs))
-    trials |= {one.method: one.trials for one in sorted(found, key=lambda one: one.trials)}
-    fitting = [one for one in found if one.method == method and one.fits(config)]
+    trials |= {study.method: study.trials for study in sorted(found_studies, key=lambda study: study.trials)}
+    fitting = [study for study in found_studies if study.method == method and study.fits(config)]
     if len(fitting) > 1:
-        each = "; ".join(f"{one.name} ({amount(one.trials, 'trial')}, dev {one.score:.2f})" for one in fitting)
+        each = "; ".join(f"{study.name} ({amount(study.trials, 'trial')}, dev {study.score:.2f})" for study in fitting)
         raise KronaError(
             f"recipe=tuned: {len(fitting)} studies match {_describe(config)}: {each}. To use the first study, write "
             f"recipe=tuned/{fitting[0].name}. In a comparison, name one study of each method: recipe=tuned/ONE/ANOTHER"
@@ -116,9 +116,9 @@ def best(config: Mapping[str, Any], *, outputs: Path, studies: Sequence[str] = (
         raise KronaError(f"recipe=tuned/{'/'.join(studies)} does not name a study of {_describe(config)}.")
     scores = _scores_by_rate(config, runs)
     trials[method] = sum(map(len, scores.values()))
-    has_study = max(trials, key=trials.__getitem__) in {one.method for one in found}
+    has_study = max(trials, key=trials.__getitem__) in {study.method for study in found_studies}
     _require_equal_trials(trials, config, study=default_study_name(config) if has_study else None)
-    lr = min(scores, key=lambda one: (-fmean(scores[one]), one))  # for equal scores: the smallest rate
+    lr = min(scores, key=lambda rate: (-fmean(scores[rate]), rate))  # for equal scores: the smallest rate
     return {"optimizer.lr": lr}, _rate_note(lr, scores)
 
 
@@ -132,16 +132,18 @@ def _without(config: Mapping[str, Any], searched: Iterable[str]) -> dict[str, An
     return {key: value for key, value in flatten(canonical(config)) if not f"{key}.".startswith(tuple(omitted))}
 
 
-def _have_same_data(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
-    return all(canonical(one[group], group) == canonical(other[group], group) for group in ("task", "data", "backbone"))
+def _have_same_data(config: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    return all(
+        canonical(config[group], group) == canonical(other[group], group) for group in ("task", "data", "backbone")
+    )
 
 
 def _find_studies(config: Mapping[str, Any], outputs: Path, names: Sequence[str]) -> list[StudyBest]:
     """Return the studies (all, or those with these names) of any method with the config's task, data and backbone."""
     files = study_files(outputs)
-    method, *place = (config[group]["name"] for group in ("method", "task", "backbone"))
-    ending = f" {' '.join(place)} seed "  # follows the method's name in a study's ``base``
-    found = []
+    method, *names_after = (config[group]["name"] for group in ("method", "task", "backbone"))
+    ending = f" {' '.join(names_after)} seed "  # follows the method's name in a study's ``base``
+    matching = []
     for name in names or files:
         if name not in files:
             raise KronaError(f"recipe=tuned/{name}: the study does not exist: {did_you_mean(name, files)}")
@@ -154,8 +156,8 @@ def _find_studies(config: Mapping[str, Any], outputs: Path, names: Sequence[str]
             continue
         best_config = RunFolder(outputs / study.best.run_id).read().config
         if _have_same_data(best_config, config):
-            found.append(StudyBest(study, study.best, study.best.value, best_config))
-    return found
+            matching.append(StudyBest(study, study.best, study.best.value, best_config))
+    return matching
 
 
 def _edge(value: float, tried: Collection[float]) -> str | None:
@@ -166,8 +168,8 @@ def _edge(value: float, tried: Collection[float]) -> str | None:
 
 
 def _find_swept_runs(config: Mapping[str, Any], outputs: Path) -> list[Result]:
-    found = [one for one in stored_results(outputs) if isinstance(one, Result) and one.status == "done" and one.dev]
-    return [one for one in found if one.config.get("sweep") == SWEEP and _have_same_data(one.config, config)]
+    finished = [run for run in stored_results(outputs) if isinstance(run, Result) and run.status == "done" and run.dev]
+    return [run for run in finished if run.config.get("sweep") == SWEEP and _have_same_data(run.config, config)]
 
 
 def _scores_by_rate(config: Mapping[str, Any], runs: Sequence[Result]) -> dict[float, list[float]]:

@@ -88,8 +88,8 @@ def find_argument_problems(
 def parameters(function: Callable[..., Any], *, without: Sequence[str] = ()) -> dict[str, inspect.Parameter]:
     """Return the named parameters of a function or class."""
     variadic = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
-    found = inspect.signature(function).parameters.items()
-    return {name: one for name, one in found if one.kind not in variadic and name not in without}
+    named = inspect.signature(function).parameters.items()
+    return {name: parameter for name, parameter in named if parameter.kind not in variadic and name not in without}
 
 
 @cache
@@ -99,15 +99,15 @@ def _argument_type(function: Callable[..., Any], without: Sequence[str], filled_
     Use the type to validate JSON, because pydantic then accepts a list for a tuple.
     """
     try:
-        whole = is_dataclass(function) or not inspect.isclass(function)  # a dataclass may inherit fields
-        hints = typing.get_type_hints(function if whole else function.__init__)
+        is_complete = is_dataclass(function) or not inspect.isclass(function)  # a dataclass may inherit fields
+        hints = typing.get_type_hints(function if is_complete else function.__init__)
     except (NameError, TypeError):
         hints = {}
     fields: list[tuple[str, Any, Any]] = []
     for name, parameter in parameters(function, without=without).items():
         required = parameter.default is parameter.empty and name not in filled_in
         fields.append((name, hints.get(name, Any), field() if required else field(default=None)))
-    variadic = any(one.kind is one.VAR_KEYWORD for one in inspect.signature(function).parameters.values())
+    variadic = any(item.kind is item.VAR_KEYWORD for item in inspect.signature(function).parameters.values())
     config = {**STRICT, "extra": "allow" if variadic else "forbid", "use_attribute_docstrings": False}
     return TypeAdapter(make_dataclass("Arguments", fields, kw_only=True, namespace={"__pydantic_config__": config}))
 

@@ -12,7 +12,7 @@ def choose_warmup(steps: int, epochs: int, batch_size: int, *, _root_: DictConfi
     ``batch_size``, and its backbone has no ``learning_rates``.
     """
     task, data, trainer = _root_.task, _root_.data, _root_.trainer
-    whole = data.get("train_rows") is None and trainer.limit_train_batches == 1.0 and trainer.max_steps == -1
+    is_full = data.get("train_rows") is None and trainer.limit_train_batches == 1.0 and trainer.max_steps == -1
     length = (trainer.max_epochs, _root_.get("batch_size"), trainer.accumulate_grad_batches)
     of_paper = _root_.backbone.get("learning_rates") is None and task.get("files") is None
-    return steps if whole and of_paper and length == (epochs, batch_size, 1) else WARMUP_SHARE
+    return steps if is_full and of_paper and length == (epochs, batch_size, 1) else WARMUP_SHARE

@@ -62,8 +62,8 @@ class Sample:
 
     def select(self, seeds: Collection[int]) -> "Sample":
         """Return the runs with these seeds, in ascending order of the seeds."""
-        found = sorted((seed, number) for number, seed in enumerate(self.seeds) if seed in seeds)
-        return Sample(self.shares[[number for _, number in found]], tuple(seed for seed, _ in found))
+        pairs = sorted((seed, number) for number, seed in enumerate(self.seeds) if seed in seeds)
+        return Sample(self.shares[[number for _, number in pairs]], tuple(seed for seed, _ in pairs))
 
 
 @dataclass(frozen=True)
@@ -168,13 +168,13 @@ def compare_pairs(samples: Sequence[Sample]) -> dict[tuple[int, int], Difference
 
     All samples have the same rows. Usually, either all methods have one seed, or all have several seeds.
     """
-    spreads = [_spread(one.shares) for one in samples]
-    typical = float(np.median([one.total for one in spreads if one.total] or [0.0]))
-    pooled = [place for place, one in enumerate(spreads) if 0 < one.total <= MAX_RATIO * typical]
-    pool = _mean([spreads[place] for place in pooled])
-    shared = _spread_without_seeds([samples[place] for place in pooled], pool)
-    mean = cache(lambda place, seeds: samples[place].select(seeds).shares.mean(0))
-    found = {}
+    spreads = [_spread(sample.shares) for sample in samples]
+    typical = float(np.median([spread.total for spread in spreads if spread.total] or [0.0]))
+    pooled = [index for index, spread in enumerate(spreads) if 0 < spread.total <= MAX_RATIO * typical]
+    pool = _mean([spreads[index] for index in pooled])
+    shared = _spread_without_seeds([samples[index] for index in pooled], pool)
+    mean = cache(lambda index, seeds: samples[index].select(seeds).shares.mean(0))
+    differences = {}
     for i, j in combinations(range(len(samples)), 2):
         seeds_a, seeds_b = frozenset(samples[i].seeds), frozenset(samples[j].seeds)
         common = seeds_a & seeds_b
@@ -196,23 +196,23 @@ def compare_pairs(samples: Sequence[Sample]) -> dict[tuple[int, int], Difference
         uncertainty = float((change**4).sum()) / 2 + of_seeds.total**2 / max(of_seeds.df, 1)
         degrees = min(variance**2 / uncertainty, MAX_DF) if variance else MAX_DF
         seeds = min(len(seeds_a), len(seeds_b))
-        found[i, j] = Difference(
+        differences[i, j] = Difference(
             float(change.sum()), math.sqrt(variance), degrees, seeds=seeds, common=len(common), rows=len(change)
         )
-    return found
+    return differences
 
 
 def average(tasks: Sequence[Difference]) -> Difference:
     """Return the mean of two methods' differences over tasks, which are assumed to be independent."""
-    variances = [one.error**2 for one in tasks]
-    squares = sum(variance**2 / one.df for variance, one in zip(variances, tasks, strict=True))
+    variances = [task.error**2 for task in tasks]
+    squares = sum(variance**2 / task.df for variance, task in zip(variances, tasks, strict=True))
     return Difference(
-        float(np.mean([one.value for one in tasks])),
+        float(np.mean([task.value for task in tasks])),
         math.sqrt(sum(variances)) / len(tasks),
         min(sum(variances) ** 2 / squares, MAX_DF) if squares else MAX_DF,
-        seeds=min(one.seeds for one in tasks),
-        common=min(one.common for one in tasks),
-        rows=sum(one.rows for one in tasks),
+        seeds=min(task.seeds for task in tasks),
+        common=min(task.common for task in tasks),
+        rows=sum(task.rows for task in tasks),
     )
 
 
@@ -225,17 +225,20 @@ def _spread(shares: Floats) -> Spread:
 
 def _mean(spreads: Sequence[Spread]) -> Spread:
     """Return the mean of variances, weighted by their degrees of freedom."""
-    df = sum(one.df for one in spreads)
-    weighted = _sum(spreads, [one.df / max(df, 1) for one in spreads])
+    df = sum(spread.df for spread in spreads)
+    weighted = _sum(spreads, [spread.df / max(df, 1) for spread in spreads])
     return Spread(weighted.total, weighted.noise, df)
 
 
 def _sum(spreads: Sequence[Spread], weights: Sequence[float]) -> Spread:
     """Return a weighted sum of variances, with the degrees of freedom of Welch (1947, equation 29)."""
-    parts = [(weight * one.total, weight * one.noise, one.df) for weight, one in zip(weights, spreads, strict=True)]
-    total, most = sum(part[0] for part in parts), sum(one.df for one in spreads)
-    squares = sum(part**2 / (df + 2) for part, _, df in parts)
-    return Spread(total, sum(part[1] for part in parts), min(most, total**2 / squares - 2) if squares else most)
+    terms = [
+        (weight * spread.total, weight * spread.noise, spread.df)
+        for weight, spread in zip(weights, spreads, strict=True)
+    ]
+    total, most = sum(term[0] for term in terms), sum(spread.df for spread in spreads)
+    squares = sum(total_term**2 / (df + 2) for total_term, _, df in terms)
+    return Spread(total, sum(term[1] for term in terms), min(most, total**2 / squares - 2) if squares else most)
 
 
 def _spread_without_seeds(samples: Sequence[Sample], pool: Spread) -> Spread | None:
@@ -245,10 +248,10 @@ def _spread_without_seeds(samples: Sequence[Sample], pool: Spread) -> Spread | N
     """
     from scipy.special import fdtrc
 
-    common = {*samples[0].seeds}.intersection(*(one.seeds for one in samples)) if samples else set[int]()
+    common = {*samples[0].seeds}.intersection(*(sample.seeds for sample in samples)) if samples else set[int]()
     if len(samples) < MIN_POOL or len(common) < 2:
         return None
-    shares = np.array([one.select(common).shares for one in samples])  # (methods, seeds, N)
+    shares = np.array([sample.select(common).shares for sample in samples])  # (methods, seeds, N)
     rest = shares - shares.mean(1, keepdims=True) - shares.mean(0) + shares.mean((0, 1))
     between, df = len(common) - 1, (len(samples) - 1) * (len(common) - 1)
     total, noise = float((rest.sum(2) ** 2).sum()) / df, float((rest**2).sum()) / df
@@ -256,5 +259,5 @@ def _spread_without_seeds(samples: Sequence[Sample], pool: Spread) -> Spread | N
     if not total or fdtrc(between, df, of_seeds / total) > SEED_LEVEL:
         return None
     # Seeds that only some of the methods have are in the pool, but not in this two-way table.
-    whole = _mean([_spread(one) for one in shares])
-    return Spread(total / whole.total * pool.total, noise / whole.noise * pool.noise, df)
+    mean = _mean([_spread(runs) for runs in shares])
+    return Spread(total / mean.total * pool.total, noise / mean.noise * pool.noise, df)

@@ -84,13 +84,13 @@ def power(
     from scipy.special import nctdtr, ndtr, ndtri, stdtrit
 
     if errors.counts:
-        whole = errors.points * errors.examples
-        d = max(errors.discordant(score, score, assumed), difference / whole)
+        full_score = errors.points * errors.examples
+        d = max(errors.discordant(score, score, assumed), difference / full_score)
         if d > 1:
             return 1.0
         if seeds == 1:
-            return _share_found(errors.examples, d, difference / whole, draws)
-        single = d * whole**2 / errors.examples  # the variance over rows with one seed
+            return _share_found(errors.examples, d, difference / full_score, draws)
+        single = d * full_score**2 / errors.examples  # the variance over rows with one seed
     else:
         single = correlation_error(errors, score, assumed) ** 2
         if seeds == 1:

@@ -52,7 +52,7 @@ def bootstrap(runs: Sequence[Answers], metrics: Sequence[str], *, draws: int = D
     """
     by_metric = [compute_sums(name, runs) for name in metrics if not METRICS[name].ranked]
     # Pairs of a run's sums and their weight in the mean over runs.
-    sums = [(one, 1 / len(of_metric)) for of_metric in by_metric for one in of_metric]
+    sums = [(run_sums, 1 / len(of_metric)) for of_metric in by_metric for run_sums in of_metric]
     ranked = [METRICS[name] for name in metrics if METRICS[name].ranked]
     total = np.zeros(draws)
     n, groups = runs[0].units, runs[0].groups
@@ -62,18 +62,18 @@ def bootstrap(runs: Sequence[Answers], metrics: Sequence[str], *, draws: int = D
             of_examples = weights if groups is None else weights[:, groups]
             for metric in ranked:
                 total[rows] += sum(metric.redrawn_scores(runs, of_examples)) / len(runs)
-            for one, share in sums:
-                total[rows] += share * one.value(np.asfortranarray(weights @ one.features))
+            for run_sums, share in sums:
+                total[rows] += share * run_sums.value(np.asfortranarray(weights @ run_sums.features))
         return total / len(metrics)
     # Examples with equal features are interchangeable. Therefore only the number of examples of each kind is drawn.
     rng = np.random.default_rng(0)
-    features = [one.features for one, _ in sums]
+    features = [run_sums.features for run_sums, _ in sums]
     kinds, counts = np.unique(np.hstack(features), axis=0, return_counts=True)
-    ends = np.cumsum([part.shape[1] for part in features])[:-1]
+    ends = np.cumsum([block.shape[1] for block in features])[:-1]
     for rows in chunks(draws, len(kinds)):
         came = rng.multinomial(n, counts / n, size=rows.stop - rows.start).astype(float)
-        parts = np.split(np.asfortranarray(came @ kinds), ends, axis=1)
-        total[rows] = sum(share * one.value(part) for (one, share), part in zip(sums, parts, strict=True))
+        blocks = np.split(np.asfortranarray(came @ kinds), ends, axis=1)
+        total[rows] = sum(share * run_sums.value(block) for (run_sums, share), block in zip(sums, blocks, strict=True))
     return total / len(metrics)
 
 
@@ -101,8 +101,8 @@ def swap_test(a: Answers, b: Answers, metrics: Sequence[str], *, swaps: int = SW
 
     def difference(moved: Floats) -> Floats:
         """Return the difference in points, given the sums that swaps move from b to a, (..., F)."""
-        parts = zip(pairs, totals, np.split(moved, ends, axis=-1), strict=True)
-        each = [x.value(of_a + part) - y.value(of_b - part) for (x, y), (of_a, of_b), part in parts]
+        blocks = zip(pairs, totals, np.split(moved, ends, axis=-1), strict=True)
+        each = [x.value(of_a + block) - y.value(of_b - block) for (x, y), (of_a, of_b), block in blocks]
         return np.asarray(np.mean(each, axis=0))
 
     # Swaps that move equal sums are interchangeable. Therefore only the number of swaps of each kind is drawn.
@@ -123,7 +123,7 @@ def predicted_values(runs: Sequence[Answers], *, of_scores: bool = False) -> Flo
     its own sums.
     """
     given: list[Any] = [run.scores if of_scores else run.given for run in runs]
-    values: Floats = np.unique(np.concatenate([np.ravel(one) for one in given]))
+    values: Floats = np.unique(np.concatenate([np.ravel(array) for array in given]))
     most = max(16, 2 * VALUES // runs[0].classes) if of_scores else VALUES
     return values if len(values) <= most else np.quantile(values, np.linspace(0, 1, most))
 

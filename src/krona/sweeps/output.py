@@ -143,7 +143,9 @@ def _outcome(run: RunState) -> str:
     result = run.result
     if run.error is not None or result is None:
         return f"{run.state}  {run.run_id}: {run.error}"
-    scores = [f"{name} {part['score']:.2f}" for name, part in (("dev", result.dev), ("test", result.test)) if part]
+    scores = [
+        f"{name} {outcome['score']:.2f}" for name, outcome in (("dev", result.dev), ("test", result.test)) if outcome
+    ]
     return "  ".join([run.state, run.run_id, *scores, duration(result.times["total"])])
 
 
@@ -152,8 +154,13 @@ def _values(run: RunState) -> dict[str, str]:
     values = {  # factor shapes such as [[32,24]] are shown as 32x24
         key: as_text(yaml.safe_load(value)) if value.startswith("[[") else value.strip("'\"") for key, _, value in pairs
     }
-    if (one := run.result) is not None:
-        values |= {"method": one.method, "task": one.task, "seed": str(one.seed), "data": describe_data(one)}
+    if (result := run.result) is not None:
+        values |= {
+            "method": result.method,
+            "task": result.task,
+            "seed": str(result.seed),
+            "data": describe_data(result),
+        }
     return values
 
 
@@ -199,8 +206,8 @@ def _group(lines: Sequence[tuple[RunState, str]], runs: Sequence[RunState]) -> l
     for run, line in lines:
         equal.setdefault(DIFFERENT.sub("", line), []).append(f"{run.run_id}: {line}")
     grouped = [
-        found[0] if len(found) == 1 else f"{len(found)} of {amount(len(runs), 'run')}, such as {found[0]}"
-        for found in equal.values()
+        alike[0] if len(alike) == 1 else f"{len(alike)} of {amount(len(runs), 'run')}, such as {alike[0]}"
+        for alike in equal.values()
     ]
     return first_few(grouped, MAX_LINES)
 

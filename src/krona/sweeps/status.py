@@ -96,7 +96,9 @@ def counts_line(runs: Sequence[RunState], outputs: Path) -> str:
 def count_states(runs: Sequence[RunState]) -> str:
     """Return a text such as ``12 runs: 9 done, 1 running, 2 waiting``."""
     counts = Counter(run.state for run in runs)
-    return f"{amount(len(runs), 'run')}: " + ", ".join(f"{counts[one]} {one}" for one in get_args(State) if counts[one])
+    return f"{amount(len(runs), 'run')}: " + ", ".join(
+        f"{counts[state]} {state}" for state in get_args(State) if counts[state]
+    )
 
 
 def seconds_left(runs: Sequence[RunState], outputs: Path) -> float | None:
@@ -110,12 +112,12 @@ def seconds_left(runs: Sequence[RunState], outputs: Path) -> float | None:
     if not unfinished:
         return None
     planned = any(run.config is not None for run in unfinished)  # if false, ``runs`` are all runs in ``outputs``
-    found = stored_results(outputs) if planned else [run.result for run in runs]
+    results = stored_results(outputs) if planned else [run.result for run in runs]
     times: dict[tuple[str, ...], list[float]] = defaultdict(list)
-    for one in found:
-        if isinstance(one, Result) and one.status == "done" and "total" in one.times:
-            for group in _groups(one.config):
-                times[group].append(float(one.times["total"]))
+    for result in results:
+        if isinstance(result, Result) and result.status == "done" and "total" in result.times:
+            for group in _groups(result.config):
+                times[group].append(float(result.times["total"]))
     total = 0.0
     for run in unfinished:
         config = run.config if run.result is None else run.result.config
@@ -151,7 +153,7 @@ def result_cells(result: Result | None) -> list[str]:
     if result is None:
         return ["", "", ""]
     dev = result.dev or (result.dev_curve[-1] if result.dev_curve else None)
-    scores = [f"{part['score']:.2f}" if part else "" for part in (dev, result.test)]
+    scores = [f"{outcome['score']:.2f}" if outcome else "" for outcome in (dev, result.test)]
     return [*scores, duration(result.times["total"]) if "total" in result.times else ""]
 
 

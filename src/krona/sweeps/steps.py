@@ -27,7 +27,7 @@ class Steps:
     def neighbours(self, value: Any, share: float) -> Iterator[Any]:
         """Yield the neighbours of a value: all other choices, or its product and quotient with ``factor**share``."""
         if self.choices:
-            yield from (choice for choice in self.choices if choice != value)
+            yield from (option for option in self.choices if option != value)
         else:
             yield from (float(f"{value * self.factor**exponent:.2g}") for exponent in (share, -share))
 
@@ -44,7 +44,7 @@ def next_point(axes: Mapping[str, Steps], trials: Sequence[tuple[Point, float | 
     if start not in tried:
         return start
     scored = [(score, point) for point, score in trials if score is not None]
-    best = max(scored, key=lambda one: one[0])[1] if scored else start
+    best = max(scored, key=lambda pair: pair[0])[1] if scored else start
     for share in SHARES:
         for key, axis in axes.items():
             for value in axis.neighbours(best[key], share):

@@ -250,10 +250,12 @@ def next_trial(search: Search, trials: int) -> Any:
     attributes: dict[str, Any] = {}
     if has_factor(search.axes):
         steps = {axis.key: axis.steps for axis in search.axes if axis.steps}
-        found = next_point(steps, [(one.system_attrs.get("fixed_params", one.params), one.value) for one in known])
-        if found is None:
+        point = next_point(
+            steps, [(trial.system_attrs.get("fixed_params", trial.params), trial.value) for trial in known]
+        )
+        if point is None:
             return None
-        attributes["fixed_params"] = found
+        attributes["fixed_params"] = point
     process = this_process(uuid.uuid4().hex)
     # One record in the journal contains the trial and its process, so a kill leaves no trial without a process.
     search.study.add_trial(
@@ -261,7 +263,7 @@ def next_trial(search: Search, trials: int) -> Any:
             state=optuna.trial.TrialState.RUNNING, user_attrs={PROCESS: process}, system_attrs=attributes
         )
     )
-    (added,) = (one for one in search.study.get_trials(deepcopy=False) if one.user_attrs.get(PROCESS) == process)
+    (added,) = (trial for trial in search.study.get_trials(deepcopy=False) if trial.user_attrs.get(PROCESS) == process)
     return optuna.trial.Trial(search.study, added._trial_id)
 
 
@@ -337,7 +339,7 @@ def run_trial(search: Search, trial: Any) -> None:
     trial.set_user_attr("error", error)
     search.study.tell(trial, state=TrialState.FAIL, skip_if_finished=True)
     say(search.console, f"trial {trial.number}: failed: {error}")
-    states = [one.state for one in search.study.get_trials(deepcopy=False)]
+    states = [recorded.state for recorded in search.study.get_trials(deepcopy=False)]
     if len(states) >= MAX_FIRST_FAILURES and set(states) == {TrialState.FAIL}:
         raise KronaError(f"The first {len(states)} trials all failed: {error}")
 

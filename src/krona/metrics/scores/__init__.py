@@ -20,13 +20,13 @@ from krona.metrics.scores.metric import Answers, Floats, Metric, Sums, encode
 
 def find_metrics() -> dict[str, Metric]:
     """Return the metrics by the names of their files."""
-    found: dict[str, Metric] = {}
+    metrics: dict[str, Metric] = {}
     for name in sorted(module.name for module in iter_modules(__path__) if not module.name.startswith("_")):
         module = import_module(f"{__name__}.{name}")
-        for _, one in inspect.getmembers(module, inspect.isclass):
-            if issubclass(one, Metric) and one.__module__ == module.__name__ and not inspect.isabstract(one):
-                found[name] = one()
-    return found
+        for _, cls in inspect.getmembers(module, inspect.isclass):
+            if issubclass(cls, Metric) and cls.__module__ == module.__name__ and not inspect.isabstract(cls):
+                metrics[name] = cls()
+    return metrics
 
 
 METRICS = find_metrics()
@@ -57,8 +57,11 @@ def score_answers(metrics: Sequence[str], answers: Answers) -> dict[str, float]:
     """
     if answers.scores is None and (missing := need_scores(metrics)):
         raise ValueError(f"The metric '{missing[0]}' needs the probability of each label.")
-    found = {name: get_metric(name, answers.classes, multilabel=answers.is_multilabel) for name in metrics}
-    return {one.label if isinstance(one, LibraryMetric) else name: one.score(answers) for name, one in found.items()}
+    by_name = {name: get_metric(name, answers.classes, multilabel=answers.is_multilabel) for name in metrics}
+    return {
+        metric.label if isinstance(metric, LibraryMetric) else name: metric.score(answers)
+        for name, metric in by_name.items()
+    }
 
 
 def criteria(metrics: Sequence[str]) -> list[str]:
@@ -89,7 +92,7 @@ def compute_sums(name: str, runs: Sequence[Answers], values: Floats | None = Non
     each = [_add_by_group(metric.sums(run, values), run) for run in runs]
     if not metric.linear or len(each) == 1:
         return each
-    return [replace(each[0], features=np.mean([one.features for one in each], axis=0))]
+    return [replace(each[0], features=np.mean([sums.features for sums in each], axis=0))]
 
 
 def _add_by_group(sums: Sums, answers: Answers) -> Sums:
@@ -117,6 +120,6 @@ def get_metric(name: str, classes: int, *, multilabel: bool = False) -> Metric:
     several = "several labels per row (kind: multilabel)"
     kind = "numbers (labels: null)" if metric.of_numbers else f"{metric.classes or ''} classes".strip()
     kind = several if metric.multilabel else f"{kind}, one per row" if multilabel else kind
-    found = f"has {several if multilabel else f'{classes} classes'}" if classes else "is a regression (labels: null)"
-    others = ", ".join(other for other, one in METRICS.items() if one.fits(classes, multilabel=multilabel))
-    raise ValueError(f"the metric '{name}' is for {kind}, but the task {found}. Use {others}")
+    given = f"has {several if multilabel else f'{classes} classes'}" if classes else "is a regression (labels: null)"
+    others = ", ".join(other for other, candidate in METRICS.items() if candidate.fits(classes, multilabel=multilabel))
+    raise ValueError(f"the metric '{name}' is for {kind}, but the task {given}. Use {others}")

@@ -15,6 +15,6 @@ class AveragePrecision(Ranking):
     undefined = 0.0
 
     def area(self, positive: Floats, negative: Floats) -> tuple[Floats, Floats]:
-        hits, found = (np.cumsum(counts[..., ::-1], -1)[..., ::-1] for counts in (positive, positive + negative))
+        hits, retrieved = (np.cumsum(counts[..., ::-1], -1)[..., ::-1] for counts in (positive, positive + negative))
         total = positive.sum(-1)
-        return ratio((positive * ratio(hits, found)).sum(-1), total), total > 0
+        return ratio((positive * ratio(hits, retrieved)).sum(-1), total), total > 0

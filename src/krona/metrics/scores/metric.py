@@ -109,11 +109,11 @@ class Metric(ABC):
     def score(self, answers: Answers) -> float:
         """Return the score of a test set."""
         if self.ranked:  # the sums need a matrix of examples and distinct predictions
-            found = self.redrawn_scores([answers], np.ones((1, len(answers))))[0, 0]
+            value = self.redrawn_scores([answers], np.ones((1, len(answers))))[0, 0]
         else:
             sums = self.sums(answers, None)
-            found = sums.value(sums.features.sum(0))
-        return float(np.clip(found, -100.0, 100.0))  # rounding may give 100.00000000000001 for a correlation
+            value = sums.value(sums.features.sum(0))
+        return float(np.clip(value, -100.0, 100.0))  # rounding may give 100.00000000000001 for a correlation
 
 
 def encode(
@@ -199,10 +199,10 @@ def one_hot(ids: NDArray[Any], n: int) -> Floats:
     return np.asarray(ids[:, None] == np.arange(n), dtype=float)
 
 
-def split(sums: Floats, parts: int) -> list[Floats]:
+def split(sums: Floats, count: int) -> list[Floats]:
     """Return equal parts of the last axis, as ``np.split`` does, but in a tenth of its time for small arrays."""
-    size = sums.shape[-1] // parts
-    return [sums[..., start : start + size] for start in range(0, parts * size, size)]
+    size = sums.shape[-1] // count
+    return [sums[..., start : start + size] for start in range(0, count * size, size)]
 
 
 def ratio(top: Floats, bottom: Floats) -> Floats:

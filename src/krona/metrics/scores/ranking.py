@@ -32,7 +32,7 @@ class Ranking(Metric):
             levels = np.unique(scores) if values is None else values
             nearest = one_hot(np.clip(np.searchsorted(levels, scores), 0, len(levels) - 1), len(levels))
             columns += [nearest * own[:, None], nearest * ~own[:, None]]
-        ends = np.cumsum([part.shape[1] for part in columns])[:-1]
+        ends = np.cumsum([column.shape[1] for column in columns])[:-1]
 
         def value(sums: Floats) -> Floats:
             counts = np.split(sums, ends, axis=-1)
@@ -41,11 +41,11 @@ class Ranking(Metric):
         return Sums(np.hstack(columns), value)
 
     def redrawn_scores(self, runs: Sequence[Answers], weights: Floats) -> Floats:
-        return np.stack([self._mean([self.area(*_count(*one, weights)) for one in _by_class(run)]) for run in runs])
+        return np.stack([self._mean([self.area(*_count(*pair, weights)) for pair in _by_class(run)]) for run in runs])
 
     def _mean(self, areas: Sequence[tuple[Floats, Floats]]) -> Floats:
         each = np.array([area for area, _ in areas])
-        defined = np.array([one for _, one in areas], dtype=float)
+        defined = np.array([is_defined for _, is_defined in areas], dtype=float)
         total = defined.sum(0)
         mean = (each * defined).sum(0) / np.maximum(total, 1)
         return np.asarray(100.0 * np.where(total > 0, mean, self.undefined))
