@@ -81,11 +81,7 @@ def check_packages(requirements: list[str]) -> Iterator[Finding]:
     If all packages have supported versions, yield one finding with the number of packages.
     """
     required = [Requirement(text) for text in requirements]
-    required = [
-        requirement
-        for requirement in required
-        if requirement.marker is None or requirement.marker.evaluate({"extra": ""})
-    ]
+    required = [item for item in required if item.marker is None or item.marker.evaluate({"extra": ""})]
     sound = True
     for requirement in required:
         try:
