@@ -145,12 +145,9 @@ def _types(field: Mapping[str, Any]) -> list[str]:
 
 
 def branches() -> list[str]:
-    """Return the arguments of each branch class, with the values of the methods' YAML if they are equal.
-
-    Methods with the same class share a line. Methods without arguments are omitted.
-    """
+    """Return the arguments of each branch class that not every YAML file of its methods explains, with the defaults."""
     links: dict[str, list[str]] = {}
-    values: dict[str, dict[str, set[str]]] = {}
+    more: dict[str, dict[str, str]] = {}
     for path in sorted((CONF / "method").glob("*.yaml")):
         given = yaml.safe_load(path.read_text(encoding="utf-8"))["method"]
         target = given.get("_target_", "")
@@ -158,16 +155,12 @@ def branches() -> list[str]:
             link = f"[{path.stem}](methods/{path.stem}.md)" if _page(path.stem).is_file() else path.stem
             links.setdefault(target, []).append(link)
             for one in inspect.signature(pydoc.locate(target)).parameters.values():
-                if one.kind is inspect.Parameter.KEYWORD_ONLY:
-                    value = _value(given.get(one.name, one.default))[1:-1]
-                    values.setdefault(target, {}).setdefault(one.name, set()).add(value)
-    shown = {
-        target: [
-            f"`{name}={next(iter(known))}`" if len(known) == 1 else f"`{name}`" for name, known in arguments.items()
-        ]
-        for target, arguments in values.items()
-    }
-    return [f"- {', '.join(links[target])}: {', '.join(arguments)}" for target, arguments in shown.items()]
+                if one.kind is inspect.Parameter.KEYWORD_ONLY and one.name not in given:
+                    more.setdefault(target, {})[one.name] = _value(one.default)[1:-1]
+    return [
+        f"- {', '.join(links[target])}: {', '.join(f'`{name}={value}`' for name, value in arguments.items())}"
+        for target, arguments in more.items()
+    ]
 
 
 def result() -> list[str]:
