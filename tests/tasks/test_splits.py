@@ -1,5 +1,6 @@
 """Test the two protocols with GLUE's real sizes, the seeds, and small balanced subsets of train."""
 
+import datetime
 import hashlib
 import re
 from collections import Counter
@@ -14,7 +15,7 @@ from krona.tasks import Data, Split, data_fingerprint, notes
 from krona.tasks.notes import OFFICIAL_ROWS
 from krona.tasks.splits import divide, permutation
 from tasks.glue_files import task, write
-from tasks.own_task import load, mood, read
+from tasks.own_task import MOODS, load, mood, read
 
 
 def part(name: str, rows: int) -> Split:
@@ -262,3 +263,76 @@ def test_the_fingerprint_is_of_the_texts(tmp_path: Path) -> None:
     changed = load(task("rte"), kind="tsv", path=str(tmp_path))
     assert changed.train.fingerprint != one.train.fingerprint
     assert changed.test.fingerprint == one.test.fingerprint
+
+
+def with_times(path: Path, rows: int, *, group: int = 1) -> Path:
+    """Write rows in random order with a day between each two of them, and groups of ``group`` days."""
+    days = [datetime.date(2026, 1, 1) + datetime.timedelta(days=day) for day in range(rows)]
+    lines = [f"text {day},{MOODS[day.day % 3]},{day},{i // group}" for i, day in enumerate(days)]
+    path.write_text("\n".join(["text,label,date,key", *(lines[i] for i in permutation(rows, 3))]))
+    return path
+
+
+def days(split: Split) -> list[str]:
+    return sorted(text.removeprefix("text ") for (text,) in split.texts)
+
+
+@pytest.mark.parametrize(
+    ("settings", "sizes"),
+    [
+        ({}, (80, 10, 10)),
+        ({"dev_from_train": 0.2}, (72, 20, 8)),
+        ({"dev_from_train": 20, "test_from_train": 30}, (42, 20, 38)),
+        ({"test_from_train": 30}, (50, 10, 40)),
+    ],
+)
+def test_a_split_by_time_has_the_newest_rows_in_test(settings: Any, sizes: tuple[int, ...], tmp_path: Path) -> None:
+    file = with_times(tmp_path / "a.csv", 100)
+    got = read(file, task={"split_by": "date"}, **settings)
+    assert tuple(len(split) for split in got.by_role.values()) == sizes
+    train, dev, test = (days(split) for split in got.by_role.values())
+    assert train[-1] < dev[0] <= dev[-1] < test[0]
+    assert read(file, task={"split_by": "date"}, seed=1, **settings).test.ids == got.test.ids
+    assert sorted(read(file, **settings).test.ids) != sorted(got.test.ids)
+
+
+def test_halves_and_groups_by_time(tmp_path: Path) -> None:
+    for name in ("train.csv", "dev.csv"):
+        with_times(tmp_path / name, 60)
+    got = read(tmp_path / "train.csv", task={"files": {"train": "train.csv", "dev": "dev.csv"}, "split_by": "date"})
+    assert [len(split) for split in got.by_role.values()] == [60, 30, 30]
+    assert days(got.dev)[-1] < days(got.test)[0]
+    file = with_times(tmp_path / "a.csv", 100, group=4)
+    grouped = read(file, task={"group_columns": ["key"], "split_by": "date"})
+    assert [len(split) for split in grouped.by_role.values()] == [76, 12, 12], "whole groups of four rows"
+    assert days(grouped.train)[-1] < days(grouped.dev)[0] <= days(grouped.dev)[-1] < days(grouped.test)[0]
+
+
+@pytest.mark.parametrize("values", [("9", "10"), ("2026-01-31 23:00", "2026-02-01T00:00:00+00:00"), ("1e3", "1001.5")])
+def test_times_are_dates_or_numbers(values: tuple[str, str]) -> None:
+    early, late = (mood("a.csv", split_by="date").time({"date": value}) for value in values)
+    assert early is not None
+    assert late is not None
+    assert early < late
+    assert mood("a.csv", split_by="d").time({"d": datetime.datetime(2026, 1, 31)}) == 1769817600.0  # of `date -u +%s`
+
+
+def test_a_time_that_is_not_one_and_a_split_of_glue(tmp_path: Path) -> None:
+    file = with_times(tmp_path / "a.csv", 10)
+    file.write_text(file.read_text().replace("2026-01-07,", "31.1.2026,"))
+    with pytest.raises(
+        KronaError, match=r"a\.csv:\d+: the column 'date' contains '31\.1\.2026', .* such as 2026-03-31"
+    ):
+        read(file, task={"split_by": "date"})
+    assert len(read(file, task={"split_by": "date"}, skip_bad_rows=True).train) == 7
+    with pytest.raises(KronaError, match="has no column 'dates': did you mean 'date'"):
+        read(file, task={"split_by": "dates"})
+    with pytest.raises(KronaError, match="split_by=date needs files of your own"):
+        task("rte", split_by="date")
+
+
+def test_a_train_that_is_too_small_names_no_setting_that_was_not_typed() -> None:
+    parts: dict[str, Split] = {"train": part("train", 2)}
+    settings: Any = {"split": "given", "protocol": "table1", "seed": 42, "task": "own"}
+    train, dev, test = divide(parts, **settings, dev_from_train=1)
+    assert [len(train), len(dev), len(test)] == [0, 1, 1]

@@ -231,7 +231,8 @@ def load_rows(task: Task, data: Data, found: TrainedRun, rows: RowChoice) -> tup
     """Return the rows, and their description for `Evaluation.rows`."""
     prefix, options = found.origin.task_prefix, replace(data, train_rows=None)
     if rows.source is not None:
-        task = Task.from_config({**dict(task), "files": {"train": rows.source}, "sample": None, "split": "given"})
+        changes = {"files": {"train": rows.source}, "sample": None, "split": "given", "split_by": None}
+        task = Task.from_config({**dict(task), **changes})
         options = replace(options, path=None)
         split = tasks.read_parts(task, options, prefix=prefix)["train"]
         ids, stored = [str(number) for number in range(len(split))], read_others(task, options, split.ids)

@@ -68,6 +68,7 @@ OFF_IS_ABSENT: dict[str, Any] = {
     "task.fold_labels": False,
     "task.class_weights": None,
     "task.kind": None,
+    "task.split_by": None,
     "task.label_separator": ",",
     "backbone.architecture": None,
     "backbone.pooling": None,

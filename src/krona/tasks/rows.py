@@ -14,7 +14,7 @@ from krona.tasks.files import NumberedRow
 from krona.tasks.task import Task
 from krona.tasks.values import BadRowError, round_number
 
-COLUMNS = ("ids", "sources", "targets", "texts", "group_ids")  # the lists of a `Split`
+COLUMNS = ("ids", "sources", "targets", "texts", "group_ids", "times")  # the lists of a `Split`
 MULTI_LINE = "multi-line fields"  # this kind is only counted in CSV files
 SUSPICIOUS: Mapping[str, Callable[[str], bool]] = {  # maps kinds of suspicious texts to functions that detect them
     "empty texts": lambda text: not text.strip(),
@@ -68,6 +68,7 @@ class Split:
     texts: list[tuple[str, ...]]  # one text for each text column of the task
     group_places: tuple[int, ...] = ()  # rows of the same group have equal texts at these positions, and equal ids:
     group_ids: list[tuple[str, ...]] = field(default_factory=list)  # of group columns without text; may be empty
+    times: list[float] = field(default_factory=list)  # with ``task.split_by``: the time of each row; otherwise empty
     part: Part = field(default_factory=Part, compare=False)  # two splits may come from the same part
     # by id: the row's line in the file (`line`), and its values in the columns that the task does not use (`columns`)
     others: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, compare=False)
@@ -127,13 +128,13 @@ def read_part(
         KronaError: a row is bad and ``data.skip_bad_rows`` is false, or no row is usable.
     """
     ids, targets = list[str](), list[str]()
-    texts, group_ids = list[tuple[str, ...]](), list[tuple[str, ...]]()
+    texts, group_ids, times = list[tuple[str, ...]](), list[tuple[str, ...]](), list[float]()
     skipped, suspicious, position = defaultdict[str, list[str]](list), defaultdict[str, list[int]](list), -1
     for position, (line, row) in enumerate(rows):
         try:
             if isinstance(row, BadRowError):
                 raise row
-            own, target, group = task.texts(row), task.target(row), task.group_id(row)
+            own, target, group, time = task.texts(row), task.target(row), task.group_id(row), task.time(row)
         except BadRowError as error:
             if not data.skip_bad_rows:
                 raise KronaError(
@@ -146,6 +147,7 @@ def read_part(
         targets.append(target)
         texts.append(own)
         group_ids.extend([group] if group else [])
+        times.extend([] if time is None else [time])
         for kind, matches in SUSPICIOUS.items():
             if any(map(matches, own)) and (csv or kind != MULTI_LINE):
                 suspicious[kind].append(line)
@@ -163,5 +165,6 @@ def read_part(
         texts=texts,
         group_places=places,
         group_ids=group_ids,
+        times=times,
         part=part,
     )

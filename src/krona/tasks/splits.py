@@ -141,7 +141,8 @@ def divide(
               validation_matched is dev, and the first 1,000 rows of the permuted train are test.
             - ``given``: dev and test are as in the data source. If only test is missing, dev is divided into two
               halves. If dev is missing, rows of train become dev. If test is missing too, other rows of train become
-              test. With ``by_label``, these splits have equal shares of each label, unless the task has groups.
+              test. With ``by_label``, these splits have equal shares of each label, unless the task has groups. If the
+              rows have times, train has the oldest rows, and test the newest.
 
         protocol: ``table1``, ``appendix_d1`` or ``validation``. The rules above describe the first two. With
             ``validation``, dev and test both contain all rows of the official validation set, as in LoRA-GA and its
@@ -157,10 +158,8 @@ def divide(
         KronaError: a part that the rule needs is missing, or train has too few rows for the rule.
     """
     by_label = by_label and split == "given"
-    if dev_from_train is None and split == "given":
-        train, dev, test = _complete(parts, seed=seed, task=task, by_label=by_label)
-    elif dev_from_train is None:
-        train, dev, test = _apply_rule(parts, split=split, protocol=protocol, seed=seed, task=task)
+    if dev_from_train is None:
+        train, dev, test = _apply_rule(parts, split=split, protocol=protocol, seed=seed, task=task, by_label=by_label)
     elif protocol != "table1":
         raise KronaError(
             f"data.dev_from_train={dev_from_train} makes all official validation rows the test set, so it cannot be "
@@ -178,12 +177,11 @@ def divide(
         if official in parts or split != "given":
             test = _get_part(parts, official, task)
         else:
-            share = min(CARVED, max(1, len(train) // OWN_SHARE))
-            test, train = _hold_out(train, share, seed, "test_from_train", by_label)
+            test, train = _take(train, min(CARVED, max(1, len(train) // OWN_SHARE)), seed, by_label)
     if test_from_train is not None:
         added, train = _hold_out(train, test_from_train, seed, "test_from_train", by_label)
         test = test.join(added)
-    return train, dev, test
+    return train, *_sort_by_time(dev, test, seed)
 
 
 def _hold_out(train: Split, rows: float, seed: int, setting: str, by_label: bool) -> tuple[Split, Split]:
@@ -191,13 +189,35 @@ def _hold_out(train: Split, rows: float, seed: int, setting: str, by_label: bool
     count = max(1, round(rows * len(train))) if rows < 1 else int(rows)
     if count >= len(train):
         raise KronaError(f"data.{setting}={rows}: no rows are left for train, which has {amount(len(train), 'row')}.")
-    held, rest = _cut(train, _permute(train, seed), count, by_label)
-    return train.take(held), train.take(rest)
+    return _take(train, count, seed, by_label)
+
+
+def _take(part: Split, rows: int, seed: int, by_label: bool = False) -> tuple[Split, Split]:
+    """Return ``rows`` random rows of a part (with times: the newest rows), and the other rows."""
+    first, rest = _cut(part, _permute(part, seed), rows, by_label)
+    return part.take(first), part.take(rest)
+
+
+def _sort_by_time(dev: Split, test: Split, seed: int) -> tuple[Split, Split]:
+    """If the rows have times, exchange rows of dev and test from the same part, so that test has the newer rows."""
+    if not (dev.times and test.times):
+        return dev, test
+    part = _part_name(dev.ids[0])
+    shared = [row for row, row_id in enumerate(test.ids) if _part_name(row_id) == part]
+    others = [row for row, row_id in enumerate(test.ids) if _part_name(row_id) != part]
+    newer, older = _take(dev.join(test.take(shared)), len(shared), seed)
+    return older, test.take(others).join(newer) if others else newer
+
+
+def _part_name(row_id: str) -> str:
+    return row_id.rpartition("-")[0]
 
 
 def _apply_rule(
-    parts: Mapping[str, Split], *, split: str, protocol: str, seed: int, task: str
+    parts: Mapping[str, Split], *, split: str, protocol: str, seed: int, task: str, by_label: bool
 ) -> tuple[Split, Split, Split]:
+    if split == "given":
+        return _complete(parts, seed=seed, task=task, by_label=by_label)
     train = _get_part(parts, "train", task)
     official = "validation_matched" if split == "mnli" else "validation"
     if protocol == "validation":
@@ -213,7 +233,7 @@ def _apply_rule(
             "data.protocol=validation, which uses the validation rows as dev and test, or write a task file in "
             "conf/task that contains files: {train: FILE}."
         )
-    carved, rest = (train.take(order) for order in _cut(train, _permute(train, seed), CARVED))
+    carved, rest = _take(train, CARVED, seed)
     validation = _get_part(parts, official, task)
     return (rest, carved, validation) if protocol == "table1" else (rest, validation, carved)
 
@@ -234,8 +254,10 @@ def permutation(rows: int, seed: int) -> list[int]:
 
 
 def _permute(part: Split, seed: int) -> list[int]:
-    """Return the indices of the rows in random order. The rows of a group are consecutive."""
+    """Return the indices of the rows in random order (with times: the newest first). A group's rows are consecutive."""
     order, groups = permutation(len(part), seed), part.groups
+    if part.times:
+        order.sort(key=lambda row: (part.times[row], row), reverse=True)
     if groups is None:
         return order
     first: dict[int, int] = {}
@@ -250,7 +272,7 @@ def _cut(part: Split, order: list[int], rows: int, by_label: bool = False) -> tu
     With ``by_label``, both have the same share of each label, if the part has no groups.
     """
     groups = part.groups
-    if by_label and groups is None:
+    if by_label and groups is None and not part.times:
         order = _spread_labels(part, order)
     while groups is not None and 0 < rows < len(order) and groups[order[rows - 1]] == groups[order[rows]]:
         rows += 1
@@ -280,8 +302,7 @@ def _get_part(parts: Mapping[str, Split], name: str, task: str) -> Split:
 
 
 def _halve(part: Split, seed: int, by_label: bool = False) -> tuple[Split, Split]:
-    first, rest = _cut(part, _permute(part, seed), len(part) // 2, by_label)
-    return part.take(first), part.take(rest)
+    return _take(part, len(part) // 2, seed, by_label)
 
 
 def _complete(parts: Mapping[str, Split], *, seed: int, task: str, by_label: bool) -> tuple[Split, Split, Split]:

@@ -23,6 +23,7 @@ from krona.tasks.values import (
     read_label,
     read_number,
     read_text,
+    read_time,
     split_labels,
 )
 
@@ -133,6 +134,10 @@ class Task(BaseModel):
     """The columns that define groups of rows, such as the answers to one question: rows with equal values form a group.
     A split contains whole groups, and intervals and tests resample groups instead of rows.
     """
+    split_by: str | None = None
+    """The column with the time of each row, as ISO 8601 (`2026-03-31`, `2026-03-31 12:00`) or a number. Rows of train
+    that become dev or test are then the newest rows instead of random rows: train is older than dev, and dev than test.
+    """
     class_weights: Literal["balanced"] | Mapping[str, Weight] | None = None
     """Weights of the labels in the training loss, such as `{bug: 3}` (1 for other labels). `balanced`: the number of
     train rows, divided by the number of labels and by the number of rows with the label, as in scikit-learn.
@@ -203,6 +208,8 @@ class Task(BaseModel):
                 raise ValueError(f"{problem}. Insert {{{name}}} for its text")
         if self.fold_labels and (pairs := self.similar_labels):
             raise ValueError(f"labels: {pairs[0]} are one class with fold_labels. Keep one of them")
+        if self.split_by is not None and self.split != "given":
+            raise ValueError(f"split_by={self.split_by} needs files of your own (split: given), not split={self.split}")
         if self.is_multilabel and self.labels is None:
             raise ValueError("kind=multilabel needs labels. List all labels that a row can have")
         if self.class_weights is not None and (self.labels is None or self.is_multilabel):
@@ -253,8 +260,8 @@ class Task(BaseModel):
 
     @property
     def labelled_columns(self) -> list[str]:
-        """The columns of rows with labels: texts, label and groups."""
-        return [*self.read_columns, self.label_column, *self.group_columns]
+        """The columns of rows with labels: texts, label, groups and time."""
+        return [*self.read_columns, self.label_column, *self.group_columns, *filter(None, [self.split_by])]
 
     def texts(self, row: Mapping[str, Any]) -> tuple[str, ...]:
         """Return the text of each text column.
@@ -340,6 +347,14 @@ class Task(BaseModel):
         if empty := [name for name, value in zip(names, ids, strict=True) if not value.strip()]:
             raise BadRowError(f"the group column '{empty[0]}' is empty", kind="no group")
         return ids
+
+    def time(self, row: Mapping[str, Any]) -> float | None:
+        """Return the time of a row in the column ``split_by`` as a number, or None if the task has no such column.
+
+        Raises:
+            BadRowError: the value is not a time.
+        """
+        return None if self.split_by is None else read_time(self.split_by, row.get(self.split_by))
 
     def normalize(self, answer: str) -> str:
         """Return a predicted text without blanks around it. In a multi-label task, sort the labels."""

@@ -82,6 +82,25 @@ def split_labels(value: object, separator: str) -> list[object]:
     return [part.strip() for part in text_or_empty(value).split(separator) if part.strip()]
 
 
+def read_time(name: str, value: object) -> float:
+    """Return a date, a time stamp, a text in ISO 8601, or a number as a number. A time without a zone is in UTC.
+
+    Raises:
+        BadRowError: the value is something else.
+    """
+    text = text_or_empty(value)
+    try:
+        return read_finite(text)
+    except ValueError:
+        pass
+    try:
+        time = datetime.datetime.fromisoformat(text)
+    except ValueError:
+        what = f"the column '{name}' contains '{shorten(text)}', which is not a date such as 2026-03-31 or a number"
+        raise BadRowError(what, kind="no date") from None
+    return (time if time.tzinfo else time.replace(tzinfo=datetime.UTC)).timestamp()
+
+
 def plain_value(value: object) -> str | int | float | bool | None:
     """Return a value that JSON can store: a text, a finite number, true, false or null."""
     if value is None or isinstance(value, str | bool | int) or (isinstance(value, float) and math.isfinite(value)):
@@ -107,6 +126,14 @@ def group_similar(labels: Iterable[str]) -> list[str]:
     return [join_names(group) for group in groups.values() if len(group) > 1]
 
 
+def read_finite(text: str) -> float:
+    """Return a text as a number. Raises ValueError for other texts."""
+    number = math.nan if "_" in text else float(text)  # Python reads 1_0 as 10
+    if math.isnan(number):
+        raise ValueError(f"{text!r} is not a number")
+    return number
+
+
 def read_number(value: object) -> str:
     """Return a number as the shortest decimal text that represents its float32 value.
 
@@ -117,7 +144,7 @@ def read_number(value: object) -> str:
     """
     text = read_label(value)
     try:
-        number = math.nan if "_" in text else float(text)  # Python reads 1_0 as 10
+        number = read_finite(text)
     except ValueError:
         number = math.nan
     if not abs(number) < LARGEST:
