@@ -16,7 +16,6 @@ from pydantic import TypeAdapter
 from krona.cli import parameter_table
 from krona.config.compose import compose_job, hydra_session
 from krona.config.settings import Backbone, Data, Method, Optimizer, Placement, Run, Scheduler, Trainer
-from krona.labels import method_label
 from krona.messages import KronaError
 from krona.runs.run_id import NOT_IDENTITY
 
@@ -42,6 +41,11 @@ FAMILIES = (  # of methods, in the order of the table
 )
 FAMILY_AND_SOURCE = re.compile(r"Family: ([^.]+)\.(?: Source: (.*?\)))?")
 LIGHTNING = inspect.signature(pytorch_lightning.Trainer).parameters
+PUBLISHERS = {
+    "arXiv": "https://arxiv.org/abs/",
+    "doi": "https://doi.org/",
+    "openreview": "https://openreview.net/forum?id=",
+}
 NOT_TYPED = ("arguments", "branch", "branch_config", "config")  # krona fills these from other keys
 # configuration.md explains the first, no run writes the second, and result.schema.json is enough for the others
 NOT_EXPLAINED = ("Config", "Forgetting", "BadRows", "BackboneData", "SplitData", "Provenance", "TableRow")
@@ -244,15 +248,21 @@ def methods() -> list[str]:
 
 
 def peft_types() -> list[str]:
-    """Return the table of the methods in conf/method/peft, with the costs that `krona params` counts."""
-    text = ["| method | name | publication | trainable | rank | launches |", "|---|---|---|--:|--:|--:|"]
+    """Return the table of the methods in conf/method/peft by family: publication, trainable parameters and rank."""
     rows, _ = parameter_table.rows(parameter_table.PAPERS, ["method=peft/*"])
+    families: dict[str, list[str]] = {}
     for row in rows:
-        lines = (CONF / "method" / f"{row.method}.yaml").read_text(encoding="utf-8").splitlines()
-        publication = re.sub(r"^[^(]*\((?:[^()]*\) )?|\), by peft.*$", "", lines[1].replace("(IA)³ ", "IA3 "))
-        cells = [f"`{row.method}`", method_label(row.method), publication, f"{row.trainable_params:,}"]
-        text.append(f"| {' | '.join([*cells, *_rank_and_launches(row)])} |")
-    return text
+        about = (CONF / "method" / f"{row.method}.yaml").read_text(encoding="utf-8").splitlines()[1]
+        source = re.sub(r"^[^(]*\((?:[^()]*\) )?|\), by peft.*$", "", about.replace("(IA)³ ", "IA3 "))
+        authors, _, link = source.rpartition(", ")
+        kind, _, number = (link or source).partition(":")
+        if kind in PUBLISHERS:
+            source = f"[{authors or f'{kind} {number}'}]({PUBLISHERS[kind]}{number})"
+        family = about.partition("Family: ")[2].rstrip(".")
+        cells = [f"`{row.method}`", source, f"{row.trainable_params:,}", str(row.update_rank or "–")]
+        families.setdefault(family, []).append(f"| {' | '.join(cells)} |")
+    text = ["| method | publication | trainable | rank |", "|---|---|--:|--:|"]
+    return text + [line for family in sorted(families) for line in (f"| **{family}** | | | |", *families[family])]
 
 
 def peft_refused() -> list[str]:
@@ -277,7 +287,7 @@ def peft_refused() -> list[str]:
             message = surgery.find_branch_fault(model)
         except KronaError as error:
             message = str(error)
-        text.append(f"- `{kind}`: {message}")
+        text.append(f"- `{kind}`: {str(message).removeprefix(f'method.config.peft_type={kind} is not possible. ')}")
     return text
 
 

@@ -54,6 +54,11 @@ def assert_same_answers(folder: Path, *, batch_size: int = 64, different: int = 
         pytest.param("t5", "sst2", "krona", "bf16-true", marks=pytest.mark.slow),
         pytest.param("t5", "sst2", "krona", "bf16-mixed", marks=pytest.mark.slow),
         ("t5", "sst2", "krona", "bf16-frozen"),
+        ("bert", "rte", "peft/p_tuning", "32-true"),
+        ("bert", "rte", "peft/prefix_tuning", "bf16-frozen"),
+        ("llama", "rte", "peft/prompt_tuning", "bf16-frozen"),
+        ("llama", "rte", "peft/prefix_tuning", "32-true"),
+        pytest.param("t5", "sst2", "peft/prefix_tuning", "bf16-true", marks=pytest.mark.slow),
     ],
 )
 def test_other_families_and_precisions_answer_as_they_did(

@@ -278,8 +278,8 @@ def test_a_head_of_a_classifier_comes_in(tmp_path: Path) -> None:
     [
         ({"projection_prng_key": 1}, "frozen matrices do not match projection_prng_key=1"),
         (
-            {"peft_type": "P_TUNING"},
-            r"peft_type='P_TUNING' is not supported. krona supports LORA, ADALORA, ADAMSS",
+            {"peft_type": "CPT"},
+            r"peft_type='CPT' is not supported. krona supports LORA, ADALORA, ADAMSS",
         ),
         ({"peft_type": "RANDLORA"}, r"names differ \(first base_model.model"),
         ({"peft_type": None}, r"peft_type=None is not supported"),

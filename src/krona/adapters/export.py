@@ -23,6 +23,7 @@ from krona.adapters.peft.reading import read_peft
 from krona.adapters.peft.writing import write_peft
 from krona.adapters.predicting import Predictor, load_predictor
 from krona.backbones.families.pooling import get_pooling, has_pooled_head
+from krona.backbones.peft_branch import quiet
 from krona.config.model_folder import write_pooling
 from krona.messages import KronaError, did_you_mean, join_names, shorten
 from krona.runs.claim import is_alive
@@ -190,7 +191,8 @@ def sample_logits(trained: Predictor) -> Tensor:
     """Return the logits (4, …) for four artificial rows with words from the task, in fp32 on the CPU."""
     words = " ".join([*trained.task.columns, *label_words(trained.origin.task).values(), "one two three"])
     rows = [[f"{words} {column} {number}" for column in trained.task.columns] for number in range(4)]
-    return trained.logits(trained.make_split(rows))
+    with quiet():
+        return trained.logits(trained.make_split(rows))
 
 
 def _write_merged(trained: Predictor, folder: Path, dtype: torch.dtype) -> list[str]:
@@ -248,7 +250,8 @@ def _write_peft(trained: Predictor, folder: Path, dtype: torch.dtype) -> list[st
     written = write_peft(trained.model, folder, base_model=base, revision=revision, task_type=task_type)
     (folder / ORIGIN).write_text(trained.origin.as_json(), encoding="utf-8")
     rank = f" and rank {written.config['r']}" if written.peft_type == "LORA" else ""
-    return [f"a folder for peft with an adapter of type {written.peft_type}{rank} at {written.places} modules"]
+    modules = f" at {written.places} modules" if written.places else ""
+    return [f"a folder for peft with an adapter of type {written.peft_type}{rank}{modules}"]
 
 
 def _read_peft(trained: Predictor, folder: Path) -> list[Predictor]:

@@ -51,10 +51,11 @@ def import_peft(
             "largest logit."
         )
     Adapter.of(model, notes=origin.as_note()).save(out)
+    modules = f" at {read.places} modules" if read.places else ""
     saved = f" and {len(read.modules_to_save)} complete modules (LayerNorms or a head)" if read.modules_to_save else ""
     return [
-        f"{out} contains peft's {read.peft_type} at {read.places} modules{saved}, for task {origin.task_settings.name} "
-        f"and backbone {origin.backbone['name']}.",
+        f"{out} contains peft's {read.peft_type}{modules}{saved}, for task {origin.task_settings.name} and backbone "
+        f"{origin.backbone['name']}.",
         "The logits match those of peft"
         f"{f' (differences up to {difference:.1e} times the largest logit)' if difference else ''}.",
         f"Next: krona predict {out} --input FILE",

@@ -17,7 +17,7 @@ from krona.backbones.load import meta_model
 from krona.formatting import table
 from krona.messages import KronaError, amount
 from krona.runs.result import Result
-from krona.surgery.state import get_adapter
+from krona.surgery.state import get_adapter, prompt_length
 from krona.surgery.targets import widths_at
 from krona.surgery.trainable import frozen_tensors, rank_of_branches
 
@@ -90,7 +90,9 @@ def _measure(model: nn.Module, result: Result | None) -> dict[str, Any]:
                 notes[f"the update cannot be measured ({error})"] = None
         places.append(place)
     measured = [place for place in places if place["norm"] is not None]
-    if not places:
+    if prompt_length(model):
+        notes["the adapter is a prompt, which does not change weights"] = None
+    elif not places:
         notes["the adapter has no branches, and changes of the backbone's weights are not measured"] = None
     if any(place["placement"] != "parallel" for place in measured):
         notes["the update is M - I, where the matrix M multiplies the output or input of the module"] = None

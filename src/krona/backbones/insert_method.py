@@ -46,7 +46,7 @@ def insert_method(
     if method.branch is None:
         surgery.insert(model, reversible=reversible, **placement)
         return {}, []
-    notes = find_architecture(model).fused_layers(method.placement["target_modules"])
+    notes = find_architecture(model).fused_layers(method.placement.get("target_modules", ()))
     branch = _branch_class(method.branch)
     config = dict(method.branch_config)
     config = branch.fit_to_run(config, lambda words: list(target_patterns(model, words)), steps)

@@ -9,7 +9,7 @@ import dataclasses
 import inspect
 import json
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stderr
 from functools import cache
 from importlib.util import find_spec
@@ -24,6 +24,7 @@ from krona.backbones.module_names import module_names, shortest
 from krona.config.validation import find_argument_problems
 from krona.messages import KronaError, did_you_mean, first_line
 from krona.methods.branch import Branch
+from krona.paths import choice_files
 from krona.surgery.layers import dequantised_layer, is_linear, is_quantised, weight_matrix
 from krona.surgery.saving import remove_branches, restore
 from krona.surgery.state import get_state
@@ -56,13 +57,19 @@ def bare_copy(model: nn.Module) -> Any:
     return twin
 
 
-def make_config(arguments: Mapping[str, Any], target_modules: Sequence[str], **more: Any) -> Any:
-    """Return a config of peft. ``arguments`` contains ``peft_type`` and the arguments of the type's config class.
+def make_config(
+    arguments: Mapping[str, Any], *, types: Collection[str], set_by_krona: Sequence[str] = (), **more: Any
+) -> Any:
+    """Return a config of peft.
 
-    ``more`` contains arguments that only krona may set.
+    Args:
+        arguments: ``peft_type`` and the arguments of the type's config class.
+        types: the types that the branch class can use.
+        set_by_krona: arguments that only krona may set, besides `SET_BY_KRONA`.
+        more: arguments from krona.
 
     Raises:
-        KronaError: peft is not installed, the type is unknown or does not adapt layers, or an argument is wrong.
+        KronaError: peft is not installed, the type is unknown or not possible, or an argument is wrong.
     """
     require_peft()
     with quiet():
@@ -72,16 +79,19 @@ def make_config(arguments: Mapping[str, Any], target_modules: Sequence[str], **m
     name, others = arguments.get("peft_type"), {key: value for key, value in arguments.items() if key != "peft_type"}
     if name not in kinds:
         raise KronaError(f"method.config.peft_type={name!r} is not a type of peft: {did_you_mean(str(name), kinds)}")
-    if name not in tuner_types():
-        raise KronaError(f"method.config.peft_type={name} is not possible, because this type does not adapt layers.")
-    if given := [key for key in SET_BY_KRONA if key in others]:
+    if name not in types:
+        known = f"peft/{name.lower()}" in choice_files("method")
+        reason = f"Use method=peft/{name.lower()}." if known else "This type does not adapt layers."
+        raise KronaError(f"method.config.peft_type={name} is not possible. {reason}")
+    krona_only = (*SET_BY_KRONA, *set_by_krona)
+    if given := [key for key in krona_only if key in others]:
         raise KronaError(f"krona sets method.config.{given[0]} itself. Use method.target_modules, or remove the key.")
     find: Any = find_argument_problems  # peft's config classes are dataclasses
-    if problems := find(kinds[name], "method.config.", others, without=(*SET_BY_KRONA, "peft_type")):
+    if problems := find(kinds[name], "method.config.", others, without=(*krona_only, "peft_type")):
         raise KronaError("\n".join(problems))
     try:
         with quiet():
-            return kinds[name](**others, target_modules=list(target_modules), **more)
+            return kinds[name](**others, **more)
     except (TypeError, ValueError) as error:
         raise KronaError(f"method.config is not possible for {name}: {first_line(error)}") from error
 
@@ -144,7 +154,8 @@ class PeftBranch(Branch):
     @classmethod
     def check_arguments(cls, *, config: Mapping[str, Any]) -> None:  # type: ignore[override]
         """Check the arguments of peft's config class, with the errors of `make_config`."""
-        make_config(fit_shares(config, EXAMPLE_STEPS), config.get("feedforward_modules") or ["q"])
+        targets = list(config.get("feedforward_modules") or ["q"])
+        make_config(fit_shares(config, EXAMPLE_STEPS), types=tuner_types(), target_modules=targets)
 
     @classmethod
     def fit_to_run(
@@ -209,7 +220,7 @@ class PeftBranch(Branch):
         names = module_names(model)  # some types share weights between the modules of one target name
         short = {key: shortest(map(public_name, matches), names) for key, matches in found.items()}
         targets = short.pop("target_modules")
-        return make_config({**config, **short}, targets, **more)
+        return make_config({**config, **short}, types=tuner_types(), target_modules=targets, **more)
 
     @classmethod
     def adopt(cls, layers: Mapping[str, Any], config: Any) -> "tuple[dict[str, Any], dict[str, PeftBranch]]":

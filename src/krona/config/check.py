@@ -144,7 +144,8 @@ def method(config: Mapping[str, Any], find_class: FindClass = FIND_OWN) -> s.Met
         if not wrong:
             with problems.collect():
                 branch.check_arguments(**branch_config)
-    if target is not None and not placement.get("target_modules"):
+    adapts_modules = branch is not None and not branch.adds_positions
+    if adapts_modules and not placement.get("target_modules"):
         problems.append("method.target_modules is empty. Name the modules that get a branch, such as [q, v].")
     problems += find_problems(s.Placement, "method.", placement) + find_problems(s.Method, "method.", plain)
     problems.raise_all()

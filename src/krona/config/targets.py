@@ -29,16 +29,17 @@ class Kind:
     module: str  # module whose classes any config may use
     base: str = ""  # dotted path of this kind's base class
     functions: str = ""  # dotted-path prefix of functions that are allowed instead of a class
-    also: str = ""  # dotted path of another class that any config may use
+    also: tuple[str, ...] = ()  # dotted paths of other classes that any config may use
 
     def contains(self, path: str) -> bool:
         """Return whether any config may use the class or function at this dotted path."""
         function = self.functions and path.startswith(self.functions) and path.count(".") == self.functions.count(".")
-        return bool(function) or path == self.also or path.startswith(f"{self.module}.")
+        return bool(function) or path in self.also or path.startswith(f"{self.module}.")
 
 
+PEFT_CLASSES = ("krona.backbones.peft_branch.PeftBranch", "krona.backbones.prompts.PromptBranch")
 KINDS: Mapping[str, Kind] = {
-    "branch": Kind("krona.methods", base="krona.methods.branch.Branch", also="krona.backbones.peft_branch.PeftBranch"),
+    "branch": Kind("krona.methods", base="krona.methods.branch.Branch", also=PEFT_CLASSES),
     "optimizer": Kind("torch.optim", "torch.optim.Optimizer"),
     "scheduler": Kind(
         "torch.optim.lr_scheduler", "torch.optim.lr_scheduler.LRScheduler", functions="transformers.get_"

@@ -33,6 +33,8 @@ class Branch(nn.Module):
     """The name of the same method in peft (`krona.methods.peft_layers`)."""
     computes_layer: ClassVar[bool] = False
     """Whether the branch replaces its whole layer, and was built by `build_all`."""
+    adds_positions: ClassVar[bool] = False
+    """Whether the branch adds positions to the model's input, and was built by `build_prompt`."""
     update_rank: int | None = None
     """The maximum rank of the update, which `krona params` shows. None: the update is not linear."""
     needs: Literal["weight", "gradient", "covariance"] | None = None
@@ -143,6 +145,11 @@ class Branch(nn.Module):
     def build_all(cls, model: nn.Module, modules: Sequence[str], config: Mapping[str, Any]) -> "Mapping[str, Branch]":
         """Return the branches of all these modules, by name. Only a class with `computes_layer` defines this method."""
         raise NotImplementedError(f"{cls.__name__} does not define build_all().")
+
+    @classmethod
+    def build_prompt(cls, model: nn.Module, config: Mapping[str, Any]) -> Any:
+        """Return the branch of a model. Only a class with `adds_positions` defines this method."""
+        raise NotImplementedError(f"{cls.__name__} does not define build_prompt().")
 
     def merged(self, layer: nn.Module) -> nn.Module:
         """Return a copy of the layer with the update merged into its weights, if the branch computes the layer."""

@@ -26,6 +26,7 @@ from krona.surgery.preparation import prepare as prepare
 from krona.surgery.saving import bake as bake
 from krona.surgery.state import active_control as active_control
 from krona.surgery.state import adapted_modules as adapted_modules
+from krona.surgery.state import prompt_length as prompt_length
 from krona.surgery.targets import match_modules as match_modules
 from krona.surgery.targets import widths as widths
 from krona.surgery.trainable import adapter_state as adapter_state

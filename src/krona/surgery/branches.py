@@ -88,6 +88,19 @@ def build_branches(
     return built
 
 
+def build_prompt(
+    model: nn.Module, branch: type[Branch], branch_config: dict[str, Any], options: InsertOptions
+) -> Any | None:
+    """Return the prompt of a class that adds positions to the input, and None for other classes."""
+    if not branch.adds_positions:
+        return None
+    _check_arguments(branch, branch_config)
+    keys = ("target_modules", *WHOLE_LAYER)
+    if changed := [key for key in keys if getattr(options, key) != getattr(InsertOptions(), key)]:
+        raise KronaError(f"method.{changed[0]} is not possible, because this method adds positions to the input.")
+    return branch.build_prompt(model, **branch_config)
+
+
 def _build_whole_layers(
     model: nn.Module,
     branch: type[Branch],

@@ -12,13 +12,13 @@ from krona.messages import KronaError
 from krona.methods.branch import Branch
 from krona.methods.placement import InsertOptions
 from krona.surgery.branch_checks import check_first_forward
-from krona.surgery.branches import BuiltBranches, build_branches
+from krona.surgery.branches import BuiltBranches, build_branches, build_prompt
 from krona.surgery.merging import unmerge
 from krona.surgery.parameter_swapping import ApplyToAll, copy_trained, swap
 from krona.surgery.saving import refuse_saving, remove_branches, restore
-from krona.surgery.state import Inserted, Insertion, adapted_modules, get_adapter, get_state, require_unmerged
+from krona.surgery.state import Inserted, Insertion, branch_modules, get_adapter, get_state, require_unmerged
 from krona.surgery.trainable import trained_names
-from krona.surgery.wrapper import WRAPPER_PARTS, Adapted, InputCapture, all_names, public_name, replace
+from krona.surgery.wrapper import WRAPPER_PARTS, Adapted, InputCapture, Prompts, all_names, public_name, replace
 
 
 def insert(
@@ -57,7 +57,10 @@ def insert(
     options = InsertOptions.parse({key: value for key, value in arguments.items() if key in keys})
     branch_config = {key: value for key, value in arguments.items() if key not in keys}
     # everything is built before the model is changed, so that an error leaves the model unchanged
-    built = [] if branch is None else build_branches(model, branch, branch_config, options)
+    prompt = build_prompt(model, branch, branch_config, options) if branch is not None else None
+    if prompt is not None:
+        branch_config = {"config": prompt.config}  # without the arguments of the initial values
+    built = [] if branch is None or prompt is not None else build_branches(model, branch, branch_config, options)
     branches = [cast(Branch, module) for at in built for module in at.branches]
     prepared = all(instance.needs is None for instance in branches)
     adapter = Insertion(branch, branch_config, options.as_dict(), reversible, prepared)
@@ -77,6 +80,8 @@ def insert(
     names = all_names(model)
     for at in reversed(built):  # wrap inner modules before outer modules, so that the names stay valid
         _put_in(model, name, at, names)
+    if prompt is not None:
+        _add_prompt(model, name, prompt)
     for parameter_name, (slots, original, trained) in copies.items():
         adapter.trained[parameter_name], state.slots[parameter_name] = trained, slots
         if reversible:
@@ -107,10 +112,10 @@ def activate(model: nn.Module, name: str | None) -> None:
         require_unmerged(state)
     swap(model, state, name)
     before, state.active = state.active, name
-    for _, adapted in adapted_modules(model):
-        adapted.active = name
+    for _, holder in branch_modules(model):
+        holder.active = name
         for adapter_name in (before, name):  # all other parameters are frozen already
-            for _, parameter in adapted.own_parameters(adapter_name) if adapter_name is not None else ():
+            for _, parameter in holder.own_parameters(adapter_name) if adapter_name is not None else ():
                 parameter.requires_grad_(adapter_name == name)
     for original in state.originals.values():
         original.requires_grad_(False)
@@ -164,6 +169,13 @@ def _put_in(model: nn.Module, name: str, built: BuiltBranches, names: Mapping[nn
         adapted.captures[name] = InputCapture(built.first, adapted, name)
     if built.magnitude is not None:
         adapted.magnitudes[name] = built.magnitude
+
+
+def _add_prompt(model: Any, name: str, prompt: Any) -> None:
+    if not hasattr(model, "prompts"):
+        model.prompts = Prompts()
+    model.prompts.branches[name] = prompt.train(model.training)
+    model.prompts.hooks[name] = prompt.connect(model, name)
 
 
 def _check_name(name: str, state: Inserted) -> None:

@@ -23,7 +23,7 @@ from krona.surgery.layers import (
     is_quantised,
     weight_matrix,
 )
-from krona.surgery.state import active_adapter, adapted_modules, get_state
+from krona.surgery.state import active_adapter, adapted_modules, get_state, prompt_length
 from krona.surgery.wrapper import Adapted, BranchPlacement, public_name
 
 
@@ -41,6 +41,10 @@ def merge(model: nn.Module) -> None:
     state, name = get_state(model), active_adapter(model)
     if state.merged is not None:
         raise KronaError(f"Adapter {state.merged!r} is merged already. Call surgery.unmerge(model) first.")
+    if prompt_length(model):
+        raise KronaError(
+            f"Adapter {name!r} cannot be merged, because no single weight can hold a prompt. Use the adapter unmerged."
+        )
     modules = [(module_name, adapted) for module_name, adapted in adapted_modules(model) if name in adapted.branches]
     merged = [_merged_weights(public_name(module_name), adapted, name) for module_name, adapted in modules]
     for (_, adapted), weights in zip(modules, merged, strict=True):

@@ -20,7 +20,7 @@ from torch.utils.flop_counter import flop_registry
 
 from krona.methods.branch import Branch
 from krona.surgery.layers import is_norm
-from krona.surgery.state import adapted_modules
+from krona.surgery.state import adapted_modules, prompt_length
 from krona.surgery.targets import widths_at
 from krona.surgery.wrapper import Adapted
 
@@ -31,8 +31,11 @@ TRANSFORMS = {"_fft_r2c": 1.25, "_fft_c2r": 1.25, "_fft_c2c": 2.5}  # multiply-a
 def added_costs(model: nn.Module) -> dict[str, int]:
     """Return the costs that all branches add: ``multiply_adds``, ``multiply_adds_once`` and ``launches``.
 
-    The result is empty if the branches cannot run on the model's device, as some layers of peft on the meta device.
+    The result is empty if the branches cannot run on the model's device, as some layers of peft on the meta device, and
+    for a prompt, whose costs are those of longer inputs.
     """
+    if prompt_length(model):
+        return {}
     try:
         per_token, once = multiply_adds(model)
         return {"multiply_adds": per_token, "multiply_adds_once": once, "launches": launches(model)}

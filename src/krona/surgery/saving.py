@@ -14,8 +14,8 @@ from krona.kernels.t5_modules import restore_modules
 from krona.messages import KronaError
 from krona.surgery.layers import dequantised_layer, is_quantised
 from krona.surgery.merging import merge
-from krona.surgery.state import adapted_modules, get_state
-from krona.surgery.wrapper import all_names, replace
+from krona.surgery.state import branch_modules, get_state
+from krona.surgery.wrapper import Adapted, all_names, replace
 
 SAVERS = ("save_pretrained", "push_to_hub")
 
@@ -46,11 +46,13 @@ def bake(model: nn.Module) -> None:
 def remove_branches(model: nn.Module, adapters: Sequence[str]) -> None:
     """Remove the branches of adapters, and the wrappers that then contain no branches."""
     names = all_names(model)
-    for _, adapted in reversed(list(adapted_modules(model))):  # unwrap inner modules before outer modules
+    for _, holder in reversed(list(branch_modules(model))):  # unwrap inner modules before outer modules
         for adapter in adapters:
-            adapted.drop(adapter)
-        if not adapted.branches:
-            replace(model, names[adapted], adapted.base)
+            holder.drop(adapter)
+        if not holder.branches and isinstance(holder, Adapted):
+            replace(model, names[holder], holder.base)
+        elif not holder.branches:
+            del model.prompts
 
 
 def _dequantise(model: Any) -> None:
@@ -98,7 +100,7 @@ def restore(model: nn.Module) -> None:
 
 def refuse_saving(model: nn.Module) -> None:
     """Make ``save_pretrained`` and ``push_to_hub`` raise an error while the model contains branches."""
-    has_branches = next(adapted_modules(model), None) is not None
+    has_branches = next(branch_modules(model), None) is not None
     for name in SAVERS:
         model.__dict__.pop(name, None)
         if has_branches and hasattr(model, name):

@@ -10,7 +10,7 @@ from torch.utils.hooks import RemovableHandle
 from krona.messages import KronaError
 from krona.methods.branch import Branch
 from krona.surgery.layers import is_norm
-from krona.surgery.wrapper import Adapted, is_in_adapter, public_name, unwrap
+from krona.surgery.wrapper import Adapted, Prompts, is_in_adapter, public_name, unwrap
 
 Slot = tuple[nn.Module, str]  # a module and the name of its attribute that contains a weight
 
@@ -54,6 +54,8 @@ def backbone_modules(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
     for name, module in model.named_modules(seen):
         if isinstance(module, Adapted):
             seen.update((module.branches, module.magnitudes))  # named_modules skips modules that it has seen
+        elif isinstance(module, Prompts):
+            seen.add(module.branches)
         yield name, module
 
 
@@ -61,6 +63,13 @@ def adapted_modules(model: nn.Module) -> Iterator[tuple[str, Adapted]]:
     """Iterate over the names and wrappers of all modules with branches. Outer modules come before inner modules."""
     for name, module in backbone_modules(model):
         if isinstance(module, Adapted):
+            yield name, module
+
+
+def branch_modules(model: nn.Module) -> Iterator[tuple[str, Adapted | Prompts]]:
+    """Iterate over the names and values of all modules that contain parameters of adapters."""
+    for name, module in backbone_modules(model):
+        if isinstance(module, Adapted | Prompts):
             yield name, module
 
 
@@ -115,6 +124,12 @@ def active_adapter(model: nn.Module) -> str:
     if name is None:
         raise KronaError("No adapter is active. Call surgery.activate(model, name) first.")
     return name
+
+
+def prompt_length(model: nn.Module) -> int:
+    """Return the number of positions that the active adapter adds to the input, which is 0 without a prompt."""
+    prompts: Any = getattr(model, "prompts", None)
+    return int(prompts.branches[prompts.active].length) if prompts and prompts.active in prompts.branches else 0
 
 
 def active_control(model: nn.Module) -> Any:

@@ -16,6 +16,7 @@ from krona.surgery.state import (
     active_adapter,
     adapted_modules,
     backbone_parameters,
+    branch_modules,
     get_adapter,
     get_state,
     norm_modules,
@@ -109,7 +110,7 @@ def trainable_groups(model: nn.Module) -> dict[str, list[nn.Parameter]]:
 def frozen_tensors(model: nn.Module, name: str) -> dict[str, Tensor]:
     """Return the buffers of an adapter's branches by public name, such as A₀ and B₀ of PiSSA."""
     owned: dict[int, tuple[str, Tensor]] = {}  # branches may share a buffer
-    for module_name, adapted in adapted_modules(model):
+    for module_name, adapted in branch_modules(model):
         for key, buffer in adapted.branches[name].named_buffers() if name in adapted.branches else ():
             owned.setdefault(id(buffer), (f"{public_name(module_name)}.{key}", buffer))
     return dict(owned.values())
@@ -134,7 +135,7 @@ def adapter_state(model: nn.Module, name: str | None = None) -> dict[str, Tensor
     adapter, state = get_adapter(model, name), get_state(model)
     require_trained(state, name, current_slots(model, state))
     owned: dict[int, tuple[str, Tensor]] = {}
-    for module_name, adapted in adapted_modules(model):
+    for module_name, adapted in branch_modules(model):
         for parameter_name, parameter in adapted.own_parameters(name):
             owned.setdefault(id(parameter), (f"{public_name(module_name)}.{parameter_name}", parameter))
     return dict(owned.values()) | dict(adapter.trained) | frozen_tensors(model, name)

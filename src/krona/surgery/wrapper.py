@@ -9,6 +9,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
+from torch.utils.hooks import RemovableHandle
 
 from krona.kernels.t5_modules import drop, under_functorch
 from krona.messages import KronaError
@@ -30,6 +31,31 @@ class BranchPlacement:
     def widths(self, d_in: int, d_out: int) -> tuple[int, int]:
         """Return the input and output widths of a branch at a module with the widths d_in and d_out."""
         return {"parallel": (d_in, d_out), "sequential": (d_out, d_out), "before": (d_in, d_in)}[self.placement]
+
+
+class Prompts(nn.Module):
+    """The prompts of a model's adapters: branches that add positions to the input, and not an update to a module.
+
+    Hooks on the model call the prompt of the active adapter. A model with prompts has this module as ``model.prompts``.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.branches = nn.ModuleDict()  # the prompts by the adapter's name
+        self.hooks: dict[str, Sequence[RemovableHandle]] = {}
+        self.active: str | None = None
+
+    def own_parameters(self, adapter: str) -> Iterator[tuple[str, nn.Parameter]]:
+        """Iterate over the names and the values of the parameters of an adapter's prompt."""
+        if adapter in self.branches:
+            yield from self.branches[adapter].named_parameters()
+
+    def drop(self, adapter: str) -> None:
+        """Remove the prompt of an adapter, if there is one."""
+        if adapter in self.branches:
+            del self.branches[adapter]
+        for hook in self.hooks.pop(adapter, ()):
+            hook.remove()
 
 
 class _WatchedWeight(Tensor):

@@ -10,7 +10,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from krona import tasks
-from krona.backbones.families import Batch, Family, max_positions
+from krona.backbones.families import Batch, Family
 from krona.backbones.load import Loaded, tokenizer_fingerprint
 from krona.backbones.shared import cached
 from krona.config.settings import Run
@@ -73,8 +73,7 @@ def build_data(
     """Tokenise the splits, build the batches of this rank, and record facts about the data in ``result``.
 
     Raises:
-        KronaError: the backbone's tokenizer cannot reproduce the labels, or the rows have more tokens than the backbone
-            has positions.
+        KronaError: the backbone's tokenizer cannot reproduce the labels.
     """
     trainer, family = settings.trainer, backbone.family
     if trainer.fast_dev_run:
@@ -99,9 +98,6 @@ def build_data(
         for name, split in by_name.items()
     }
     max_label_tokens = max(len(labels) for split in tokens.values() for labels in split.rows["labels"])
-    family.check_length(
-        max_positions(backbone.model.config), source=settings.max_source_length, answer=max_label_tokens
-    )
 
     if official := tasks.official_rows(settings.task, splits.parts):
         result.provenance["official_rows"] = official

@@ -147,6 +147,7 @@ def _insert_without_weights(settings: Run) -> tuple[dict[str, Any], list[str]]:
     """
     if settings.backbone.folder is None and settings.backbone.sizes is None:
         return {}, []
+    from krona import surgery
     from krona.backbones import load
     from krona.backbones.families import max_positions
     from krona.backbones.insert_method import insert_method
@@ -155,12 +156,13 @@ def _insert_without_weights(settings: Run) -> tuple[dict[str, Any], list[str]]:
     model = load.meta_model(settings.backbone, settings.task)
     if not settings.backbone.pretrained and settings.backbone.tokenizer_folder is not None:
         load.require_embeddings(load.load_tokenizer(settings.backbone), model.config, settings.backbone)
-    positions = max_positions(model.config)
-    if positions is not None and settings.max_source_length > positions:
+    inserted = insert_method(model, settings.method, factor_shapes=settings.backbone.factor_shapes, reversible=False)
+    positions, prompt = max_positions(model.config), surgery.prompt_length(model)
+    if positions is not None and settings.max_source_length > positions - prompt:
+        besides = f", of which the prompt uses {prompt}" if prompt else ""
         raise KronaError(
             f"max_source_length={settings.max_source_length} exceeds the {positions} positions of the backbone "
-            f"{settings.backbone.name}. Use max_source_length={positions} or less."
+            f"{settings.backbone.name}{besides}. Use max_source_length={positions - prompt} or less."
         )
-    inserted = insert_method(model, settings.method, factor_shapes=settings.backbone.factor_shapes, reversible=False)
     optimizer_groups(model, settings.optimizer)
     return inserted

@@ -11,7 +11,7 @@ from krona import surgery
 from krona.adapters.adapter import Adapter
 from krona.adapters.fingerprint import Fingerprint
 from krona.backbones import load as backbones
-from krona.backbones.families import find_architecture
+from krona.backbones.families import find_architecture, max_positions
 from krona.backbones.families.pooling import get_pooling, has_pooled_head
 from krona.backbones.insert_method import insert_method, method_defaults
 from krona.backbones.model_config import describe_backbone
@@ -172,6 +172,8 @@ def prepare(plan: Plan, result: Result, ranks: Ranks) -> Prepared:
         model, method, factor_shapes=settings.backbone.factor_shapes, reversible=share, steps=steps.total
     )
     result.notes += notes
+    longest = {"source": settings.max_source_length, "answer": data.dev.max_label_tokens}
+    backbone.family.check_length(max_positions(model.config), **longest, prompt=surgery.prompt_length(model))
     optimizer_groups(model, settings.optimizer)  # raises an error for an unknown group before training starts
     defaults = method_defaults(method)
     described: Any = describe_backbone(model.config)

@@ -17,6 +17,7 @@ from krona.messages import KronaError, shorten
 from krona.safe_files import read_json
 from krona.surgery.state import backbone_parameters
 
+PROMPT_TYPES = ("PROMPT_TUNING", "P_TUNING", "PREFIX_TUNING", "CARTRIDGE")  # see krona.backbones.prompts
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 BASE = ".base_layer."
 POOLED_HEAD = "classifier.0."  # the wrapped classifier of a pooled encoder in a peft folder
@@ -63,10 +64,10 @@ def check_folder(path: Path, branch: str | None = None) -> dict[str, Any]:
             f"{path / WEIGHTS} was not found. krona never loads a pickle file such as adapter_model.bin, because it "
             "could run code."
         )
-    if (whole := keeps_tuner(config.get("peft_type"), branch)) and config.get("peft_type") not in tuner_types():
+    known = (*tuner_types(), *PROMPT_TYPES)
+    if (whole := keeps_tuner(config.get("peft_type"), branch)) and config.get("peft_type") not in known:
         raise KronaError(
-            f"In {path}, peft_type={config.get('peft_type')!r} is not supported. krona supports "
-            f"{', '.join(tuner_types())}."
+            f"In {path}, peft_type={config.get('peft_type')!r} is not supported. krona supports {', '.join(known)}."
         )
     start = str(config.get("init_lora_weights", True)).lower()
     if start.startswith(CHANGES_THE_BACKBONE):

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from krona.adapters.adapter import FORMAT, Adapter, AdapterConfig, class_path
-from krona.adapters.peft.folder import branch_classes, keeps_tuner, load_folder, unwrapped
+from krona.adapters.peft.folder import PROMPT_TYPES, branch_classes, keeps_tuner, load_folder, unwrapped
 from krona.backbones.module_names import module_names, outermost, shortest
 from krona.backbones.peft_branch import PeftBranch
 from krona.messages import KronaError
@@ -24,7 +24,7 @@ class PeftImport:
     """The content of a peft folder, converted to an adapter of krona."""
 
     peft_type: str
-    places: int  # the number of adapted modules
+    places: int  # the number of adapted modules; 0 for a prompt
     modules_to_save: tuple[str, ...]  # the modules of the backbone whose complete weights are in the folder
     adapter: Adapter
     model: nn.Module  # the backbone with the adapter, as loaded by peft
@@ -54,6 +54,8 @@ def read_peft(model: nn.Module, folder: str | Path, *, branch: str | None = None
     loaded = load_folder(model, path, branch)
     config = loaded.peft_config["default"].to_dict()
     peft_type = str(config["peft_type"].value)
+    if peft_type in PROMPT_TYPES:
+        return _read_prompt(model, loaded, peft_type, path)
     whole = keeps_tuner(peft_type, branch)
     layers, saved = _collect(loaded.get_base_model(), model, path, whole=whole)
     chosen: Any = None
@@ -76,6 +78,20 @@ def read_peft(model: nn.Module, folder: str | Path, *, branch: str | None = None
     )
     modules = tuple(dict.fromkeys(key.rpartition(".")[0] for key in saved))
     return PeftImport(peft_type, len(layers), modules, Adapter(adapter_config, tensors | saved, path), loaded)
+
+
+def _read_prompt(model: nn.Module, loaded: Any, peft_type: str, path: Path) -> PeftImport:
+    from krona.backbones.prompts import PromptBranch  # imports transformers
+
+    arguments, tensors = PromptBranch.read(loaded.prompt_encoder["default"], peft_type)
+    config = AdapterConfig(
+        format=FORMAT,
+        branch=class_path(PromptBranch),
+        branch_config=arguments,
+        insertion={"train_layer_norms": False, "head": []},
+        backbone=None,
+    )
+    return PeftImport(peft_type, 0, (), Adapter(config, tensors, path), loaded)
 
 
 def _adopt(layers: Mapping[str, Mapping[str, Any]], config: Any) -> tuple[dict[str, Any], dict[str, Tensor]]:

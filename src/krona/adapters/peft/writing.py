@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from krona.adapters.peft.folder import bare_copy, unwrapped
 from krona.adapters.update import low_rank
 from krona.backbones.module_names import module_names, outermost, shortest
-from krona.backbones.peft_branch import PeftBranch, require_peft
+from krona.backbones.peft_branch import PeftBranch, quiet, require_peft
 from krona.messages import KronaError
 from krona.surgery.layers import is_conv1d, is_linear, is_quantised
 from krona.surgery.state import (
@@ -24,6 +24,7 @@ from krona.surgery.state import (
     get_adapter,
     get_state,
     norm_modules,
+    prompt_length,
     require_unmerged,
 )
 from krona.surgery.targets import widths
@@ -41,7 +42,7 @@ class PeftFolder:
     """The content of a peft folder."""
 
     peft_type: str
-    places: int  # the number of adapted modules
+    places: int  # the number of adapted modules; 0 for a prompt
     config: dict[str, Any]
 
 
@@ -88,6 +89,8 @@ def write_peft(
         raise KronaError("Full fine-tuning trains no adapter that peft could load. Export the merged model instead.")
     if adapter.branch is not None and adapter.branch.existing is not None:
         raise KronaError(f"{adapter.branch.__name__} trains only biases. {INSTEAD}")
+    if prompt_length(model):
+        return _write_prompt(model, adapter, str(folder), base_model_name_or_path=base_model, revision=revision)
     places = {public_name(path): adapted for path, adapted in adapted_modules(model) if name in adapted.branches}
     head = adapter.insertion.get("head", ())
     saved = list(dict.fromkeys(outermost(key.rpartition(".")[0], head) for key in adapter.trained))
@@ -110,6 +113,31 @@ def write_peft(
     loaded.get_base_model().name_or_path = ""  # otherwise peft writes the path of the backbone into the config
     loaded.save_pretrained(str(folder), save_embedding_layers=False)
     return PeftFolder(form.peft_type, len(form.layers), config.to_dict())
+
+
+def _write_prompt(model: Any, adapter: Insertion, folder: str, **source: str | None) -> PeftFolder:
+    """Write the active prompt. peft stores the prompt itself, without the network that computed it in training."""
+    import peft
+
+    if not model.can_generate():
+        raise KronaError(
+            "The classifier of peft's model reads the state of the prompt's first position, but krona's reads the "
+            "state of the text's first token. Keep krona's file."
+        )
+    if adapter.trained:
+        raise KronaError(
+            f"The adapter also trains {next(iter(adapter.trained))}, but peft's folder of a prompt contains only the "
+            "prompt. Keep krona's file, or train with method.train_layer_norms=false."
+        )
+    prompt: Any = model.get_submodule("prompts").branches[active_adapter(model)]
+    task_type = "SEQ_2_SEQ_LM" if model.config.is_encoder_decoder else "CAUSAL_LM"
+    config = type(prompt).to_peft_config(model, prompt.config, task_type=task_type, **source)
+    with quiet():
+        loaded: Any = peft.get_peft_model(bare_copy(model, wrap_head=False), config)
+        loaded.prompt_encoder["default"].load_state_dict(prompt.tuner.state_dict())
+        loaded.get_base_model().name_or_path = ""  # otherwise peft writes the path of the backbone into the config
+        loaded.save_pretrained(folder)
+    return PeftFolder(prompt.config["peft_type"], 0, config.to_dict())
 
 
 def _forms(model: nn.Module, places: Mapping[str, Adapted], norms: Sequence[str], name: str) -> Iterator[Form]:

@@ -114,19 +114,21 @@ class Family(ABC):
         texts = self.tokenizer.batch_decode(ids, skip_special_tokens=True)
         return [self.task.normalize(text) for text in texts] if self.multilabel else list(texts)
 
-    def check_length(self, positions: int | None, *, source: int, answer: int) -> None:
+    def check_length(self, positions: int | None, *, source: int, answer: int, prompt: int = 0) -> None:
         """Check that the model has enough positions for the inputs.
 
         Args:
             positions: the model's number of positions, or None if this number is unlimited.
             source, answer: the largest number of tokens of a source and of an answer.
+            prompt: the number of positions that the method adds.
 
         Raises:
             KronaError: an input can have more tokens than the model has positions.
         """
-        needed = source + (answer if self.answer_follows else 0)
+        needed = source + prompt + (answer if self.answer_follows else 0)
         if positions is not None and needed > positions:
             more = f" and {answer} tokens of the answer" if self.answer_follows else ""
+            more += f" and {prompt} positions of the prompt" if prompt else ""
             raise KronaError(
                 f"max_source_length={source}{more} cannot fit into the {positions} positions of this backbone. Set "
                 f"max_source_length={positions - needed + source}."

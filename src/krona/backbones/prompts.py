@@ -1,0 +1,257 @@
+"""Train a prompt of the peft package: positions in front of the text (``method=peft/prompt_tuning`` and others).
+
+peft's encoder of the type computes the prompt. Hooks on the model add the prompt, so every caller gives inputs and gets
+outputs without the positions of the prompt. There are two kinds of prompts:
+
+- embeddings in front of the embeddings of the text (PROMPT_TUNING, P_TUNING)
+- keys and values in front of those of each layer (PREFIX_TUNING, CARTRIDGE), in the decoder of an encoder-decoder
+
+The head of an encoder therefore reads the text's first token, and not the prompt. The position ids of the text begin
+after the prompt. In a text that is padded on the left, the prompt comes before the padding.
+"""
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from inspect import signature
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
+from transformers import DynamicCache, EncoderDecoderCache
+
+from krona.backbones.families.family import CACHE
+from krona.backbones.peft_branch import make_config, quiet, require_peft
+from krona.messages import KronaError, first_line
+from krona.methods.branch import Branch
+from krona.surgery.wrapper import Prompts
+
+TYPES = ("PROMPT_TUNING", "P_TUNING", "PREFIX_TUNING", "CARTRIDGE")
+IN_CACHE = TYPES[2:]  # types that train keys and values
+# the fields that follow from the model
+FROM_MODEL = ("num_attention_heads", "num_layers", "num_transformer_submodules", "token_dim")
+INITIAL = ("prompt_tuning_init", "prompt_tuning_init_text", "tokenizer_name_or_path", "tokenizer_kwargs")
+
+
+class PromptBranch(Branch):
+    """A prompt, which peft's encoder ``tuner`` computes.
+
+    Args:
+        config: ``peft_type``, ``num_virtual_tokens`` and other arguments of this type's config class.
+    """
+
+    adds_positions = True
+    tuner: Any
+    config: dict[str, Any]
+    length: int  # the number of positions
+    layer_shape: tuple[int, ...]  # the numbers of layers, of keys and values (2) and of heads, and the width of a head
+
+    def __init__(self, d_in: int, d_out: int, *, config: dict[str, Any]) -> None:
+        raise TypeError("PromptBranch.build_prompt creates the prompt of a model")
+
+    @classmethod
+    def check_arguments(cls, *, config: Mapping[str, Any]) -> None:  # type: ignore[override]
+        """Check the arguments of peft's config class, with the errors of `make_config`."""
+        _make_config(config)
+
+    @classmethod
+    def build_prompt(cls, model: Any, config: Mapping[str, Any]) -> "PromptBranch":
+        """Let peft build the encoder of the prompt.
+
+        Raises:
+            KronaError: peft raises an error for the config, or the model's attention accepts no earlier keys and
+                values.
+        """
+        peft_config = cls.to_peft_config(model, config)
+        from peft.mapping import PEFT_TYPE_TO_TUNER_MAPPING
+
+        embeddings = model.get_input_embeddings()
+        encoder: Any = PEFT_TYPE_TO_TUNER_MAPPING[peft_config.peft_type]
+        given = (peft_config, embeddings)[: len(signature(encoder).parameters)]
+        try:
+            with quiet(), torch.device("cpu") if not embeddings.weight.is_meta else torch.device("meta"):
+                tuner = encoder(*given)
+        except Exception as error:  # peft raises many different exception types
+            raise KronaError(f"peft cannot build {config['peft_type']}: {first_line(error)}") from error
+        branch = cls.__new__(cls)
+        nn.Module.__init__(branch)
+        branch.tuner = tuner
+        for name, parameter in list(tuner._parameters.items()):
+            if parameter is not None and not parameter.requires_grad:  # the frozen positions of a cartridge
+                del tuner._parameters[name]
+                tuner.register_buffer(name, parameter.detach())
+        branch.length = peft_config.num_virtual_tokens
+        heads = peft_config.num_attention_heads or 1
+        branch.layer_shape = (peft_config.num_layers or 1, 2, heads, peft_config.token_dim // heads)
+        # an adapter file contains the values
+        branch.config = {key: value for key, value in config.items() if key not in INITIAL}
+        return branch.to(embeddings.weight.device, embeddings.weight.dtype)
+
+    @classmethod
+    def to_peft_config(cls, model: Any, config: Mapping[str, Any], **more: Any) -> Any:
+        """Return the config of peft for this model."""
+        embeddings = model.get_input_embeddings()
+        fields: dict[str, Any] = {"token_dim": embeddings.embedding_dim, "num_transformer_submodules": 1}
+        if config["peft_type"] in IN_CACHE:
+            reader = _reader(model, in_cache=True)
+            if CACHE not in _argument_names(reader):
+                raise KronaError(
+                    f"{config['peft_type']} is not possible, because the attention of {type(reader).__name__} does "
+                    "not accept earlier keys and values. Use method=peft/prompt_tuning or method=peft/p_tuning."
+                )
+            sizes = reader.config
+            heads = getattr(sizes, "decoder_attention_heads", sizes.num_attention_heads)
+            width = getattr(sizes, "d_kv", None) or getattr(sizes, "head_dim", None) or sizes.hidden_size // heads
+            heads = getattr(sizes, "num_key_value_heads", heads)
+            layers = _count_layers(sizes)
+            # In an encoder-decoder, peft gives layer j the values 2j modulo the number of layers. If this number is
+            # odd, each layer has its own values.
+            fields = {
+                "token_dim": heads * width,
+                "num_attention_heads": heads,
+                "num_layers": layers + 1 if sizes.is_encoder_decoder and layers % 2 == 0 else layers,
+                "num_transformer_submodules": 2 if sizes.is_encoder_decoder else 1,
+            }
+        made = _make_config(config, **fields, **more)
+        if hasattr(made, "encoder_hidden_size") and made.encoder_hidden_size is None:
+            made.encoder_hidden_size = made.token_dim
+        return made
+
+    @classmethod
+    def read(cls, encoder: Any, peft_type: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
+        """Return the arguments and the tensors of the prompt in a loaded peft model.
+
+        A folder of peft contains the prompt, without the network that computed it in training. The prompt is therefore
+        read as PROMPT_TUNING or PREFIX_TUNING.
+        """
+        values = encoder.embedding.weight.detach()
+        kind = "PREFIX_TUNING" if peft_type in IN_CACHE else "PROMPT_TUNING"
+        config = {"peft_type": kind, "num_virtual_tokens": len(values)}
+        return {"config": config}, {"prompts.tuner.embedding.weight": values}
+
+    def connect(self, model: Any, name: str) -> list[RemovableHandle]:
+        """Register the hooks that add this prompt to the model's input while the adapter ``name`` is active."""
+
+        def before(module: nn.Module, change: Callable[..., None]) -> RemovableHandle:
+            return module.register_forward_pre_hook(partial(_before, model.prompts, name, change), with_kwargs=True)
+
+        in_cache = self.config["peft_type"] in IN_CACHE
+        reader = _reader(model, in_cache=in_cache)
+        if in_cache:
+            return [before(reader, PromptBranch.fill_cache)]
+        hooks = [before(reader, PromptBranch.extend_input)]
+        if model.config.is_encoder_decoder:
+            return [*hooks, before(model.get_decoder(), PromptBranch.extend_cross_attention)]
+        hooks.append(reader.register_forward_hook(partial(_trim_output, model.prompts, name), with_kwargs=True))
+        if isinstance(pooler := getattr(reader, "pooler", None), nn.Module):
+            hooks.append(pooler.register_forward_pre_hook(partial(_trim_input, model.prompts, name)))
+        return hooks
+
+    def extend_input(self, module: Any, inputs: dict[str, Any]) -> None:
+        """Put the prompt in front of the embeddings, unless ``inputs`` continue a text."""
+        begins = self._shift(inputs)
+        if not begins:
+            return
+        ids, embeddings = inputs.pop("input_ids", None), inputs.get("inputs_embeds")
+        if embeddings is None:
+            embeddings = module.get_input_embeddings()(ids)
+        rows = len(embeddings)
+        prompt = self._values(embeddings).to(embeddings.dtype)  # (1, length, width)
+        inputs["inputs_embeds"] = torch.cat([prompt.expand(rows, -1, -1), embeddings], 1)
+        if (places := inputs.get("position_ids")) is not None:
+            own = torch.arange(self.length, device=places.device, dtype=places.dtype)
+            inputs["position_ids"] = torch.cat([own.expand(len(places), -1), places], 1)
+        if (types := inputs.get("token_type_ids")) is not None:
+            inputs["token_type_ids"] = torch.cat([types.new_zeros(rows, self.length), types], 1)
+
+    def extend_cross_attention(self, module: nn.Module, inputs: dict[str, Any]) -> None:
+        """Let the decoder attend to the encoder's output at the prompt."""
+        if (mask := inputs.get("encoder_attention_mask")) is not None:
+            inputs["encoder_attention_mask"] = self._extend_mask(mask)
+
+    def fill_cache(self, module: Any, inputs: dict[str, Any]) -> None:
+        """Put the prompt into the cache of keys and values, unless ``inputs`` continue a text."""
+        if module.training and getattr(module, "gradient_checkpointing", False):
+            raise KronaError(
+                f"{self.config['peft_type']} is not possible with gradient checkpointing, because transformers then "
+                "ignores earlier keys and values. Set trainer.gradient_checkpointing=false."
+            )
+        if not self._shift(inputs):
+            return
+        given = next(value for key in ("input_ids", "inputs_embeds") if (value := inputs.get(key)) is not None)
+        if inputs.get(CACHE) is None:
+            own = DynamicCache()
+            inputs[CACHE] = EncoderDecoderCache(own, DynamicCache()) if module.config.is_encoder_decoder else own
+        made = inputs[CACHE]
+        own = made.self_attention_cache if isinstance(made, EncoderDecoderCache) else made
+        values = self._values(given).to(module.get_input_embeddings().weight.dtype)
+        values = values.view(self.length, *self.layer_shape).expand(len(given), -1, -1, -1, -1, -1)
+        by_layer = values.permute(2, 3, 0, 4, 1, 5)
+        step = 2 if module.config.is_encoder_decoder else 1  # see `to_peft_config`
+        for number in range(_count_layers(module.config)):
+            own.update(*by_layer[step * number % len(by_layer)], number)
+
+    def _values(self, like: Tensor) -> Tensor:
+        """Return the output of peft's encoder, (1, length, width)."""
+        values: Tensor = self.tuner(torch.arange(self.length, device=like.device)[None])
+        return values
+
+    def _shift(self, inputs: dict[str, Any]) -> bool:
+        """Make room for the prompt in the mask and the position ids. Return whether the inputs begin a text."""
+        if (mask := inputs.get("attention_mask")) is not None:
+            inputs["attention_mask"] = self._extend_mask(mask)
+        if (places := inputs.get("position_ids")) is not None:
+            inputs["position_ids"] = places + self.length
+        earlier = inputs.get(CACHE)
+        return earlier is None or not earlier.get_seq_length()
+
+    def _extend_mask(self, mask: Tensor) -> Tensor:
+        return torch.cat([mask.new_ones(len(mask), self.length), mask], 1)
+
+
+def _make_config(config: Mapping[str, Any], **more: Any) -> Any:
+    require_peft()
+    made = make_config(config, types=TYPES, set_by_krona=FROM_MODEL, **more)
+    if not made.num_virtual_tokens or made.num_virtual_tokens < 1:
+        raise KronaError("method.config.num_virtual_tokens must be at least 1.")
+    return made
+
+
+def _count_layers(config: Any) -> int:
+    """Return the number of layers of the module that gets keys and values."""
+    return int(getattr(config, "decoder_layers", config.num_hidden_layers))
+
+
+def _reader(model: Any, *, in_cache: bool) -> Any:
+    """Return the module whose input or cache the prompt changes."""
+    if model.config.is_encoder_decoder:
+        return model.get_decoder() if in_cache else model.get_encoder()
+    return model.base_model
+
+
+def _argument_names(module: nn.Module) -> list[str]:
+    return list(signature(module.forward).parameters)
+
+
+def _before(
+    prompts: Prompts, name: str, change: Callable[..., None], module: nn.Module, args: Any, kwargs: dict[str, Any]
+) -> Any:
+    """Let the active prompt change the inputs of a module."""
+    if prompts.active != name:
+        return None
+    inputs = {**dict(zip(_argument_names(module), args, strict=False)), **kwargs} if args else kwargs
+    change(prompts.branches[name], module, inputs)
+    return (), inputs
+
+
+def _trim_output(
+    prompts: Prompts, name: str, module: nn.Module, args: Any, inputs: Mapping[str, Any], output: Any
+) -> None:
+    """Remove the positions of the prompt from the output."""
+    if prompts.active == name and inputs.get("inputs_embeds") is not None:
+        output.last_hidden_state = output.last_hidden_state[:, prompts.branches[name].length :]
+
+
+def _trim_input(prompts: Prompts, name: str, pooler: nn.Module, args: tuple[Tensor, ...]) -> Any:
+    """Remove the positions of the prompt from the states that a pooler reads."""
+    return (args[0][:, prompts.branches[name].length :],) if prompts.active == name else None
