@@ -5,7 +5,7 @@ from typing import Any
 
 from krona import tasks
 from krona.tasks import Data, Split, Splits, Task
-from krona.tasks.rows import Part
+from krona.tasks.rows import OfficialSplit
 
 MOODS = ["sad", "calm", "glad"]
 
@@ -39,7 +39,7 @@ def texts(splits: Splits) -> dict[str, str]:
 
 
 def made_up(**rows: int) -> Splits:
-    """Return splits with one row each, and parts with the given row counts."""
+    """Return splits with one row each, and official splits with the given row counts."""
     some = Split(ids=["a"], sources=["a"], targets=["0"], texts=[("a",)])
-    parts = {name: Part(name=name, rows=count) for name, count in rows.items()}
-    return Splits(train=some, dev=some, test=some, parts=parts)
+    official = {name: OfficialSplit(name=name, rows=count) for name, count in rows.items()}
+    return Splits(train=some, dev=some, test=some, official=official)

@@ -195,7 +195,7 @@ def test_a_spreadsheets_quotes_are_counted(tmp_path: Path) -> None:
     file = spreadsheet(tmp_path / "a.tsv", '"""Yes"""\tglad', '"a quotation"\tsad', 'the "" mark\tsad', '""\tsad')
     got = read(file)
     assert 'text: "He said ""no"", and left"' in texts(got).values()
-    assert got.train.part.suspicious == {"spreadsheet quotes": [14, 15]}
+    assert got.train.official.suspicious == {"spreadsheet quotes": [14, 15]}
 
 
 def test_quoting_csv_reads_a_spreadsheets_tsv(tmp_path: Path) -> None:
@@ -204,7 +204,7 @@ def test_quoting_csv_reads_a_spreadsheets_tsv(tmp_path: Path) -> None:
         read(file)
     got = read(file, quoting="csv")
     assert {'text: He said "no", and left', "text: two\nlines", "text: a\ttab"} < {*texts(got).values()}
-    assert got.train.part.suspicious == {"multi-line fields": [15]}
+    assert got.train.official.suspicious == {"multi-line fields": [15]}
 
 
 def test_a_quote_that_spans_rows_is_counted_and_an_open_one_is_named(tmp_path: Path) -> None:
@@ -212,7 +212,7 @@ def test_a_quote_that_spans_rows_is_counted_and_an_open_one_is_named(tmp_path: P
     file.write_text("\n".join([*lines(12), '"one,sad', "two,glad", 'three",calm', '"a\nb",sad']) + "\n")
     got = read(file)
     assert "text: one,sad\ntwo,glad\nthree" in texts(got).values()
-    assert got.train.part.suspicious == {"multi-line fields": [14, 17]}
+    assert got.train.official.suspicious == {"multi-line fields": [14, 17]}
     file.write_text("\n".join([*lines(12), "", '"one,sad', 'two,glad",x,calm']))
     with pytest.raises(KronaError, match=r"a\.csv:15: the row has 3 fields"):
         read(file)
@@ -226,7 +226,7 @@ def test_a_quote_that_spans_rows_is_counted_and_an_open_one_is_named(tmp_path: P
 def test_a_line_end_in_a_json_text_is_not_suspicious(tmp_path: Path) -> None:
     rows = [{"text": f"one\n{i}", "label": "sad"} for i in range(12)]
     (tmp_path / "a.jsonl").write_text("\n".join(map(json.dumps, rows)))
-    assert read(tmp_path / "a.jsonl").train.part.suspicious == {}
+    assert read(tmp_path / "a.jsonl").train.official.suspicious == {}
 
 
 @pytest.mark.parametrize(

@@ -39,15 +39,15 @@ def test_clean_rows_have_counts_and_no_notes(tmp_path: Path) -> None:
 def test_official_rows_are_glues(tmp_path: Path) -> None:
     """The numbers equal those in the comments of conf/task. tests/tasks/test_splits.py checks their splits."""
     for name in TASKS:
-        found = official_rows(task(name), made_up(**OFFICIAL_ROWS[name]).parts)
+        found = official_rows(task(name), made_up(**OFFICIAL_ROWS[name]).official)
         assert found == {part: [rows, rows] for part, rows in OFFICIAL_ROWS[name].items()}
         for text in re.findall(r"([\d,]+) rows;", (CONF / f"{name}.yaml").read_text()):
             assert int(text.replace(",", "")) == OFFICIAL_ROWS[name]["train"]
     write(tmp_path, "rte")
     own = Task.from_config(config("rte") | {"hub_name": None})
-    assert official_rows(own, load(own, kind="tsv", path=str(tmp_path)).parts) == {}
+    assert official_rows(own, load(own, kind="tsv", path=str(tmp_path)).official) == {}
     sample = load(task("sample_rte"), kind="sample")
-    assert official_rows(task("sample_rte"), sample.parts) == {}
+    assert official_rows(task("sample_rte"), sample.official) == {}
     assert notes(task("sample_rte"), sample) == []
 
 
@@ -90,7 +90,7 @@ def test_a_row_without_any_text_is_bad_in_every_format(tmp_path: Path) -> None:
         with pytest.raises(KronaError, match=r"a\.\w+:4[12]: the row has no text: 'a' and 'b' are empty\. Correct"):
             read(file, task=pair)
         got = read(file, task=pair, skip_bad_rows=True)
-        assert (got.train.part.skipped_rows, got.train.part.rows) == (1, 40)
+        assert (got.train.official.skipped_rows, got.train.official.rows) == (1, 40)
         line = 8 if name == "a.jsonl" else 9
         assert find_note(mood(name, **pair), got, "empty texts") == (
             f"empty texts in 1 of 41 rows of train (first {name}:{line})"
@@ -161,7 +161,7 @@ def test_a_subset_that_cannot_be_balanced_is_noted(tmp_path: Path) -> None:
 def test_other_rows_than_glues_are_noted(tmp_path: Path) -> None:
     write(tmp_path, "rte", train=635, dev=71)
     got = load(task("rte"), kind="tsv", path=str(tmp_path))
-    assert official_rows(task("rte"), got.parts) == {"train": [635, 2490], "validation": [71, 277]}
+    assert official_rows(task("rte"), got.official) == {"train": [635, 2490], "validation": [71, 277]}
     counts = "635 rows of train instead of 2,490, 71 rows of validation instead of 277"
     assert counts in find_note(task("rte"), got, "not comparable")
     assert "3,667 rows of train" in find_note(task("mrpc"), made_up(train=3667, validation=408), "GLUE's form")
@@ -176,6 +176,6 @@ def test_the_real_files_give_the_papers_splits_and_their_duplicates() -> None:
         got = load(task(name), kind="tsv", path=str(GLUE))
         assert not [note for note in notes(task(name), got) if "Repeated" not in note]
         counted[name] = (got.facts["dev"]["also_in_train"], got.facts["test"]["also_in_train"])
-        assert got.train.part.skipped_rows == got.test.part.skipped_rows == 0
+        assert got.train.official.skipped_rows == got.test.official.skipped_rows == 0
         assert (len(got.train), len(got.dev), len(got.test)) == SIZES["table1"][name]
     assert counted == {"sst2": (13, 0), "cola": (6, 10), "rte": (0, 0)}

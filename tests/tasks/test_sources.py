@@ -61,7 +61,7 @@ def test_a_bad_row_is_an_error_with_its_line_or_counted(old: str, new: str, mess
         load(task("rte"), kind="tsv", path=str(tmp_path))
     assert "data.skip_bad_rows=true" in str(caught.value)
     got = load(task("rte"), kind="tsv", path=str(tmp_path), skip_bad_rows=True)
-    assert (got.train.part.skipped_rows, got.dev.part.skipped_rows) == (1, 0)
+    assert (got.train.official.skipped_rows, got.dev.official.skipped_rows) == (1, 0)
     assert len(got.train) == 11
     assert "train-11" in got.train.ids  # ids are positions in the file
 

@@ -12,7 +12,7 @@ from rich.console import Console
 import one_job
 from krona.cli.check_data import check_data
 from krona.messages import KronaError
-from krona.tasks import Data, Split, data_fingerprint, hub, read_parts
+from krona.tasks import Data, Split, data_fingerprint, hub, read_official_splits
 from krona.tasks.sources import require_files
 from krona.tasks.values import mark_spans
 from tasks.glue_files import task
@@ -33,7 +33,7 @@ ROWS = {"multirc": (21, 8, 9)}  # of train, dev and test
 @pytest.mark.parametrize("name", TEXTS)
 def test_superglues_lines_are_read_with_t5s_texts(name: str, tmp_path: Path) -> None:
     inner = write(tmp_path, name)
-    parts = read_parts(task(name), Data(kind="jsonl", path=str(tmp_path)), prefix=False)
+    parts = read_official_splits(task(name), Data(kind="jsonl", path=str(tmp_path)), prefix=False)
     assert (parts["train"].sources[1], parts["train"].targets[1]) == (TEXTS[name], "1")
     got = load(task(name), kind="jsonl", path=str(inner))
     assert (len(got.train), len(got.dev), len(got.test)) == ROWS.get(name, (6, 2, 3))
@@ -127,7 +127,7 @@ def test_the_official_ids_define_questions(kind: str, tmp_path: Path, monkeypatc
     monkeypatch.setattr(datasets, "load_dataset", lambda *_, **__: official)
     monkeypatch.setattr(hub, "unreachable", lambda _: None)
     source = {"path": str(tmp_path)} if kind == "jsonl" else {"name": "aps/super_glue"}
-    parts = read_parts(task("multirc"), Data(kind=kind, **source), prefix=False)
+    parts = read_official_splits(task("multirc"), Data(kind=kind, **source), prefix=False)
     assert parts["validation"].groups == [0, 0, 1, 1, 2, 2, 3, 3]
     got = load(task("multirc"), kind=kind, **source)
     for split in (got.dev, got.test):
@@ -147,9 +147,11 @@ def test_a_column_of_ids_groups_the_rows_of_an_own_task(tmp_path: Path) -> None:
     assert grouped.groups == [0, 0, 1, 1, 2, 2]
     plain = mood("a.csv", group_columns=["text"])
     data = Data(kind="hub", path=str(tmp_path))
-    fingerprint = read_parts(mood("a.csv", group_columns=["story"]), data, prefix=False)["train"].fingerprint
-    texts = read_parts(plain, data, prefix=False)["train"]
-    assert texts.fingerprint == read_parts(mood("a.csv"), data, prefix=False)["train"].fingerprint != fingerprint
+    fingerprint = read_official_splits(mood("a.csv", group_columns=["story"]), data, prefix=False)["train"].fingerprint
+    texts = read_official_splits(plain, data, prefix=False)["train"]
+    assert (
+        texts.fingerprint == read_official_splits(mood("a.csv"), data, prefix=False)["train"].fingerprint != fingerprint
+    )
     with pytest.raises(KronaError, match=r"a\.csv:3: the group column 'story' is empty"):
         rows_of("a", "", "b", "c")
     with pytest.raises(KronaError, match=r"has no column 'stori': did you mean 'story'"):

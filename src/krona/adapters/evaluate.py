@@ -234,18 +234,18 @@ def load_rows(task: Task, data: Data, found: TrainedRun, rows: RowChoice) -> tup
         changes = {"files": {"train": rows.source}, "sample": None, "split": "given", "split_by": None}
         task = Task.from_config({**dict(task), **changes})
         options = replace(options, path=None)
-        split = tasks.read_parts(task, options, prefix=prefix)["train"]
+        split = tasks.read_official_splits(task, options, prefix=prefix)["train"]
         ids, stored = [str(number) for number in range(len(split))], read_others(task, options, split.ids)
         others = {new: stored[old] for new, old in zip(ids, split.ids, strict=True)}
-        part = replace(split.part, name=Path(rows.source).name)  # for messages
-        return replace(split, ids=ids, others=others, part=part), rows.source
+        official = replace(split.official, name=Path(rows.source).name)  # for messages
+        return replace(split, ids=ids, others=others, official=official), rows.source
     if rows.split in ROLES:
         return getattr(tasks.load(task, options, prefix=prefix, others=True), rows.split), rows.split
-    parts = tasks.read_parts(task, options, prefix=prefix)
-    if rows.split not in parts:
-        known = dict.fromkeys([*ROLES, *parts])
+    splits = tasks.read_official_splits(task, options, prefix=prefix)
+    if rows.split not in splits:
+        known = dict.fromkeys([*ROLES, *splits])
         raise KronaError(f"--split {rows.split} was not found: {did_you_mean(rows.split, known)}")
-    return parts[rows.split], rows.split
+    return splits[rows.split], rows.split
 
 
 def _describe_rows(trained: Predictor, split: Split, found: TrainedRun, rows: RowChoice) -> list[str]:
@@ -253,8 +253,8 @@ def _describe_rows(trained: Predictor, split: Split, found: TrainedRun, rows: Ro
     cut, longest = trained.count_cut(split), trained.origin.max_source_length
     notes = [f"Sources longer than max_source_length={longest} were cut: {cut:,} of {len(split):,}."] if cut else []
     is_own = rows.task is rows.data is rows.source is None
-    if not is_own or len(split) == split.part.rows:  # the run's notes already describe the rows of its own splits
-        notes += tasks.part_notes(split.part)
+    if not is_own or len(split) == split.official.rows:  # the run's notes already describe the rows of its own splits
+        notes += tasks.notes_on_rows(split.official)
     if not is_own or found.result is None or any("skip_bad_rows=" not in item for item in rows.overrides):
         return notes
     recorded = found.result.splits.get(rows.split, {})
@@ -264,7 +264,9 @@ def _describe_rows(trained: Predictor, split: Split, found: TrainedRun, rows: Ro
         change = (
             "other ids, texts or labels" if same else f"{amount(len(split), 'row')} instead of {recorded['rows']:,}"
         )
-        notes.append(f"the data have changed since training: {rows.split} has {change} (read from {split.part.origin})")
+        notes.append(
+            f"the data have changed since training: {rows.split} has {change} (read from {split.official.origin})"
+        )
     return notes
 
 

@@ -71,7 +71,7 @@ def evaluate(
         typer.Option(help="folder with the benchmark's files, or hub; default: the source of the run's data"),
     ] = None,
     split: Annotated[
-        str, typer.Option(help="dev, test, train, or an official part of the data such as validation")
+        str, typer.Option(help="dev, test, train, or an official split of the data such as validation")
     ] = "test",
     source: Annotated[
         str | None, typer.Option("--input", help="a file of labelled rows, instead of the task's data")

@@ -19,7 +19,7 @@ from krona.tasks import ROLES, Splits, Task
 from krona.tasks.rows import SUSPICIOUS
 from krona.tasks.sources import require_files
 
-LEFT = ("part", "source", "split", "from", "label", "number")
+LEFT = ("official split", "source", "split", "from", "label", "number")
 
 
 def check_data(task: str, overrides: Sequence[str], console: Console) -> None:
@@ -59,24 +59,31 @@ def _load(settings: Run, data: Data) -> Splits:
 
 def _print_counts(task: Task, data: Data, splits: Splits, console: Console) -> None:
     say(console, f"{task.name}, {f'data={data.kind}' if task.data_kind in BENCHMARKS else f'{task.data_kind} data'}\n")
-    for headings, rows in (_parts_table(task, splits), _splits_table(splits), _labels_table(task, splits)):
+    for headings, rows in (_official_table(task, splits), _splits_table(splits), _labels_table(task, splits)):
         say(console, table(headings, rows, width=terminal_width(console), left=LEFT))
         say(console, "")
     for note in tasks.notes(task, splits, train_rows=data.train_rows):
         say(console, f"note: {note}")
-    for official in splits.parts.values():
+    for official in splits.official.values():
         for kind, bad in official.skipped.items():
             say(console, f"first row with {kind}: {official.origin}:{bad[0]}")
 
 
-def _parts_table(task: Task, splits: Splits) -> tuple[list[str], list[list[Cell]]]:
-    official = tasks.official_rows(task, splits.parts)
+def _official_table(task: Task, splits: Splits) -> tuple[list[str], list[list[Cell]]]:
+    official = tasks.official_rows(task, splits.official)
     rows: list[list[Cell]] = []
-    for name, part in splits.parts.items():
+    for name, split in splits.official.items():
         expected = f"{official[name][1]:,}" if name in official else ""
-        counts = [f"{len(part.suspicious.get(kind, ())):,}" for kind in SUSPICIOUS]
-        rows.append([name, f"{part.rows:,}", expected, f"{part.skipped_rows:,}", *counts, part.origin])
-    return ["part", "rows", f"{BENCHMARKS.get(task.data_kind, 'GLUE')}'s", "bad rows", *SUSPICIOUS, "source"], rows
+        counts = [f"{len(split.suspicious.get(kind, ())):,}" for kind in SUSPICIOUS]
+        rows.append([name, f"{split.rows:,}", expected, f"{split.skipped_rows:,}", *counts, split.origin])
+    return [
+        "official split",
+        "rows",
+        f"{BENCHMARKS.get(task.data_kind, 'GLUE')}'s",
+        "bad rows",
+        *SUSPICIOUS,
+        "source",
+    ], rows
 
 
 def _splits_table(splits: Splits) -> tuple[list[str], list[list[Cell]]]:
@@ -87,7 +94,7 @@ def _splits_table(splits: Splits) -> tuple[list[str], list[list[Cell]]]:
         split = splits.by_role[role]
         if split.groups is not None:
             counts.append(f"{len({*split.groups}):,}")
-        rows.append([role, *counts, split.part.name])
+        rows.append([role, *counts, split.official.name])
     groups = [] if splits.train.groups is None else ["groups"]
     return ["split", *(key.replace("_", " ") for key in keys), *groups, "from"], rows
 

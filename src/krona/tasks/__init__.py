@@ -2,12 +2,12 @@
 
 from krona.tasks.data_settings import Data as Data
 from krona.tasks.notes import notes as notes
+from krona.tasks.notes import notes_on_rows as notes_on_rows
 from krona.tasks.notes import official_rows as official_rows
-from krona.tasks.notes import part_notes as part_notes
 from krona.tasks.rows import Split as Split
 from krona.tasks.sources import InputRows as InputRows
 from krona.tasks.sources import data_fingerprint as data_fingerprint
-from krona.tasks.sources import read_parts as read_parts
+from krona.tasks.sources import read_official_splits as read_official_splits
 from krona.tasks.splits import ROLES as ROLES
 from krona.tasks.splits import Splits as Splits
 from krona.tasks.splits import load as load

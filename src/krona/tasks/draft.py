@@ -104,22 +104,22 @@ def draft_task(name: str, source: Path, *, texts: Sequence[str] = (), label: str
         messages.append(f"text column: {texts[0]} (guessed; --text COLUMN selects other columns)")
     if label in texts:
         raise KronaError(f"The column '{label}' cannot be both text and label. Give another --label.")
-    found = columns[label]
-    is_number = found.is_number and label not in words
-    separator = None if is_number else found.separator
+    column = columns[label]
+    is_number = column.is_number and label not in words
+    separator = None if is_number else column.separator
     if separator is not None:
-        found = _count_labels(path, label, separator)
-    _require_labels(path, label, found)
+        column = _count_labels(path, label, separator)
+    _require_labels(path, label, column)
     no_label = label if separator is None else None  # with several labels per row, a row can also have none
     bad_rows = sum(count for names, count in empty.items() if no_label in names or {*texts} <= names)
     if separator is not None:
         between = f"separated by '{separator}'" if separator else "in lists"
         messages.append(f"{label} contains several labels per row, {between}, so the task is multi-label")
-        messages += _describe_labels(found.values, words.get(label))
+        messages += _describe_labels(column.values, words.get(label))
     elif is_number:
         messages.append(f"{label} contains numbers, so the task is a regression")
     else:
-        messages += _describe_labels(found.values, words.get(label))
+        messages += _describe_labels(column.values, words.get(label))
     if bad_rows:
         messages.append(f"{bad_rows:,} of {amount(rows, 'row')} have no text or no label")
     metrics = "[accuracy, macro_f1] # macro F1 gives each label the same weight, however rare it is"
@@ -133,7 +133,7 @@ def draft_task(name: str, source: Path, *, texts: Sequence[str] = (), label: str
         f"name: {name}",
         f"columns: {_quote([*texts])} # the texts that the model reads",
         f"label_column: {_quote(label)}",
-        *(["labels: null # the targets are numbers"] if is_number else _label_lines(found.values, words.get(label))),
+        *(["labels: null # the targets are numbers"] if is_number else _label_lines(column.values, words.get(label))),
         *(["kind: multilabel # a row can have several labels, or none"] if separator is not None else []),
         *([f"label_separator: {_quote(separator)}"] if separator else []),
         f"metrics: {metrics}",
@@ -164,12 +164,12 @@ def _count(path: Path) -> tuple[dict[str, _Column], int, Counter[frozenset[str]]
 
 def _count_labels(path: Path, label: str, separator: str) -> _Column:
     """Return the counts of the labels in a column with several labels per row."""
-    found = _Column()
+    column = _Column()
     for _, row in DataFile(path, FileColumns(names={label: [label]})):
         if not isinstance(row, BadRowError):
-            for part in split_labels(row[label], separator):
-                found.add(text_or_empty(part))
-    return found
+            for text in split_labels(row[label], separator):
+                column.add(text_or_empty(text))
+    return column
 
 
 def _stored_words(path: Path) -> dict[str, list[str]]:
@@ -200,13 +200,13 @@ def _guess_text(path: Path, columns: Mapping[str, _Column]) -> str:
     return (named or longest)[0]
 
 
-def _require_labels(path: Path, label: str, found: _Column) -> None:
+def _require_labels(path: Path, label: str, column: _Column) -> None:
     what = f"{path}: the label column '{label}' has"
-    if len(found.values) < 2:
-        raise KronaError(f"{what} {amount(len(found.values), 'different value')}, but a task needs at least two.")
-    if not found.is_number and not found.repeats:
-        count = f"more than {MAX_CLASSES:,}" if len(found.values) > MAX_CLASSES else f"{len(found.values):,}"
-        raise KronaError(f"{what} {count} different values in {amount(found.filled, 'row')}. Choose another --label.")
+    if len(column.values) < 2:
+        raise KronaError(f"{what} {amount(len(column.values), 'different value')}, but a task needs at least two.")
+    if not column.is_number and not column.repeats:
+        count = f"more than {MAX_CLASSES:,}" if len(column.values) > MAX_CLASSES else f"{len(column.values):,}"
+        raise KronaError(f"{what} {count} different values in {amount(column.filled, 'row')}. Choose another --label.")
 
 
 def _describe_labels(counts: Counter[str], words: Sequence[str] | None) -> Iterator[str]:

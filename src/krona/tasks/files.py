@@ -145,11 +145,11 @@ class DataFile:
         names, header = first[1], self.columns.header
         if header is not None and len(names) == len(header) and self.columns.missing(names):
             names, records = [*header], chain([first], records)
-        found = self.columns.find(self.name, names, hint=". The first line names the columns")
-        places = {column: names.index(name) for column, name in found.items()}
+        chosen = self.columns.find(self.name, names, hint=". The first line names the columns")
+        positions = {column: names.index(name) for column, name in chosen.items()}
         for line, fields in records:
             if len(fields) == len(names):
-                yield line, {column: fields[place] for column, place in places.items()}
+                yield line, {column: fields[position] for column, position in positions.items()}
                 continue
             problem = f"the row has {amount(len(fields), 'field')}, but the file has {amount(len(names), 'column')}"
             quoted = any(field[:1] == '"' or field[-1:] == '"' for field in fields)
@@ -161,13 +161,13 @@ class DataFile:
         assert self.path is not None
         try:
             data = _open_saved(self.path) if self.kind == "folder" else ParquetFile(self.path)
-            found = self.columns.find(
+            chosen = self.columns.find(
                 self.name, data.column_names if self.kind == "folder" else data.schema_arrow.names
             )
-            names = [*dict.fromkeys(found.values())]
+            names = [*dict.fromkeys(chosen.values())]
             rows = data.select_columns(names) if self.kind == "folder" else _parquet_rows(data, names)
             for line, row in enumerate(rows, start=1):
-                yield line, {column: row[name] for column, name in found.items()}
+                yield line, {column: row[name] for column, name in chosen.items()}
         except KronaError:
             raise
         except Exception as error:  # the libraries raise many types of errors
@@ -186,10 +186,10 @@ class DataFile:
         except Exception as error:  # the libraries raise many types of errors
             raise KronaError(f"{self.path} is not a readable Excel workbook: {error}") from error
         sheet = sheet.astype(object).where(sheet.notna(), None)
-        found = self.columns.find(self.name, [str(name) for name in sheet.columns])
+        chosen = self.columns.find(self.name, [str(name) for name in sheet.columns])
         for line, row in enumerate(sheet.itertuples(index=False), start=2):
             values = dict(zip(map(str, sheet.columns), row, strict=True))
-            yield line, {column: values[name] for column, name in found.items()}
+            yield line, {column: values[name] for column, name in chosen.items()}
 
 
 def require_file(path: Path) -> int:
@@ -201,8 +201,8 @@ def require_file(path: Path) -> int:
     try:
         state = path.stat()
     except FileNotFoundError as error:
-        place = "" if path.is_absolute() else f" in {Path.cwd()}"
-        raise KronaError(f"{path}: no such file{place}.") from error
+        folder = "" if path.is_absolute() else f" in {Path.cwd()}"
+        raise KronaError(f"{path}: no such file{folder}.") from error
     except OSError as error:
         raise KronaError(f"{path} cannot be read: {error.strerror}.") from error
     if not stat.S_ISREG(state.st_mode):
@@ -243,7 +243,7 @@ def _split_plain(lines: Iterator[str]) -> Iterator[tuple[int, list[str]]]:
 
 
 def _split_quoted(name: str, lines: Iterator[str], *, delimiter: str) -> Iterator[tuple[int, list[str]]]:
-    split = (part for line in lines for part in io.StringIO(line, newline=""))  # a CR alone ends a line too
+    split = (piece for line in lines for piece in io.StringIO(line, newline=""))  # a CR alone ends a line too
     reader, line = csv.reader(split, delimiter=delimiter, strict=True), 0
     try:
         for fields in reader:
@@ -286,16 +286,16 @@ def _parse_json(text: str, columns: FileColumns) -> Iterator[Row | BadRowError]:
                 yield {column: row[name] for column, name in found.items()}
 
 
-def _flatten(found: Mapping[str, Any], prefix: str = "") -> Iterator[dict[str, Any]]:
+def _flatten(record: Mapping[str, Any], prefix: str = "") -> Iterator[dict[str, Any]]:
     """Yield one row for each object in the lists of a nested JSON object, with keys such as `passage.text`."""
     rows: list[dict[str, Any]] = [{}]
-    for key, value in found.items():
+    for key, value in record.items():
         inner = [value] if isinstance(value, dict) else value
-        if inner and isinstance(inner, list) and all(isinstance(one, dict) for one in inner):
-            parts = [part for one in inner for part in _flatten(one, f"{prefix}{key}.")]
+        if inner and isinstance(inner, list) and all(isinstance(item, dict) for item in inner):
+            inner_rows = [inner_row for item in inner for inner_row in _flatten(item, f"{prefix}{key}.")]
         else:
-            parts = [{f"{prefix}{key}": value}]
-        rows = [row | part for row in rows for part in parts]
+            inner_rows = [{f"{prefix}{key}": value}]
+        rows = [row | inner_row for row in rows for inner_row in inner_rows]
     yield from rows
 
 

@@ -12,12 +12,12 @@ from pathlib import Path
 
 from krona.messages import KronaError, first_line
 from krona.tasks.data_settings import Data
-from krona.tasks.rows import Split, read_part
+from krona.tasks.rows import Split, read_official_split
 from krona.tasks.task import Task
 
 TIMEOUT_S = 8.0  # seconds that the test request may take
 MIRROR = "HF_ENDPOINT=URL of a mirror"
-PARTS = ("train", "validation", "validation_matched", "validation_mismatched")
+LABELLED_SPLITS = ("train", "validation", "validation_matched", "validation_mismatched")
 
 
 def endpoint() -> str:
@@ -91,8 +91,8 @@ def download_error(what: str, error: Exception, ways_out: str) -> KronaError:
     return KronaError(f"Could not load {what}: {first_line(error)[:300].rstrip('.')}. What you can do: {ways_out}.")
 
 
-def hub_parts(task: Task, data: Data, *, prefix: bool) -> dict[str, Split]:
-    """Return the rows of a task of GLUE or SuperGLUE by official part. The test set has no labels and is omitted."""
+def hub_splits(task: Task, data: Data, *, prefix: bool) -> dict[str, Split]:
+    """Return the rows of a task of GLUE or SuperGLUE by official split. The test set has no labels and is omitted."""
     import datasets
 
     if task.hub_name is None or data.name is None:
@@ -111,9 +111,11 @@ def hub_parts(task: Task, data: Data, *, prefix: bool) -> dict[str, Split]:
         ) from error
     name = f"{data.name} {task.hub_name}"
     return {
-        part: read_part(task, data, part, f"{name} {part}", enumerate(loaded[part].flatten()), prefix=prefix)
-        for part in PARTS
-        if part in loaded
+        split: read_official_split(
+            task, data, split, f"{name} {split}", enumerate(loaded[split].flatten()), prefix=prefix
+        )
+        for split in LABELLED_SPLITS
+        if split in loaded
     }
 
 

@@ -5,11 +5,13 @@ from pathlib import Path
 
 from krona.labels import BENCHMARKS
 from krona.messages import amount, join_names
-from krona.tasks.rows import MULTI_LINE, Part
+from krona.tasks.rows import MULTI_LINE, OfficialSplit
 from krona.tasks.splits import Splits
 from krona.tasks.task import Task
 
-OFFICIAL_ROWS: Mapping[str, Mapping[str, int]] = {  # the number of labelled rows by configuration on the Hub and part
+OFFICIAL_ROWS: Mapping[
+    str, Mapping[str, int]
+] = {  # the number of labelled rows by configuration on the Hub and official split
     "cola": {"train": 8551, "validation": 1043},
     "sst2": {"train": 67349, "validation": 872},
     "mrpc": {"train": 3668, "validation": 408},
@@ -32,17 +34,19 @@ ADVICE = {  # maps each kind of suspicious text to advice
 }
 
 
-def official_rows(task: Task, parts: Mapping[str, Part]) -> dict[str, list[int]]:
+def official_rows(task: Task, splits: Mapping[str, OfficialSplit]) -> dict[str, list[int]]:
     """Return the number of found rows and the official number, for each official split of a GLUE or SuperGLUE task."""
     official = OFFICIAL_ROWS.get(task.hub_name or "", {}) if task.data_kind in BENCHMARKS else {}
-    return {name: [part.rows, official[name]] for name, part in parts.items() if name in official}
+    return {name: [split.rows, official[name]] for name, split in splits.items() if name in official}
 
 
 def notes(task: Task, splits: Splits, *, train_rows: int | None = None) -> list[str]:
     """Return notes on row properties that may affect the scores."""
-    used = {split.part.name: split.part for split in splits.by_role.values()}  # dev and test may share a part
+    used = {
+        split.official.name: split.official for split in splits.by_role.values()
+    }  # dev and test may share an official split
     return [
-        *(note for part in used.values() for note in part_notes(part)),
+        *(note for split in used.values() for note in notes_on_rows(split)),
         *_note_other_rows(task, splits),
         *_note_labels(task, splits, train_rows),
         *_note_absent_labels(task, splits),
@@ -51,23 +55,23 @@ def notes(task: Task, splits: Splits, *, train_rows: int | None = None) -> list[
     ]
 
 
-def part_notes(part: Part) -> Iterator[str]:
-    """Yield notes on skipped and suspicious rows of an official part.
+def notes_on_rows(split: OfficialSplit) -> Iterator[str]:
+    """Yield notes on skipped and suspicious rows of an official split.
 
     Reports and packs contain these notes, so they name a file without its folder, and contain no text of a row.
     """
-    file = Path(part.origin).name
-    total = f"of {amount(part.rows + part.skipped_rows, 'row')} of {part.name}"
-    if part.skipped:
-        counts = [f"{len(rows):,} {kind}, first {file}:{rows[0].split(':')[0]}" for kind, rows in part.skipped.items()]
-        yield f"data.skip_bad_rows=true skipped {part.skipped_rows:,} {total}: {'; '.join(counts)}"
+    file = Path(split.origin).name
+    total = f"of {amount(split.rows + split.skipped_rows, 'row')} of {split.name}"
+    if split.skipped:
+        counts = [f"{len(rows):,} {kind}, first {file}:{rows[0].split(':')[0]}" for kind, rows in split.skipped.items()]
+        yield f"data.skip_bad_rows=true skipped {split.skipped_rows:,} {total}: {'; '.join(counts)}"
     for kind, advice in ADVICE.items():
-        if rows := part.suspicious.get(kind):
+        if rows := split.suspicious.get(kind):
             yield f"{kind} in {len(rows):,} {total} (first {file}:{rows[0]}){advice}"
 
 
 def _note_other_rows(task: Task, splits: Splits) -> Iterator[str]:
-    other = {name: pair for name, pair in official_rows(task, splits.parts).items() if pair[0] != pair[1]}
+    other = {name: pair for name, pair in official_rows(task, splits.official).items() if pair[0] != pair[1]}
     if other:
         counts = ", ".join(
             f"{rows:,} rows of {name} instead of {official:,}" for name, (rows, official) in other.items()
@@ -77,10 +81,10 @@ def _note_other_rows(task: Task, splits: Splits) -> Iterator[str]:
 
 
 def _note_labels(task: Task, splits: Splits, train_rows: int | None) -> Iterator[str]:
-    found, rows_with = splits.facts["train"]["targets"], task.count_labels(splits.train.targets)
+    targets, rows_with = splits.facts["train"]["targets"], task.count_labels(splits.train.targets)
     counts = {target: rows_with[target] for target in task.target_strings() or ()}
-    if len(found) == 1:
-        (target,) = found
+    if len(targets) == 1:
+        (target,) = targets
         yield f"train has only the target {task.label_name(target)}, so the model learns to predict only this target."
     elif missing := [task.label_name(target) for target, rows in counts.items() if not rows]:
         classes = "this class" if len(missing) == 1 else "these classes"
@@ -96,8 +100,8 @@ def _note_absent_labels(task: Task, splits: Splits) -> Iterator[str]:
     counts = {role: task.count_labels(split.targets) for role, split in splits.by_role.items()}
     known = [target for target in task.target_strings() or () if target in counts["train"]]
     for role in ("dev", "test"):
-        found = counts[role]
-        if missing := [task.label_name(target) for target in known if target not in found]:
+        targets = counts[role]
+        if missing := [task.label_name(target) for target in known if target not in targets]:
             classes = "this class" if len(missing) == 1 else "these classes"
             yield f"{role} has no rows of {join_names(missing)}, so its scores do not measure {classes}."
 

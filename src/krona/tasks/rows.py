@@ -24,8 +24,8 @@ SUSPICIOUS: Mapping[str, Callable[[str], bool]] = {  # maps kinds of suspicious 
 
 
 @dataclass(frozen=True, kw_only=True)
-class Part:
-    """The row counts of one official part of a data source, such as GLUE's validation set."""
+class OfficialSplit:
+    """The row counts of an official split of a data source, such as GLUE's validation set."""
 
     name: str = ""
     origin: str = ""  # the path of the file, or the name of the data source
@@ -49,10 +49,10 @@ class Sources(Sequence[str]):
     def __len__(self) -> int:
         return len(self.texts)
 
-    def __getitem__(self, place: Any) -> Any:
-        if isinstance(place, slice):
-            return [self.task.source(texts, prefix=self.prefix) for texts in self.texts[place]]
-        return self.task.source(self.texts[place], prefix=self.prefix)
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            return [self.task.source(texts, prefix=self.prefix) for texts in self.texts[index]]
+        return self.task.source(self.texts[index], prefix=self.prefix)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Sequence) and [*self] == [*other]
@@ -62,14 +62,14 @@ class Sources(Sequence[str]):
 class Split:
     """The rows of a split as texts. All lists have one entry for each row."""
 
-    ids: list[str]  # the part and the position of each row in the part, such as `train-0`
+    ids: list[str]  # the official split and the position of each row in it, such as `train-0`
     sources: Sequence[str]
     targets: list[str]
     texts: list[tuple[str, ...]]  # one text for each text column of the task
-    group_places: tuple[int, ...] = ()  # rows of the same group have equal texts at these positions, and equal ids:
+    group_positions: tuple[int, ...] = ()  # rows of the same group have equal texts at these positions, and equal ids:
     group_ids: list[tuple[str, ...]] = field(default_factory=list)  # of group columns without text; may be empty
     times: list[float] = field(default_factory=list)  # with ``task.split_by``: the time of each row; otherwise empty
-    part: Part = field(default_factory=Part, compare=False)  # two splits may come from the same part
+    official: OfficialSplit = field(default_factory=OfficialSplit, compare=False)  # several splits may have the same
     # by id: the row's line in the file (`line`), and its values in the columns that the task does not use (`columns`)
     others: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, compare=False)
 
@@ -81,20 +81,20 @@ class Split:
         """The number of each row's group, or None if the task has no groups."""
         numbers: dict[tuple[str, ...], int] = {}
         rows = zip_longest(self.texts, self.group_ids, fillvalue=())
-        keys = ((*(texts[place] for place in self.group_places), *ids) for texts, ids in rows)
-        has_groups = self.group_places or self.group_ids
+        keys = ((*(texts[position] for position in self.group_positions), *ids) for texts, ids in rows)
+        has_groups = self.group_positions or self.group_ids
         return [numbers.setdefault(key, len(numbers)) for key in keys] if has_groups else None
 
-    def take(self, places: Sequence[int]) -> "Split":
+    def take(self, positions: Sequence[int]) -> "Split":
         """Return a split with the rows at these positions, in this order."""
         lists = {name: getattr(self, name) for name in COLUMNS}
-        columns: Any = {name: [own[i] for i in places] for name, own in lists.items() if own and type(own) is list}
+        columns: Any = {name: [own[i] for i in positions] for name, own in lists.items() if own and type(own) is list}
         if isinstance(self.sources, Sources):
             columns["sources"] = replace(self.sources, texts=columns["texts"])
         return replace(self, **columns)
 
     def join(self, other: "Split") -> "Split":
-        """Return a split with the rows of both splits. Its ``part`` is that of this split."""
+        """Return a split with the rows of both splits. Its ``official`` is that of this split."""
         columns: Any = {name: [*getattr(self, name), *getattr(other, name)] for name in COLUMNS}
         return replace(self, **columns)
 
@@ -114,10 +114,10 @@ class Split:
         return digest.hexdigest()[:16]
 
 
-def read_part(
+def read_official_split(
     task: Task, data: Data, name: str, origin: str, rows: Iterable[NumberedRow], *, prefix: bool, csv: bool = False
 ) -> Split:
-    """Return the rows of one official part as a split.
+    """Return the rows of an official split.
 
     Args:
         origin: a name of the data source for messages, such as a path.
@@ -156,15 +156,15 @@ def read_part(
     if not ids:
         first, *_ = next(iter(skipped.values()))
         raise KronaError(f"{origin}: none of its {amount(position + 1, 'row')} can be used ({origin}:{first}).")
-    part = Part(name=name, origin=origin, rows=len(ids), skipped=skipped, suspicious=suspicious)
-    places = tuple(task.columns.index(name) for name in task.group_columns if name in task.columns)
+    official = OfficialSplit(name=name, origin=origin, rows=len(ids), skipped=skipped, suspicious=suspicious)
+    group_positions = tuple(task.columns.index(name) for name in task.group_columns if name in task.columns)
     return Split(
         ids=ids,
         sources=Sources(task, texts, prefix),
         targets=targets,
         texts=texts,
-        group_places=places,
+        group_positions=group_positions,
         group_ids=group_ids,
         times=times,
-        part=part,
+        official=official,
     )

@@ -1,7 +1,7 @@
 """Read a task's rows from its data source: the Hub, the files of GLUE or SuperGLUE, a sample task, or own files.
 
-Each data source consists of official parts. GLUE and SuperGLUE have the parts `train` and `validation`. MNLI has
-`validation_matched` and `validation_mismatched` instead of `validation`. Sample tasks and own files have the parts
+Each data source consists of official splits. GLUE and SuperGLUE have `train` and `validation`. MNLI has
+`validation_matched` and `validation_mismatched` instead of `validation`. Sample tasks and own files have
 `train`, `dev` and `test`. For own files, `dev` and `test` are optional.
 """
 
@@ -18,14 +18,14 @@ from krona.paths import expand
 from krona.safe_files import sha256
 from krona.tasks.data_settings import Data
 from krona.tasks.files import DataFile, FileColumns, Row, require_file, require_saved
-from krona.tasks.rows import Split, read_part
+from krona.tasks.rows import Split, read_official_split
 from krona.tasks.sample import FINGERPRINT, FOLDERS, SUPERGLUE, SUPERGLUE_FINGERPRINT, sample_files
 from krona.tasks.task import FILE_KEYS, Task
 from krona.tasks.values import BadRowError, plain_value
 
 KINDS = ("hub", "tsv", "jsonl", "sample")
 FORMATS = {"glue": "tsv", "superglue": "jsonl"}  # maps each benchmark to the kind of data source that reads its files
-# Maps the splits of a DatasetDict to parts.
+# Maps the splits of a DatasetDict to official splits.
 SPLIT_FOLDERS = {"train": "train", "validation": "dev", "dev": "dev", "test": "test"}
 
 
@@ -63,48 +63,48 @@ def require_files(task: Task, *, kind: str, path: str | None) -> None:
         raise KronaError(f"data.path={path} is not used with data={kind}. Add data={files}, or remove data.path.")
     if task.data_kind in BENCHMARKS and kind != "hub":
         benchmark_files(task, path)
-    for part, file in own_files(task, path).items():
+    for name, file in own_files(task, path).items():
         if not file.exists():
             way_out = f"data.path={path} does not contain it" if path else "correct the path, or set data.path=FOLDER"
-            raise KronaError(f"task {task.name}: files.{part}: {file.absolute()} was not found: {way_out}.")
+            raise KronaError(f"task {task.name}: files.{name}: {file.absolute()} was not found: {way_out}.")
         if file.is_dir():
             require_saved(file)
         else:
             require_file(file)
 
 
-def read_parts(task: Task, data: Data, *, prefix: bool) -> dict[str, Split]:
-    """Return the rows of a task's data source by official part. `krona.tasks.splits.load` describes the arguments."""
+def read_official_splits(task: Task, data: Data, *, prefix: bool) -> dict[str, Split]:
+    """Return the rows of a task's data source by official split. `krona.tasks.splits.load` describes the arguments."""
     check_kind(task, data.kind)
     if task.data_kind in BENCHMARKS and data.kind == "hub":
-        from krona.tasks.hub import hub_parts
+        from krona.tasks.hub import hub_splits
 
-        return hub_parts(task, data, prefix=prefix)
+        return hub_splits(task, data, prefix=prefix)
     if task.data_kind == "own":
         files = own_files(task, data.path)
     else:
         files = sample_files(task.sample or "") if task.data_kind == "sample" else benchmark_files(task, data.path)
     columns = file_columns(task, [*task.labelled_columns, *task.slices])
-    quoting, parts = None if task.data_kind == "sample" else data.quoting, {}
-    for part, path in files.items():
-        origin = f"sample task {task.sample}, {part}" if task.data_kind == "sample" else str(path)
+    quoting, splits = None if task.data_kind == "sample" else data.quoting, {}
+    for name, path in files.items():
+        origin = f"sample task {task.sample}, {name}" if task.data_kind == "sample" else str(path)
         file = DataFile(path, columns, quoting=quoting)
         is_csv = file.kind == ".csv" or quoting == "csv"
-        parts[part] = read_part(task, data, part, origin, file, prefix=prefix, csv=is_csv)
-    return parts
+        splits[name] = read_official_split(task, data, name, origin, file, prefix=prefix, csv=is_csv)
+    return splits
 
 
 def read_others(task: Task, data: Data, ids: Iterable[str]) -> dict[str, dict[str, Any]]:
     """Return the lines and the unused columns of rows of a user's own files, by row id (`Split.others`)."""
-    wanted, found = {*ids}, dict[str, dict[str, Any]]()
+    wanted, others = {*ids}, dict[str, dict[str, Any]]()
     used = [*task.read_columns, task.label_column]
     columns = replace(file_columns(task, used), others=True)
-    for part, path in own_files(task, data.path).items():
+    for name, path in own_files(task, data.path).items():
         for position, (line, row) in enumerate(DataFile(path, columns, quoting=data.quoting)):
-            if (row_id := f"{part}-{position}") in wanted and not isinstance(row, BadRowError):
+            if (row_id := f"{name}-{position}") in wanted and not isinstance(row, BadRowError):
                 values = {name: plain_value(value) for name, value in row.items() if name not in used}
-                found[row_id] = {"line": line} | ({"columns": values} if values else {})
-    return found
+                others[row_id] = {"line": line} | ({"columns": values} if values else {})
+    return others
 
 
 class InputRows(DataFile):
@@ -142,19 +142,21 @@ def file_columns(task: Task, columns: Sequence[str]) -> FileColumns:
 
 
 def own_files(task: Task, path: str | None) -> dict[str, Path]:
-    """Return the files of a user's own task by part, or the split folders of a saved `DatasetDict`.
+    """Return the files of a user's own task by official split, or the split folders of a saved `DatasetDict`.
 
     Relative paths are relative to ``path`` (the setting data.path) or, if ``path`` is None, to the working directory.
     """
     folder, named = expand(path) if path else Path(), task.files or {}
     files = {key: folder / expand(named[key]) for key in FILE_KEYS if key in named}
     if list(files) == ["train"] and (files["train"] / "dataset_dict.json").is_file():
-        return {part: files["train"] / name for name, part in SPLIT_FOLDERS.items() if (files["train"] / name).is_dir()}
+        return {
+            split: files["train"] / name for name, split in SPLIT_FOLDERS.items() if (files["train"] / name).is_dir()
+        }
     return files
 
 
 def benchmark_files(task: Task, path: str | None) -> dict[str, Path]:
-    """Return a task's files in the download of GLUE or SuperGLUE by official part.
+    """Return a task's files in the download of GLUE or SuperGLUE by official split.
 
     The files are in ``path`` or in the task's subfolder of ``path``, such as RTE.
 
@@ -177,7 +179,7 @@ def benchmark_files(task: Task, path: str | None) -> dict[str, Path]:
         raise KronaError(f"data.path={path}: {'not a folder' if root.exists() else 'no such folder'}")
     candidates = (root / layout.folder, root)
     for folder in candidates:
-        files = {part: folder / file for part, file in layout.files.items()}
+        files = {name: folder / file for name, file in layout.files.items()}
         if all(file.is_file() for file in files.values()):
             return files
     sought = " nor ".join(f"{folder}/{{{','.join(layout.files.values())}}}" for folder in candidates)
@@ -210,11 +212,11 @@ def _hash_files(task: Task, files: dict[str, Path], *, salt: bytes = b"") -> str
     # A prefix changes the hash, because earlier versions of krona rounded the numbers of regressions, and divided rows
     # without regard to their labels (``salt``).
     digest = hashlib.sha256(b"numbers" if task.labels is None else salt)
-    for part, path in sorted(files.items()):
+    for name, path in sorted(files.items()):
         for file in sorted(path.glob("*.arrow")) if path.is_dir() else [path]:  # save_to_disk wrote the folder
             size = require_file(file)
             content = _hash_content(file.resolve(), size, file.stat().st_mtime_ns)
-            digest.update(f"{part}:{content}\n".encode())
+            digest.update(f"{name}:{content}\n".encode())
     return digest.hexdigest()[:16]
 
 

@@ -16,8 +16,8 @@ from krona.messages import KronaError, amount, did_you_mean
 from krona.metrics.scores.metric import EMPTY_SET
 from krona.random_streams import stream_seed
 from krona.tasks.data_settings import Data
-from krona.tasks.rows import Part, Split
-from krona.tasks.sources import read_others, read_parts
+from krona.tasks.rows import OfficialSplit, Split
+from krona.tasks.sources import read_official_splits, read_others
 from krona.tasks.task import Task
 
 ROLES = ("train", "dev", "test")
@@ -33,7 +33,7 @@ class Splits:
     train: Split
     dev: Split
     test: Split
-    parts: Mapping[str, Part] = field(default_factory=dict, compare=False)  # row counts of the official parts
+    official: Mapping[str, OfficialSplit] = field(default_factory=dict, compare=False)
 
     @property
     def by_role(self) -> dict[str, Split]:
@@ -54,10 +54,10 @@ class Splits:
             facts[name] = {
                 "rows": len(split),
                 "fingerprint": split.fingerprint,
-                "skipped_rows": split.part.skipped_rows,
+                "skipped_rows": split.official.skipped_rows,
                 "skipped": [
-                    {"kind": kind, "rows": len(rows), "first": f"{split.part.origin}:{rows[0]}"}
-                    for kind, rows in split.part.skipped.items()
+                    {"kind": kind, "rows": len(rows), "first": f"{split.official.origin}:{rows[0]}"}
+                    for kind, rows in split.official.skipped.items()
                 ],
                 "empty_texts": sum(not all(map(str.strip, row)) for row in split.texts),
                 "targets": _count_targets(split.targets),
@@ -95,9 +95,12 @@ def load(task: Task, data: Data, *, prefix: bool = False, others: bool = False) 
     Raises:
         KronaError: the data cannot be read or divided.
     """
-    parts, by_label = read_parts(task, data, prefix=prefix), task.labels is not None and not task.is_multilabel
+    splits, by_label = (
+        read_official_splits(task, data, prefix=prefix),
+        task.labels is not None and not task.is_multilabel,
+    )
     train, dev, test = divide(
-        parts, split=task.split, protocol=data.protocol, seed=data.seed, task=task.name,
+        splits, split=task.split, protocol=data.protocol, seed=data.seed, task=task.name,
         dev_from_train=data.dev_from_train, test_from_train=data.test_from_train, by_label=by_label,
     )  # fmt: skip
     if data.train_rows is not None:
@@ -105,19 +108,19 @@ def load(task: Task, data: Data, *, prefix: bool = False, others: bool = False) 
         train = _balance(train, data.train_rows, seed=chosen, by_label=by_label)
     for role, split in zip(ROLES, (train, dev, test), strict=True):
         if not len(split):
-            rows = ", ".join(f"{amount(len(part), 'row')} in {name}" for name, part in parts.items())
-            skipped = sum(split.part.skipped_rows for split in parts.values())
+            rows = ", ".join(f"{amount(len(rows_of), 'row')} in {name}" for name, rows_of in splits.items())
+            skipped = sum(split.official.skipped_rows for split in splits.values())
             rows += f", without {amount(skipped, 'bad row')}" if skipped else ""
             raise KronaError(f"task {task.name}: no rows are left for {role}. The data have {rows}. Use more data.")
     if others and task.data_kind == "own":
-        found = read_others(task, data, [*dev.ids, *test.ids])
-        dev, test = replace(dev, others=found), replace(test, others=found)
-    read = {name: split.part for name, split in parts.items()}
-    return Splits(train=train, dev=dev, test=test, parts=read)
+        by_id = read_others(task, data, [*dev.ids, *test.ids])
+        dev, test = replace(dev, others=by_id), replace(test, others=by_id)
+    read = {name: split.official for name, split in splits.items()}
+    return Splits(train=train, dev=dev, test=test, official=read)
 
 
 def divide(
-    parts: Mapping[str, Split],
+    splits: Mapping[str, Split],
     *,
     split: str,
     protocol: str,
@@ -127,10 +130,10 @@ def divide(
     test_from_train: float | None = None,
     by_label: bool = False,
 ) -> tuple[Split, Split, Split]:
-    """Divide the official parts of a task into train, dev and test, and return these three splits.
+    """Divide the official splits of a task into train, dev and test, and return these three splits.
 
     Args:
-        parts: the rows by official part.
+        splits: the rows by official split.
         split: the rule:
 
             - ``halve_validation``: dev is the first half of the permuted validation rows (rounded down), and test is
@@ -155,27 +158,27 @@ def divide(
         by_label: whether the targets are labels. Only the rule ``given`` uses this argument.
 
     Raises:
-        KronaError: a part that the rule needs is missing, or train has too few rows for the rule.
+        KronaError: an official split that the rule needs is missing, or train has too few rows for the rule.
     """
     by_label = by_label and split == "given"
     if dev_from_train is None:
-        train, dev, test = _apply_rule(parts, split=split, protocol=protocol, seed=seed, task=task, by_label=by_label)
+        train, dev, test = _apply_rule(splits, split=split, protocol=protocol, seed=seed, task=task, by_label=by_label)
     elif protocol != "table1":
         raise KronaError(
             f"data.dev_from_train={dev_from_train} makes all official validation rows the test set, so it cannot be "
             f"combined with data.protocol={protocol}. Remove one of the two."
         )
-    elif split == "given" and "dev" in parts and "test" in parts:
+    elif split == "given" and "dev" in splits and "test" in splits:
         raise KronaError(
             f"data.dev_from_train={dev_from_train}: the task {task} has its own rows for dev and test. Remove "
             "files.dev from the task, or remove this setting."
         )
     else:
-        dev, train = _hold_out(_get_part(parts, "train", task), dev_from_train, seed, "dev_from_train", by_label)
-        own = "test" if "test" in parts else "dev"
+        dev, train = _hold_out(_get_split(splits, "train", task), dev_from_train, seed, "dev_from_train", by_label)
+        own = "test" if "test" in splits else "dev"
         official = {"mnli": "validation_matched", "given": own}.get(split, "validation")
-        if official in parts or split != "given":
-            test = _get_part(parts, official, task)
+        if official in splits or split != "given":
+            test = _get_split(splits, official, task)
         else:
             test, train = _take(train, min(CARVED, max(1, len(train) // OWN_SHARE)), seed, by_label)
     if test_from_train is not None:
@@ -192,40 +195,40 @@ def _hold_out(train: Split, rows: float, seed: int, setting: str, by_label: bool
     return _take(train, count, seed, by_label)
 
 
-def _take(part: Split, rows: int, seed: int, by_label: bool = False) -> tuple[Split, Split]:
-    """Return ``rows`` random rows of a part (with times: the newest rows), and the other rows."""
-    first, rest = _cut(part, _permute(part, seed), rows, by_label)
-    return part.take(first), part.take(rest)
+def _take(split: Split, rows: int, seed: int, by_label: bool = False) -> tuple[Split, Split]:
+    """Return ``rows`` random rows of a split (with times: the newest rows), and the other rows."""
+    first, rest = _cut(split, _permute(split, seed), rows, by_label)
+    return split.take(first), split.take(rest)
 
 
 def _sort_by_time(dev: Split, test: Split, seed: int) -> tuple[Split, Split]:
-    """If the rows have times, exchange rows of dev and test from the same part, so that test has the newer rows."""
+    """If the rows have times, exchange rows of dev and test of one official split, so that test has the newer rows."""
     if not (dev.times and test.times):
         return dev, test
-    part = _part_name(dev.ids[0])
-    shared = [row for row, row_id in enumerate(test.ids) if _part_name(row_id) == part]
-    others = [row for row, row_id in enumerate(test.ids) if _part_name(row_id) != part]
+    name = _official_name(dev.ids[0])
+    shared = [row for row, row_id in enumerate(test.ids) if _official_name(row_id) == name]
+    others = [row for row, row_id in enumerate(test.ids) if _official_name(row_id) != name]
     newer, older = _take(dev.join(test.take(shared)), len(shared), seed)
     return older, test.take(others).join(newer) if others else newer
 
 
-def _part_name(row_id: str) -> str:
+def _official_name(row_id: str) -> str:
     return row_id.rpartition("-")[0]
 
 
 def _apply_rule(
-    parts: Mapping[str, Split], *, split: str, protocol: str, seed: int, task: str, by_label: bool
+    splits: Mapping[str, Split], *, split: str, protocol: str, seed: int, task: str, by_label: bool
 ) -> tuple[Split, Split, Split]:
     if split == "given":
-        return _complete(parts, seed=seed, task=task, by_label=by_label)
-    train = _get_part(parts, "train", task)
+        return _complete(splits, seed=seed, task=task, by_label=by_label)
+    train = _get_split(splits, "train", task)
     official = "validation_matched" if split == "mnli" else "validation"
     if protocol == "validation":
-        return train, _get_part(parts, official, task), _get_part(parts, official, task)
+        return train, _get_split(splits, official, task), _get_split(splits, official, task)
     if split == "halve_validation":
-        return train, *_halve(_get_part(parts, "validation", task), seed)
+        return train, *_halve(_get_split(splits, "validation", task), seed)
     if split == "mnli" and protocol == "table1":
-        return train, _get_part(parts, "validation_mismatched", task), _get_part(parts, "validation_matched", task)
+        return train, _get_split(splits, "validation_mismatched", task), _get_split(splits, "validation_matched", task)
     if len(train) <= CARVED:
         raise KronaError(
             f"task {task}: no rows are left for train, because it has {len(train)} rows and "
@@ -234,7 +237,7 @@ def _apply_rule(
             "conf/task that contains files: {train: FILE}."
         )
     carved, rest = _take(train, CARVED, seed)
-    validation = _get_part(parts, official, task)
+    validation = _get_split(splits, official, task)
     return (rest, carved, validation) if protocol == "table1" else (rest, validation, carved)
 
 
@@ -248,65 +251,65 @@ def permutation(rows: int, seed: int) -> list[int]:
     """
     swaps = np.random.RandomState(seed).randint(2**32, size=max(rows - 1, 0), dtype=np.uint32)
     order = list(range(rows))
-    for place, other in enumerate((swaps % np.arange(rows, 1, -1) + np.arange(rows - 1)).tolist()):
-        order[place], order[other] = order[other], order[place]
+    for index, other in enumerate((swaps % np.arange(rows, 1, -1) + np.arange(rows - 1)).tolist()):
+        order[index], order[other] = order[other], order[index]
     return order
 
 
-def _permute(part: Split, seed: int) -> list[int]:
+def _permute(split: Split, seed: int) -> list[int]:
     """Return the indices of the rows in random order (with times: the newest first). A group's rows are consecutive."""
-    order, groups = permutation(len(part), seed), part.groups
-    if part.times:
-        order.sort(key=lambda row: (part.times[row], row), reverse=True)
+    order, groups = permutation(len(split), seed), split.groups
+    if split.times:
+        order.sort(key=lambda row: (split.times[row], row), reverse=True)
     if groups is None:
         return order
     first: dict[int, int] = {}
-    for place, row in enumerate(order):
-        first.setdefault(groups[row], place)
+    for index, row in enumerate(order):
+        first.setdefault(groups[row], index)
     return sorted(order, key=lambda row: first[groups[row]])
 
 
-def _cut(part: Split, order: list[int], rows: int, by_label: bool = False) -> tuple[list[int], list[int]]:
+def _cut(split: Split, order: list[int], rows: int, by_label: bool = False) -> tuple[list[int], list[int]]:
     """Return the first ``rows`` indices and the other indices, without splitting a group.
 
-    With ``by_label``, both have the same share of each label, if the part has no groups.
+    With ``by_label``, both have the same share of each label, if the split has no groups.
     """
-    groups = part.groups
-    if by_label and groups is None and not part.times:
-        order = _spread_labels(part, order)
+    groups = split.groups
+    if by_label and groups is None and not split.times:
+        order = _spread_labels(split, order)
     while groups is not None and 0 < rows < len(order) and groups[order[rows - 1]] == groups[order[rows]]:
         rows += 1
     return order[:rows], order[rows:]
 
 
-def _spread_labels(part: Split, order: list[int]) -> list[int]:
+def _spread_labels(split: Split, order: list[int]) -> list[int]:
     """Sort indices so that the first ones, however many, have about the label shares of all.
 
     They begin with a row of each label that has several rows. The only row of a label is near the middle, so that it
     stays in train.
     """
-    counts, seen, keys = Counter(part.targets[row] for row in order), Counter[str](), dict[int, float]()
+    counts, seen, keys = Counter(split.targets[row] for row in order), Counter[str](), dict[int, float]()
     for row in order:
-        label = part.targets[row]
+        label = split.targets[row]
         is_first = not seen[label] and counts[label] > 1
         keys[row] = 0.0 if is_first else (seen[label] + 0.5) / counts[label]
         seen[label] += 1
     return sorted(order, key=keys.__getitem__)
 
 
-def _get_part(parts: Mapping[str, Split], name: str, task: str) -> Split:
-    if name not in parts:
+def _get_split(splits: Mapping[str, Split], name: str, task: str) -> Split:
+    if name not in splits:
         hint = "" if name == "train" else ". For files of your own, set task.split=given"
-        raise KronaError(f"task {task}: its data do not contain '{name}': {did_you_mean(name, parts)}{hint}.")
-    return parts[name]
+        raise KronaError(f"task {task}: its data do not contain '{name}': {did_you_mean(name, splits)}{hint}.")
+    return splits[name]
 
 
-def _halve(part: Split, seed: int, by_label: bool = False) -> tuple[Split, Split]:
-    return _take(part, len(part) // 2, seed, by_label)
+def _halve(split: Split, seed: int, by_label: bool = False) -> tuple[Split, Split]:
+    return _take(split, len(split) // 2, seed, by_label)
 
 
-def _complete(parts: Mapping[str, Split], *, seed: int, task: str, by_label: bool) -> tuple[Split, Split, Split]:
-    train, dev, test = _get_part(parts, "train", task), parts.get("dev"), parts.get("test")
+def _complete(splits: Mapping[str, Split], *, seed: int, task: str, by_label: bool) -> tuple[Split, Split, Split]:
+    train, dev, test = _get_split(splits, "train", task), splits.get("dev"), splits.get("test")
     if dev is not None and test is None:
         dev, test = _halve(dev, seed, by_label)
     share = min(CARVED, max(1, len(train) // OWN_SHARE))
@@ -325,8 +328,8 @@ def _balance(train: Split, rows: int, *, seed: int, by_label: bool) -> Split:
     if rows > len(train):
         raise KronaError(f"data.train_rows={rows} is too large, because train has only {amount(len(train), 'row')}.")
     queues: dict[str, list[int]] = defaultdict(list)
-    for place in reversed(permutation(len(train), stream_seed("subset", seed))):
-        queues[train.targets[place] if by_label else ""].append(place)
+    for index in reversed(permutation(len(train), stream_seed("subset", seed))):
+        queues[train.targets[index] if by_label else ""].append(index)
     taken: list[int] = []
     while len(taken) < rows:
         for label in sorted(queues):

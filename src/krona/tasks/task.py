@@ -89,7 +89,7 @@ class Layout(BaseModel):
     columns: Mapping[str, str] = Field(default_factory=dict)
     """Maps krona's column names to the column names in the files, if they differ."""
     files: Mapping[str, str] = Field(default_factory=lambda: {"train": "train.tsv", "validation": "dev.tsv"})
-    """Maps the official parts to the names of their files."""
+    """Maps the official splits to the names of their files."""
 
 
 class Task(BaseModel):
@@ -256,7 +256,7 @@ class Task(BaseModel):
     @property
     def read_columns(self) -> list[str]:
         """The columns from which the texts are computed."""
-        return [*self.columns, *(f"{span}_{part}" for span in self.marks for part in ("text", "index"))]
+        return [*self.columns, *(f"{span}_{ending}" for span in self.marks for ending in ("text", "index"))]
 
     @property
     def labelled_columns(self) -> list[str]:
@@ -398,4 +398,4 @@ def _format_error(problem: Any) -> str:
     if problem["type"] != "extra_forbidden":
         return describe_problem(problem, ".".join([*outer, key]), problem["input"])
     known = (Layout if outer else Task).model_fields
-    return f"{''.join(f'{part}: ' for part in outer)}unknown key '{key}': {did_you_mean(key, known)}"
+    return f"{''.join(f'{outer_key}: ' for outer_key in outer)}unknown key '{key}': {did_you_mean(key, known)}"

@@ -65,11 +65,11 @@ def tokenise(
     labels = {text: encoding.label(text) for text in sorted(set(split.targets))}
 
     def encode(rows: Sequence[int]) -> dict[str, list[Any]]:
-        found = encoding.sources(split, rows, longest=None)  # not truncated yet, so that long texts can be counted
-        long = [len(ids) > max_source_length for ids in found["input_ids"]]
+        inputs = encoding.sources(split, rows, longest=None)  # not truncated yet, so that long texts can be counted
+        long = [len(ids) > max_source_length for ids in inputs["input_ids"]]
         if any(long):
-            found = encoding.sources(split, rows, longest=max_source_length)
-        return {**found, "labels": [labels[split.targets[row]] for row in rows], "long": long}
+            inputs = encoding.sources(split, rows, longest=max_source_length)
+        return {**inputs, "labels": [labels[split.targets[row]] for row in rows], "long": long}
 
     features = Features(
         {

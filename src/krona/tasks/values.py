@@ -51,10 +51,10 @@ def mark_spans(text: str, spans: Sequence[tuple[str, int, str]]) -> str:
     """
     edits = []
     for span, index, mark in spans:
-        found = [match.span() for match in re.finditer(rf"(?<!\w){re.escape(span)}(?!\w)", text, re.IGNORECASE)]
-        if not span or not found:
+        matches = [match.span() for match in re.finditer(rf"(?<!\w){re.escape(span)}(?!\w)", text, re.IGNORECASE)]
+        if not span or not matches:
             raise BadRowError(f"the text does not contain the span '{shorten(span)}'", kind="no span")
-        start, end = min(found, key=lambda place: abs(len(text[: place[0] + 1].split()) - 1 - index))
+        start, end = min(matches, key=lambda bounds: abs(len(text[: bounds[0] + 1].split()) - 1 - index))
         edits.append((start, end, mark))
     for start, end, mark in sorted(edits, reverse=True):
         text = f"{text[:start]}{mark} {text[start:end]} {mark}{text[end:]}"

@@ -99,7 +99,7 @@ def build_data(
     }
     max_label_tokens = max(len(labels) for split in tokens.values() for labels in split.rows["labels"])
 
-    if official := tasks.official_rows(settings.task, splits.parts):
+    if official := tasks.official_rows(settings.task, splits.official):
         result.provenance["official_rows"] = official
     splits_data: Any = {name: {**facts, "truncated": tokens[name].truncated} for name, facts in splits.facts.items()}
     result.splits = splits_data
