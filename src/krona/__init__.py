@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from krona.adapters.adapter import Adapter
     from krona.adapters.load import Trained, load
     from krona.adapters.predicting import Prediction
+    from krona.messages import KronaError
     from krona.runs.frame import read_results as results
     from krona.surgery import bake, insert, merge, take_out
     from krona.training.in_python import train
@@ -17,10 +18,12 @@ if TYPE_CHECKING:
     __version__: str
 
 __all__ = [
-    "Adapter", "Prediction", "Trained", "__version__", "bake", "insert", "load", "merge", "results", "take_out", "train"
+    "Adapter", "KronaError", "Prediction", "Trained", "__version__", "bake", "insert", "load", "merge", "results",
+    "take_out", "train",
 ]  # fmt: skip
 _HOMES = {  # maps each public name to its module and its name in this module
     "Adapter": ("krona.adapters.adapter", "Adapter"),
+    "KronaError": ("krona.messages", "KronaError"),
     "Prediction": ("krona.adapters.predicting", "Prediction"),
     "Trained": ("krona.adapters.load", "Trained"),
     "bake": ("krona.surgery", "bake"),

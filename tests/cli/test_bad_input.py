@@ -12,12 +12,9 @@ import torch
 from hydra.errors import HydraException
 from safetensors.torch import load_file, save_file
 
-from krona import safe_files
+from composing import NANO, PROJECT, compose_job, explain, hydra_session, normalize
+from krona import KronaError, safe_files
 from krona.cli import krona
-from krona.config.compose import compose_job, hydra_session
-from krona.config.overrides import explain, normalize
-from krona.messages import KronaError
-from krona.paths import NANO, PROJECT
 from one_job import config, run, typed
 
 SCHEMA = json.loads((PROJECT / "docs" / "result.schema.json").read_text())

@@ -3,13 +3,8 @@
 import pytest
 import yaml
 
-from krona.cli.train import render_config
-from krona.config import check
-from krona.config.choices import choices
-from krona.config.hydra_internals import option_parser
-from krona.config.overrides import normalize
-from krona.messages import KronaError
-from krona.training.plan import identify
+from composing import check, choices, identify, normalize, option_parser, render_config
+from krona import KronaError
 from one_job import config
 
 

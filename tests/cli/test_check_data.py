@@ -1,16 +1,15 @@
 """Test `krona check-data`, which counts the rows that a run would read, without a model."""
 
-import io
+import re
 from pathlib import Path
 
 import pytest
 from hydra.errors import HydraException
-from rich.console import Console
 
-from krona.cli.check_data import check_data
-from krona.config.overrides import explain
-from krona.messages import KronaError
+from composing import explain
+from krona import KronaError
 from tasks.glue_files import write
+from typed_run import invoke, krona
 
 
 def own(file: Path) -> list[str]:
@@ -24,10 +23,7 @@ def rows(count: int, *, sep: str = ",") -> list[str]:
 
 
 def checked(*arguments: str) -> str:
-    """Return the output of `krona check-data` in a pipe."""
-    out = io.StringIO()
-    check_data(arguments[0], arguments[1:], Console(file=out))
-    return out.getvalue()
+    return krona("check-data", *arguments)
 
 
 def row(printed: str, name: str) -> list[str]:
@@ -64,12 +60,11 @@ def test_oddities_duplicates_and_a_regression(tmp_path: Path) -> None:
 
 def test_bad_rows_are_counted_before_the_runs_error(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("\n".join([*rows(20), "x,2", "y,2", " ,1"]))
-    out = io.StringIO()
-    with pytest.raises(KronaError, match=r"a\.csv:22: label '2' is not one of .*data\.skip_bad_rows=true"):
-        check_data("cola", own(tmp_path / "a.csv"), Console(file=out))
-    assert row(out.getvalue(), "train")[1] == "3"
-    assert "2 unknown label" in out.getvalue()
-    assert "usable" not in out.getvalue()
+    done = invoke("check-data", "cola", *own(tmp_path / "a.csv"))
+    assert re.search(r"a\.csv:22: label '2' is not one of .*data\.skip_bad_rows=true", str(done.exception))
+    assert row(done.stdout, "train")[1] == "3"
+    assert "2 unknown label" in done.stdout
+    assert "usable" not in done.stdout
     said = checked("cola", *own(tmp_path / "a.csv"), "data.skip_bad_rows=true")
     assert "usable: " in said
     assert "skipped 3 of 23 rows of train: 2 unknown label" in said
@@ -78,7 +73,7 @@ def test_bad_rows_are_counted_before_the_runs_error(tmp_path: Path) -> None:
 def test_bad_rows_that_leave_too_few_are_told_with_the_first_of_them(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("\n".join([*rows(1), "x,2", "y,2"]))
     with pytest.raises(KronaError) as caught:
-        check_data("cola", own(tmp_path / "a.csv"), Console(file=io.StringIO()))
+        checked("cola", *own(tmp_path / "a.csv"))
     first, second = str(caught.value).splitlines()
     assert "a.csv:3: label '2'" in first
     assert "With data.skip_bad_rows=true: " in second
@@ -96,5 +91,5 @@ def test_bad_rows_that_leave_too_few_are_told_with_the_first_of_them(tmp_path: P
 )
 def test_what_stops_a_run_stops_the_command(arguments: list[str], message: str) -> None:
     with pytest.raises((KronaError, HydraException)) as caught:
-        check_data(arguments[0], arguments[1:], Console(file=io.StringIO()))
+        checked(*arguments)
     assert message in explain(caught.value)

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
+from krona import KronaError
 from krona.cli.power_table import TEST_SETS, choose_test_sets
-from krona.messages import KronaError
 from krona.metrics.power import Assumed, Errors, smallest_difference
 from typed_run import krona
 

@@ -13,15 +13,23 @@ from hydra import compose
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import OmegaConf
 
-from krona.config import check
-from krona.config.compose import Composed, build_job, compose_job, hydra_session, runs_folder
-from krona.config.multirun import expand
-from krona.config.overrides import normalize
-from krona.messages import KronaError
-from krona.paths import NANO, OUTPUTS, PROJECT
-from krona.runs.result import Result, write_result
+from composing import (
+    NANO,
+    OUTPUTS,
+    PROJECT,
+    Composed,
+    Result,
+    check,
+    compose_job,
+    expand,
+    hydra_session,
+    normalize,
+    resolve,
+    write_result,
+)
+from krona import KronaError
+from krona.config.compose import build_job, runs_folder
 from krona.training.devices import Ranks
-from krona.training.plan import resolve
 from krona.training.run_job import claimed
 
 JOBS = (

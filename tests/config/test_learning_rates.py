@@ -2,8 +2,7 @@
 
 import pytest
 
-from krona.config.choices import choices
-from krona.config.compose import Composed, compose_job
+from composing import Composed, choices, compose_job
 
 pytestmark = pytest.mark.usefixtures("session")
 

@@ -2,11 +2,9 @@
 
 import pytest
 
-from krona.config import check
-from krona.config.compose import compose_job
-from krona.config.overrides import normalize, translate_errors
+from composing import check, compose_job, normalize, translate_errors
+from krona import KronaError
 from krona.config.suggestions import find_habit, habits, replace_key
-from krona.messages import KronaError
 
 pytestmark = pytest.mark.usefixtures("session")
 
