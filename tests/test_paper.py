@@ -3,7 +3,7 @@
 import pytest
 
 from krona.messages import KronaError
-from krona.paper import ERRATA, TABLES, TASKS, read_paper_table
+from krona.paper import ERRATA, RECIPE_TABLES, TABLES, TASKS, read_paper_table, read_recipes
 
 WITH_TASKS = ("1", "4", "5", "8")
 
@@ -48,3 +48,13 @@ def test_every_table_is_read_and_an_unknown_or_damaged_one_is_named(tmp_path):
         read_paper_table("1", tmp_path)
     with pytest.raises(KronaError, match=r"table2\.csv does not contain"):
         read_paper_table("2", tmp_path)
+
+
+def test_the_stored_recipes_are_those_of_tables_10_to_18() -> None:
+    recipes = read_recipes()
+    assert {method for method, _ in recipes} == {*RECIPE_TABLES.values()}
+    assert len(recipes) == len(RECIPE_TABLES) * len(TASKS)
+    assert recipes["krona", "mnli"] == {
+        "optimizer.lr": "0.001", "method.kron_factors": "2x384", "method.scaling": "1", "batch_size": "100",
+        "trainer.max_epochs": "20", "optimizer.warmup_steps": "500",
+    }  # fmt: skip

@@ -2,6 +2,7 @@
 
 import csv
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from krona.messages import KronaError
@@ -12,6 +13,7 @@ RECIPE_TABLES = {  # maps each table of hyper-parameters to its method
     "10": "full", "11": "bitfit", "12": "adapter", "13": "compacter", "14": "lora", "15": "pa", "16": "krona",
     "17": "krona_b", "18": "krona_b_res",
 }  # fmt: skip
+NO_SETTING = ("table", "method", "task")  # columns of recipes.csv that are not hyper-parameters
 TASKS = ("cola", "rte", "mrpc", "sst2", "stsb", "mnli", "qnli", "qqp")
 
 # Maps (table, row) to the correct mean, for rows whose printed average differs from the rounded mean.
@@ -51,3 +53,14 @@ def read_paper_table(number: str, folder: Path = PAPER) -> PaperTable:
     except (OSError, ValueError, StopIteration) as error:
         raise KronaError(f"{path} does not contain the paper's Table {number}: {error}") from error
     return PaperTable(number, axis, tuple(columns), rows)
+
+
+@cache
+def read_recipes(folder: Path = PAPER) -> dict[tuple[str, str], dict[str, str]]:
+    """Return the paper's hyper-parameters (Tables 10 to 18) by method and task, as a map from config key to text."""
+    with (folder / "recipes.csv").open(encoding="utf-8", newline="") as file:
+        rows = [*csv.DictReader(file)]
+    return {
+        (row["method"], row["task"]): {key: value for key, value in row.items() if value and key not in NO_SETTING}
+        for row in rows
+    }

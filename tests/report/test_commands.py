@@ -1,5 +1,7 @@
 """Test the commands `krona report` and `krona diff`."""
 
+import re
+
 import pytest
 
 from krona.messages import KronaError
@@ -21,6 +23,18 @@ def test_a_table_and_a_selection_of_it(outputs):
     chosen = krona("report", "--outputs", outputs, "--where", "method=krona,lora")
     assert "LoRA" in chosen
     assert "PA" not in chosen.split()
+
+
+def test_a_table_has_the_papers_hyper_parameters_and_can_be_named_in_two_ways(outputs):
+    text = krona("report", "table1", "--outputs", outputs)
+    assert text == krona("report", "--table", "1", "--outputs", outputs)
+    assert text == krona("report", "--table", "table1", "--outputs", outputs)
+    assert re.search(r"KronA +RTE +lr=0.002, kron_factors=32x24", text)
+    assert "max_epochs=20" in " ".join(text.split()), "the paper's value, which differs from the 6 epochs of these runs"
+    write_all(outputs, [make_result("krona", "rte", 3, sweep="table16")])
+    text = krona("report", "--table", "16", "--outputs", outputs)
+    assert text == krona("report", "table16", "--outputs", outputs)
+    assert text.startswith("Table 1 with the hyper-parameters of Table 16")
 
 
 def test_the_page_goes_beside_the_runs_and_its_path_is_printed(outputs, tmp_path):

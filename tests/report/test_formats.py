@@ -118,16 +118,57 @@ def test_latex_looks_like_the_papers(outputs):
     assert body.count("{") - body.count(r"\{") == body.count("}") - body.count(r"\}")
 
 
-@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdflatex is not installed")
-@pytest.mark.slow
-@pytest.mark.parametrize("table", ["1", None])
-def test_latex_compiles(outputs, tmp_path, table):
-    build_report(outputs, table=table, format="latex", out=tmp_path / "table.tex")
-    head = r"\documentclass[twocolumn]{article}\usepackage[T1]{fontenc}\usepackage{booktabs}"
-    (tmp_path / "all.tex").write_text(head + r"\begin{document}\input{table}\end{document}")
-    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "all.tex"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
+TEX = shutil.which("pdflatex") or shutil.which("tectonic")
+
+
+def compile_latex(folder, table):
+    """Compile a two-column article with a table, and return the lines about boxes that are too wide."""
+    (folder / "table.tex").write_text(table)
+    packages = r"\usepackage[T1]{fontenc}\usepackage{booktabs}\usepackage{graphicx}"
+    document = r"\begin{document}Table~\ref{tab:one}\input{table}\end{document}"
+    (folder / "all.tex").write_text(rf"\documentclass[twocolumn]{{article}}{packages}{document}")
+    options = [] if "tectonic" in TEX else ["-interaction=nonstopmode", "-halt-on-error"]
+    command = [TEX, *options, "all.tex"]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stdout[-2000:]
+    return [line for line in (done.stdout + done.stderr).splitlines() if "Overfull" in line]
+
+
+@pytest.mark.skipif(TEX is None, reason="Neither pdflatex nor tectonic is installed.")
+@pytest.mark.slow
+def test_latex_of_two_methods_and_of_table_1_compiles_and_fits_two_columns(outputs, tmp_path):
+    write_all(tmp_path / "two", grid(["lora", "krona"], ["rte"], rows=40))
+    two = build_report(tmp_path / "two", format="latex", latex={"label": "tab:one"})
+    assert compile_latex(tmp_path, two) == []
+    assert compile_latex(tmp_path, build_report(outputs, table="1", format="latex")) == []
+
+
+def test_latex_has_the_wanted_columns_label_and_caption(tmp_path):
+    write_all(tmp_path, grid(["lora", "krona"], ["rte"], rows=40))
+    given = ("report", "--outputs", tmp_path, "--format", "latex")
+    usual = run_krona(*given)
+    assert r"\begin{table}[t]" in usual
+    assert re.search(
+        r"^Method & \\begin\{tabular\}.*RTE .* & Params \(\\%\) & Training \(s\) \\\\$", usual, re.MULTILINE
+    )
+    options = ("--columns", "time,score", "--label", "tab:one", "--caption", r"Two methods on \emph{RTE}.")
+    text = run_krona(*given, *options)
+    assert re.search(r"^Method & Training \(s\) & \\begin\{tabular\}.*RTE", text, re.MULTILINE)
+    assert "\\caption{Two methods on \\emph{RTE}.}\n\\label{tab:one}" in text
+    with pytest.raises(KronaError, match=r"--columns scor is unknown: did you mean 'score'"):
+        run_krona(*given, "--columns", "scor")
+    with pytest.raises(KronaError, match=r"--label needs --format latex"):
+        run_krona("report", "--outputs", tmp_path, "--label", "tab:one")
+
+
+def test_warnings_are_comments_in_latex(tmp_path):
+    results = grid(["lora", "krona"], ["rte"], rows=60)
+    for result in results:
+        result.splits["train"] |= {"rows": 980, "skipped_rows": 20}
+    write_all(tmp_path, results)
+    text = build_report(tmp_path, format="latex")
+    lines = [line for line in text.splitlines() if "skip_bad_rows" in line]
+    assert [line.split("data.")[0] for line in lines] == ["% Not compared with the paper: ", "% ! LoRA, KronA on RTE: "]
 
 
 @pytest.mark.parametrize("format", FORMATS)

@@ -1,5 +1,6 @@
 """Test `krona status`: filters, the remaining time, output in a pipe, and advice for failed runs."""
 
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -125,6 +126,22 @@ def test_a_dry_run_has_the_expected_time_of_all_runs(tmp_path: Path, monkeypatch
     assert krona(*one).endswith("4 runs: 4 waiting\n")
     write_all(tmp_path, finished("lora", "rte", [100.0, 300.0]))
     assert krona(*one).endswith("4 runs: 4 waiting; about 13 min left in one process\n")
+
+
+def test_a_dry_run_of_a_table_has_the_papers_hyper_parameters_beside_its_own(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("krona.paths.OUTPUTS", tmp_path)
+    first, *lines = krona("table", "16", "task=rte,mnli", "--dry-run").splitlines()
+    assert first == "Hyper-parameters beside the paper's (Tables 10 to 18)"
+    shown = [line.split() for line in lines[2:4]]
+    common = ["scaling=1,", "batch_size=100,", "max_epochs=20,", "warmup_steps=500", "the", "same"]
+    assert shown == [
+        ["KronA", "RTE", "lr=0.002,", "kron_factors=32x24,", *common],
+        ["KronA", "MNLI", "lr=0.001,", "kron_factors=2x384,", *common],
+    ]
+    changed = krona("table", "14", "task=rte", "optimizer.lr=0.005", "--dry-run").splitlines()
+    assert re.search("LoRA +RTE +lr=0.005, .* lr=0.001$", changed[3].rstrip())
 
 
 def test_a_dry_run_of_train_py_lists_its_runs(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from krona import paths
 from krona.cli import adapter_commands, run_commands
 from krona.formatting import as_typed, error_lines, show, terminal_width
 from krona.messages import KronaError, visible
-from krona.report import FORMATS
+from krona.report import COLUMN_MM, FORMATS
 from krona.safe_files import require_no_link
 
 
@@ -125,6 +125,7 @@ def table(
     wanted = sweeps.table_overrides(number, overrides or [])
     if dry_run:
         runs = sweeps.plan(wanted, outputs=paths.OUTPUTS)
+        _print_recipes([run.config for run in runs if run.config is not None])
         runs_status.show(runs, Console(), outputs=paths.OUTPUTS)
         return
     find_renderer(form)  # raises an error before the runs start
@@ -135,10 +136,25 @@ def table(
     sys.exit(code)
 
 
+def _print_recipes(configs: list[dict[str, Any]]) -> None:
+    """Print the hyper-parameters of planned runs beside the paper's."""
+    from krona.formatting import say
+    from krona.formatting import table as text_table
+    from krona.runs.protocol import RECIPE_TITLE, compare_recipes
+
+    if lines := compare_recipes(configs):
+        say(console := Console(), RECIPE_TITLE)
+        rows = [[*line.values()] for line in lines]
+        say(console, text_table([*lines[0]], rows, width=terminal_width(console), left=[*lines[0]]))
+        say(console, "")
+
+
 @app.command()
 def report(
     name: Annotated[str | None, typer.Argument(help="name of a sweep; default: all runs")] = None,
-    number: Annotated[str | None, typer.Option("--table", help="table of the paper (1, 2, 4 to 9), or lora_ga")] = None,
+    number: Annotated[
+        str | None, typer.Option("--table", help="table of the paper (1, 2, 4 to 18), or lora_ga; the same as tableN")
+    ] = None,
     sweep: Annotated[str | None, typer.Option(help="the same as the argument NAME")] = None,
     form: Annotated[str, typer.Option("--format", help=", ".join(FORMATS))] = "terminal",
     html: Annotated[bool, typer.Option("--html", help="write a web page, as with --format html")] = False,
@@ -157,13 +173,21 @@ def report(
     figures: Annotated[
         Path | None, typer.Option("--figures", help="write each chart as PDF and SVG into this new folder")
     ] = None,
-    width: Annotated[str, typer.Option("--width", help="width of the figures, in mm")] = "84mm",
+    width: Annotated[str, typer.Option("--width", help="width of the figures, in mm")] = f"{COLUMN_MM:g}mm",
+    columns: Annotated[
+        str | None, typer.Option("--columns", help="columns for --format latex, such as score,params,time,memory")
+    ] = None,
+    label: Annotated[str | None, typer.Option("--label", help="label for --format latex, such as tab:results")] = None,
+    caption: Annotated[str | None, typer.Option("--caption", help="caption for --format latex, as LaTeX code")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="replace the file of --out, or --figures")] = False,
 ) -> None:
     """Print tables of mean scores with intervals, next to the paper's numbers. --format html writes a web page."""
     from krona.runs.folder import require_new
 
     sweep = _one_name(name, sweep)
+    number = None if number is None else number.removeprefix("table")
+    if number is None and (found := re.fullmatch("table([0-9]+)", sweep or "")):
+        number, sweep = found[1], None
     if out is not None:
         require_new(out, overwrite=overwrite)
     form = "html" if html else form
@@ -174,6 +198,11 @@ def report(
         if not overwrite and figures.is_dir() and any(figures.iterdir()):
             raise KronaError(f"--figures {figures} is not empty. Use --overwrite to replace figures in it.")
         arguments |= {"figures": figures, "width_mm": _millimetres(width)}
+    latex = {"columns": columns and columns.split(","), "label": label, "caption": caption}
+    if latex := {key: value for key, value in latex.items() if value}:
+        if form != "latex":
+            raise KronaError(f"--{next(iter(latex))} needs --format latex.")
+        arguments["latex"] = latex
     _print_report(outputs or [paths.OUTPUTS], form, out, **arguments)
 
 

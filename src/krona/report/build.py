@@ -1,8 +1,9 @@
 """Build the report of `krona report`: select the runs, build one table per section, and render the tables."""
 
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import pandas as pd
 from krona.labels import task_label, task_order
 from krona.messages import KronaError, amount, did_you_mean, first_few, visible
 from krona.paper import ERRATA, TASKS, PaperTable
-from krona.report import cells, costs
+from krona.report import COLUMN_MM, cells, costs
 from krona.report.layouts import Layout, find_layout
 from krona.report.notes import describe_limits, describe_runs, power_note
 from krona.report.over_tasks import summarize_tasks
@@ -31,6 +32,7 @@ from krona.report.table import AVERAGE, Cell, Column, Note, Report, Row, Table
 from krona.report.text import describe_subject, setting_text
 from krona.runs.folder import RunFolder, require_out
 from krona.runs.pack import runs_folder
+from krona.runs.protocol import RECIPE_TITLE, compare_recipes
 from krona.runs.provenance import asked_shape, used_shape
 from krona.runs.studies import Study, read_studies
 from krona.runs.sweep import load_run_ids
@@ -54,17 +56,19 @@ def build_report(
     format: str = "terminal",
     out: Path | None = None,
     figures: Path | None = None,
-    width_mm: float = 84.0,
+    width_mm: float = COLUMN_MM,
+    latex: Mapping[str, Any] | None = None,
     **choice: Any,
 ) -> str:
     """Return the report as text, and write it to the file ``out`` if it is given.
 
     ``format`` is one of `krona.report.FORMATS`. ``choice`` contains the other arguments of `collect`. If ``figures`` is
-    a folder, write the charts to this folder (`krona.report.figures.write_figures`).
+    a folder, write the charts to this folder (`krona.report.figures.write_figures`). ``latex`` contains further
+    arguments of `krona.report.latex.render_latex`.
     """
     from krona.report.render import find_renderer
 
-    render = find_renderer(format)
+    render = partial(find_renderer(format), **(latex or {}))
     if out is not None:
         require_out(out)
     report = collect(outputs, **choice)
@@ -231,6 +235,9 @@ def _build_table(
     table.notes = [*map(Note, notes), *power_note(table), *_missing_note(layout, table)]
     table.over_tasks = summarize_tasks(table)
     table.to_reference, table.pairs = list_reference_pairs(table), list_pairs(table)
+    if layout.paper and (lines := compare_recipes(run.result.config for row in rows for run in row.first.values())):
+        table.recipes = pd.DataFrame(lines)
+        table.recipes.attrs |= {"title": RECIPE_TITLE, "legend": "Paper: the values that differ."}
     return table
 
 

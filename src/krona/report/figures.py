@@ -11,12 +11,11 @@ import pandas as pd
 from matplotlib.lines import Line2D
 from matplotlib.text import Text
 
-from krona.report import charts
+from krona.report import COLUMN_MM, charts
 from krona.report.render import draw_table_differences
 from krona.report.svg import RC
 from krona.report.table import Report, Table
 
-WIDTH_MM = 84.0  # a column of a two-column article
 INCH_MM = 25.4
 LINE_INCH = 0.27  # the height of a line of the legend, before the figure is scaled
 MAX_SHORT = 26  # a legend with longer names has one column instead of two
@@ -24,7 +23,7 @@ LETTERS_PT = 7.0  # the size of the largest letters
 RC_PAPER = RC | {"svg.fonttype": "path", "pdf.fonttype": 42}  # SVG: letters as paths; PDF: embedded TrueType fonts
 
 
-def write_figures(report: Report, folder: Path, *, width_mm: float = WIDTH_MM) -> list[Path]:
+def write_figures(report: Report, folder: Path, *, width_mm: float = COLUMN_MM) -> list[Path]:
     """Write each chart of the report's scores as a PDF and an SVG file, and return the paths of the files.
 
     The charts are those of the HTML page: the differences to the reference, the score against a swept setting, against

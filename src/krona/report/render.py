@@ -22,6 +22,7 @@ from krona.masking import strip_folders
 from krona.messages import KronaError, visible
 from krona.report import FORMATS, text
 from krona.report.class_tables import row_tables, slice_tables
+from krona.report.latex import render_latex
 from krona.report.lead import summarize
 from krona.report.notes import best_run_notes, cell_messages, closing_notes, describe_provenance, table_notes
 from krona.report.pairs import reference_differences
@@ -34,16 +35,9 @@ MAX_COLUMNS = 6  # an HTML table shows at most this number of columns; the table
 MAX_CHARTED = 12  # if a report has more score columns, only the first column of each of the first 12 tables has charts
 MAX_DIFFERENCES = 24  # the terminal shows at most this number of differences to the reference
 MAX_KEYS = 14  # a legend with more entries is folded
+MAX_WIDTH = 20  # a column with longer texts is left-aligned in the terminal
 MAX_LINES = 20  # in the terminal, a section below the tables shows at most this number of notes
 FIRST = ("average", "task", "beside", "params", "time", "memory")  # columns of these kinds are preferred, in this order
-PRINTED = ("warning", "message", "power")  # LaTeX prints notes of these kinds; the others become comments
-LATEX = {
-    "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
-    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
-    "±": r"$\pm$", "−": r"$-$", "–": "--", "—": "---", "⊗": r"$\otimes$", "·": r"$\cdot$",
-    "Δ": r"$\Delta$", "→": r"$\to$", "…": r"\dots{}", "|": r"\textbar{}", '"': r"\textquotedbl{}", "×": r"$\times$",
-    "³": r"\textsuperscript{3}", "≠": r"$\ne$",
-}  # fmt: skip
 FORMULA = ("=", "+", "-", "@")
 Render = Callable[[Report, Path | None], str]
 
@@ -250,75 +244,6 @@ def _note_md(note: Note) -> str:
     return f"{sentence} `{note.command}`".replace("\n", " ")
 
 
-def render_latex(report: Report, out: Path | None) -> str:
-    """Return the tables as LaTeX. The LaTeX code needs ``\\usepackage{booktabs}`` and ``\\usepackage[T1]{fontenc}``."""
-    lines = [f"{report.title}. Needs \\usepackage{{booktabs}} and \\usepackage[T1]{{fontenc}}."]
-    lines += [f"{report.empty.text} {report.empty.command}"] if report.empty else []
-    tables = [_latex_table(table) for table in report.tables]
-    after = [f"{heading}: {note.text} {note.command}" for heading, notes in closing_notes(report) for note in notes]
-    return "\n".join([*map(_comment, lines), *tables, *map(_comment, after)]) + "\n"
-
-
-def _comment(line: str) -> str:
-    return f"% {line}".replace("\n", " ").rstrip()
-
-
-def _latex_table(table: Table) -> str:
-    headings = [_stack(escape_latex(column.label), column.details) for column in table.columns]
-    frame = pd.DataFrame(
-        [[_latex_label(row), *(_latex_cell(row.cell(column.key)) for column in table.columns)] for row in table.rows],
-        columns=[escape_latex(table.axis), *headings],
-    )
-    body = frame.to_latex(index=False, escape=False, column_format="l" + "c" * len(headings)).strip()
-    notes = table_notes(table)
-    printed = [rf"\par{{\scriptsize {escape_latex(note.text)}\par}}" for note in notes if note.kind in PRINTED]
-    return "\n".join([
-        "", r"\begin{table*}[t]", r"\centering\footnotesize\setlength{\tabcolsep}{2.5pt}", body, *printed,
-        rf"\caption{{{_caption(table)}}}", r"\end{table*}",
-        *(_comment(f"{note.text} {note.command}") for note in notes if note.kind not in PRINTED),
-    ])  # fmt: skip
-
-
-def _stack(first: str, lines: Sequence[str]) -> str:
-    """Return a line with smaller lines below it."""
-    small = [rf"{{\scriptsize {escape_latex(line)}}}" for line in lines]
-    joined = r" \\ ".join([first, *small])
-    return rf"\shortstack{{{joined}}}" if small else first
-
-
-def _latex_cell(cell: Cell) -> str:
-    shown = escape_latex(text.cell_value(cell))
-    shown = rf"\textbf{{{shown}}}" if cell.best or cell.tied else shown
-    signs = text.cell_mark(cell).replace("~", "").replace("↑", r"\uparrow").replace("↓", r"\downarrow")
-    shown += rf"\rlap{{$^{{{signs}}}$}}" if signs else ""
-    return _stack(shown, [*text.cell_details(cell), *text.paper_lines(cell)])
-
-
-def _latex_label(row: Row) -> str:
-    name, above, below = text.label_parts(row.label)
-    raised = rf"\textsuperscript{{{above}}}" if above else ""
-    label = escape_latex(name) + raised + (rf"\textsubscript{{{below}}}" if below else "")
-    return label + (rf" {{\scriptsize {escape_latex(row.differs)}}}" if row.differs else "")
-
-
-def _caption(table: Table) -> str:
-    title = re.sub(r"^Table \d+: ", "", table.title)  # LaTeX numbers the tables
-    words = [f"{title[:1].upper()}{title[1:]}. {table.heading}."]
-    if table.section is not None:
-        words.append(text.legend([table]).replace("~ not", "Bold without a star: not"))
-        words += ["The best row is chosen by dev scores. Test scores are next to the dev scores."] * any(
-            column.kind == "beside" for column in table.columns
-        )
-        words += [table.warning] if table.warning else []
-    return escape_latex(" ".join(words))
-
-
-def escape_latex(value: str) -> str:
-    """Escape LaTeX's special characters, and replace characters that LaTeX's fonts may not contain."""
-    shown = "".join(LATEX.get(character, character) for character in " ".join(visible(value).splitlines()))
-    return shown.encode("latin-1", "replace").decode("latin-1")
-
-
 def render_terminal(report: Report, out: Path | None) -> str:
     """Return the report as text. If the report is printed to a terminal, the text has ANSI colours.
 
@@ -347,8 +272,9 @@ def render_terminal(report: Report, out: Path | None) -> str:
             _print(console, equal, "dim")
         for note in table_notes(table):
             _print_note(console, note, "yellow" if note.kind == "warning" else "dim")
-        if table.over_tasks is not None:
-            _print_over_tasks(console, table.over_tasks)
+        for frame in (table.over_tasks, table.recipes):
+            if frame is not None:
+                _print_frame(console, frame)
     if any(table.section for table in report.tables):
         _print(console, f"\n{text.legend(report.tables)}", "dim")
     for heading, notes in closing_notes(report):
@@ -372,10 +298,11 @@ def _print_note(console: Console, note: Note, style: str, *, dash: str = "- ") -
         console.print(Text(f"    {as_typed(note.command)}", style=style), soft_wrap=True)
 
 
-def _print_over_tasks(console: Console, frame: pd.DataFrame) -> None:
+def _print_frame(console: Console, frame: pd.DataFrame) -> None:
     grid = _new_grid()
     for i, name in enumerate(frame.columns):
-        grid.add_column(name if i == 0 else "\n".join(name.split()), justify="right" if i else "left", overflow="fold")
+        is_text = i == 0 or frame[name].str.len().max() > MAX_WIDTH
+        grid.add_column("\n".join(name.split()) if i else name, justify="left" if is_text else "right", overflow="fold")
     for values in frame.itertuples(index=False):
         grid.add_row(*(escape(value) for value in values))
     _print(console, "")

@@ -165,6 +165,7 @@ class Table:
     over_tasks: pd.DataFrame | None = None  # ranks and means over the tasks, one row for each row of the table
     to_reference: pd.DataFrame | None = None  # the differences of all rows to the reference row, as text
     pairs: pd.DataFrame | None = None  # the differences of all tested pairs, as text
+    recipes: pd.DataFrame | None = None  # the hyper-parameters of the runs beside the paper's, as text
     # The tested differences by first row, second row and column key, and the p-values corrected over all pairs.
     differences: dict[tuple[Row, Row, str], Difference] = field(default_factory=dict)
     p_values: dict[tuple[Row, Row, str], float] = field(default_factory=dict)
@@ -179,7 +180,8 @@ class Table:
     @property
     def summaries(self) -> list[pd.DataFrame]:
         """The tables below this table. The attribute ``attrs`` of each has a title and a legend."""
-        return [frame for frame in (self.to_reference, self.over_tasks, self.pairs) if frame is not None]
+        frames = (self.to_reference, self.over_tasks, self.pairs, self.recipes)
+        return [frame for frame in frames if frame is not None]
 
     @property
     def task_columns(self) -> list[Column]:

@@ -1,0 +1,119 @@
+"""Render a report's tables as LaTeX for a two-column article."""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from krona.messages import KronaError, did_you_mean, visible
+from krona.report import text
+from krona.report.costs import QUANTITIES
+from krona.report.notes import closing_notes, table_notes
+from krona.report.table import SCORES, Cell, Column, Report, Row, Table
+
+DEFAULT = ("score", "params", "time")  # the columns of a table that is not the paper's
+MAX_COLUMNS = 4  # a table with more columns takes the width of both columns of the page
+NEEDS = r"Needs \usepackage{booktabs}, \usepackage{graphicx} and \usepackage[T1]{fontenc}."
+FIT = r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%"  # shrinks a table that is too wide
+CHARACTERS = {
+    "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
+    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
+    "±": r"$\pm$", "−": r"$-$", "–": "--", "—": "---", "⊗": r"$\otimes$", "·": r"$\cdot$",
+    "Δ": r"$\Delta$", "→": r"$\to$", "…": r"\dots{}", "|": r"\textbar{}", '"': r"\textquotedbl{}", "×": r"$\times$",
+    "³": r"\textsuperscript{3}", "≠": r"$\ne$", "↑": r"$\uparrow$", "↓": r"$\downarrow$",
+}  # fmt: skip
+
+
+def render_latex(
+    report: Report, out: Path | None, *, columns: Sequence[str] = (), label: str = "", caption: str = ""
+) -> str:
+    """Return the tables as LaTeX. The notes, which contain the warnings, are comments.
+
+    Args:
+        columns: ``score`` (all scores) and names of `QUANTITIES`, in the order of the table. The default is all columns
+            for a table of the paper, and otherwise `DEFAULT`.
+        label: the label of the first table. The labels of the other tables end with ``-2``, ``-3`` …
+        caption: LaTeX code that replaces the caption.
+    """
+    if unknown := [name for name in columns if name not in ("score", *QUANTITIES)]:
+        raise KronaError(f"--columns {unknown[0]} is unknown: {did_you_mean(unknown[0], ['score', *QUANTITIES])}")
+    lines = [f"{report.title}. {NEEDS}"]
+    lines += [f"{report.empty.text} {report.empty.command}"] if report.empty else []
+    tables = []
+    for number, table in enumerate(report.tables, 1):
+        own = label and (label if number == 1 else f"{label}-{number}")
+        shown = _choose_columns(table, columns)
+        tables.append(_table(table, shown, rf"\caption{{{caption or _caption(table)}}}", own))
+    after = [f"{heading}: {note.text} {note.command}" for heading, notes in closing_notes(report) for note in notes]
+    return "\n".join([*map(_comment, lines), *tables, *map(_comment, after)]) + "\n"
+
+
+def _choose_columns(table: Table, names: Sequence[str]) -> list[Column]:
+    if table.section is None or (table.name.isdigit() and not names):
+        return table.columns
+    kinds = {"score": SCORES} | {name: (name,) for name in QUANTITIES}
+    return [column for name in names or DEFAULT for column in table.columns if column.kind in kinds[name]]
+
+
+def _comment(line: str) -> str:
+    return f"% {line}".replace("\n", " ").rstrip()
+
+
+def _table(table: Table, columns: Sequence[Column], caption: str, label: str) -> str:
+    headings = [_stack(escape_latex(column.label), column.details) for column in columns]
+    names = text.short_names(table.rows)
+    frame = pd.DataFrame(
+        [[_label(row, names), *(_cell(row.cell(column.key)) for column in columns)] for row in table.rows],
+        columns=[escape_latex(table.axis), *headings],
+    )
+    body = frame.to_latex(index=False, escape=False, column_format="l" + "c" * len(headings)).strip()
+    kind = "table" if len(columns) < MAX_COLUMNS else "table*"
+    return "\n".join([
+        "", rf"\begin{{{kind}}}[t]", r"\centering\footnotesize\setlength{\tabcolsep}{2.5pt}", FIT, f"{body}}}",
+        caption, *([rf"\label{{{label}}}"] if label else []), rf"\end{{{kind}}}",
+        *map(_comment, [table.warning] if table.warning else []),
+        *(_comment(f"{note.text} {note.command}") for note in table_notes(table)),
+    ])  # fmt: skip
+
+
+def _stack(first: str, lines: Sequence[str], side: str = "c") -> str:
+    """Return a line with smaller lines below it."""
+    small = [rf"{{\scriptsize {escape_latex(line)}}}" for line in lines]
+    joined = r" \\ ".join([first, *small])
+    return rf"\begin{{tabular}}[t]{{@{{}}{side}@{{}}}}{joined}\end{{tabular}}" if small else first
+
+
+def _cell(cell: Cell) -> str:
+    shown = escape_latex(text.cell_value(cell))
+    shown = rf"\textbf{{{shown}}}" if cell.best or cell.tied else shown
+    signs = text.cell_mark(cell).replace("~", "").replace("↑", r"\uparrow").replace("↓", r"\downarrow")
+    shown += rf"\rlap{{$^{{{signs}}}$}}" if signs else ""
+    return _stack(shown, [*text.cell_details(cell), *text.paper_lines(cell)])
+
+
+def _label(row: Row, names: dict[str, str]) -> str:
+    """Return the label of a row, with one line for each setting that distinguishes it from other rows of its label."""
+    name, above, below = text.label_parts(row.label)
+    raised = rf"\textsuperscript{{{above}}}" if above else ""
+    settings = names[row.name].removeprefix(row.label).strip(" ()")
+    label = escape_latex(name) + raised + (rf"\textsubscript{{{below}}}" if below else "")
+    return _stack(label, settings.split(", ") if settings else [], "l")
+
+
+def _caption(table: Table) -> str:
+    title = re.sub(r"^Table \d+: ", "", table.title)  # LaTeX numbers the tables
+    words = [f"{title[:1].upper()}{title[1:]}. {table.heading}."]
+    if table.section is not None:
+        legend = text.legend([table]).replace("~ not", "Bold without a star: not")
+        words.append(legend.replace("see the note", "see the comments in the source"))
+        words += ["The best row is chosen by dev scores. Test scores are next to the dev scores."] * any(
+            column.kind == "beside" for column in table.columns
+        )
+    return escape_latex(" ".join(words))
+
+
+def escape_latex(value: str) -> str:
+    """Escape LaTeX's special characters, and replace characters that LaTeX's fonts may not contain."""
+    shown = "".join(CHARACTERS.get(character, character) for character in " ".join(visible(value).splitlines()))
+    return shown.encode("latin-1", "replace").decode("latin-1")
