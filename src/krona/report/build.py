@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -43,11 +43,18 @@ CHOSEN = "Each method has several settings. The best row is chosen by dev scores
 AMONG = "If a method has several rows, only its row with the best dev score is compared with the other methods."
 OTHER_TRAINING = "Rows with other training settings or other data are not compared. Their labels name the differences."
 DEV_ONLY = "The scores are dev scores, because these runs were not scored on test."
-# Reports of more than MAX_RUNS runs show only the best rows, because resampling and comparing every cell takes long.
-MAX_RUNS = 5_000
-MAX_CELLS = 120  # only the first tables (about this number of cells) get intervals and tests
-MIN_ROWS = 3  # if a table is shortened, it still shows at least this number of rows
-MAX_SEEDS = 3  # maximum number of seeds for intervals over examples and paired tests; means use all seeds
+MAX_ROWS = 2_000  # a table with more rows has no intervals over examples and no tests, and shows the best rows
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The runs of a report."""
+
+    runs: pd.DataFrame
+    waiting: int  # the number of runs that a sweep plans and that have not started
+    others: int  # the number of runs of other sweeps that would fit the report's tables
+    studies: Sequence[Study]  # the searches to which some of the runs belong
+    problems: Sequence[str]  # messages about files that could not be used
 
 
 def build_report(
@@ -106,6 +113,29 @@ def collect(
     layout = find_layout(table, sweep)
     layout = replace(layout, sweep=sweep or layout.sweep, baseline=baseline or layout.baseline)
     folders = [runs_folder(path) for path in ([outputs] if isinstance(outputs, Path) else outputs)]
+    selection = _select(folders, layout, filters, run_ids, required=sweep is not None)
+    if any(study.name == sweep for study in selection.studies):
+        layout = replace(layout, title=f"Study {sweep}", command="krona tune")
+    bench, damaged = costs.benchmark_tables(layout, folders) if layout.name == "2" else ([], [])
+    tables = [*bench, *_build_tables(layout, selection.runs)]
+    _require_row(baseline, tables)
+    report = _make_report(layout, selection, tables, damaged)
+    if not any(cell.value is not None for one in tables for row in one.rows for cell in row.cells.values()):
+        command = layout.command if table or sweep else f"{layout.command} profile=demo"
+        report.empty = _empty_note(folders, report.unfinished, command)
+    if layout.paper is not None:
+        _add_printed(report, _paper_table(layout, layout.paper))
+    if table is not None and selection.others:
+        text = f"{amount(selection.others, 'run')} of other commands would also belong to this table. To see all runs:"
+        report.tables[0].notes.append(Note(text, "krona report", "missing"))
+    for one in report.tables:
+        one.methods = report.methods
+    return report
+
+
+def _select(
+    folders: Sequence[Path], layout: Layout, filters: Sequence[str], run_ids: Collection[str] | None, *, required: bool
+) -> Selection:
     runs, problems = load_runs(folders)
     runs["row"] = runs.result.map(layout.row)
     fitting, planned = int(runs.row.notna().sum()), set[str](run_ids or ())
@@ -113,48 +143,47 @@ def collect(
         runs = runs[runs.run_id.isin([*run_ids])]
     elif layout.sweep is not None:
         planned = {name for folder in folders for name in load_run_ids(folder, layout.sweep)}
-        runs = select_sweep(runs, layout.sweep, planned, required=sweep is not None)
+        runs = select_sweep(runs, layout.sweep, planned, required=required)
     others = fitting - int(runs.row.notna().sum())
     runs = select_where(runs, filters)
     found = [one for folder in folders for one in read_studies(folder)]
     problems += [str(one) for one in found if isinstance(one, KronaError)]
     studies = [one for one in found if isinstance(one, Study) and one.name in {*runs.sweep}]
     pruned = [trial.run_id for study in studies for trial in study.trials if trial.state == "pruned"]
-    runs = runs[runs.done | ~runs.run_id.isin(pruned)]
-    if any(study.name == sweep for study in studies):
-        layout = replace(layout, title=f"Study {sweep}", command="krona tune")
-    runs = runs[runs.row.notna()]
-    bench, damaged = costs.benchmark_tables(layout, folders) if layout.name == "2" else ([], [])
-    tables = [*bench, *_build_tables(layout, runs)]
-    rows = [row for one in tables for row in one.rows if row.runs]
+    runs = runs[(runs.done | ~runs.run_id.isin(pruned)) & runs.row.notna()]
+    begun = {id_ for id_ in planned if any(RunFolder(folder / id_).result.is_file() for folder in folders)}
+    return Selection(runs, 0 if filters else len(planned - begun), others, studies, problems)
+
+
+def _require_row(baseline: str | None, tables: Sequence[Table]) -> None:
+    """Raise an error if no row has the name of the reference."""
+    rows = [row for table in tables for row in table.rows if row.runs]
     if baseline is not None and not any(cells.names_row(baseline, row) for row in rows):
         names = did_you_mean(baseline, dict.fromkeys(row.name for row in rows))
         raise KronaError(f"--baseline {baseline}: the report has no row of this name: {names}")
-    done, unfinished = runs[runs.done], runs[~runs.done]
-    report = Report(layout.title, tables, done, unfinished, studies=studies, problems=problems + damaged)
-    if layout.paper is None and (subject := describe_subject(tables)):
-        report.title += f": {subject}"
-    begun = {id_ for id_ in planned if any(RunFolder(folder / id_).result.is_file() for folder in folders)}
-    waiting = 0 if filters else len(planned - begun)
-    states = count_states(runs, waiting)
-    report.counts = f"{amount(len(runs) + waiting, 'run')}: {states}" if states else "0 runs"
-    if not any(cell.value is not None for one in tables for row in one.rows for cell in row.cells.values()):
-        counts = count_states(unfinished)
-        words = f"No finished run under {', '.join(map(str, folders))} belongs to this table."
-        command = layout.command if table or sweep else f"{layout.command} profile=demo"
-        report.empty = Note(f"{words}{f' Not finished: {counts}.' if counts else ''} To start the runs:", command)
-    if layout.paper is not None:
-        printed = _paper_table(layout, layout.paper)
-        comparable = [one for one in tables if one.section is not None and one.section.comparable]
-        for one in comparable:  # these tables already show the paper's numbers
-            one.notes += printed.notes
-        report.tables += [] if comparable else [printed]
-    if table is not None and others:
-        text = f"{amount(others, 'run')} of other commands would also belong to this table. To see all runs:"
-        report.tables[0].notes.append(Note(text, "krona report", "missing"))
-    for one in report.tables:
-        one.methods = report.methods
-    return report
+
+
+def _make_report(layout: Layout, selection: Selection, tables: list[Table], damaged: Sequence[str]) -> Report:
+    runs, subject = selection.runs, "" if layout.paper else describe_subject(tables)
+    title = f"{layout.title}: {subject}" if subject else layout.title
+    states = count_states(runs, selection.waiting)
+    counts = f"{amount(len(runs) + selection.waiting, 'run')}: {states}" if states else "0 runs"
+    problems = [*selection.problems, *damaged]
+    return Report(title, tables, runs[runs.done], runs[~runs.done], counts, [*selection.studies], problems)
+
+
+def _empty_note(folders: Sequence[Path], unfinished: pd.DataFrame, command: str) -> Note:
+    states = count_states(unfinished)
+    words = f"No finished run under {', '.join(map(str, folders))} belongs to this table."
+    return Note(f"{words}{f' Not finished: {states}.' if states else ''} To start the runs:", command)
+
+
+def _add_printed(report: Report, printed: Table) -> None:
+    """Add the table with the paper's numbers, unless another table shows them beside the scores."""
+    comparable = [table for table in report.tables if table.section is not None and table.section.comparable]
+    for table in comparable:
+        table.notes += printed.notes
+    report.tables += [] if comparable else [printed]
 
 
 def _build_tables(layout: Layout, runs: pd.DataFrame) -> list[Table]:
@@ -170,13 +199,11 @@ def _build_tables(layout: Layout, runs: pd.DataFrame) -> list[Table]:
         if not known and counted in sections:
             sections[counted] = pd.concat([sections[counted], sections.pop(section)])
     read = cells.examine_runs(runs)
-    most, tables = (MAX_CELLS // len(sections) if len(runs) > MAX_RUNS else None), list[Table]()
+    tables = []
     for section in sorted(sections, key=lambda one: one.order):
         group, split, notes = _choose_split(layout, sections[section])
         merged = merge_sections([*group.section[group.done | ~group.done.any()]])
-        spent = sum(len(row.cells) for one in tables for row in one.rows)
-        seeds = None if most is None else MAX_SEEDS if spent < MAX_CELLS else 0
-        tables.append(_build_table(replace(layout, split=split), merged, group, read, most, seeds))
+        tables.append(_build_table(replace(layout, split=split), merged, group, read))
         tables[-1].notes += notes
     return tables
 
@@ -196,13 +223,7 @@ def _choose_split(layout: Layout, runs: pd.DataFrame) -> tuple[pd.DataFrame, str
     return scored, "test", [Note(text, kind="missing")]
 
 
-def _build_table(
-    layout: Layout, section: Section, runs: pd.DataFrame, read: cells.Examine, most: int | None, seeds: int | None
-) -> Table:
-    """Return the table of one section, with at most about ``most`` cells with runs.
-
-    Intervals over examples and tests use the first ``seeds`` seeds of each cell. None means no limit.
-    """
+def _build_table(layout: Layout, section: Section, runs: pd.DataFrame, read: cells.Examine) -> Table:
     shown = {*runs.task}
     if section.comparable:  # other runs on GLUE need not cover all tasks of the table
         shown |= {*layout.tasks}
@@ -215,17 +236,17 @@ def _build_table(
         layout = replace(layout, split="dev", beside="test", notes=(CHOSEN, *layout.notes))
     elif layout.split == "test" and max(counts) > 1:
         notes = [AMONG, *notes]
-    if most is not None:
-        columns = max(1, len(tasks)) * (2 if layout.beside else 1)
-        rows, left_out = _best_rows(rows, layout.split, most=max(MIN_ROWS, most // columns), seeds=seeds or 0)
-        notes = left_out + notes
+    if len(rows) > MAX_ROWS:
+        text = f"The best {MAX_ROWS:,} of {len(rows):,} rows are shown, without intervals over examples and tests."
+        notes = [f"{text} To see others, use --where or --sweep.", *notes]
+        rows, read = _best_rows(rows, layout.split), cells.examine_nothing
     table = Table(layout.name, layout.title, section.heading, layout.axis, [], rows, section, layout.split)
     if layout.quantity == "score":
         if others := cells.label_other_training(rows, tasks):
             notes = [OTHER_TRAINING, *notes]
             for row in others:
                 name_row(layout, row)
-        notes += _fill_scores(layout, table, tasks, read, seeds)
+        notes += _fill_scores(layout, table, tasks, read)
     else:
         notes = [*costs.fill_times(layout, table, tasks), *notes]
     if layout.paper and section.comparable:
@@ -241,17 +262,15 @@ def _build_table(
     return table
 
 
-def _fill_scores(
-    layout: Layout, table: Table, tasks: Sequence[str], read: cells.Examine, seeds: int | None
-) -> list[str]:
+def _fill_scores(layout: Layout, table: Table, tasks: Sequence[str], read: cells.Examine) -> list[str]:
     """Add the score columns and their cells to a table, and return notes on the scores."""
     for row in table.rows:
         for task in tasks:
             runs = row.runs.get(task)
-            cell = cells.score_cell(runs, layout.split, read, seeds)
+            cell = cells.score_cell(runs, layout.split, read)
             row.cells[task] = cell or Cell(runs=runs, missing=_reason(runs, layout.split))
             if layout.beside:
-                beside = cells.score_cell(runs, layout.beside, read, seeds)
+                beside = cells.score_cell(runs, layout.beside, read)
                 row.cells[f"{task} {layout.beside}"] = beside or Cell(missing="")
     cells.mark_columns(table, tasks, layout.baseline)
     split = " dev" if layout.split == "dev" else ""
@@ -341,24 +360,15 @@ def name_row(layout: Layout, row: Row) -> None:
     row.differs = ", ".join(words)
 
 
-def _best_rows(rows: Sequence[Row], split: str, *, most: int, seeds: int) -> tuple[list[Row], list[str]]:
-    """Return the best ``most`` rows in the order of ``rows``, and notes on omitted rows and tests.
+def _best_rows(rows: Sequence[Row], split: str) -> list[Row]:
+    """Return the best `MAX_ROWS` rows, in the order of ``rows``: the rows with the most tasks and the highest mean."""
 
-    Rows are ranked by the number of tasks with scores, and then by the mean score. Rows without runs are kept.
-    """
-
-    def standing(row: Row) -> tuple[int, float]:
+    def rank(row: Row) -> tuple[int, float]:
         means = [mean for runs in row.runs.values() if not np.isnan(mean := runs[split].mean())]
         return len(means), float(np.mean(means)) if means else 0.0
 
-    filled = [row for row in rows if row.runs]
-    kept = {*sorted(filled, key=standing, reverse=True)[:most]}
-    few = f"only the first {seeds} seeds of a cell are resampled and compared."
-    none = "this table has no intervals and tests. Use --where or --sweep to show them."
-    notes = [f"With over {MAX_RUNS:,} runs, {few if seeds else none}"]
-    if len(kept) < len(filled):
-        notes.insert(0, f"The best {most} of {len(filled):,} rows are shown. To see others, use --where or --sweep.")
-    return [row for row in rows if row in kept or not row.runs], notes
+    kept = {*sorted(rows, key=rank, reverse=True)[:MAX_ROWS]}
+    return [row for row in rows if row in kept]
 
 
 def _reason(runs: pd.DataFrame | None, split: str) -> str:

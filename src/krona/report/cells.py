@@ -25,7 +25,7 @@ from krona.metrics.scores.metric import Answers
 from krona.metrics.statistics import bootstrap, holm, percentile_interval
 from krona.report.runs import differing_training, read_setting
 from krona.report.table import AVERAGE, Cell, Column, Row, Table
-from krona.runs.predictions import score_metrics
+from krona.runs.predictions import SPLITS, score_metrics
 from krona.runs.suspicious_scores import Examined, ScoreMessage, constant_scores, examine
 
 ALPHA = 0.05  # the significance level of all tests
@@ -47,18 +47,19 @@ def examine_runs(runs: pd.DataFrame) -> Examine:
     return cache(lambda path: examine(results[path], path.parent))
 
 
-def score_cell(runs: pd.DataFrame | None, split: str, examine: Examine, seeds: int | None = None) -> Cell | None:
-    """Return a cell with the mean score of a row's runs on one task, or None if no run has a score.
+def examine_nothing(path: Path) -> Examined:
+    """Read no predictions, and return no messages."""
+    return {}, {split: [] for split in SPLITS}
 
-    Read only the predictions of the ``seeds`` runs with the lowest seeds. If ``seeds`` is None, read all predictions.
-    """
+
+def score_cell(runs: pd.DataFrame | None, split: str, examine: Examine) -> Cell | None:
+    """Return a cell with the mean score of a row's runs on one task, or None if no run has a score."""
     if runs is None or (done := runs[runs[split].notna()].sort_values("seed", kind="stable")).empty:
         return None
     by_seed = {int(seed): float(score) for seed, score in zip(done.seed, done[split], strict=True)}
     cell = Cell(float(np.mean([*by_seed.values()])), done, by_seed)
-    sampled = list(zip(done.seed.astype(int), done.path, strict=True))[:seeds]
     answers: dict[int, Answers] = {}
-    for seed, path in sampled:
+    for seed, path in zip(done.seed.astype(int), done.path, strict=True):
         by_split, found = examine(path)
         for message in found[split]:
             cell.messages.setdefault(message, []).append(seed)

@@ -20,8 +20,7 @@ from krona.runs.result import Result
 from krona.runs.studies import STATES, Study, Trial
 from krona.runs.suspicious_scores import SIGN
 
-MAX_NAMES, MAX_TUNED, MAX_PRUNED = 4, 12, 12
-TUNED = "recipe=tuned took "
+MAX_NAMES, MAX_PRUNED = 4, 12
 POWER_NOTE = "The test detects a true difference of this size four times out of five, and a smaller one less often"
 ENVIRONMENT = ("torch", "transformers", "krona", "devices")  # recorded properties that no setting determines
 SETTINGS = {
@@ -138,13 +137,7 @@ def describe_runs(runs: pd.DataFrame, *, shapes: bool) -> list[str]:
     fitted = {f"{asked} → {used_shape(run.result)}" for run in variants if (asked := asked_shape(run.result))}
     if shapes and fitted:
         notes.append(f"Shapes of A (in the paper → on this backbone): {', '.join(sorted(fitted))}.")
-    tuned = dict.fromkeys(
-        f"{method_label(run.method)} on {task_label(run.task)} took {note.removeprefix(TUNED)}."
-        for run in runs.run
-        for note in run.result.notes
-        if note.startswith(TUNED)
-    )
-    return [*notes, *first_few([*tuned], MAX_TUNED), *_mixture_note(done), _code_note(runs, done)]
+    return [*notes, *_mixture_note(done), _code_note(runs, done)]
 
 
 def _mixture_note(done: pd.DataFrame) -> list[str]:

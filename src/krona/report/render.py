@@ -18,8 +18,9 @@ from rich.table import Table as Grid
 from rich.text import Text
 
 from krona.formatting import NOTHING, as_typed, escape, format_p
+from krona.labels import task_label
 from krona.masking import strip_folders
-from krona.messages import KronaError, visible
+from krona.messages import KronaError, first_few, visible
 from krona.report import FORMATS, text
 from krona.report.class_tables import row_tables, slice_tables
 from krona.report.latex import render_latex
@@ -34,6 +35,7 @@ from krona.runs.suspicious_scores import SIGN
 MAX_COLUMNS = 6  # an HTML table shows at most this number of columns; the table with all columns is folded
 MAX_CHARTED = 12  # if a report has more score columns, only the first column of each of the first 12 tables has charts
 MAX_DIFFERENCES = 24  # the terminal shows at most this number of differences to the reference
+MAX_NOTED = 3  # a note names at most this number of rows
 MAX_KEYS = 14  # a legend with more entries is folded
 MAX_WIDTH = 20  # a column with longer texts is left-aligned in the terminal
 MAX_LINES = 20  # in the terminal, a section below the tables shows at most this number of notes
@@ -215,9 +217,12 @@ def _runs(table: Table) -> list[tuple[Row, Any]]:
 
 def _provenance(table: Table) -> list[str]:
     """Return the code, device, backbone and libraries of a table's runs as text, and the notes of these runs."""
-    runs = [run for _, run in _runs(table)]
-    made = dict.fromkeys(describe_provenance(run.result) for run in runs)
-    return [*made, *dict.fromkeys(note for run in runs for note in run.result.notes)]
+    made = dict.fromkeys(describe_provenance(run.result) for _, run in _runs(table))
+    places: dict[str, dict[str, None]] = {}
+    for row, run in _runs(table):
+        for note in run.result.notes:
+            places.setdefault(note, {})[f"{row.label} on {task_label(run.task)}"] = None
+    return [*made, *(f"{', '.join(first_few([*names], MAX_NOTED))}: {note}" for note, names in places.items())]
 
 
 def render_markdown(report: Report, out: Path | None) -> str:
