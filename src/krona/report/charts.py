@@ -13,7 +13,7 @@ from matplotlib import ticker
 from matplotlib.figure import Figure
 
 from krona.labels import method_label
-from krona.report.costs import COSTS, QUANTITIES, mean_cost, on_front
+from krona.report.costs import CHARTED, QUANTITIES, mean_cost, on_front
 from krona.report.curves import NAMES, RATE, Curves, expect_best
 from krona.report.styles import BETTER, COLORS, GRID, INK, PAPER, SOFT, WORSE, method_style
 from krona.report.svg import RC, tooltip
@@ -44,7 +44,7 @@ def score_frame(table: Table, column: Column) -> pd.DataFrame:
         style = method_style(row.method, among=table.methods)
         low, high = cell.seed_interval or cell.test_interval or (cell.value, cell.value)
         ends = f" ({format_range((low, high))})" if high > low else ""
-        costs = {cost: mean_cost(cell, cost) for cost in COSTS}
+        costs = {cost: mean_cost(cell, cost) for cost in CHARTED}
         ranks = {name: row.cell(name).value for name in ("rank", "effective")}
         lines.append({
             "row": row, "cell": cell, "label": plain_label(row.label), "settings": row.settings, "score": cell.value,
@@ -244,7 +244,7 @@ def draw_cost(table: Table, column: Column, frame: pd.DataFrame, cost: str) -> F
 def cost_charts(table: Table, column: Column, frame: pd.DataFrame) -> tuple[list[Figure], list[str]]:
     """Return a chart for each cost that differs clearly between rows, and a sentence for each other cost."""
     charts, sentences = [], []
-    for cost in COSTS:
+    for cost in CHARTED:
         known = frame.dropna(subset=[cost]).astype({cost: float})
         if known[cost].nunique() < 2:
             continue

@@ -13,7 +13,6 @@ from krona.labels import method_label, task_label
 from krona.paths import typed_command
 from krona.report.layouts import Layout
 from krona.report.table import AVERAGE, Cell, Column, Note, Row, Table
-from krona.runs.file_names import ADAPTER
 from krona.safe_files import read_json
 
 REFERENCE = "full"
@@ -23,15 +22,13 @@ TIMES = [
     Column("launches", "Launches added", "launches"),
     Column("training_time", "Training time (%)", "time"),
 ]
-Value = Callable[[Any], float | None]  # returns the value of a quantity for one run, or None if the value is unknown
 
 
 @dataclass(frozen=True)
 class Quantity:
-    """A cost or another quantity of a run, shown as a column of a table and as an axis of charts."""
+    """A cost or another quantity of runs (`krona.report.runs.COSTS`): a column of a table and an axis of charts."""
 
     heading: str  # the heading of the table column
-    value: Value
     unit: float = 1.0  # the value is divided by this unit for display
     axis: str = ""  # the axis label in charts; if the label is empty, no chart shows the quantity
     average: bool = False  # True: cells show the mean over runs; False: cells show the maximum
@@ -40,63 +37,37 @@ class Quantity:
     logarithmic: bool = False  # whether the axis in charts is logarithmic
 
 
-def step_seconds(run: Any) -> float | None:
-    """Return the seconds per training step of a finished run. This time does not depend on early stopping."""
-    curve, train = run.result.dev_curve, run.result.times.get("train")
-    steps = curve[-1].get("step") if curve else None
-    return float(train / steps) if run.done and train and steps else None
-
-
-def _adapter_size(run: Any) -> int | None:
-    path = run.path.with_name(ADAPTER)
-    return path.stat().st_size if path.is_file() else None
-
-
 # Maps the name of each quantity to its definition, in the order of the table columns.
 QUANTITIES = {
-    "params": Quantity(
-        "Params (%)", lambda run: run.result.trainable_params, axis="trainable parameters",
-        digits=-3, always=True, logarithmic=True,
-    ),
-    "rank": Quantity(
-        "Rank of the update", lambda run: run.result.provenance.get("update_rank"), axis="highest rank of the update",
-        always=True, logarithmic=True,
-    ),
+    "params": Quantity("Params (%)", axis="trainable parameters", digits=-3, always=True, logarithmic=True),
+    "rank": Quantity("Rank of the update", axis="highest rank of the update", always=True, logarithmic=True),
     "effective": Quantity(
-        "Effective rank", lambda run: (run.result.learned or {}).get("effective_rank"),
-        axis="effective rank of the update", average=True, digits=1, logarithmic=True,
+        "Effective rank", axis="effective rank of the update", average=True, digits=1, logarithmic=True
     ),
-    "time": Quantity(
-        "Training (s)", lambda run: run.result.times.get("train"), axis="training time (s)", average=True, always=True,
-    ),
-    "step": Quantity("Step (ms)", step_seconds, 1e-3, average=True, digits=-3),
-    "memory": Quantity(
-        "Peak memory (GB)", lambda run: run.result.peak_memory.get("device") or run.result.peak_memory.get("host"), 1e9,
-        axis="peak memory (GB)", digits=-3,
-    ),
-    "adapter": Quantity("Adapter (KB)", _adapter_size, 1e3, digits=-3),
-    "adds": Quantity(
-        "Multiply-adds per token (M)", lambda run: run.result.provenance.get("multiply_adds"), 1e6, digits=-3,
-    ),
-    "adds_once": Quantity(
-        "Multiply-adds per pass (M)", lambda run: run.result.provenance.get("multiply_adds_once"), 1e6, digits=-3,
-    ),
-    "launches": Quantity("Launches added", lambda run: run.result.provenance.get("launches")),
-}  # fmt: skip
-COSTS = ("params", "time", "memory")  # the costs that have charts, in the order of the charts
+    "time": Quantity("Training (s)", axis="training time (s)", average=True, always=True),
+    "step": Quantity("Step (ms)", 1e-3, average=True, digits=-3),
+    "memory": Quantity("Peak memory (GB)", 1e9, axis="peak memory (GB)", digits=-3),
+    "adapter": Quantity("Adapter (KB)", 1e3, digits=-3),
+    "adds": Quantity("Multiply-adds per token (M)", 1e6, digits=-3),
+    "adds_once": Quantity("Multiply-adds per pass (M)", 1e6, digits=-3),
+    "launches": Quantity("Launches added"),
+}
+CHARTED = ("params", "time", "memory")  # the costs that have charts, in the order of the charts
 
 
 def add_quantities(layout: Layout, table: Table) -> None:
     """Add the layout's columns of costs and other quantities to a table, with the parameters as the first column."""
     relative = _relative_steps(table.rows, layout.rows[0]) if layout.name == "7" else {}
+    values = _quantities(table.rows)
     for name in layout.extras:
         quantity = QUANTITIES[name]
-        for row in table.rows:
-            row.cells[name] = _mean_cell([*relative[row].values()], 1) if relative else _quantity_cell(name, row)
+        for place, row in enumerate(table.rows):
+            value = values[name].get(place, math.nan)
+            row.cells[name] = _mean_cell([*relative[row].values()], 1) if relative else _quantity_cell(name, value)
         known = [row.cells[name] for row in table.rows if row.cells[name].value is not None]
         if known or quantity.always:
-            place = 0 if name == "params" else len(table.columns)
-            table.columns.insert(place, Column(name, quantity.heading, name))
+            at = 0 if name == "params" else len(table.columns)
+            table.columns.insert(at, Column(name, quantity.heading, name))
         # Round all values to the same number of decimals. The smallest value then has -digits significant digits.
         if quantity.digits < 0:
             sizes = [math.floor(math.log10(cell.value)) for cell in known if cell.value]
@@ -104,26 +75,30 @@ def add_quantities(layout: Layout, table: Table) -> None:
                 cell.digits = max(0, -quantity.digits - 1 - min(sizes, default=2))
 
 
-def _values(runs: pd.DataFrame | None, value: Value) -> list[float | None]:
-    return [] if runs is None else [value(run) for run in runs.run]
+def _quantities(rows: Sequence[Row]) -> pd.DataFrame:
+    """Return the value of each quantity (columns) for each position of a row with finished runs (index)."""
+    runs = [row.done.assign(place=place) for place, row in enumerate(rows) if row.done is not None]
+    frame = pd.concat([pd.DataFrame(columns=["place", "percent", *QUANTITIES], dtype=float), *runs])
+    frame["params"] = frame.percent
+    frame[[*QUANTITIES]] /= [one.unit for one in QUANTITIES.values()]
+    return frame.groupby("place").agg({name: _mean if one.average else "max" for name, one in QUANTITIES.items()})
 
 
-def _quantity_cell(name: str, row: Row) -> Cell:
-    """Return a quantity's cell: the mean over finished runs if `Quantity.average` is true, otherwise the maximum."""
-    one = QUANTITIES[name]
-    value = (lambda run: run.result.trainable_percent) if name == "params" else one.value
-    found = [known / one.unit for known in _values(row.done, value) if known is not None]
-    if not found or (name == "time" and not any(found)):
+def _mean(values: pd.Series) -> float:
+    return float(np.mean(values.dropna().to_numpy())) if values.notna().any() else math.nan
+
+
+def _quantity_cell(name: str, value: float) -> Cell:
+    if math.isnan(value) or (name == "time" and not value):
         return Cell(missing="")
-    shown = float(np.mean(found)) if one.average else float(max(found))
-    return Cell(shown, digits=0 if name != "params" and shown >= 100 else one.digits)
+    return Cell(float(value), digits=0 if name != "params" and value >= 100 else QUANTITIES[name].digits)
 
 
 def mean_cost(cell: Cell, cost: str) -> float | None:
     """Return the mean of a cost over the runs of a cell, or None if the cost is unknown for one of the runs."""
-    values = _values(cell.runs, QUANTITIES[cost].value)
-    known = [value for value in values if value is not None]
-    return float(np.mean(known)) if known and len(known) == len(values) else None
+    if cell.runs is None or cell.runs[cost].isna().any():
+        return None
+    return float(cell.runs[cost].mean())
 
 
 def on_front(
@@ -151,20 +126,15 @@ def _relative_steps(rows: Sequence[Row], reference: str) -> dict[Row, dict[str, 
     A task of a row is omitted if the row or the reference row has no times for this task.
     """
     base_runs = next((row.runs for row in rows if row.key == reference and not row.settings), {})
-    base = {task: [*_timed(runs).step] for task, runs in base_runs.items()}
+    base = {task: [*runs.step.dropna()] for task, runs in base_runs.items()}
     found: dict[Row, dict[str, Cell]] = {row: {} for row in rows}
     for row in rows:
         for task in [task for task in row.runs if base.get(task)]:
-            if len(timed := _timed(row.runs[task])):
+            if len(timed := row.runs[task].dropna(subset=["step"])):
                 ratios = timed.step / float(np.mean(base[task]))
                 by_seed = dict(zip(timed.seed.astype(int), ratios.astype(float), strict=True))
                 found[row][task] = Cell(float(np.mean([*by_seed.values()])), timed, by_seed)
     return found
-
-
-def _timed(runs: pd.DataFrame) -> pd.DataFrame:
-    """Return the runs whose seconds per step are known, with these in the column ``step``."""
-    return runs.assign(step=_values(runs, step_seconds)).dropna(subset=["step"])
 
 
 def fill_times(layout: Layout, table: Table, tasks: Sequence[str]) -> list[str]:

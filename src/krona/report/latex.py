@@ -68,12 +68,14 @@ def _table(table: Table, columns: Sequence[Column], caption: str, label: str) ->
         columns=[escape_latex(table.axis), *headings],
     )
     body = frame.to_latex(index=False, escape=False, column_format="l" + "c" * len(headings)).strip()
+    notes = table_notes(table)
+    power = [rf"\par{{\scriptsize {escape_latex(note.text)}\par}}" for note in notes if note.kind == "power"]
     kind = "table" if len(columns) < MAX_COLUMNS else "table*"
     return "\n".join([
-        "", rf"\begin{{{kind}}}[t]", r"\centering\footnotesize\setlength{\tabcolsep}{2.5pt}", FIT, f"{body}}}",
+        "", rf"\begin{{{kind}}}[t]", r"\centering\footnotesize\setlength{\tabcolsep}{2.5pt}", FIT, f"{body}}}", *power,
         caption, *([rf"\label{{{label}}}"] if label else []), rf"\end{{{kind}}}",
         *map(_comment, [table.warning] if table.warning else []),
-        *(_comment(f"{note.text} {note.command}") for note in table_notes(table)),
+        *(_comment(f"{note.text} {note.command}") for note in notes if note.kind != "power"),
     ])  # fmt: skip
 
 

@@ -23,6 +23,7 @@ from krona.masking import strip_folders
 from krona.messages import KronaError, first_few, visible
 from krona.report import FORMATS, text
 from krona.report.class_tables import row_tables, slice_tables
+from krona.report.frame import render_csv
 from krona.report.latex import render_latex
 from krona.report.lead import summarize
 from krona.report.notes import best_run_notes, cell_messages, closing_notes, describe_provenance, table_notes
@@ -30,7 +31,6 @@ from krona.report.pairs import reference_differences
 from krona.report.styles import dark_style, method_style
 from krona.report.table import AVERAGE, SCORES, Cell, Column, Note, Report, Row, Table
 from krona.runs.pack import is_unpacked
-from krona.runs.suspicious_scores import SIGN
 
 MAX_COLUMNS = 6  # an HTML table shows at most this number of columns; the table with all columns is folded
 MAX_CHARTED = 12  # if a report has more score columns, only the first column of each of the first 12 tables has charts
@@ -40,7 +40,6 @@ MAX_KEYS = 14  # a legend with more entries is folded
 MAX_WIDTH = 20  # a column with longer texts is left-aligned in the terminal
 MAX_LINES = 20  # in the terminal, a section below the tables shows at most this number of notes
 FIRST = ("average", "task", "beside", "params", "time", "memory")  # columns of these kinds are preferred, in this order
-FORMULA = ("=", "+", "-", "@")
 Render = Callable[[Report, Path | None], str]
 
 
@@ -57,52 +56,6 @@ def find_renderer(name: str) -> Render:
         "terminal": render_terminal,
     }  # fmt: skip
     return renderers[name]
-
-
-def to_frame(report: Report) -> pd.DataFrame:
-    """Return a table with one row for each cell of the report's tables. Numbers are not rounded.
-
-    The last rows describe unfinished runs and files that could not be used. For an unfinished run, the column
-    ``missing`` contains its status, and the column ``messages`` its error or its progress. For a file, ``missing``
-    contains the reason.
-    """
-    lines: list[dict[str, Any]] = []
-    for table in report.tables:
-        for row in table.rows:
-            place = {"table": table.name, "section": table.heading, "row": row.label, "differs": row.differs}
-            lines += [
-                {**place, "column": column.key, "metric": column.metric, **_fields(row.cell(column.key), table.warning)}
-                for column in table.columns
-            ]
-    for run in report.unfinished.run:
-        reason = run.result.error or run.result.reached
-        lines.append({"table": "not finished", "messages": reason, "missing": run.status, "runs": run.run_id})
-    lines += [{"table": "not used", "missing": problem} for problem in report.problems]
-    columns = ["table", "section", "row", "differs", "column", "metric", *_fields(Cell(), None)]
-    return pd.DataFrame(lines, columns=columns)
-
-
-def _fields(cell: Cell, warning: str | None) -> dict[str, Any]:
-    low, high = cell.t_interval or (None, None)
-    test_low, test_high = cell.test_interval or (None, None)
-    return {
-        "value": cell.value, "t_low": low, "t_high": high, "seeds": " ".join(map(str, cell.seeds)),
-        "test_low": test_low, "test_high": test_high, "paper": cell.paper, "difference": cell.difference,
-        "best": int(cell.best), "not_told_apart": int(cell.tied), "p_holm": cell.p, "against_reference": cell.sign,
-        "mark": SIGN * cell.warned,
-        "messages": " ".join(cell_messages(cell)), "warning": warning, "missing": cell.missing,
-        "runs": "" if cell.runs is None else " ".join(cell.runs.run_id),
-    }  # fmt: skip
-
-
-def render_csv(report: Report, out: Path | None) -> str:
-    """Return the report as CSV. Text that a spreadsheet would run as a formula is prefixed with an apostrophe."""
-    frame = to_frame(report)
-    for name in frame.columns:
-        quoted = frame[name].map(lambda one: isinstance(one, str) and one.lstrip().startswith(FORMULA)).astype(bool)
-        frame[name] = frame[name].mask(quoted, "'" + frame[name].astype(str))
-    flags = {name: frame[name].astype("Int64") for name in ("best", "not_told_apart")}  # written as 1 and 0
-    return str(frame.assign(**flags).to_csv(index=False, lineterminator="\n"))
 
 
 def render_html(report: Report, out: Path | None) -> str:

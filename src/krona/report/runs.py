@@ -21,6 +21,9 @@ from krona.runs.result import Result
 from krona.runs.run_id import as_text, canonical, find_value, flatten
 
 COLUMNS = ("run_id", "status", "method", "task", "seed", "sweep", "dev", "test", "best_epoch", "train_s")
+COSTS = (
+    "params", "percent", "rank", "effective", "time", "step", "memory", "adapter", "adds", "adds_once", "launches"
+)  # fmt: skip
 UNFINISHED = ("failed", "interrupted", "running")  # the states of unfinished runs
 SPLITS = ("train", "dev", "test")
 SETS = tuple(f"{name} set" for name in SPLITS)  # keys of the split fingerprints in the settings
@@ -45,6 +48,7 @@ def load_runs(folders: Sequence[Path]) -> tuple[pd.DataFrame, list[str]]:
     - ``section``: the run's section; runs of different sections are never compared,
     - ``settings`` and ``variant``: the settings without the seed, and a number that identifies equal settings,
     - ``done``: whether the run has finished; unfinished runs have no scores,
+    - `COSTS`: the costs and other quantities, in the units of result.json,
     - ``run``: the whole row as a named tuple, which is faster to read than the row of a table.
 
     Raises:
@@ -69,13 +73,28 @@ def load_runs(folders: Sequence[Path]) -> tuple[pd.DataFrame, list[str]]:
         variant = variants.setdefault(frozenset(settings.items()), len(variants))
         own = {"result": result, "path": path, "section": section, "settings": settings, "variant": variant}
         status = "done" if result.status == "done" else RunFolder(path.parent).status(result)
-        rows.append({**column_values(result), **own, "status": status, "done": status == "done"})
-    names = [*COLUMNS, "result", "path", "section", "settings", "variant", "done"]
+        own |= {"status": status, "done": status == "done"}
+        rows.append({**column_values(result), **own, **_costs(result, path)})
+    names = [*COLUMNS, "result", "path", "section", "settings", "variant", "done", *COSTS]
     frame = pd.DataFrame(rows, columns=names, dtype=object)  # string dtypes would make the selection of rows slower
-    frame = frame.astype({"dev": float, "test": float, "seed": int, "variant": int, "done": bool})
-    frame.loc[~frame.done, ["dev", "test"]] = float("nan")
+    floats = dict.fromkeys(("dev", "test", *COSTS), float)
+    frame = frame.astype({**floats, "seed": int, "variant": int, "done": bool})
+    frame.loc[~frame.done, ["dev", "test", "step"]] = float("nan")
     frame["run"] = pd.Series([*frame.itertuples()], dtype=object)
     return frame, problems
+
+
+def _costs(result: Result, path: Path) -> dict[str, Any]:
+    """Return the values of the columns `COSTS`. The seconds per step do not depend on early stopping."""
+    known, memory, adapter = result.provenance, result.peak_memory, path.with_name(file_names.ADAPTER)
+    train, steps = result.times.get("train"), result.dev_curve[-1].get("step") if result.dev_curve else None
+    return {
+        "params": result.trainable_params, "percent": result.trainable_percent, "rank": known.get("update_rank"),
+        "effective": (result.learned or {}).get("effective_rank"), "time": train,
+        "step": train / steps if train and steps else None, "memory": memory.get("device") or memory.get("host"),
+        "adapter": adapter.stat().st_size if adapter.is_file() else None, "adds": known.get("multiply_adds"),
+        "adds_once": known.get("multiply_adds_once"), "launches": known.get("launches"),
+    }  # fmt: skip
 
 
 def _read(folders: Sequence[Path]) -> tuple[list[StoredResult], list[Path], list[str]]:
