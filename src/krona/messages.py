@@ -3,7 +3,10 @@
 import re
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
 
 # Characters that control the terminal or hide text: C0 except tab and line end, DEL, C1, unpaired surrogates, and
 # characters that are invisible or change the direction of the text. Emoji and some scripts need the zero-width joiner
@@ -87,7 +90,7 @@ def check_file_name(key: str, value: str, *, forbidden: str = "/\\", longest: in
         )
 
 
-def format_validation_error(error: Any, most: int = 3) -> str:
+def format_validation_error(error: "ValidationError", most: int = 3) -> str:
     """Return the first ``most`` errors of a pydantic ``ValidationError`` as text, such as ``seed is missing``."""
     problems = error.errors(include_url=False)
     lines = []
@@ -98,7 +101,7 @@ def format_validation_error(error: Any, most: int = 3) -> str:
     return "; ".join(lines + ([f"{len(problems) - most} more"] if len(problems) > most else []))
 
 
-def describe_problem(problem: Mapping[str, Any], key: str, value: Any, item: str = "") -> str:
+def describe_problem(problem: Mapping[str, Any], key: str, value: object, item: str = "") -> str:
     """Return one error of a pydantic ``ValidationError`` as text, such as ``seed='x' must be a valid integer``.
 
     If the value is a list, ``item`` identifies the wrong item, with a leading space (`` item 0``).

@@ -40,7 +40,7 @@ class Commands(TyperGroup):
         return super().resolve_command(ctx, args)
 
 
-def _suggest(ctx: Any, message: str, *typed: str) -> None:
+def _suggest(ctx: typer.Context, message: str, *typed: str) -> None:
     """Raise an error with a suggestion if suggestions.yaml contains one of the texts."""
     from krona.config.suggestions import find_habit
 
@@ -219,14 +219,14 @@ def _one_name(name: str | None, sweep: str | None) -> str | None:
     return name or sweep
 
 
-def _print_report(folders: list[Path], form: str, out: Path | None = None, **choice: Any) -> None:
-    """Print a report, or write the report to a file and print the path. ``choice`` is passed to `build_report`."""
+def _print_report(folders: list[Path], form: str, out: Path | None = None, **arguments: Any) -> None:
+    """Print a report, or write the report to a file and print the path. ``arguments`` are passed to `build_report`."""
     from krona.report.build import build_report
 
     target = out or (folders[0] / "report.html" if form == "html" else None)
     if target is not None and out is None:
         require_no_link(target)
-    text = build_report(folders, format=form, out=target, **choice)
+    text = build_report(folders, format=form, out=target, **arguments)
     print(text if target is None else visible(f"{target}\n"), end="")
 
 

@@ -1,7 +1,7 @@
 """Print the scores of each class, the confusion matrix, mistakes and slices of a finished run (`krona show`)."""
 
 import textwrap
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
 from rich.console import Console
 
@@ -68,11 +68,7 @@ def _mistake_lines(result: Result, mistakes: Sequence[Mistake], split: str, most
         size = "" if mistake.size is None else f" (p {mistake.size:.3f})" if is_class else f" ({mistake.size:+.4g})"
         yield f"{mistake.place}: target {mistake.target}, prediction {mistake.prediction}{size}"
         yield f"    {textwrap.shorten(mistake.text, MAX_TEXT, placeholder=' …')}"
-        if columns := _format_columns(mistake.columns):
-            yield f"    {columns}"
+        columns = ", ".join(f"{name}: {value}" for name, value in mistake.columns.items() if value not in (None, ""))
+        if columns:
+            yield f"    {textwrap.shorten(columns, MAX_TEXT, placeholder=' …')}"
     yield as_typed(f"To compare with another run: krona diff {result.run_id} ANOTHER_RUN --examples {most}")
-
-
-def _format_columns(columns: Mapping[str, object]) -> str:
-    text = ", ".join(f"{name}: {value}" for name, value in columns.items() if value not in (None, ""))
-    return textwrap.shorten(text, MAX_TEXT, placeholder=" …")

@@ -152,7 +152,7 @@ def method(config: Mapping[str, Any], find_class: FindClass = FIND_OWN) -> s.Met
     return s.Method(**plain, branch=target, branch_config=branch_config, placement=placement)
 
 
-def _scale_by_rank(branch: Any, plain: Mapping[str, Any], branch_config: dict[str, Any]) -> dict[str, float]:
+def _scale_by_rank(branch: type | None, plain: Mapping[str, Any], branch_config: dict[str, Any]) -> dict[str, float]:
     """Return the branch argument ``scaling``, computed from the method's ``alpha``, or {} if ``alpha`` is not set."""
     alpha, stabilised, scaling = plain.get("alpha"), plain.get("rank_stabilised"), branch_config.get("scaling")
     if alpha is None:
@@ -237,7 +237,12 @@ def _check_object(group: str, name: str, config: Mapping[str, Any], find_class: 
 
 
 def _find_object_problems(
-    cls: Any, where: str, values: Mapping[str, Any], find_class: FindClass, *, filled_in: Collection[str] = ()
+    cls: Callable[..., Any],
+    where: str,
+    values: Mapping[str, Any],
+    find_class: FindClass,
+    *,
+    filled_in: Collection[str] = (),
 ) -> list[str]:
     """Return a line for each wrong argument of a config node, according to the signature of the node's class."""
     arguments = {key: value for key, value in values.items() if key not in CONSTRUCTION_KEYS}

@@ -12,6 +12,7 @@ from weakref import WeakKeyDictionary
 
 from hydra import compose, initialize_config_dir
 from hydra._internal.hydra import Hydra
+from hydra.conf import HydraConf
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -40,7 +41,7 @@ class Composed:
     config: dict[str, Any]  # plain values, with every ``${…}`` resolved
     notes: list[str] = field(default_factory=list)  # messages for the user, such as the origin of the learning rate
     overrides: Sequence[str] = ()
-    hydra: Any = None  # Hydra's own settings; None if Hydra did not start the job
+    hydra: HydraConf | None = None  # Hydra's own settings; None if Hydra did not start the job
     stored: dict[str, Any] = field(default_factory=dict)  # a copy of the config without secrets, for files
 
     def record(self) -> dict[str, str]:
@@ -63,7 +64,7 @@ def build_job(cfg: DictConfig) -> Composed:
     return replace(_resolve(cfg, overrides=overrides, chosen=dict(hydra.runtime.choices)), hydra=hydra)
 
 
-def task_overrides(hydra: Any) -> list[str]:
+def task_overrides(hydra: HydraConf) -> list[str]:
     """Return the overrides of a job or of a multirun as written, without the values of environment variables."""
     overrides: Any = OmegaConf.to_container(hydra.overrides.task, resolve=False)
     return [str(item) for item in overrides]
@@ -176,7 +177,7 @@ def help_text(config_name: str, overrides: Sequence[str]) -> str:
         return Template(template).safe_substitute() + "\n"
 
 
-def runs_folder(hydra: Any, *, multirun: bool) -> Path:
+def runs_folder(hydra: HydraConf, *, multirun: bool) -> Path:
     """Return the folder that contains the run folders: ``hydra.run.dir``, or ``hydra.sweep.dir`` in a multirun.
 
     Raises:

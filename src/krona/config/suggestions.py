@@ -13,7 +13,7 @@ from krona.messages import did_you_mean
 from krona.paths import choice_files
 
 
-def unknown_key(key: str, known: Collection[str] = (), *, value: Any = None) -> str:
+def unknown_key(key: str, known: Collection[str] = (), *, value: object = None) -> str:
     """Return the message for an unknown dotted key, which suggests krona's own key or the most similar known key.
 
     Args:
@@ -26,7 +26,7 @@ def unknown_key(key: str, known: Collection[str] = (), *, value: Any = None) -> 
     return f"Unknown key {key}{replace_key(key, value) or near}"
 
 
-def replace_key(key: str, value: Any = None) -> str:
+def replace_key(key: str, value: object = None) -> str:
     """Return the first suggestion of `find_habit` for an unknown key, the key's last part, or the key's section."""
     section, name = key.partition(".")[0], key.rpartition(".")[2]
     keys = [key] if section == "method" or name == "name" else [key, name]  # each method has its own keys
@@ -34,7 +34,7 @@ def replace_key(key: str, value: Any = None) -> str:
     return "" if advice.startswith(f". Instead: {key}=") else advice
 
 
-def find_habit(key: str, value: Any = None) -> str:
+def find_habit(key: str, value: object = None) -> str:
     """Return a suggestion for another tool's key or ``key=value`` (``. Instead: method=lora``), or an empty text."""
     table, text = habits(), _format_value(value)
     typed = f"{key}=[…]" if isinstance(value, list) else f"{key}={text}"
@@ -67,7 +67,7 @@ def similar_choice(group: str, name: str) -> str | None:
     return next((option for option, model in models.items() if model and model[1].lower().endswith(f"/{plain}")), None)
 
 
-def _format_value(value: Any) -> str:
+def _format_value(value: object) -> str:
     """Return a value in the form that a user types in an override."""
     if isinstance(value, float) and 0 < abs(value) < 0.01:
         return f"{Decimal(repr(value)):e}"

@@ -60,7 +60,9 @@ UNSUPPORTED = {
 }
 
 
-def find(path: Any, where: str, *kinds: str, own: bool = False, starts: bool = True, shipped_too: bool = True) -> Any:
+def find(
+    path: object, where: str, *kinds: str, own: bool = False, starts: bool = True, shipped_too: bool = True
+) -> Any:
     """Import the class or scheduler function at a dotted path, and return it without calling it.
 
     Args:
@@ -113,7 +115,7 @@ def find(path: Any, where: str, *kinds: str, own: bool = False, starts: bool = T
     return found
 
 
-def require_inner(value: Any, where: str, find: Callable[..., Any]) -> None:
+def require_inner(value: object, where: str, find: Callable[..., Any]) -> None:
     """Call `find` for each object in a config value, to raise its errors.
 
     Raises:
@@ -168,7 +170,7 @@ def build_optimizer(settings: Optimizer) -> Callable[..., Any]:
     return create
 
 
-def _import(path: Any, where: str) -> Any:
+def _import(path: object, where: str) -> Any:
     module, _, name = str(path).rpartition(".")
     if not module:
         raise KronaError(f"{where}={path!r} is not a dotted path. Use MODULE.CLASS, such as torch.optim.SGD.")

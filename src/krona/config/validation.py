@@ -132,7 +132,7 @@ def _describe(error: ValidationError, prefix: str, values: Mapping[str, Any], kn
     return [line if habits[key] in line else line + habits[key] for key, line in lines.items()]
 
 
-def _path_in(values: Any, location: Sequence[int | str]) -> list[int | str]:
+def _path_in(values: object, location: Sequence[int | str]) -> list[int | str]:
     """Return the keys and indices that lead to a wrong value, without pydantic's names of union members."""
     path = []
     for step in location:

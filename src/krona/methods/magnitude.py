@@ -1,11 +1,12 @@
 """DoRA's magnitude (Liu et al. 2024): the norm of each row of the weight is trained separately from its direction."""
 
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Callable, Iterable
 
 import torch
 from torch import Tensor, nn
 from torch.utils.weak import WeakTensorKeyDictionary
+
+from krona.methods.branch import Branch
 
 # maps a weight to its squared row norms, and to the state of the weight for which the norms were computed
 _SQUARES = WeakTensorKeyDictionary()
@@ -23,11 +24,11 @@ class Magnitude(nn.Module):
     change between `train` and `eval`.
     """
 
-    def __init__(self, weight: Tensor, branches: Iterable[Any]) -> None:
+    def __init__(self, weight: Tensor, branches: Iterable[Branch]) -> None:
         super().__init__()
         self.magnitude = nn.Parameter(merged_norms(weight, branches))
 
-    def forward(self, y: Tensor, weight: Tensor, branches: Iterable[Any], bias: Tensor | None = None) -> Tensor:
+    def forward(self, y: Tensor, weight: Tensor, branches: Iterable[Branch], bias: Tensor | None = None) -> Tensor:
         """Return the rescaled output. The bias is not rescaled.
 
         Args:
@@ -43,14 +44,15 @@ class Magnitude(nn.Module):
         """Return the factor (d_out,) of each row of the merged weight W + ΔW."""
         return self.magnitude / row_norms(weight)
 
-    def train(self, mode: bool = True) -> Any:
+    def train(self, mode: bool = True) -> "Magnitude":
         if mode != self.training:
             _SQUARES.clear()  # a write through ``weight.data`` changes neither the address nor the version
         return super().train(mode)
 
-    def _apply(self, fn: Any, recurse: bool = True) -> Any:
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "Magnitude":
         _SQUARES.clear()  # a cast can change a weight without changing its address and version
-        return super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        return self
 
 
 @torch.no_grad()
@@ -61,7 +63,7 @@ def row_norms(weight: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def merged_norms(weight: Tensor, branches: Iterable[Any]) -> Tensor:
+def merged_norms(weight: Tensor, branches: Iterable[Branch]) -> Tensor:
     """Return the norm of each row of W + ΔW, (d_out,), where ΔW is the sum of the branches.
 
     For one branch with ``norm_change``, ``‖W + ΔW‖² = ‖W‖² + 2 W·ΔW + ‖ΔW‖²`` is computed without ΔW. The

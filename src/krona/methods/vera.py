@@ -2,7 +2,7 @@
 
 import functools
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -57,7 +57,7 @@ class VeRA(Branch):
             A, B = self.frozen = draw_factors(*self.sizes, self.seed, self.d.device, self.d.dtype)
         return A, B
 
-    def _apply(self, fn: Any, recurse: bool = True) -> Any:
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "VeRA":
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         self.factors()  # draw A and B now, because torch.compile cannot trace the random generator
         return self

@@ -65,7 +65,7 @@ def check_first_forward(model: nn.Module) -> None:
         ]
 
 
-def _begin_check(model: nn.Module, inputs: Any) -> None:
+def _begin_check(model: nn.Module, inputs: object) -> None:
     if torch.compiler.is_compiling():
         return
     state = get_state(model)
@@ -82,7 +82,7 @@ def _begin_check(model: nn.Module, inputs: Any) -> None:
         adapted.watches_weight = True
 
 
-def _end_check(model: nn.Module, inputs: Any, output: Any) -> None:
+def _end_check(model: nn.Module, inputs: object, output: object) -> None:
     if torch.compiler.is_compiling() or (state := get_state(model)).is_checked:
         return
     for _, adapted in adapted_modules(model):

@@ -15,10 +15,10 @@ A parameter is put back into all slots of its weight, with these exceptions:
 
 import weakref
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
-from torch import nn
+from torch import Tensor, nn
 
 from krona.messages import KronaError
 from krona.surgery.state import Inserted, Slot, backbone_modules, backbone_parameters, get_state
@@ -33,7 +33,7 @@ class ApplyToAll:
     def __init__(self, model: nn.Module) -> None:
         self.model = weakref.ref(model)
 
-    def __call__(self, fn: Any, recurse: bool = True) -> nn.Module:
+    def __call__(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> nn.Module:
         model = self._model()
         state = get_state(model)
         current_slots(model, state)

@@ -107,7 +107,7 @@ def refuse_saving(model: nn.Module) -> None:
             model.__dict__[name] = _refuse
 
 
-def _refuse(*args: Any, **kwargs: Any) -> NoReturn:
+def _refuse(*args: object, **kwargs: object) -> NoReturn:
     raise KronaError(
         "A model with branches cannot be saved, because transformers could not load its checkpoint. Merge the branches "
         "with surgery.bake(model), remove them with surgery.take_out(model), or save only the adapter with "

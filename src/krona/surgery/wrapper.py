@@ -86,7 +86,7 @@ class InputCapture:
     The hook is registered on the first module of the span. The wrapper of the last module reads the stored input.
     """
 
-    def __init__(self, first: nn.Module, last: Any, adapter: str) -> None:
+    def __init__(self, first: nn.Module, last: "Adapted", adapter: str) -> None:
         self.first, self.last, self.adapter = first, last, adapter
         self.x: Tensor | None = None
         self.handle = first.register_forward_pre_hook(self)

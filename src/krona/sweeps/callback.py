@@ -34,7 +34,7 @@ class SweepSummary(Callback):
         """Pickle the callback without the plan, which a launcher would otherwise copy to the process of each job."""
         return SweepSummary, ()
 
-    def on_multirun_start(self, config: Any, **kwargs: Any) -> None:
+    def on_multirun_start(self, config: Any, **kwargs: object) -> None:
         overrides, self.jobs, self.runs = task_overrides(config.hydra), list[tuple[str, ...]](), list[RunState]()
         try:  # find all errors before any file is written
             self.outputs = runs_folder(config.hydra, multirun=True)
@@ -64,7 +64,7 @@ class SweepSummary(Callback):
         if worker_number() is None:
             _announce(self.runs)
 
-    def on_multirun_end(self, config: Any, **kwargs: Any) -> None:
+    def on_multirun_end(self, config: Any, **kwargs: object) -> None:
         remove(self.file)  # Hydra's sweeper writes this file, but krona does not need it
         self._resume_killed_runs()
         os.environ.pop(output.TOTAL, None)

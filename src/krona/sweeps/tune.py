@@ -14,7 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import accumulate
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
@@ -40,6 +40,12 @@ from krona.training.plan import resolve
 from krona.training.preflight import require
 from krona.training.run_job import run_job
 
+if TYPE_CHECKING:
+    from optuna.study import Study
+    from optuna.trial import FrozenTrial, Trial
+
+    from krona.training.learner import Learner
+
 MAX_FIRST_FAILURES = 3  # if the first three trials fail, the command is probably wrong and the search stops
 LR_FACTORS = "optimizer.lr_factors."  # keys with this prefix can be searched even if the config does not contain them
 KEYS = {"low", "high", "log", "choices", "factor", "needs", "also"}  # allowed keys of an axis in a search space
@@ -57,7 +63,7 @@ class Axis:
     also: str = ""  # an override that is added to the command line with each value
     steps: Steps | None = None  # the values for a search in steps; None if ``values`` is a range without a factor
 
-    def suggest(self, trial: Any) -> list[str]:
+    def suggest(self, trial: "Trial") -> list[str]:
         """Let the study choose a value, and return the overrides that set it. A resumed trial keeps its value."""
         if hasattr(self.values, "choices"):
             value = trial.suggest_categorical(self.key, self.values.choices)
@@ -133,7 +139,7 @@ def free_axes(axes: Sequence[Axis], typed: Sequence[str]) -> list[Axis]:
 class Search:
     """A study with the settings of a `krona tune` command."""
 
-    study: Any
+    study: "Study"
     name: str
     typed: Sequence[str]  # the user's overrides, such as method=krona task=rte
     axes: Sequence[Axis]
@@ -141,7 +147,7 @@ class Search:
     console: Console
     seed: int = 0  # the seed of the search
 
-    def suggest(self, trial: Any) -> list[str]:
+    def suggest(self, trial: "Trial") -> list[str]:
         """Return the overrides of a trial.
 
         The sampler's seed depends only on the seed of the search, the trial's number and the axis. A resumed study
@@ -155,7 +161,7 @@ class Search:
             values += axis.suggest(trial)
         return values
 
-    def _seed_sampler(self, trial: Any, axis: int) -> None:
+    def _seed_sampler(self, trial: "Trial", axis: int) -> None:
         seed = stream_seed("trial", self.seed, rank=axis, step=trial.number)
         self.study.sampler = import_optuna().samplers.TPESampler(seed=seed, n_startup_trials=5)
 
@@ -267,7 +273,7 @@ def next_trial(search: Search, trials: int) -> Any:
     return optuna.trial.Trial(search.study, added._trial_id)
 
 
-def _is_alive(trial: Any, outputs: Path) -> bool:
+def _is_alive(trial: "FrozenTrial", outputs: Path) -> bool:
     """Return whether a process works on a trial's run, or is about to start it.
 
     If two processes resume the same trial by mistake, the run's claim lets only one of them continue.
@@ -275,11 +281,12 @@ def _is_alive(trial: Any, outputs: Path) -> bool:
     run = RunFolder(outputs / trial.user_attrs.get("run_id", "unknown"))
     if is_dead(trial.user_attrs.get(PROCESS, {})):
         return run.is_owned()  # another process may have resumed the trial
-    is_young = 0 <= time.time() - trial.datetime_start.timestamp() < LAPSE_S
+    started = trial.datetime_start
+    is_young = started is not None and 0 <= time.time() - started.timestamp() < LAPSE_S
     return run.is_owned() or (is_young and not run.result.exists())
 
 
-def run_trial(search: Search, trial: Any) -> None:
+def run_trial(search: Search, trial: "Trial") -> None:
     """Run one trial, and report its score to the study."""
     from optuna.trial import TrialState
 
@@ -289,7 +296,7 @@ def run_trial(search: Search, trial: Any) -> None:
     say(search.console, f"trial {trial.number}: {' '.join(values)}")
     reported, pruned = {*trial.storage.get_trial(trial._trial_id).intermediate_values}, False
 
-    def report(learner: Any) -> None:
+    def report(learner: "Learner") -> None:
         best = accumulate((row["choice"] for row in learner.dev_curve), max)
         for step, value in enumerate(best, 1):  # a process that was killed may not have reported its last epoch
             if step not in reported:

@@ -6,7 +6,6 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from krona.messages import KronaError, amount, did_you_mean
 from krona.tasks.files import DataFile, FileColumns
@@ -231,6 +230,6 @@ def _label_lines(counts: Mapping[str, int], words: Sequence[str] | None) -> list
     return [heading, *(f"  - {_quote(word)} # {counts[word]:,}" for word in order)]
 
 
-def _quote(value: Any) -> str:
+def _quote(value: object) -> str:
     """Return a value as JSON, which is valid YAML."""
     return json.dumps(value, ensure_ascii=False)

@@ -113,8 +113,9 @@ class DataFile:
                 self._binary = None if self.path is None else binary
                 packed = self.path is not None and self.path.suffix.lower() == ".gz"
                 for number, raw in enumerate(gzip.GzipFile(fileobj=binary) if packed else binary, start=1):
-                    if number == 1:
-                        self._check_signature(raw)
+                    for signature, problem in SIGNATURES.items() if number == 1 else ():
+                        if raw.startswith(signature):
+                            raise KronaError(f"{self.name} {problem}.")
                     empty, unpacked = empty and not raw.strip(), unpacked + len(raw)
                     if packed and unpacked > MAX_UNPACKED:
                         raise KronaError(
@@ -130,11 +131,6 @@ class DataFile:
             raise KronaError(f"{self.name} cannot be read: {getattr(error, 'strerror', None) or error}.") from error
         if empty:
             raise KronaError(f"{self.name} is empty.")
-
-    def _check_signature(self, first_line: bytes) -> None:
-        for signature, problem in SIGNATURES.items():
-            if first_line.startswith(signature):
-                raise KronaError(f"{self.name} {problem}.")
 
     def _select(self, records: Iterator[tuple[int, list[str]]], *, hint: str = "") -> Iterator[NumberedRow]:
         """Yield the columns of each record, or an error if the number of fields is wrong.

@@ -33,7 +33,7 @@ FIELD = re.compile(r"\{([^{}]*)\}")
 WHOLE = re.compile(r"(?<=\d)\.0+$")  # the decimals of a whole number such as 1.0
 
 
-def _parse_labels(value: Any) -> dict[str, int] | None:
+def _parse_labels(value: object) -> dict[str, int] | None:
     if value is None:
         return None
     if isinstance(value, Mapping):
@@ -59,7 +59,7 @@ def _parse_labels(value: Any) -> dict[str, int] | None:
     return labels
 
 
-def _parse_files(value: Any) -> dict[str, str] | None:
+def _parse_files(value: object) -> dict[str, str] | None:
     if value is None:
         return None
     if not isinstance(value, str | Mapping):
@@ -309,7 +309,7 @@ class Task(BaseModel):
             return " ".join(sorted(ids, key=int)) or EMPTY_SET
         return self._read_target(value)
 
-    def _read_target(self, value: Any) -> str:
+    def _read_target(self, value: object) -> str:
         if self.labels is None:
             return read_number(value)
         text = read_label(value)
