@@ -22,7 +22,16 @@ def test_the_values_of_a_run_and_its_id() -> None:
     assert "${" not in text
 
 
-@pytest.mark.parametrize("name", choices("method"))
+FAST = ("peft/lora", "peft/adalora")  # all types of peft have one branch class; AdaLoRA has arguments in steps
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[pytest.mark.slow] if name.startswith("peft/") and name not in FAST else [])
+        for name in choices("method")
+    ],
+)
 def test_the_id_is_that_of_the_run(name: str) -> None:
     """`--cfg job` does not import the branch, and the run does."""
     given = ["method.config.peft_type=LORA"] if name == "peft" else []  # method=peft alone has no type

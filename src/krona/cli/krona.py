@@ -186,8 +186,8 @@ def report(
 
     sweep = _one_name(name, sweep)
     number = None if number is None else number.removeprefix("table")
-    if number is None and (found := re.fullmatch("table([0-9]+)", sweep or "")):
-        number, sweep = found[1], None
+    if number is None and (table_name := re.fullmatch("table([0-9]+)", sweep or "")):
+        number, sweep = table_name[1], None
     if out is not None:
         require_new(out, overwrite=overwrite)
     form = "html" if html else form

@@ -113,7 +113,7 @@ def _init_task(name: str, source: str, texts: list[str], label: str | None) -> N
         require_file(data)
     draft = draft_task(name, data, texts=texts, label=label)
     file = Path("conf") / "task" / f"{name}.yaml"
-    write_new(Path(), {file: lambda part: part.write_text(draft.yaml, encoding="utf-8")})
+    write_new(Path(), {file: lambda file_: file_.write_text(draft.yaml, encoding="utf-8")})
     skip = " data.skip_bad_rows=true" if draft.bad_rows else ""
     show(file, *(f"  {message}" for message in draft.messages))
     for heading, command in (

@@ -50,7 +50,7 @@ def class_scores(answers: Answers) -> ClassScores:
     """
     truth, given = answers.truth, answers.as_wrong
     if answers.is_multilabel:
-        hits, targets, predictions = (part.sum(0) for part in (truth * given, truth, given))
+        hits, targets, predictions = (matrix.sum(0) for matrix in (truth * given, truth, given))
         return _class_scores(np.arange(answers.classes), hits, targets, predictions)
     counts = [np.bincount(ids, minlength=answers.classes) for ids in (truth[truth == given], truth, given[given >= 0])]
     ids = np.flatnonzero(counts[1] + counts[2])

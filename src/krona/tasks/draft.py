@@ -176,8 +176,9 @@ def _stored_words(path: Path) -> dict[str, list[str]]:
     import datasets
 
     features = datasets.load_from_disk(str(path)).features
-    labels = {name: getattr(one, "feature", one) for name, one in features.items()}  # lists of labels have a feature
-    return {name: one.names for name, one in labels.items() if isinstance(one, datasets.ClassLabel)}
+    # a list of labels has a feature of its own
+    labels = {name: getattr(feature, "feature", feature) for name, feature in features.items()}
+    return {name: feature.names for name, feature in labels.items() if isinstance(feature, datasets.ClassLabel)}
 
 
 def _guess_label(path: Path, columns: Mapping[str, _Column]) -> str:

@@ -259,27 +259,27 @@ def _parse_json(text: str, columns: FileColumns) -> Iterator[Row | BadRowError]:
     If a column name contains a dot, `_flatten` turns the line into several rows. Otherwise, the line is one row.
     """
     try:
-        found = json.loads(text.rstrip())
+        record = json.loads(text.rstrip())
         if "\\ud" in text.lower():  # half of a surrogate pair cannot be encoded
-            json.dumps(found, ensure_ascii=False).encode()
+            json.dumps(record, ensure_ascii=False).encode()
     except ValueError as error:
         reason = f"{error.msg} (column {error.colno})" if isinstance(error, json.JSONDecodeError) else error
         yield BadRowError(f"the line is not a JSON object: {reason}", kind="no JSON object")
         return
-    if not isinstance(found, dict):
+    if not isinstance(record, dict):
         yield BadRowError(f"the line is not a JSON object with {', '.join(columns.names)}", kind="no JSON object")
         return
     nested = any("." in name for names in columns.names.values() for name in names)
-    for row in _flatten(found) if nested else [found]:
+    for row in _flatten(record) if nested else [record]:
         if missing := columns.missing(row):
             key = columns.names[missing[0]][0]
             yield BadRowError(f"the key '{key}' is missing: {did_you_mean(key, row)}", kind="missing column")
         else:
-            found = {column: next(name for name in names if name in row) for column, names in columns.names.items()}
+            chosen = {column: next(name for name in names if name in row) for column, names in columns.names.items()}
             if columns.others:
-                yield {columns.rename(name, found): value for name, value in row.items()}
+                yield {columns.rename(name, chosen): value for name, value in row.items()}
             else:
-                yield {column: row[name] for column, name in found.items()}
+                yield {column: row[name] for column, name in chosen.items()}
 
 
 def _flatten(record: Mapping[str, Any], prefix: str = "") -> Iterator[dict[str, Any]]:

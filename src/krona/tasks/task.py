@@ -213,8 +213,8 @@ class Task(BaseModel):
         if self.is_multilabel and self.labels is None:
             raise ValueError("kind=multilabel needs labels. List all labels that a row can have")
         if self.class_weights is not None and (self.labels is None or self.is_multilabel):
-            found = "has several labels per row" if self.is_multilabel else "is a regression"
-            raise ValueError(f"class_weights needs one label per row, but the task {found}. Remove class_weights")
+            kind = "has several labels per row" if self.is_multilabel else "is a regression"
+            raise ValueError(f"class_weights needs one label per row, but the task {kind}. Remove class_weights")
         if isinstance(self.class_weights, Mapping):
             for word in self.class_weights.keys() - (self.labels or {}).keys():
                 raise ValueError(f"class_weights: '{word}' is not a label: {did_you_mean(word, self.labels or {})}")
@@ -305,7 +305,7 @@ class Task(BaseModel):
         """
         value = row.get(self.label_column)
         if self.is_multilabel:
-            ids = {self._read_target(one) for one in split_labels(value, self.label_separator)}
+            ids = {self._read_target(label) for label in split_labels(value, self.label_separator)}
             return " ".join(sorted(ids, key=int)) or EMPTY_SET
         return self._read_target(value)
 

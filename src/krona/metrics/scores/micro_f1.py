@@ -15,10 +15,10 @@ class MicroF1(Metric):
     multilabel = True
 
     def sums(self, answers: Answers, values: Floats | None) -> Sums:
-        hits, truth, given = (part.sum(1, keepdims=True) for part in split(count_labels(answers), 3))
+        hits, truth, given = (counts.sum(1, keepdims=True) for counts in split(count_labels(answers), 3))
         return Sums(np.hstack([hits, truth, given]), _value)
 
 
 def _value(sums: Floats) -> Floats:
-    hits, truth, given = (part[..., 0] for part in split(sums, 3))
+    hits, truth, given = (counts[..., 0] for counts in split(sums, 3))
     return 100.0 * ratio(2 * hits, truth + given)
