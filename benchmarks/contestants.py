@@ -7,7 +7,7 @@ import copy
 import importlib.util
 import math
 import warnings
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar
 
@@ -19,6 +19,7 @@ from krona import surgery
 from krona.backbones.families import Batch, Family, find_architecture, find_family, target_patterns
 from krona.backbones.insert_method import insert_method
 from krona.backbones.load import random_model
+from krona.backbones.peft_branch import NAME, PeftBranch, quiet
 from krona.config.settings import Backbone
 from krona.kernels.t5_modules import use_fast_modules
 from krona.messages import KronaError
@@ -132,8 +133,6 @@ def peft_twins(model: nn.Module, *, methods: Collection[str] = ()) -> dict[str, 
         return {}
     from peft import C3AConfig, LoKrConfig, LoraConfig, MissConfig, get_peft_model
 
-    beside = trained_names(model, None, {"head": find_architecture(model).head})
-
     def build(config: Any) -> Any:
         try:
             with warnings.catch_warnings():
@@ -143,11 +142,7 @@ def peft_twins(model: nn.Module, *, methods: Collection[str] = ()) -> dict[str, 
             raise KronaError(
                 f"peft cannot insert its {config.peft_type.value} into this model: {error}. Set bench.peft=false."
             ) from error
-        inner: Any = tuned.get_base_model()
-        for name in beside:
-            owner, _, attribute = name.rpartition(".")
-            own = nn.Parameter(inner.get_parameter(name).detach().clone())
-            setattr(inner.get_submodule(owner), attribute, own)
+        _train_beside(tuned.get_base_model())
         return tuned
 
     places = list(match_modules(model, list(target_patterns(model, ["q", "v"]))))
@@ -163,6 +158,30 @@ def peft_twins(model: nn.Module, *, methods: Collection[str] = ()) -> dict[str, 
     if "miss" in methods:
         twins["peft/miss"] = lambda: build(MissConfig(r=2, **where))
     return twins
+
+
+def plain_twin(model: Any, entrant: Entrant) -> Any:
+    """Return a twin with the same tuner layers of peft as a method ``peft/…``, but inserted by peft without krona."""
+    from peft.mapping import PEFT_TYPE_TO_TUNER_MAPPING
+
+    def translate(words: Sequence[str]) -> list[str]:
+        return list(target_patterns(model, words))
+
+    tuned = twin(model)
+    arguments = PeftBranch.fit_to_run(dict(entrant.method.branch_config), translate, None)["config"]
+    places = list(match_modules(model, translate(entrant.method.placement["target_modules"])))
+    config = PeftBranch.to_peft_config(tuned, places, arguments)
+    with quiet():
+        PEFT_TYPE_TO_TUNER_MAPPING[config.peft_type](tuned, config, NAME)
+    _train_beside(tuned)
+    return tuned
+
+
+def _train_beside(model: Any) -> None:
+    """Train copies of the LayerNorm weights and the head, as krona's models do."""
+    for name in trained_names(model, None, {"head": find_architecture(model).head}):
+        owner, _, attribute = name.rpartition(".")
+        setattr(model.get_submodule(owner), attribute, nn.Parameter(model.get_parameter(name).detach().clone()))
 
 
 def random_batch(model: Any, *, rows: int, length: int, seed: int, answer: int | None = None) -> Batch:

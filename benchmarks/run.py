@@ -19,6 +19,7 @@ from benchmarks.contestants import peft_is_installed
 from benchmarks.settings import Bench, Compose, Entrant, Row, Work
 from benchmarks.timing import machine_facts, pin_threads, require_quiet
 from krona.config import check
+from krona.config.choices import without_families
 from krona.config.settings import Backbone
 from krona.messages import KronaError, did_you_mean
 from krona.methods.factor_shapes import shape_name
@@ -78,8 +79,11 @@ def run_bench(
 
 
 def build_entrants(bench: Bench, compose: Compose, methods: list[str]) -> list[Entrant]:
-    """Return the methods to measure. For bench=training, krona is included again for each of ``options.shapes``."""
-    wanted = methods if bench.methods is None else bench.methods
+    """Return the methods to measure. Types of peft are measured only if ``bench.methods`` names them.
+
+    For bench=training, krona is included again for each of ``options.shapes``.
+    """
+    wanted = without_families(methods) if bench.methods is None else bench.methods
     for name in wanted:
         if name not in methods:
             raise KronaError(f"bench.methods: {name!r} is not a method of conf/method: {did_you_mean(name, methods)}")

@@ -18,6 +18,7 @@ from benchmarks.contestants import (
     frozen_backbone,
     inserted_shape,
     peft_twins,
+    plain_twin,
     random_batch,
     training_step,
     twin,
@@ -27,7 +28,9 @@ from benchmarks.contestants import (
 )
 from benchmarks.settings import Row, Work, settings
 from benchmarks.timing import Timed, timed_rounds
+from krona.adapters.adapter import class_path
 from krona.backbones.families import Batch
+from krona.backbones.peft_branch import PeftBranch
 from krona.kernels.t5_modules import use_fast_modules
 
 COLUMNS = {
@@ -40,6 +43,7 @@ RATIOS = {
     "floor": "floor", "library_floor": "floor/library", "full": "full", "lora": "lora", "peft_lora": "peft/lora",
     "peft_lokr": "peft/lokr",
 }  # fmt: skip
+PLAIN = "plain "  # a method peft/… without krona
 PEFT_FORMS = {"lora": "peft/lora", "krona": "peft/lokr", "miss": "peft/miss", "c3a": "peft/c3a"}
 
 
@@ -63,10 +67,16 @@ def measure(work: Work) -> list[Row]:
         "floor/library": twin(backbone),
     }
     models |= {entrant.name: with_method(backbone, entrant, seed=bench.seed) for entrant in work.entrants}
+    for entrant in work.entrants:
+        if entrant.method.branch == class_path(PeftBranch):
+            models[f"{PLAIN}{entrant.name}"] = plain = plain_twin(backbone, entrant)
+            use_fast_modules(plain)
     twins = peft_twins(backbone, methods={entrant.name for entrant in work.entrants}) if bench.peft else {}
     for name, build in twins.items():
-        models[name], models[f"{name}/library"] = build(), build()
-        use_fast_modules(models[name])
+        models[f"{name}/library"] = build()
+        if name not in models:
+            models[name] = build()
+            use_fast_modules(models[name])
 
     optimizer_seconds: dict[str, list[float]] = {name: [] for name in models}
     calls = {name: _build_call(model, batch, optimizer_seconds[name]) for name, model in models.items()}
@@ -97,7 +107,7 @@ def _build_call(model: Any, batch: Batch, optimizer_seconds: list[float]) -> Cal
 
 
 def _row(name: str, timed: Timed, model: Any, optimizer_seconds: list[float]) -> Row:
-    references = RATIOS | {"peft_form": PEFT_FORMS.get(name.split()[0], "")}
+    references = RATIOS | {"peft_form": PEFT_FORMS.get(name.split()[0], f"{PLAIN}{name}")}
     return {
         **timed.row(name, shape=inserted_shape(model)),
         "trainable": sum(p.numel() for p in model.parameters() if p.requires_grad),

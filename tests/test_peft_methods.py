@@ -18,9 +18,11 @@ from krona.adapters.peft.writing import write_peft
 from krona.backbones.insert_method import insert_method
 from krona.backbones.peft_branch import NAME, PeftBranch, fit_shares
 from krona.config import check
+from krona.kernels.t5_modules import use_fast_modules
 from krona.messages import KronaError
 from krona.runs.interrupts import Interrupted
 from krona.runs.result import read_result
+from krona.surgery.operation_counts import dispatched
 from krona.surgery.trainable import train_in_fp32
 from methods.case import Case
 from methods.cases import CASES
@@ -128,6 +130,22 @@ def test_thirty_steps_equal_a_plain_loop_with_peft(name: str, kind: str) -> None
     assert difference[:2].max() <= 1e-9
     assert difference.max() <= 1e-6
     assert losses[0][-1] < losses[0][0]
+
+
+@pytest.mark.parametrize("name", ["lora", "oft", "adalora", "vera"])
+def test_a_step_has_the_tensor_operations_of_a_plain_loop(name: str) -> None:
+    """Time is not tested, but a step of krona adds only Python code to a step of a plain loop."""
+    ours, theirs = tiny("t5"), tiny("t5")
+    inserted(f"peft/{name}", ours)
+    by_peft(name, theirs, "t5")
+    use_fast_modules(theirs)
+    for key in ours.krona.adapters["default"].trained:
+        theirs.get_parameter(key).requires_grad_(True)
+    counts = []
+    for model in (ours.train(), theirs.train()):
+        output(model).sum().backward()  # some tuners compute and store tensors in the first pass
+        counts.append(dispatched(lambda model=model: output(model)))
+    assert counts[0] == counts[1]
 
 
 def orthogonality(model: nn.Module) -> torch.Tensor:

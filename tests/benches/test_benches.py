@@ -51,6 +51,11 @@ def test_a_method_is_timed_with_the_values_of_its_yaml() -> None:
         assert "~recipe" in call.args[0]  # the row of the default task has one more bias
 
 
+def test_types_of_peft_are_timed_only_on_request() -> None:
+    names = ["lora", "peft", "peft/oft"]
+    assert [one.name for one in bench_run.build_entrants(Bench(name="memory", rounds=1), compose, names)] == ["lora"]
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(importlib.util.find_spec("peft") is None, reason="peft is not installed")
 @pytest.mark.parametrize("method", ["c3a", "miss"])
@@ -61,6 +66,15 @@ def test_the_form_of_a_method_in_peft_has_the_same_size(method: str, tmp_path: P
     assert form["trainable"] == rows[method]["trainable"]
     assert rows[method]["ratio_to_peft_form"] > 0
     assert form["ratio_to_peft_form"] is None
+
+
+@pytest.mark.skipif(importlib.util.find_spec("peft") is None, reason="peft is not installed")
+def test_a_type_of_peft_is_timed_with_and_without_krona(tmp_path: Path) -> None:
+    rows = {row["name"]: row for row in run(tmp_path, name="training", methods=["peft/hra", "peft/ia3"])["rows"]}
+    for name in ("peft/hra", "peft/ia3"):
+        assert rows[name]["trainable"] == rows[f"plain {name}"]["trainable"]
+        assert rows[name]["ratio_to_peft_form"] > 0
+        assert rows[f"plain {name}"]["ratio_to_peft_form"] is None
 
 
 @pytest.mark.parametrize("kind", ["t5_tiny", "bert", "llama"])

@@ -20,7 +20,7 @@ from krona.adapters.adapter import Adapter
 from krona.backbones.insert_method import insert_method
 from krona.backbones.load import meta_model
 from krona.config import check
-from krona.config.choices import choices, unknown_choice
+from krona.config.choices import choices, unknown_choice, without_families
 from krona.config.compose import compose_job, hydra_session
 from krona.config.overrides import find_sweep, normalize, translate_errors
 from krona.config.settings import Method, Run
@@ -94,8 +94,7 @@ def rows(backbone: str, overrides: Sequence[str] = ()) -> tuple[list[MethodRow],
         )
     chosen = [item.partition("=")[2] for item in overrides if item.startswith("method=")]
     table1, known = list(read_paper_table("1").rows), choices("method")
-    families = {name.partition("/")[0] for name in known if "/" in name}  # shown only on request: method=peft/*
-    single = [name for name in known if name.partition("/")[0] not in families]
+    single = without_families(known)
     in_order = [name for name in table1 if name in single] + [name for name in single if name not in table1]
     names = (
         [name for item in chosen[-1].split(",") for name in fnmatch.filter(known, item) or [item]]

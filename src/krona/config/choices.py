@@ -33,6 +33,12 @@ def own_targets() -> set[str]:
     return {*_find_targets(file for folder in conf_folders() for file in folder.rglob("*.yaml"))}
 
 
+def without_families(methods: Sequence[str]) -> list[str]:
+    """Return the methods without those of a family, such as ``peft`` and ``peft/oft``."""
+    families = {name.partition("/")[0] for name in methods if "/" in name}
+    return [name for name in methods if name.partition("/")[0] not in families]
+
+
 def branch_targets() -> list[str]:
     """Return the dotted paths of the branch classes that the YAML files in conf/method name."""
     return list(dict.fromkeys(_find_targets(choice_files("method").values())))
