@@ -54,6 +54,23 @@ def test_a_run_begins_where_the_other_ended(files: Path) -> None:
     assert find(again).adapter is not None
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["method=peft/oft", "method.config.oft_block_size=8"],
+        ["method=peft/shira", "method.config.r=2"],  # also copies the random indices
+        ["method=peft/p_tuning", "method.config.num_virtual_tokens=4"],
+    ],
+)
+def test_types_of_peft_begin_where_the_other_ended(words: list[str], files: Path) -> None:
+    pytest.importorskip("peft")
+    first, _ = run(files, *words)
+    again, notes = run(files, *words, f"init_from={first}", "optimizer.lr=1e-9")
+    before, after = tensors(first), tensors(again)
+    assert notes == [f"init_from={first.name}: copied {len(before)} of {len(before)} tensors"]
+    assert all((before[name] - after[name]).abs().max() < 1e-6 for name in before)
+
+
 def test_the_id_holds_the_content_and_not_the_path(files: Path) -> None:
     first, _ = run(files, "method=krona")
     copied = files / "copied.safetensors"

@@ -52,6 +52,7 @@ def finish(outputs: Path, *words: str) -> tuple[Path, Result, str]:
         ["method=full", "optimizer.gradient_clip=0.1"],
         ["method=lora_ga", "method.init_rows=5"],
         ADALORA,
+        ["method=peft/prefix_tuning", "method.config.num_virtual_tokens=3", "method.config.encoder_hidden_size=8"],
     ],
 )
 def test_two_processes_have_the_losses_of_one(more: list[str], overrides: list[str], tmp_path: Path) -> None:
