@@ -1,5 +1,6 @@
 """Test the methods that put a prompt of peft in front of the text."""
 
+import copy
 import warnings
 from pathlib import Path
 from typing import Any
@@ -8,12 +9,14 @@ import pytest
 import torch
 from transformers import AutoTokenizer
 
+import tiny_backbones
+from krona import surgery
 from krona.adapters.adapter import Adapter
 from krona.adapters.export import export
 from krona.adapters.find import find
 from krona.adapters.peft.reading import read_peft
 from krona.adapters.peft.writing import write_peft
-from krona.backbones.prompts import TYPES
+from krona.backbones.prompts import TYPES, PromptBranch
 from krona.messages import KronaError
 from krona.runs.interrupts import Interrupted
 from krona.runs.result import read_result
@@ -22,7 +25,7 @@ from methods.cases import CASES
 from one_job import config as config_of
 from one_job import finish, interrupt_after, run, same_files
 from test_contract import check_life
-from tiny_models import NAMES, evaluate, family_batch, family_for, tiny, train
+from tiny_models import NAMES, evaluate, family_batch, family_for, output, tiny, train
 from tiny_t5 import batch, close, inserted, method_values, tiny_t5, without_dropout
 
 peft = pytest.importorskip("peft")
@@ -202,6 +205,45 @@ def test_a_folder_of_peft_gives_the_same_outputs_and_texts(name: str, kind: str,
     read = read_peft(bare, tmp_path)
     read.adapter.insert(bare)
     assert close(evaluate(bare), evaluate(model), 1e-6)
+
+
+def test_several_prompts_in_a_model() -> None:
+    model = tiny("t5").double()
+    expected = {None: evaluate(model)}
+    for name in ("peft/prompt_tuning", "peft/prefix_tuning"):
+        surgery.insert(model, PromptBranch, name=name[5:], train_layer_norms=False, config=config(name))
+        expected[name[5:]] = evaluate(model)
+    for name in (*expected, *expected):
+        surgery.activate(model, name)
+        assert torch.equal(evaluate(model), expected[name])
+    copied = copy.deepcopy(model)
+    copied.prompts.branches["prefix_tuning"].tuner.embedding.weight.data.normal_()
+    assert torch.equal(evaluate(model), expected["prefix_tuning"])
+    assert not torch.equal(evaluate(copied), expected["prefix_tuning"])
+    surgery.take_out(model, "prefix_tuning")
+    surgery.activate(model, "prompt_tuning")
+    assert torch.equal(evaluate(model), expected["prompt_tuning"])
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_gradient_checkpointing(name: str) -> None:
+    model = inserted(name, without_dropout(tiny("bert")).double()).train()
+    expected = output(model)
+    model.activation_checkpointing_enable({"use_reentrant": False})
+    if name in IN_CACHE:
+        with pytest.raises(KronaError, match="is not possible with gradient checkpointing"):
+            output(model)
+    else:
+        assert close(output(model), expected)
+
+
+def test_too_few_positions_for_the_prompt(small: list[str], tmp_path: Path) -> None:
+    backbone = tiny_backbones.write(tmp_path / "bert", "bert", max_position_embeddings=100)
+    words = [*small, f"backbone.path={backbone}", *SHORT["peft/prompt_tuning"], "max_source_length=97"]
+    with pytest.raises(KronaError, match=r"max_source_length=97 exceeds the 100 positions of .* the prompt uses 4"):
+        run(config_of(*words), tmp_path / "runs")
+    with pytest.raises(KronaError, match="length=97 and 4 positions of the prompt cannot fit into the 100 positions"):
+        family_for(tiny("bert")).check_length(100, source=97, answer=1, prompt=4)
 
 
 def test_an_encoder_cannot_be_exported_to_peft(tmp_path: Path) -> None:

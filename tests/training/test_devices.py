@@ -70,7 +70,8 @@ def test_two_processes_have_the_losses_of_one(more: list[str], overrides: list[s
     assert losses[1] == pytest.approx(losses[0], rel=1e-6)  # the sums have another order: some units in the last place
     for row, their in zip(result.dev_curve, other.dev_curve, strict=True):
         assert {key: row[key] for key in ("step", "score", "examples_seen")}.items() <= their.items()
-    predictions = [[*map(json.loads, (folder / "predictions.jsonl").open())] for folder in (one, two)]
+    texts = [(folder / "predictions.jsonl").read_text().splitlines() for folder in (one, two)]
+    predictions = [[*map(json.loads, lines)] for lines in texts]
     for own, same in zip(*predictions, strict=True):
         # the weights below differ by 1e-5, which can change the last of a probability's six digits
         assert own.pop("scores") == pytest.approx(same.pop("scores"), abs=1e-5)
