@@ -8,9 +8,7 @@ from krona.config.compose import compose_job as compose_job
 from krona.config.compose import hydra_session as hydra_session
 from krona.config.hydra_internals import option_parser as option_parser
 from krona.config.multirun import expand as expand
-from krona.config.overrides import explain as explain
 from krona.config.overrides import normalize as normalize
-from krona.config.overrides import translate_errors as translate_errors
 from krona.config.settings import Run as Run
 from krona.paths import CONF as CONF
 from krona.paths import NANO as NANO

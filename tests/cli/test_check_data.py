@@ -4,9 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
-from hydra.errors import HydraException
 
-from composing import explain
 from krona import KronaError
 from tasks.glue_files import write
 from typed_run import invoke, krona
@@ -90,6 +88,6 @@ def test_bad_rows_that_leave_too_few_are_told_with_the_first_of_them(tmp_path: P
     ],
 )
 def test_what_stops_a_run_stops_the_command(arguments: list[str], message: str) -> None:
-    with pytest.raises((KronaError, HydraException)) as caught:
+    with pytest.raises(KronaError) as caught:
         checked(*arguments)
-    assert message in explain(caught.value)
+    assert message in str(caught.value)

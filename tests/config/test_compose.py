@@ -189,3 +189,15 @@ def test_a_yaml_file_that_is_a_list_is_named(tmp_path: Path, monkeypatch: pytest
 def test_a_path_that_hydra_reads_only_in_quotes(path: str) -> None:
     with hydra_session():
         assert compose_job(normalize([f"data.path={path}"])).config["data"]["path"] == path
+
+
+@pytest.mark.parametrize("choice", ["variant: nope", "backbone: t5_bse"])
+def test_a_missing_choice_of_an_experiment_is_named(
+    choice: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "experiment").mkdir()
+    (tmp_path / "experiment/mine.yaml").write_text(f"# @package _global_\ndefaults:\n  - override /{choice}\n")
+    monkeypatch.setenv("KRONA_CONF", str(tmp_path))
+    suggested = "did you mean 't5_base'" if "t5" in choice else "choose from comparison/full"
+    with hydra_session(), pytest.raises(KronaError, match=rf"{choice.replace(': ', '=')} does not exist.*{suggested}"):
+        compose_job(["experiment=mine"])

@@ -9,7 +9,7 @@ from omegaconf import OmegaConf
 from composing import CONF, PROJECT, Result, Run, check, choices, compose_job, expand, read_result, write_result
 from krona import KronaError
 from krona.backbones.insert_method import fitted_factors
-from krona.config.targets import find
+from krona.config.targets import find_named
 from tiny_t5 import settings
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("session")]  # `make check` runs this file
@@ -87,7 +87,7 @@ def test_rank_at_budget_has_one_budget_and_many_ranks() -> None:
     for file in files:
         variant: Any = OmegaConf.to_container(OmegaConf.load(file))
         method = settings(variant["defaults"][0]["override /method"], **variant.get("method", {}))
-        branch: Any = find(method.branch, "method._target_", "branch")
+        branch: Any = find_named(method.branch, "method._target_", "branch")
         for width, counterparts in shapes.items():
             arguments = dict(method.branch_config)
             if "kron_factors" in arguments:

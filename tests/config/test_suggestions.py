@@ -2,7 +2,7 @@
 
 import pytest
 
-from composing import check, compose_job, normalize, translate_errors
+from composing import check, compose_job, normalize
 from krona import KronaError
 from krona.config.suggestions import find_habit, habits, replace_key
 
@@ -10,7 +10,7 @@ pytestmark = pytest.mark.usefixtures("session")
 
 
 def refusal(*arguments: str) -> str:
-    with pytest.raises(KronaError) as caught, translate_errors():
+    with pytest.raises(KronaError) as caught:
         check.settings(compose_job(normalize(arguments)).config)
     return str(caught.value)
 

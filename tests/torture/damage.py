@@ -19,7 +19,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from krona import paths
 from krona.cli.krona import main
-from krona.config.overrides import explain
+from krona.config.errors import explain
 from krona.messages import KronaError
 
 SRC = f"src{os.sep}krona"

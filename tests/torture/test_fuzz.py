@@ -26,7 +26,8 @@ from krona.cli.doctor import examine
 from krona.cli.launch import _raised_by_hydra
 from krona.config import check
 from krona.config.compose import compose_job, hydra_session
-from krona.config.overrides import explain, normalize
+from krona.config.errors import explain
+from krona.config.overrides import normalize
 from krona.messages import KronaError
 from krona.paths import CONF
 from krona.report.build import build_report, collect

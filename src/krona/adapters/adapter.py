@@ -22,7 +22,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from krona.adapters.fingerprint import Fingerprint, require_backbone, take_fingerprint
-from krona.config.targets import find
+from krona.config.targets import find_named
 from krona.messages import KronaError, format_validation_error, shorten
 from krona.methods.branch import Branch
 from krona.safe_files import Write, write_whole
@@ -163,7 +163,7 @@ class Adapter:
         """
         config, label = self.config, self.path or "The adapter"
         if branch is None and config.branch is not None:
-            branch = find(config.branch, f"{label}: its branch", "branch")
+            branch = find_named(config.branch, f"{label}: its branch", "branch")
         before = get_state(model).active if "krona" in model.__dict__ else None
         try:
             if config.backbone is not None:

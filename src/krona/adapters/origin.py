@@ -14,7 +14,7 @@ from pydantic.dataclasses import dataclass
 
 from krona.config import check
 from krona.config.compose import compose_job, hydra_session
-from krona.config.overrides import normalize, translate_errors
+from krona.config.overrides import normalize
 from krona.config.settings import Backbone
 from krona.messages import KronaError, format_validation_error
 from krona.runs.predictions import is_multilabel
@@ -113,6 +113,5 @@ class Origin:
 
 def compose(overrides: Sequence[str]) -> dict[str, Any]:
     """Return the config that train.py would use with these overrides."""
-    ready = normalize(overrides)
-    with translate_errors(), hydra_session():
-        return compose_job(ready).config
+    with hydra_session():
+        return compose_job(normalize(overrides)).config

@@ -16,7 +16,7 @@ from krona.backbones.families import find_architecture, target_patterns
 from krona.backbones.load import meta_model
 from krona.config.check import PLACEMENT_KEYS, TRAINS
 from krona.config.settings import Method, Run
-from krona.config.targets import find
+from krona.config.targets import find_own
 from krona.methods.branch import Branch
 from krona.methods.factor_shapes import factor_b
 from krona.surgery.state import active_adapter, get_adapter
@@ -93,7 +93,7 @@ def method_defaults(method: Method) -> dict[str, Any]:
 
 
 def _branch_class(path: str) -> type[Branch]:
-    found: type[Branch] = find(path, "method._target_", "branch", own=True)
+    found: type[Branch] = find_own(path, "method._target_", "branch")
     return found
 
 

@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from krona.config.compose import help_text
+from krona.config.errors import WRONG_INPUT, explain
 from krona.config.hydra_internals import option_parser
-from krona.config.overrides import WRONG_INPUT, explain, normalize
+from krona.config.overrides import normalize
 from krona.formatting import error_lines
 from krona.messages import KronaError, visible
 from krona.paths import hide_working_directory

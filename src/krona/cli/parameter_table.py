@@ -22,7 +22,7 @@ from krona.backbones.load import meta_model
 from krona.config import check
 from krona.config.choices import choices, unknown_choice, without_families
 from krona.config.compose import compose_job, hydra_session
-from krona.config.overrides import find_sweep, normalize, translate_errors
+from krona.config.overrides import find_sweep, normalize
 from krona.config.settings import Method, Run
 from krona.config.targets import KINDS
 from krona.formatting import Cell, say, table, terminal_width
@@ -154,10 +154,9 @@ def print_rows(rows: Iterable[MethodRow], left_out: Sequence[str], *, backbone: 
 
 def _compose(overrides: Sequence[str], *, starts: bool) -> Run:
     """Return the settings of a run. The class of a user's own method is imported only if ``starts`` is true."""
-    with translate_errors():
-        config = compose_job(normalize(overrides)).config
-        settings = check.settings(config, own=True, starts=False)
-        branch = settings.method.branch
+    config = compose_job(normalize(overrides)).config
+    settings = check.settings(config, own=True, starts=False)
+    branch = settings.method.branch
     if starts:
         return replace(settings, method=check.method(config["method"]))
     if branch is not None and not KINDS["branch"].contains(branch):

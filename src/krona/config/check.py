@@ -13,7 +13,14 @@ from typing import Any
 
 from krona.config import settings as s
 from krona.config.suggestions import find_habit, unknown_key
-from krona.config.targets import find, require_inner
+from krona.config.targets import (
+    find_named,
+    find_own,
+    is_shipped,
+    require_allowed,
+    require_inner,
+    require_our_lightning,
+)
 from krona.config.validation import (
     CONSTRUCTION_KEYS,
     NotAllowedError,
@@ -28,8 +35,7 @@ from krona.metrics.scores import PREFIX
 from krona.paths import choice_files
 from krona.tasks.task import Task
 
-FindClass = Callable[..., Any]  # `krona.config.targets.find`, with ``own`` and ``starts`` already set
-FIND_OWN: FindClass = partial(find, own=True)
+FindClass = Callable[..., Any]  # as `krona.config.targets.find_own`, but may return None (`_finder`)
 PLACEMENT_KEYS = tuple(f.name for f in fields(s.Placement))
 METHOD_KEYS = [f.name for f in fields(s.Method) if f.name not in ("branch", "branch_config", "placement")]
 TRAINS = ("train_layer_norms", "train_backbone")  # the placement keys that a method without a branch accepts
@@ -66,7 +72,7 @@ def settings(
     """
     problems = Problems()
     sections: dict[str, Any] = {}
-    find_class = partial(find, own=own, starts=starts, shipped_too=check_arguments)
+    find_class = _finder(own=own, starts=starts, check_arguments=check_arguments)
     for name, build_part in PARTS.items():
         values = config.get(name, {} if name in OPTIONAL else None)
         with problems.collect():
@@ -88,6 +94,21 @@ def settings(
     problems += [line for line in find_problems(s.Run, "", run) if line not in missing]
     problems.raise_all()
     return s.Run(**run)
+
+
+def _finder(*, own: bool, starts: bool, check_arguments: bool) -> FindClass:
+    """Return a function that finds a class, or returns None for a class that is not imported. See `settings`."""
+
+    def find_class(path: object, where: str, *kinds: str) -> Any:
+        imports = check_arguments if is_shipped(path, *kinds) else starts or "." not in str(path)
+        if imports:
+            return (find_own if own else find_named)(path, where, *kinds)
+        if not own:
+            require_allowed(path, where, *kinds)
+        require_our_lightning(path, where)
+        return None
+
+    return find_class
 
 
 def task(config: Mapping[str, Any], *, own: bool = False) -> Task:
@@ -118,7 +139,7 @@ def require_own_metrics(task: Task) -> None:
             )
 
 
-def method(config: Mapping[str, Any], find_class: FindClass = FIND_OWN) -> s.Method:
+def method(config: Mapping[str, Any], find_class: FindClass = find_own) -> s.Method:
     """Return the settings of a config's ``method`` section. Raise the same errors as `settings` with ``own=True``."""
     target = config.get("_target_")
     branch = None if target is None else find_class(target, "method._target_", "branch")

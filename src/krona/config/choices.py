@@ -1,7 +1,7 @@
 """List the config groups (the folders of conf/) and their choices, report choices that do not exist, and read YAML."""
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -46,15 +46,6 @@ def branch_targets() -> list[str]:
 
 def _find_targets(files: Iterable[Path]) -> list[str]:
     return [path for file in files for path in TARGET.findall(file.read_text(encoding="utf-8", errors="replace"))]
-
-
-def require_choices(chosen: Mapping[str, Any], overrides: Sequence[str] = ()) -> None:
-    """Raise `KronaError` if the chosen file of an optional group does not exist. Hydra would ignore the choice."""
-    typed = ("recipe",) if is_overridden("recipe", overrides) else ()  # the default recipe may be missing
-    for group in ("factors", "variant", "experiment", "sweeps", *typed):
-        name = chosen.get(group)
-        if name is not None and name not in choices(group):
-            raise KronaError(unknown_choice(group, str(name)))
 
 
 def is_overridden(key: str, overrides: Sequence[str]) -> bool:

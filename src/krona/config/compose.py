@@ -20,8 +20,9 @@ from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from krona.config.choices import groups, require_choices, require_names
+from krona.config.choices import groups, require_names
 from krona.config.derived_values import set_derived_values
+from krona.config.errors import translate_errors
 from krona.config.hydra_internals import apply_overrides
 from krona.masking import is_secret, mask_secrets
 from krona.messages import KronaError
@@ -70,14 +71,14 @@ def task_overrides(hydra: HydraConf) -> list[str]:
     return [str(item) for item in overrides]
 
 
+@translate_errors()
 def compose_job(overrides: Sequence[str]) -> Composed:
     """Compose one job from its overrides. Call this function only while Hydra is initialised.
 
     Until Hydra is initialised again, the files of conf/ are read once for all jobs that choose the same files.
 
     Raises:
-        HydraException: Hydra rejects an override.
-        KronaError: as in `build_job`.
+        KronaError: Hydra rejects an override, or an error as in `build_job`.
     """
     parsed, known = parser().parse_overrides(list(overrides)), groups()
     chosen = tuple(str(override.input_line) for override in parsed if _is_choice(override, known))
@@ -122,7 +123,6 @@ def _resolve(cfg: DictConfig, *, overrides: list[str], chosen: Mapping[str, Any]
         written: Any = OmegaConf.to_container(cfg, resolve=False)
     except OmegaConfBaseException as error:
         raise KronaError(str(error).splitlines()[0]) from error
-    require_choices(chosen, overrides)
     notes = set_derived_values(config, overrides, chosen)
     stored = {name: _as_written(value, written.get(name), service=name in SERVICES) for name, value in config.items()}
     return Composed(config=config, notes=notes, overrides=overrides, stored=mask_secrets(stored))

@@ -10,12 +10,14 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 
 from krona.config.compose import compose_with_hydra, parser
+from krona.config.errors import translate_errors
 from krona.config.hydra_internals import split_jobs
 from krona.messages import KronaError
 
 MAX_RUNS = 10_000  # a sweep of more runs is most likely a mistake
 
 
+@translate_errors()
 def expand(overrides: Sequence[str]) -> list[tuple[str, ...]]:
     """Return the overrides of each job of ``python train.py -m OVERRIDES``. Call this inside `hydra_session` only."""
     parsed = parser().parse_overrides(list(overrides))

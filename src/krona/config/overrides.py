@@ -1,39 +1,36 @@
-"""Check and normalise a command's overrides (KEY=VALUE) before Hydra reads them, and format Hydra's errors."""
+"""Check and normalise a command's overrides (KEY=VALUE) before Hydra reads them."""
 
 import re
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 
-import yaml
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.errors import HydraException, OverrideParseException
-from omegaconf.errors import OmegaConfBaseException
 
 from krona.config.choices import choices, groups, require_names, sweep_axes
 from krona.config.derived_values import STUDIES, TUNED
+from krona.config.errors import translate_errors
 from krona.config.hydra_internals import option_parser
 from krona.config.suggestions import find_habit, habits, replace_key, unknown_key
 from krona.formatting import override_text
-from krona.messages import KronaError, closest, did_you_mean, first_line
+from krona.messages import KronaError, closest, did_you_mean
 
 OPTIONAL = (  # config groups in which no file needs to be chosen
     "recipe", "factors", "variant", "experiment", "sweeps", "callbacks", "logger",
 )  # fmt: skip
 WITH_DEFAULT = ("recipe", "callbacks", "logger")  # optional groups with a default file; GROUP=null chooses no file
-WRONG_INPUT = (KronaError, HydraException, OmegaConfBaseException, yaml.YAMLError)  # user errors, without a stack trace
 OVERRIDE = re.compile(r"\+{0,2}([A-Za-z_][\w.]*)=(.*)", re.DOTALL)
 PLAIN_VALUE = re.compile(r"[^\[\]{}(),='\"$]*")  # a value that is not a list, dict, sweep or interpolation
 UNREADABLE = re.compile(r"[^\x00-\x7f]|[~#&;!<>^`]")  # characters that Hydra reads only in quotes
 
 
+@translate_errors()
 def normalize(arguments: Sequence[str]) -> list[str]:
     """Return the arguments in the form that Hydra needs: options first, and ``++KEY=VALUE`` for each setting.
 
     Hydra then accepts every key, and `krona.config.check` reports all wrong keys in one message.
 
     Raises:
-        KronaError: an option or a choice does not exist, a key belongs to another tool, or a sweep lacks -m.
-        HydraException: an override cannot be parsed.
+        KronaError: an option or a choice does not exist, a key belongs to another tool, a sweep lacks -m, or an
+            override cannot be parsed.
     """
     options, unknown = option_parser().parse_known_intermixed_args(list(arguments))
     if options.experimental_rerun is not None:
@@ -160,38 +157,3 @@ def find_sweep(arguments: Sequence[str]) -> str | None:
     overrides = [item for item in arguments if "=" in item and not item.startswith("-")]
     parsed = OverridesParser.create().parse_overrides(overrides)
     return next((override.input_line for override in parsed if override.is_sweep_override()), None)
-
-
-@contextmanager
-def translate_errors() -> Iterator[None]:
-    """Convert errors from Hydra, OmegaConf and YAML to a `KronaError` with the message from `explain`."""
-    try:
-        yield
-    except WRONG_INPUT as error:
-        raise KronaError(explain(error)) from error
-
-
-def explain(error: Exception) -> str:
-    """Return the message of a command-line error: a `KronaError`'s message, or the first line of Hydra's message."""
-    # A resolver raises `KronaError`, from which OmegaConf and Hydra raise their own errors.
-    cause: BaseException = error
-    while cause.__cause__ is not None and not isinstance(cause, KronaError):
-        cause = cause.__cause__
-    if isinstance(cause, KronaError):
-        return str(cause)
-    if isinstance(error, yaml.YAMLError):  # the message contains the file, the line and the column
-        return f"A YAML file cannot be read: {' '.join(str(error).split())}"
-    if isinstance(error, OSError) and error.filename:
-        return (
-            f"{error.filename} cannot be used: {error.strerror}. The folder of the results (KRONA_OUTPUTS, "
-            "hydra.run.dir or hydra.sweep.dir) must be writable."
-        )
-    line = first_line(error)
-    if isinstance(error, OverrideParseException):
-        return (
-            f"{error.override.removeprefix('++')} cannot be read: {line}. Write KEY=VALUE, lists as [[32,24],[24,32]], "
-            "and texts with commas, brackets or quotes as \"KEY='TEXT'\"."
-        )
-    if isinstance(error.__cause__, OmegaConfBaseException):
-        line += f": {first_line(error.__cause__)}"
-    return line.replace("++", "")

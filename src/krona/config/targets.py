@@ -1,14 +1,13 @@
 """Import and build the classes that a config names under ``_target_``, if the config may use these classes.
 
-A config that was composed from the user's own command and conf/ may use any class of the right kind (``own=True``).
-A config that was read from another file (a result, a sweep's command or a study) may use only the classes of `KINDS`
-and the classes in a YAML of conf/. For any other class, an error is raised, and the class's module is not imported.
+A config that was composed from the user's own command and conf/ may use any class of the right kind (`find_own`). A
+config that was read from another file (a result, a sweep's command or a study) may use only the classes of `KINDS` and
+the classes in a YAML of conf/ (`find_named`). For any other class, an error is raised, and its module is not imported.
 """
 
 import importlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from traceback import extract_tb
 from typing import Any
 
@@ -60,63 +59,89 @@ UNSUPPORTED = {
 }
 
 
-def find(
-    path: object, where: str, *kinds: str, own: bool = False, starts: bool = True, shipped_too: bool = True
-) -> Any:
-    """Import the class or scheduler function at a dotted path, and return it without calling it.
+def find_own(path: object, where: str, *kinds: str) -> Any:
+    """Import a class or scheduler function that the user's own command or conf/ names, and return it.
 
     Args:
+        path: the dotted path.
         where: dotted key of the config, for messages.
-        kinds: keys of `KINDS`. The class must be of one of these kinds. If no kinds are given, all kinds in
-            `KINDS` are allowed and, with ``own=True``, all classes and functions.
-        own: whether the path is from the user's own command or conf/. If false, only the classes of `KINDS` and the
-            classes in a YAML of conf/ are allowed.
-        starts: whether a run starts now. If false, a class outside the modules of `KINDS` is not imported, and None
-            is returned.
-        shipped_too: whether to import a class of the modules of `KINDS`. If false, None is returned.
+        kinds: keys of `KINDS`. The class must be of one of these kinds. Without kinds, any class or function is
+            accepted.
 
     Raises:
-        NotAllowedError: ``own`` is false, and the class is not allowed. A module that is not allowed is not imported.
         KronaError: the class does not exist, is of another kind, or is not supported.
     """
-    allowed = [KINDS[kind] for kind in kinds or KINDS]
-    names = " and ".join(f"{kind.module}.*" for kind in allowed[:3]) + (" and others" if len(allowed) > 3 else "")
-    shipped = any(kind.contains(str(path)) for kind in allowed)
-    trusted = own or (not shipped and str(path) in own_targets())
-    if not shipped and not trusted:
-        raise NotAllowedError(
-            f"{where}={shorten(path)!r} is named by a file, but a file may only use {names}. The class was not "
-            "imported. Run the command in the folder of the project whose conf/ names the class. In another folder, "
-            "set KRONA_CONF to this conf/ and PYTHONPATH to the folder of the module."
-        )
-    if str(path).startswith("lightning.pytorch."):
-        ours = str(path).replace("lightning.pytorch.", "pytorch_lightning.", 1)
-        raise KronaError(f"{where}={path!r} is not supported. krona uses pytorch_lightning. Use {where}={ours}")
-    if (not shipped and not starts and "." in str(path)) or (shipped and not shipped_too):
-        return None
+    require_our_lightning(path, where)
     found = _import(path, where)
-    if getattr(found, "__name__", "") in UNSUPPORTED:
+    name = getattr(found, "__name__", "")
+    if name in UNSUPPORTED:
         key = where.removesuffix("._target_")
-        raise KronaError(f"{key}: {found.__name__} is not supported, because {UNSUPPORTED[found.__name__]}")
-    is_any = not kinds and own and not shipped
+        raise KronaError(f"{key}: {name} is not supported, because {UNSUPPORTED[name]}")
     if not isinstance(found, type):
-        if callable(found) and (is_any or any(kind.functions for kind in allowed)):
+        if callable(found) and (not kinds or any(KINDS[kind].functions for kind in kinds)):
             return found
         raise KronaError(f"{where}={path!r} is a {type(found).__name__}, not a class")
-    if is_any:
-        return found
-    if not any(issubclass(found, _import(kind.base, "base")) for kind in allowed):
-        needed = dict.fromkeys(kind.base for kind in allowed)
+    if kinds and not any(issubclass(found, _import(KINDS[kind].base, "base")) for kind in kinds):
+        needed = dict.fromkeys(KINDS[kind].base for kind in kinds)
         raise KronaError(f"{where}={path!r} is not a subclass of {' or '.join(needed)}.")
-    if not trusted and not any(kind.contains(f"{found.__module__}.{found.__name__}") for kind in allowed):
-        raise NotAllowedError(
-            f"{where}={path!r} is {found.__module__}.{found.__qualname__}, but a file may only use {names}"
-        )
     return found
 
 
-def require_inner(value: object, where: str, find: Callable[..., Any]) -> None:
-    """Call `find` for each object in a config value, to raise its errors.
+def find_named(path: object, where: str, *kinds: str) -> Any:
+    """Import a class or scheduler function that a file names, if files may use it, and return it.
+
+    The arguments are those of `find_own`. Without kinds, the class must be of any kind in `KINDS`.
+
+    Raises:
+        NotAllowedError: the class is not allowed. If its module is not allowed, the module is not imported.
+        KronaError: as in `find_own`.
+    """
+    require_allowed(path, where, *kinds)
+    found = find_own(path, where, *(kinds or KINDS))
+    if is_shipped(path, *kinds) and isinstance(found, type):
+        own = f"{found.__module__}.{found.__qualname__}"
+        if not is_shipped(own, *kinds):  # a shipped module also contains the classes that it imports
+            raise NotAllowedError(f"{where}={path!r} is {own}, but a file may only use {_describe_allowed(kinds)}")
+    return found
+
+
+def require_allowed(path: object, where: str, *kinds: str) -> None:
+    """Check that a file may name a class: a class of these kinds, or a class in a YAML of conf/. Import nothing.
+
+    Raises:
+        NotAllowedError: the class is not allowed.
+    """
+    if not is_shipped(path, *kinds) and str(path) not in own_targets():
+        raise NotAllowedError(
+            f"{where}={shorten(path)!r} is named by a file, but a file may only use {_describe_allowed(kinds)}. The "
+            "class was not imported. Run the command in the folder of the project whose conf/ names the class. In "
+            "another folder, set KRONA_CONF to this conf/ and PYTHONPATH to the folder of the module."
+        )
+
+
+def require_our_lightning(path: object, where: str) -> None:
+    """Check that a class does not belong to the package ``lightning``, whose classes are copies.
+
+    Raises:
+        KronaError: the class belongs to this package.
+    """
+    if str(path).startswith("lightning.pytorch."):
+        ours = str(path).replace("lightning.pytorch.", "pytorch_lightning.", 1)
+        raise KronaError(f"{where}={path!r} is not supported. krona uses pytorch_lightning. Use {where}={ours}")
+
+
+def is_shipped(path: object, *kinds: str) -> bool:
+    """Return whether a dotted path belongs to krona, torch or Lightning, so that any config may use it (`KINDS`)."""
+    return any(KINDS[kind].contains(str(path)) for kind in kinds or KINDS)
+
+
+def _describe_allowed(kinds: Sequence[str]) -> str:
+    modules = [f"{KINDS[kind].module}.*" for kind in kinds or KINDS]
+    return " and ".join(modules[:3]) + (" and others" if len(modules) > 3 else "")
+
+
+def require_inner(value: Any, where: str, find: Callable[..., object]) -> None:
+    """Call ``find`` (such as `find_own`) for each object in a config value, to raise its errors.
 
     Raises:
         KronaError: the value contains an unresolved ``${…}``.
@@ -136,14 +161,13 @@ def require_inner(value: object, where: str, find: Callable[..., Any]) -> None:
 def build(values: Mapping[str, Any], where: str, kind: str, **more: Any) -> Any:
     """Build the object that a checked config node with ``_target_`` describes, and its nested objects.
 
-    ``where`` and ``kind`` are arguments of `find`. ``more`` contains additional arguments of the class.
+    ``where`` and ``kind`` are arguments of `find_own`. ``more`` contains additional arguments of the class.
 
     Raises:
-        KronaError: `find` rejects a class, or a class raises an error.
+        KronaError: `find_own` rejects a class, or a class raises an error.
     """
-    find(values["_target_"], f"{where}._target_", kind, own=True)
-    inner = {key: value for key, value in values.items() if key != "_target_"}
-    require_inner(inner, where, partial(find, own=True))
+    find_own(values["_target_"], f"{where}._target_", kind)
+    require_inner({key: value for key, value in values.items() if key != "_target_"}, where, find_own)
     try:
         return instantiate(dict(values), _convert_="all", **more)
     except InstantiationException as error:

@@ -7,7 +7,7 @@ from typing import Any
 
 from krona.config.compose import compose_job, hydra_session
 from krona.config.multirun import expand, read_axes
-from krona.config.overrides import normalize, translate_errors
+from krona.config.overrides import normalize
 from krona.config.targets import NotAllowedError
 from krona.messages import KronaError
 from krona.paper import RECIPE_TABLES, TABLES
@@ -39,9 +39,8 @@ def _plan_run(job: tuple[str, ...], outputs: Path, source: Path | None) -> RunSt
     typed = tuple(item.removeprefix("++") for item in job)
     run_id = " ".join(typed)
     try:
-        with translate_errors():
-            composed = compose_job(job)
-            config = composed.config
+        composed = compose_job(job)
+        config = composed.config
         run_id = resolve(composed, outputs, own=source is None, starts=False).run_id
     except KronaError as error:
         message = f"{source}: {error}" if isinstance(error, NotAllowedError) else str(error)

@@ -23,7 +23,7 @@ from krona.config.choices import is_overridden, read_yaml
 from krona.config.compose import Composed, compose_job, hydra_session
 from krona.config.derived_values import STUDIES, TUNED
 from krona.config.multirun import expand
-from krona.config.overrides import normalize, translate_errors
+from krona.config.overrides import normalize
 from krona.formatting import as_typed, say
 from krona.messages import KronaError, amount, first_line
 from krona.paths import OUTPUTS, find_first, sweeps_folders
@@ -360,7 +360,7 @@ def list_runs(typed: Sequence[str]) -> list[tuple[str, ...]]:
     ready = _normalize(typed)
     if any(item.lstrip("+").split(STUDIES)[0] == TUNED for item in ready):
         raise KronaError("A search cannot use recipe=tuned, which is the result of a search. Remove recipe=tuned.")
-    with translate_errors(), hydra_session():
+    with hydra_session():
         return expand(ready)
 
 
@@ -370,7 +370,7 @@ def compose_run(overrides: Sequence[str]) -> Composed:
     Raises:
         KronaError: an override is invalid.
     """
-    with translate_errors(), hydra_session():
+    with hydra_session():
         return compose_job(_normalize(overrides))
 
 
@@ -384,7 +384,7 @@ def study_names(runs: Sequence[Sequence[str]]) -> list[str]:
     Raises:
         KronaError: two names are equal.
     """
-    with translate_errors(), hydra_session():
+    with hydra_session():
         configs = [compose_job(run).config for run in runs]
     variants = [[item.rpartition("/")[2] for item in run if item.startswith("variant=")] for run in runs]
     names = ["-".join([default_study_name(config), *own]) for config, own in zip(configs, variants, strict=True)]

@@ -7,7 +7,7 @@ from rich.console import Console
 
 from krona import paths
 from krona.config.compose import compose_job, hydra_session
-from krona.config.overrides import find_sweep, normalize, translate_errors
+from krona.config.overrides import find_sweep, normalize
 from krona.messages import KronaError
 from krona.runs.result import Result
 from krona.training.plan import resolve
@@ -29,7 +29,7 @@ def train(overrides: Sequence[str], *, outputs: Path | str | None = None, quiet:
         raise KronaError("krona.train expects a list of overrides: krona.train(['method=lora', 'task=rte'])")
     if several := find_sweep(overrides):
         raise KronaError(f"{several} has several values, but krona.train trains one run. Call it once for each value.")
-    with hydra_session(), translate_errors():
+    with hydra_session():
         job = compose_job(normalize(list(overrides)))
     plan = resolve(job, paths.OUTPUTS if outputs is None else Path(outputs))
     done = run_job(plan, Console(quiet=quiet))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from krona.backbones import source
 from krona.config.settings import Run, Scheduler, Trainer
-from krona.config.targets import build, build_optimizer, find
+from krona.config.targets import build, build_optimizer, find_own
 from krona.config.validation import Problems
 from krona.labels import BENCHMARKS
 from krona.messages import KronaError, UnreachableError, amount
@@ -108,7 +108,7 @@ def _check_quantisation(settings: Run) -> None:
     from krona.backbones.quantisation import require_library
 
     method, trainer = settings.method, settings.trainer
-    branch = find(method.branch, "method._target_", "branch", own=True) if method.branch else None
+    branch = find_own(method.branch, "method._target_", "branch") if method.branch else None
     if method.placement.get("train_backbone") or (branch is not None and branch.existing):
         raise KronaError(f"backbone.quantisation=nf4 freezes weights that {method.name} trains.")
     if trainer.precision not in ("32-true", "bf16-mixed") or trainer.compile:

@@ -11,7 +11,7 @@ from torch.optim.lr_scheduler import LambdaLR, LRScheduler, SequentialLR
 
 from krona import surgery
 from krona.config.settings import Optimizer, Run, Scheduler
-from krona.config.targets import find
+from krona.config.targets import find_own
 from krona.messages import KronaError, amount, did_you_mean, shorten
 
 BASE_GROUP = "base"  # the optimizer's group of all weights without a factor in lr_factors
@@ -90,7 +90,7 @@ def build_schedule(
     Raises:
         KronaError: the schedule cannot be built with these arguments, or ignores the learning rates of the groups.
     """
-    target = find(scheduler.target, "scheduler._target_", "scheduler", own=True)
+    target = find_own(scheduler.target, "scheduler._target_", "scheduler")
     known = inspect.signature(target).parameters
     warmup, rest = min(warmup_steps, max(0, total_steps - 1)), max(1, total_steps - warmup_steps)
     steps = {"num_warmup_steps": warmup_steps, "num_training_steps": total_steps, "T_max": rest, "total_steps": rest}

@@ -8,7 +8,7 @@ import pytorch_lightning as pl
 from torch import Tensor
 
 from krona.config.settings import Run
-from krona.config.targets import find
+from krona.config.targets import find_own
 from krona.runs.folder import RunFolder
 from krona.runs.result import Result
 from krona.trackers.logged_values import epoch_values, flat_config
@@ -58,7 +58,7 @@ def tracking(settings: Run, result: Result, folder: Path, *, say: Callable[[str]
     labels = {"method": settings.method.name, "task": settings.task.name, "sweep": settings.sweep}
     loggers = []
     for key, values in settings.logger.items():
-        cls = find(values["_target_"], f"logger.{key}._target_", "tracker", "logger", own=True)
+        cls = find_own(values["_target_"], f"logger.{key}._target_", "tracker", "logger")
         arguments = {name: value for name, value in values.items() if name != "_target_"}
         resumed = RunFolder(folder).checkpoint.is_file()
         logger = build_logger(cls, key, arguments, folder=folder, labels=labels, resumed=resumed)

@@ -12,7 +12,7 @@ from krona.adapters.adapter import class_path, open_safetensors
 from krona.backbones.peft_branch import PeftBranch, require_peft, tuner_types
 from krona.backbones.peft_branch import bare_copy as copy_backbone
 from krona.config.choices import branch_targets
-from krona.config.targets import find
+from krona.config.targets import find_named
 from krona.messages import KronaError, shorten
 from krona.safe_files import read_json
 from krona.surgery.state import backbone_parameters
@@ -88,7 +88,7 @@ def check_folder(path: Path, branch: str | None = None) -> dict[str, Any]:
 
 def branch_classes(peft_type: Any = None) -> list[Any]:
     """Return the branch classes of all methods or, with ``peft_type``, only the classes of this type."""
-    classes = dict.fromkeys(find(target, "method._target_", "branch") for target in branch_targets())
+    classes = dict.fromkeys(find_named(target, "method._target_", "branch") for target in branch_targets())
     return [one for one in classes if peft_type is None or one.peft_type == peft_type]
 
 

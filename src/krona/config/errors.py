@@ -1,0 +1,56 @@
+"""Convert errors of Hydra, OmegaConf and YAML, which a user's input causes, to the messages of krona."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import yaml
+from hydra.errors import HydraException, MissingConfigException, OverrideParseException
+from omegaconf.errors import OmegaConfBaseException
+
+from krona.config.choices import unknown_choice
+from krona.messages import KronaError, first_line
+
+WRONG_INPUT = (KronaError, HydraException, OmegaConfBaseException, yaml.YAMLError)  # user errors, without a stack trace
+
+
+@contextmanager
+def translate_errors() -> Iterator[None]:
+    """Convert an error of Hydra, OmegaConf or YAML to a `KronaError` with the message from `explain`.
+
+    The functions that call Hydra (`normalize`, `compose_job` and `expand`) have this function as a decorator.
+    """
+    try:
+        yield
+    except KronaError:
+        raise
+    except WRONG_INPUT as error:
+        raise KronaError(explain(error)) from error
+
+
+def explain(error: Exception) -> str:
+    """Return the message of a command-line error: a `KronaError`'s message, or the first line of Hydra's message."""
+    # A resolver raises `KronaError`, from which OmegaConf and Hydra raise their own errors.
+    cause: BaseException = error
+    while cause.__cause__ is not None and not isinstance(cause, KronaError):
+        cause = cause.__cause__
+    if isinstance(cause, KronaError):
+        return str(cause)
+    if isinstance(error, yaml.YAMLError):  # the message contains the file, the line and the column
+        return f"A YAML file cannot be read: {' '.join(str(error).split())}"
+    if isinstance(error, OSError) and error.filename:
+        return (
+            f"{error.filename} cannot be used: {error.strerror}. The folder of the results (KRONA_OUTPUTS, "
+            "hydra.run.dir or hydra.sweep.dir) must be writable."
+        )
+    if isinstance(error, MissingConfigException) and error.missing_cfg_file:  # named by a file, such as an experiment
+        group, _, name = error.missing_cfg_file.partition("/")
+        return unknown_choice(group, name)
+    line = first_line(error)
+    if isinstance(error, OverrideParseException):
+        return (
+            f"{error.override.removeprefix('++')} cannot be read: {line}. Write KEY=VALUE, lists as [[32,24],[24,32]], "
+            "and texts with commas, brackets or quotes as \"KEY='TEXT'\"."
+        )
+    if isinstance(error.__cause__, OmegaConfBaseException):
+        line += f": {first_line(error.__cause__)}"
+    return line.replace("++", "")
