@@ -19,7 +19,7 @@ from krona.surgery.layers import is_quantised, original_shape
 from krona.surgery.state import adapted_modules, backbone_parameters, get_state
 from krona.surgery.wrapper import public_name
 
-SAMPLE = 64  # the number of values of each frozen weight that `_hash_sample` reads
+SAMPLE = 64  # the number of values of each frozen weight that the hash ``frozen`` contains
 # in descending order of precision
 ROUNDINGS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 BLOCK = 1 << 18  # the number of values in a block; a block fits into the cache of a CPU core
@@ -38,30 +38,30 @@ class Fingerprint(BaseModel):
     parameters: int
     shapes: str  # the hash of the names and shapes of all weights
     frozen: str  # the hash of a sample of the frozen weights' values
-    marks: dict[str, str]  # maps each possible rounding (`_possible_roundings`) to the hash of all frozen values
+    marks: dict[str, str]  # maps each possible rounding (`ROUNDINGS`) to the hash of all frozen values
     quantisation: str | None = None  # the setting backbone.quantisation
     pooling: str | None = None  # the setting backbone.pooling; None for other models, and for transformers' own head
 
 
 @torch.no_grad()
 def take_fingerprint(model: nn.Module, *, trained: Container[str], wanted: Fingerprint | None = None) -> Fingerprint:
-    """Return the fingerprint of the backbone's original weights.
+    """Return the fingerprint of the backbone's original weights, without the values of the weights ``trained``.
 
-    Args:
-        trained: the names of the weights whose values are not hashed.
-        wanted: a fingerprint that the result is compared with. If some roundings are possible for both backbones, only
-            the most precise of these roundings is computed.
+    If ``wanted`` is given and both backbones have common roundings, only the most precise of them is computed.
     """
     weights = _weights(model)
     frozen = {key: weight for key, weight in weights.items() if key not in trained}
-    roundings = _possible_roundings(frozen)
+    # fp32 weights can be rounded to every dtype, but weights in bf16 or in fp16 only to their own
+    dtypes = {weight.dtype for weight in frozen.values() if weight.is_floating_point()}
+    dtypes -= {torch.float64, torch.float32}
+    roundings = [rounding for rounding, dtype in ROUNDINGS.items() if not dtypes or dtypes == {dtype}]
     if wanted is not None:
-        roundings = _common(roundings, wanted)[:1] or roundings
+        roundings = [rounding for rounding in roundings if rounding in wanted.marks][:1] or roundings
     merged_in_4_bits = "krona" in model.__dict__ and bool(get_state(model).own_layers)
     return Fingerprint(
         parameters=sum(original_shape(weight).numel() for weight in weights.values()),
-        shapes=_hash_shapes(weights),
-        frozen=_hash_sample(frozen),
+        shapes=_hash(f"{key} {tuple(original_shape(weight))}\n".encode() for key, weight in weights.items()),
+        frozen=_hash(_sample(weight) for weight in frozen.values() if not weight.is_meta),
         marks=_hash_values(frozen, roundings),
         quantisation="nf4" if merged_in_4_bits or any(map(is_quantised, model.modules())) else None,
         pooling=getattr(getattr(model, "config", None), "krona_pooling", None),
@@ -71,12 +71,9 @@ def take_fingerprint(model: nn.Module, *, trained: Container[str], wanted: Finge
 def require_backbone(
     model: nn.Module, wanted: Fingerprint, path: Path | None, *, trained: Container[str], any_values: bool = False
 ) -> None:
-    """Check that a model is the backbone with the fingerprint ``wanted``.
+    """Check that a model is the backbone with the fingerprint ``wanted`` of the adapter file at ``path``.
 
-    Args:
-        path: the adapter file, for messages.
-        trained: the names of the weights whose values are not compared.
-        any_values: skip the comparison of the values.
+    The values of the weights ``trained`` are not compared and, with ``any_values``, no values.
 
     Raises:
         OtherBackboneError: the pooling, the quantisation, or the names, shapes or values of the weights differ, or the
@@ -97,11 +94,7 @@ def require_backbone(
 
 
 def require_form(here: Fingerprint, wanted: Fingerprint, label: str) -> None:
-    """Check that two backbones have the same pooling and quantisation.
-
-    Raises:
-        OtherBackboneError: the pooling or the quantisation differs. The message begins with ``label``.
-    """
+    """Raise `OtherBackboneError`, with a message that begins with ``label``, if pooling or quantisation differ."""
     for key in ("pooling", "quantisation"):
         there, own = (getattr(fingerprint, key) or "null" for fingerprint in (wanted, here))
         if there != own:
@@ -112,17 +105,12 @@ def require_form(here: Fingerprint, wanted: Fingerprint, label: str) -> None:
 
 
 def has_values(here: Fingerprint, wanted: Fingerprint) -> bool:
-    """Return whether two backbones have the same values after rounding to a common dtype.
+    """Return whether two backbones have the same values after rounding to the most precise common dtype.
 
-    Weights in fp16 and weights in bf16 have no common dtype.
+    Weights in fp16 and weights in bf16 have no common dtype. For these, a sample of the values is compared.
     """
-    if common := _common(here.marks, wanted):
-        return here.marks[common[0]] == wanted.marks[common[0]]
-    return here.frozen == wanted.frozen
-
-
-def _common(roundings: Iterable[str], wanted: Fingerprint) -> list[str]:
-    return [rounding for rounding in roundings if rounding in wanted.marks]
+    common = [rounding for rounding in here.marks if rounding in wanted.marks]
+    return here.marks[common[0]] == wanted.marks[common[0]] if common else here.frozen == wanted.frozen
 
 
 def _weights(model: nn.Module) -> dict[str, Tensor]:
@@ -131,40 +119,24 @@ def _weights(model: nn.Module) -> dict[str, Tensor]:
     if "krona" in model.__dict__:
         state = get_state(model)
         weights |= {key: p for key, p in state.originals.items() if key in weights}
-        for place, adapted in adapted_modules(model):
+        for module, adapted in adapted_modules(model):
             if adapted in state.own_layers:
-                weights[f"{public_name(place)}.weight"] = state.own_layers[adapted].get_parameter("weight")
+                weights[f"{public_name(module)}.weight"] = state.own_layers[adapted].get_parameter("weight")
             elif adapted.merged:
-                weights[f"{public_name(place)}.weight"] = state.own_weights[adapted.base, "weight"]
+                weights[f"{public_name(module)}.weight"] = state.own_weights[adapted.base, "weight"]
     return {key: weights[key] for key in sorted(weights)}
 
 
-def _hash_shapes(weights: Mapping[str, Tensor]) -> str:
+def _hash(parts: Iterable[bytes]) -> str:
     digest = hashlib.blake2b(digest_size=8)
-    for key, weight in weights.items():
-        digest.update(f"{key} {tuple(original_shape(weight))}\n".encode())
+    for part in parts:
+        digest.update(part)
     return digest.hexdigest()
 
 
-def _hash_sample(weights: Mapping[str, Tensor]) -> str:
-    digest = hashlib.blake2b(digest_size=8)
-    for weight in weights.values():
-        if not weight.is_meta:
-            sample = weight.reshape(-1)[:: max(1, weight.numel() // SAMPLE)][:SAMPLE]
-            digest.update(sample.to("cpu", torch.bfloat16).view(torch.int16).numpy().tobytes())
-    return digest.hexdigest()
-
-
-def _possible_roundings(weights: Mapping[str, Tensor]) -> list[str]:
-    """Return the dtypes to which the weights can be rounded with the same result as the original fp32 weights.
-
-    fp32 weights can be rounded to every dtype. If some weights are in bf16 or in fp16, only this dtype is possible. If
-    a model has weights in both of these dtypes, the result is empty.
-    """
-    found = {weight.dtype for weight in weights.values() if weight.is_floating_point()} - {torch.float64, torch.float32}
-    if not found:
-        return list(ROUNDINGS)
-    return [name for name, dtype in ROUNDINGS.items() if found == {dtype}]
+def _sample(weight: Tensor) -> bytes:
+    sample = weight.reshape(-1)[:: max(1, weight.numel() // SAMPLE)][:SAMPLE]
+    return sample.to("cpu", torch.bfloat16).view(torch.int16).numpy().tobytes()
 
 
 def _hash_values(weights: Mapping[str, Tensor], roundings: Sequence[str]) -> dict[str, str]:

@@ -27,10 +27,6 @@ class InitialWeights:
 
     source: str  # the value of init_from
 
-    @classmethod
-    def of(cls, source: str | None) -> "InitialWeights | None":
-        return None if source is None else cls(source)
-
     @cached_property
     def found(self) -> tuple[str, Path]:
         """The name of the source, and its adapter file or peft folder.
