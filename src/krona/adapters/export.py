@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from transformers import PreTrainedModel
 
 from krona import paths, surgery
 from krona.adapters import modeling_krona
@@ -213,7 +214,7 @@ def _write_merged(trained: Predictor, folder: Path, dtype: torch.dtype) -> list[
     return [f"a complete {modeling_krona.PooledForSequenceClassification.__name__} for transformers"]
 
 
-def _write_pooled_code(model: Any, folder: Path) -> None:
+def _write_pooled_code(model: PreTrainedModel, folder: Path) -> None:
     """Write the code of a pooled model, and name it in config.json, so that no other class loads the model."""
     code, file = Path(modeling_krona.__file__), folder / "config.json"
     shutil.copyfile(code, folder / code.name)

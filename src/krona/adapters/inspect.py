@@ -172,5 +172,5 @@ def _format_shapes(tensors: Mapping[str, Sequence[int]]) -> str:
     return ", ".join(f"{names[name]} {'×'.join(map(str, shape)) or '1'}" for name, shape in tensors.items())
 
 
-def _number(value: Any) -> str:
+def _number(value: float | None) -> str:
     return "" if value is None or value != value else f"{value:.3g}" if abs(value) < 100 else f"{value:,.0f}"

@@ -3,10 +3,10 @@
 import json
 from inspect import signature
 from pathlib import Path
-from typing import Any
 
 import yaml
 from huggingface_hub import ModelCard, ModelCardData
+from transformers import PreTrainedModel
 
 from krona.adapters.find import TrainedRun
 from krona.adapters.origin import Origin
@@ -21,7 +21,7 @@ TEMPLATE = Path(__file__).with_name("model_card.md.jinja")
 SETTINGS = ("method", "optimizer", "trainer", "batch_size", "max_source_length", "seed")
 
 
-def model_card(run: TrainedRun, form: str, lines: list[str], *, auto: str, model: Any) -> str:
+def model_card(run: TrainedRun, form: str, lines: list[str], *, auto: str, model: PreTrainedModel) -> str:
     """Return the text of README.md for an export of a run.
 
     Args:

@@ -202,6 +202,6 @@ def to_frame(answers: Sequence[Answer]) -> pd.DataFrame:
     return frame.map(lambda value: f"{value:.6f}" if isinstance(value, float) else value)
 
 
-def _as_cell(value: Any) -> Any:
+def _as_cell(value: object) -> object:
     """Return a value of an answer as text. A dict of predictions is kept."""
     return value if isinstance(value, dict) else "" if value is None else str(value)

@@ -128,7 +128,7 @@ def _resolve(cfg: DictConfig, *, overrides: list[str], chosen: Mapping[str, Any]
     return Composed(config=config, notes=notes, overrides=overrides, stored=mask_secrets(stored))
 
 
-def _as_written(value: Any, written: Any, *, service: bool) -> Any:
+def _as_written(value: object, written: object, *, service: bool) -> Any:
     """Return a value with the interpolations of environment variables (``${oc.env:KEY}``) instead of their values.
 
     Outside of a service, only a variable whose name indicates a secret is kept as written. Reports and later commands

@@ -70,7 +70,7 @@ def set_derived_values(config: dict[str, Any], overrides: list[str], chosen: Map
     return notes
 
 
-def _absolute(files: Any) -> Any:
+def _absolute(files: object) -> object:
     """Return the existing paths in the task's field `files` as absolute paths."""
     if isinstance(files, dict):
         return {key: _absolute(file) for key, file in files.items()}

@@ -140,7 +140,7 @@ def _describe_allowed(kinds: Sequence[str]) -> str:
     return " and ".join(modules[:3]) + (" and others" if len(modules) > 3 else "")
 
 
-def require_inner(value: Any, where: str, find: Callable[..., object]) -> None:
+def require_inner(value: object, where: str, find: Callable[..., object]) -> None:
     """Call ``find`` (such as `find_own`) for each object in a config value, to raise its errors.
 
     Raises:
@@ -158,7 +158,7 @@ def require_inner(value: Any, where: str, find: Callable[..., object]) -> None:
         raise KronaError(f"{where}={value!r} contains ${{…}}, which is not allowed in a composed value")
 
 
-def build(values: Mapping[str, Any], where: str, kind: str, **more: Any) -> Any:
+def build(values: Mapping[str, Any], where: str, kind: str, **more: object) -> Any:
     """Build the object that a checked config node with ``_target_`` describes, and its nested objects.
 
     ``where`` and ``kind`` are arguments of `find_own`. ``more`` contains additional arguments of the class.

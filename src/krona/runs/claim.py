@@ -292,7 +292,7 @@ def read_owner(path: Path) -> Owner:
     return content if valid else {}
 
 
-def is_alive(pid: Any) -> bool:
+def is_alive(pid: object) -> bool:
     """Return whether a process with this process id runs on this machine.
 
     On Linux, a killed process whose parent has not read its exit code yet (a zombie) does not count as alive.

@@ -110,7 +110,7 @@ def run_id(
     return f"{readable}-{digest}"
 
 
-def canonical(value: Any, path: str = "") -> Any:
+def canonical(value: object, path: str = "") -> Any:
     """Return the canonical form of a config value for the hash. ``path`` is the dotted key of the value.
 
     Keys that are not part of the run id are removed. Equal numbers, such as 1, 1.0 and 1e0, have the same form.
@@ -145,7 +145,7 @@ def find_value(config: Any, key: str) -> Any:
     return config
 
 
-def flatten(value: Any, path: str = "", *, separator: str = ".") -> Iterable[tuple[str, Any]]:
+def flatten(value: object, path: str = "", *, separator: str = ".") -> Iterable[tuple[str, Any]]:
     """Yield the key, such as ``method.name``, and the value of each leaf. Empty mappings are leaves."""
     if isinstance(value, Mapping) and value:
         for key, item in value.items():
@@ -154,7 +154,7 @@ def flatten(value: Any, path: str = "", *, separator: str = ".") -> Iterable[tup
         yield path, value
 
 
-def as_text(value: Any) -> str:
+def as_text(value: object) -> str:
     """Return a config value as text for an override. For a list of factor shapes, return only the first shape."""
     if isinstance(value, list) and value and all(isinstance(item, list) and len(item) == 2 for item in value):
         return shape_name(value[0])  # the shape of B follows from the shapes of A and of the layer

@@ -1,7 +1,7 @@
 """Show the progress of a run: a progress bar on the console, and one line per epoch on the console and in train.log."""
 
 import time
-from typing import Any
+from typing import Any, TextIO
 
 import pytorch_lightning as pl
 from rich.console import Console
@@ -25,7 +25,7 @@ class Progress(pl.Callback):
     In a sweep, ``shows_notes`` is true only for the first run, because the sweep prints all notes at its end.
     """
 
-    def __init__(self, console: Console, log: Any = None, *, shows_notes: bool = True) -> None:
+    def __init__(self, console: Console, log: TextIO | None = None, *, shows_notes: bool = True) -> None:
         self.console, self.train_log, self.shows_notes = console, log, shows_notes
         self._bar: Bar | None = None
         self._last_refresh, self._examples, self._epochs = 0.0, 0, 0

@@ -82,7 +82,7 @@ class AtomicCheckpoints(TorchCheckpointIO):
     def __init__(self, write: Write = write_whole) -> None:
         self.write = write
 
-    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: object = None) -> None:
         def fill(part: Path) -> None:  # ``write`` has checked that the run's own folder still exists
             Path(path).parent.mkdir(parents=True, exist_ok=True)  # a user's own ModelCheckpoint may name a new folder
             torch.save(checkpoint, part)

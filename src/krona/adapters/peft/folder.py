@@ -37,7 +37,7 @@ CHANGES_THE_BACKBONE = ("pissa", "olora", "loftq", "corda", "lora_ga")  # first 
 OTHER_MISS = ("bat", "mini")  # values of init_weights
 
 
-def keeps_tuner(peft_type: Any, branch: str | None) -> bool:
+def keeps_tuner(peft_type: object, branch: str | None) -> bool:
     """Return whether an adapter of this type becomes a `PeftBranch`, because krona has no own class for the type.
 
     ``branch`` is the dotted path of the preferred class.
@@ -86,7 +86,7 @@ def check_folder(path: Path, branch: str | None = None) -> dict[str, Any]:
     return config
 
 
-def branch_classes(peft_type: Any = None) -> list[Any]:
+def branch_classes(peft_type: str | None = None) -> list[Any]:
     """Return the branch classes of all methods or, with ``peft_type``, only the classes of this type."""
     classes = dict.fromkeys(find_named(target, "method._target_", "branch") for target in branch_targets())
     return [one for one in classes if peft_type is None or one.peft_type == peft_type]
