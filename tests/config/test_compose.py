@@ -12,25 +12,24 @@ import yaml
 from hydra import compose
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import OmegaConf
+from rich.console import Console
 
 from composing import (
     NANO,
     OUTPUTS,
     PROJECT,
     Composed,
-    Result,
     check,
     compose_job,
     expand,
     hydra_session,
     normalize,
     resolve,
-    write_result,
 )
 from krona import KronaError
 from krona.config.compose import build_job, runs_folder
+from krona.training.claimed_run import claimed
 from krona.training.devices import Ranks
-from krona.training.run_job import claimed
 
 JOBS = (
     ("method=krona", "task=rte", "seed=1"),
@@ -133,11 +132,8 @@ def test_the_record_is_written_once(tmp_path: Path) -> None:
 
     def begin(config: dict[str, Any], **record: str) -> dict[str, str]:
         spec = replace(resolve(Composed(config), tmp_path), record=record)
-        with claimed(spec, Ranks()):
-            named = {"method": "lora", "task": "sample_rte", "seed": 0, "config": config}
-            result = Result(run_id=spec.run_id, status="running", **named)
-            write_result(spec.folder, result)
-            spec.write_record()
+        with claimed(spec, Ranks(), Console(quiet=True)) as run:
+            assert run.outcome is None
         return {file.name: file.read_text() for file in (spec.folder / ".hydra").iterdir()}
 
     assert begin(config, a="1", b="2") == {"a": "1", "b": "2"}

@@ -15,7 +15,7 @@ from krona.runs.claim import LAPSE_S, Claim, ClaimLostError, claim
 from krona.runs.file_names import WRITTEN
 from krona.runs.folder import RunFolder
 from krona.runs.result import Result, write_result
-from krona.training import run_job
+from krona.training import claimed_run
 from krona.training.run_files import write_end, write_epoch
 from krona.training.trainer import AtomicCheckpoints
 from one_job import config, run
@@ -64,7 +64,7 @@ def end(small: list[str], tmp_path_factory: pytest.TempPathFactory) -> dict[str,
 
 
 def claim_write_release(folder: Path, end: dict[str, Any]) -> None:
-    """Write all files of a run in the order of `krona.training.run_job`."""
+    """Write all files of a run in the order of `krona.training.claimed_run`."""
     mine = claim(folder)
     if mine is None:
         return
@@ -79,7 +79,7 @@ def claim_write_release(folder: Path, end: dict[str, Any]) -> None:
         AtomicCheckpoints(mine.write).save_checkpoint({"step": 1}, folder / "last.ckpt")
         result.status = "done"
         write_end(RunFolder(folder), mine, *end["arguments"], backbone=end["backbone"])
-        run_job._finish(result, folder, mine, "done", None)
+        claimed_run._finish(result, folder, mine, "done", None)
     except ClaimLostError:
         pass
     finally:

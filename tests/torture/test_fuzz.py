@@ -33,7 +33,6 @@ from krona.paths import CONF
 from krona.report.build import build_report, collect
 from krona.report.diff import compare
 from krona.report.diff import render as render_diff
-from krona.runs.claim import Claim
 from krona.runs.folder import RunFolder
 from krona.runs.frame import read_results
 from krona.runs.result import read_result, write_result
@@ -154,9 +153,9 @@ def test_checkpoints(full: bool, values: dict[str, Any], copied: Path, outputs: 
     import torch
 
     from krona.config.compose import Composed
+    from krona.training.claimed_run import claimed
     from krona.training.devices import Ranks
     from krona.training.plan import resolve
-    from krona.training.run_job import claimed
     from krona.training.trainer import AtomicCheckpoints
 
     spec = resolve(Composed(values), outputs)
@@ -171,8 +170,8 @@ def test_checkpoints(full: bool, values: dict[str, Any], copied: Path, outputs: 
         aside.unlink(missing_ok=True)
         file.write_bytes(raw)
         spec.notes.clear()
-        with claimed(spec, Ranks()) as found:
-            assert isinstance(found, Claim)
+        with claimed(spec, Ranks(), Console(quiet=True)) as run:
+            assert run.claim is not None
             assert file.exists() != aside.exists()
         if aside.exists():
             assert aside.read_bytes() == raw

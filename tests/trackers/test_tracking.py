@@ -58,8 +58,8 @@ def test_gradient_norms_are_those_of_the_last_step_of_the_epoch(steps: int, last
         inserted("krona"),
         total=steps,  # an epoch has three steps; trainer.max_steps may end a run within an epoch
         warmup=0,
-        after_backward=after_backward,
     )
+    tuned.after_backward = after_backward
     fit(tuned, tmp_path, callbacks=[tracking, AfterEpoch(tracking.epoch)])
     assert [row["step"] for row in tuned.dev_curve] == last
     assert len({str(one) for one in norms}) == steps

@@ -246,7 +246,7 @@ def test_fast_dev_run_uses_one_batch_and_saves_nothing(overrides: list[str], tmp
 def test_fast_dev_run_shows_the_trace_of_an_unexpected_error_only(
     error: Exception, message: str, overrides: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("krona.training.run.run", Mock(side_effect=error))
+    monkeypatch.setattr("krona.training.run.train", Mock(side_effect=error))
     job, said = run(config(*overrides, "trainer.fast_dev_run=true"), tmp_path)
     assert (job.state, job.error) == ("failed", message)
     assert ("Traceback" in said) is isinstance(error, OSError)

@@ -354,7 +354,7 @@ def test_an_interrupt_that_cannot_be_recorded_ends_the_run(
     def stop() -> None:
         if lost == "disk":
             full = Mock(side_effect=KronaError("no space left"))
-            monkeypatch.setattr("krona.training.run_job.write_result", full)
+            monkeypatch.setattr("krona.training.claimed_run.write_result", full)
         else:
             (tmp_path / done.name / "claim.json").write_text(json.dumps({"host": "another", "pid": 7, "token": "x"}))
         raise Interrupted(signal.SIGINT)
@@ -610,8 +610,7 @@ def test_a_run_says_that_it_resumes_with_other_code(
 ) -> None:
     def commit(name: str) -> None:
         found = {"git_commit": name, "git_dirty": False, "git_code": name}
-        for module in ("runs.provenance", "training.plan"):
-            monkeypatch.setattr(f"krona.{module}.code_version", lambda: found)
+        monkeypatch.setattr("krona.runs.provenance.code_version", lambda: found)
 
     commit("a" * 40)
     with pytest.raises(Interrupted):

@@ -90,7 +90,7 @@ def _method_module(config: Mapping[str, Any]) -> str:
     return str(config["method"].get("_target_") or "").rpartition(".")[0]
 
 
-def _targets(value: Any) -> Iterator[str]:
+def _targets(value: object) -> Iterator[str]:
     if isinstance(value, Mapping):
         yield from [value["_target_"]] if isinstance(value.get("_target_"), str) else []
     for item in value.values() if isinstance(value, Mapping) else value if isinstance(value, list | tuple) else ():
@@ -209,3 +209,12 @@ def asked_shape(result: Result) -> str | None:
 def _shape_of_a(method: dict[str, Any]) -> str | None:
     factors = method.get("kron_factors")
     return shape_name(factors[0]) if factors else None
+
+
+def code_change(result: Result) -> list[str]:
+    """Return messages on changes of the code since this run."""
+    messages = method_change(result)
+    code, then = code_version()["git_code"], result.provenance.get("git_code")
+    if code is not None and then is not None and code != then:
+        messages.append(f"krona has changed since this run, from commit {then[:8]} to {code[:8]}")
+    return messages

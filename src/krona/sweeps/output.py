@@ -13,11 +13,10 @@ from rich.console import Console
 from krona.formatting import as_typed, duration, say, table, terminal_width
 from krona.messages import amount, first_few
 from krona.runs.folder import RunFolder, RunState
-from krona.runs.provenance import describe_data
+from krona.runs.provenance import code_change, describe_data
 from krona.runs.run_id import as_text
 from krona.runs.suspicious_scores import examine, message_lines
 from krona.sweeps.status import count_states, result_cells
-from krona.training.plan import code_change
 from krona.training.summary import outputs_option
 
 TOTAL = "KRONA_SWEEP_RUNS"  # environment variable with the number of runs of the multirun; child processes inherit it

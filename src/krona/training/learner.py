@@ -1,7 +1,7 @@
 """Define the LightningModule that trains a run's model and keeps the weights of the best epoch."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext
 from typing import Any
 
@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from krona import surgery
+from krona.adapters.fingerprint import Fingerprint
 from krona.backbones.families import Batch
 from krona.backbones.families.family import IGNORED
 from krona.backbones.load import Loaded
@@ -42,7 +43,7 @@ class Learner(pl.LightningModule):
     The module also logs ``train/loss``. If the trainer has no validation loader, the module itself scores dev after
     each epoch, with the same scores as a validation loader.
 
-    ``after_backward`` is called in each step, after the backward pass and before gradient clipping.
+    The attribute ``after_backward`` is called in each step, after the backward pass and before gradient clipping.
     """
 
     # A checkpoint contains only the trainable parameters. `load_state_dict` below checks their names.
@@ -56,8 +57,8 @@ class Learner(pl.LightningModule):
         data: RunData,
         steps: StepCounts,
         *,
-        after_backward: Callable[["Learner"], None] = lambda learner: None,
         ranks: Ranks = Ranks(),  # noqa: B008 - immutable
+        backbone_fingerprint: Fingerprint | None = None,
     ) -> None:
         super().__init__()
         self.model, self.automatic_optimization = backbone.model, False
@@ -68,7 +69,8 @@ class Learner(pl.LightningModule):
         if settings.trainer.accumulate_grad_batches > 1:
             share = -(-settings.batch_size // ranks.size)
             self.micro_batch_size = min(self.micro_batch_size or share, share)
-        self.after_backward = after_backward
+        self.after_backward: Callable[[Learner], None] = lambda learner: None
+        self.backbone_fingerprint = backbone_fingerprint  # of the weights before training, for the adapter file
         self.control = surgery.active_control(self.model)  # a penalty and a function after each step, of some methods
         self.dev_curve: list[Any] = []  # the items have the keys of `krona.runs.result.Epoch`
         self.best: dict[str, Any] | None = None  # the keys are epoch, choice (the criterion), dev (scores) and weights
@@ -104,11 +106,11 @@ class Learner(pl.LightningModule):
         schedule = build_schedule(optimizer, self.steps.warmup, self.steps.total, scheduler=self.settings.scheduler)
         return {"optimizer": optimizer, "lr_scheduler": schedule}
 
-    def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:  # type: ignore[override]
+    def state_dict(self, *args: object, **kwargs: object) -> dict[str, Any]:  # type: ignore[override]
         """Return the state without the backbone's frozen parameters, so that checkpoints stay small."""
         return {name: p.detach() for name, p in surgery.adapter_state(self.model).items()}
 
-    def load_state_dict(self, state_dict: Any, strict: bool = True, assign: bool = False) -> Any:
+    def load_state_dict(self, state_dict: Mapping[str, Tensor], strict: bool = True, assign: bool = False) -> Any:
         try:
             surgery.load_adapter_state(self.model, state_dict)
         except KronaError as error:
@@ -323,7 +325,7 @@ def compile_loss(loss: Loss) -> Loss:
     torch.compiler.reset()  # torch limits the number of graphs per process, and includes those of earlier runs
     graph: Loss = torch.compile(loss, fullgraph=True, backend=BACKEND)
 
-    def call(model: Any, batch: Batch) -> Tensor:
+    def call(model: nn.Module, batch: Batch) -> Tensor:
         for values in batch.values():
             maybe_mark_dynamic(values, [0, 1])
         try:

@@ -12,11 +12,11 @@ from torch.utils.data import DataLoader
 
 from krona.config.compose import Composed
 from krona.paths import OUTPUTS
+from krona.training.claimed_run import new_result
 from krona.training.devices import Ranks
 from krona.training.learner import Learner
 from krona.training.plan import resolve
-from krona.training.run import prepare
-from krona.training.run_job import new_result
+from krona.training.run import build
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,8 +47,7 @@ def module_and_loaders(config: Mapping[str, Any]) -> tuple[Learner, Loaders]:
     warnings.filterwarnings("ignore", message="You are using a custom batch sampler `ShortToLong` for prediction")
     # The user's own classes are refused, because the config may come from someone else.
     plan = resolve(Composed(config=dict(config)), OUTPUTS, own=False)
-    prepared = prepare(plan, new_result(plan), Ranks())
-    data = prepared.data
-    module = Learner(plan.settings, prepared.backbone, data, prepared.steps)
+    module = build(plan, new_result(plan), Ranks())
     module.prepare()
+    data = module.data
     return module, Loaders(train=data.train, dev=data.dev.batches, test=data.test.batches)

@@ -1,13 +1,9 @@
-"""Plan a run, and find the outcome of a run that has already ended.
-
-`resolve` turns a composed config into a `Plan`, which training, ``--cfg job`` and ``--dry-run`` read. A finished run is
-not executed again, and an interrupted run resumes.
-"""
+"""Plan a run: `resolve` turns a composed config into a `Plan`, which training, ``--cfg job`` and ``--dry-run`` read."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,12 +19,10 @@ from krona.masking import mask_secrets
 from krona.messages import KronaError
 from krona.methods.factor_shapes import shape_name
 from krona.paths import conf_folders
-from krona.runs.folder import RunFolder, RunState
-from krona.runs.provenance import code_version, method_change, own_code
-from krona.runs.result import Result
-from krona.runs.run_id import canonical, flatten, run_id
+from krona.runs.folder import RunFolder
+from krona.runs.provenance import own_code
+from krona.runs.run_id import flatten, run_id
 from krona.runs.slurm_requeue import is_requeued
-from krona.safe_files import Write, write_text, write_whole
 
 if TYPE_CHECKING:  # imports torch
     from krona.adapters.init_from import InitialWeights
@@ -80,13 +74,6 @@ class Plan:
     @property
     def run(self) -> RunFolder:
         return RunFolder(self.folder)
-
-    def write_record(self, write: Write = write_whole) -> None:
-        """Write the files of ``.hydra/``. A resumed run keeps the files of its first start."""
-        for name, text in self.record.items():
-            if not (file := self.run.record / name).exists():
-                file.parent.mkdir(exist_ok=True)
-                write_text(file, text, write)
 
 
 def resolve(job: Composed, outputs: Path, *, own: bool = True, starts: bool = True) -> Plan:
@@ -177,59 +164,3 @@ def _find_factors(settings: Run) -> Any:
     with suppress(KronaError):  # `require` reports the error together with other problems
         return fitted_factors(settings)
     return factors
-
-
-def find_outcome(plan: Plan) -> RunState | None:
-    """Return the state of a run that has ended, or None if the run has to be executed.
-
-    A run is not executed again if it is done, or if it has failed and this is a multirun without ``retry=failed``.
-
-    Raises:
-        KronaError: the run's result.json cannot be read.
-    """
-    if plan.overwrites:
-        return None
-    known = plan.run.state(ignore_claim=True)
-    if known.state == "damaged":
-        raise KronaError(f"{known.error}. Remove the file, or use overwrite=true to run it again.")
-    if known.state == "done" and known.result is not None:
-        return replace(known, state="done already", messages=_done_messages(known.result, plan))
-    if known.state == "failed" and plan.multirun and plan.settings.retry != "failed":
-        return replace(known, error=f"{known.error} (to run it again, add retry=failed)")
-    return None
-
-
-def _done_messages(result: Result, plan: Plan) -> list[str]:
-    finished = str(result.provenance.get("finished", "?")).replace("T", " ").replace("+00:00", " UTC")
-    messages = [f"done already ({finished}). To run it again, add overwrite=true"]
-    messages += plan.run.find_damage(result)
-    if new := sorted(plan.settings.logger.keys() - (result.config.get("logger") or {}).keys()):
-        messages.append(
-            f"logger={','.join(new)}: nothing was logged, because the run is done. To log it, add overwrite=true"
-        )
-    return messages + code_change(result)
-
-
-def code_change(result: Result) -> list[str]:
-    """Return messages on changes of the code since this run."""
-    messages = method_change(result)
-    code, then = code_version()["git_code"], result.provenance.get("git_code")
-    if code is not None and then is not None and code != then:
-        messages.append(f"krona has changed since this run, from commit {then[:8]} to {code[:8]}")
-    return messages
-
-
-def code_notes(plan: Plan) -> list[str]:
-    """Return notes on code changes since this run was interrupted, or since a run with the same config."""
-    earlier = plan.run.state(ignore_claim=True).result
-    changes = [] if earlier is None else code_change(earlier)
-    notes = [f"The run resumes with other code: {change}." for change in changes]
-    if not (own := own_code(plan.settings.config)):
-        return notes
-    for folder in sorted(plan.outputs.glob(f"{plan.run_id.rpartition('-')[0]}-*/")):
-        state = RunFolder(folder).state()
-        result, old = state.result, state.result and state.result.provenance.get("own_code")
-        if result is not None and old and old != own and canonical(result.config) == canonical(plan.stored):
-            changed = ", ".join(sorted(name for name in own if own[name] != old.get(name)))
-            notes.append(f"{changed} has changed since the run {folder.name} ({state.state}). This is another run.")
-    return notes

@@ -1,7 +1,8 @@
 """Execute one run: load the data and the backbone, insert the method, train, evaluate, and write the files."""
 
 import time
-from dataclasses import dataclass, replace
+from contextlib import ExitStack, closing
+from dataclasses import replace
 from typing import Any
 
 import pytorch_lightning as pl
@@ -9,7 +10,6 @@ import torch
 
 from krona import surgery
 from krona.adapters.adapter import Adapter
-from krona.adapters.fingerprint import Fingerprint
 from krona.backbones import load as backbones
 from krona.backbones.families import find_architecture, max_positions
 from krona.backbones.families.pooling import get_pooling, has_pooled_head
@@ -19,13 +19,13 @@ from krona.backbones.quantisation import unquantised_note
 from krona.backbones.shared import shared_backbone
 from krona.messages import KronaError
 from krona.random_streams import stream_seed
-from krona.runs.claim import Claim
 from krona.runs.interrupts import stop_if_interrupted
 from krona.runs.protocol import list_departures
 from krona.runs.result import Result, now
 from krona.surgery.operation_counts import added_costs
 from krona.surgery.trainable import train_in_fp32
-from krona.training.data import RunData, build_data, load_splits
+from krona.training.claimed_run import ClaimedRun
+from krona.training.data import build_data, load_splits
 from krona.training.devices import Ranks, count_devices
 from krona.training.evaluation import measure_updates, require_finite
 from krona.training.learner import Learner
@@ -33,28 +33,39 @@ from krona.training.machine import PeakMemory, bf16_notes, cpu_count, default_th
 from krona.training.plan import Plan
 from krona.training.progress import Progress
 from krona.training.run_files import find_checkpoint, keeps_weights, weight_bytes, write_end, write_epoch
-from krona.training.schedule import StepCounts, count_steps, optimizer_groups, schedule_notes
-from krona.training.tracking import Tracking
+from krona.training.schedule import count_steps, optimizer_groups, schedule_notes
+from krona.training.tracking import Tracking, open_loggers
 from krona.training.trainer import AfterEpoch, build_trainer
 
 
-def run(
-    plan: Plan, result: Result, ranks: Ranks, claim: Claim | None, *, progress: Progress, tracking: Tracking
-) -> None:
-    """Train, choose the best epoch on dev, and score test once. Fill ``result`` and write the files of the run.
+def train(run: ClaimedRun) -> None:
+    """Train, choose the best epoch on dev, and score test once. Fill ``run.result`` and write the files of the run.
 
-    Only rank 0 writes files, with its ``claim``. On other ranks, ``claim`` is None.
-
-    ``progress`` and ``tracking`` are callbacks of Lightning's trainer. After each epoch, once the checkpoint and
-    ``result`` are written, `run` also calls the ``epoch`` methods of these callbacks, and then ``plan.after_epoch``.
+    Only rank 0 writes files and output. After each epoch, once the checkpoint and the result are written, `train` calls
+    the ``epoch`` methods of `Progress` and `Tracking`, and then ``plan.after_epoch``.
     """
+    plan, result, claim = run.plan, run.result, run.claim
+    with ExitStack() as opened:
+        progress = opened.enter_context(closing(Progress(run.console, run.log, shows_notes=plan.shows_notes)))
+        tracking = Tracking([])
+        if claim is not None:
+            progress.say("  ".join(filter(None, (plan.position, plan.run_id))))
+            tracking = opened.enter_context(
+                open_loggers(plan.settings, result, plan.folder, say=lambda line: progress.say(plan.mask(line)))
+            )
+        _train(run, progress, tracking)
+
+
+def _train(run: ClaimedRun, progress: Progress, tracking: Tracking) -> None:
+    plan, result, ranks, claim = run.plan, run.result, run.ranks, run.claim
     began, memory = time.perf_counter(), PeakMemory()
     memory.reset()
 
     # Data, backbone and method
     settings = plan.settings
-    prepared = prepare(plan, result, ranks)
-    model, data, steps = prepared.backbone.model, prepared.data, prepared.steps
+    learner = build(plan, result, ranks)
+    learner.after_backward = tracking.after_backward
+    model, data, steps = learner.model, learner.data, learner.steps
     result.times["setup"] = time.perf_counter() - began
     progress.begin(settings, result, steps=steps)
     if not keeps_weights(settings, size := weight_bytes(model)):
@@ -81,10 +92,9 @@ def run(
         if plan.after_epoch is not None:
             plan.after_epoch(learner)
 
-    learner = Learner(settings, prepared.backbone, data, steps, after_backward=tracking.after_backward, ranks=ranks)
     callbacks = [progress, tracking, AfterEpoch(end_epoch)]
     trainer = build_trainer(plan, ranks, claim, callbacks, loggers=tracking.loggers)
-    device: Any = trainer.strategy.root_device
+    device = trainer.strategy.root_device
     checkpoint = find_checkpoint(plan.run, ranks)
     if checkpoint is None:  # if there is a checkpoint, it contains the prepared values
         learner.to(device)
@@ -122,26 +132,16 @@ def run(
     # Files
     if claim is not None:
         measure_updates(result, model, data.dev)  # not included in the reported time and memory
-        texts = prepared.backbone.family.texts
+        texts = learner.family.texts
         predictions = {
             # a checkpoint of an earlier version has no scores
             name: (replace(split, sources=texts(split)), score["predictions"], score.get("scores"))
             for name, (split, score) in scored.items()
         }
-        write_end(plan.run, claim, settings, result, model, predictions, backbone=prepared.fingerprint)
+        write_end(plan.run, claim, settings, result, model, predictions, backbone=learner.backbone_fingerprint)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Prepared:
-    """A backbone with the inserted method, and the data of the run."""
-
-    backbone: backbones.Loaded
-    data: RunData
-    steps: StepCounts
-    fingerprint: Fingerprint | None  # the backbone's fingerprint before training
-
-
-def prepare(plan: Plan, result: Result, ranks: Ranks) -> Prepared:
+def build(plan: Plan, result: Result, ranks: Ranks) -> Learner:
     """Load the data and the backbone, insert the method, and record facts about them in ``result``.
 
     The jobs of a multirun share the backbone and the rows (`krona.backbones.shared`).
@@ -202,4 +202,4 @@ def prepare(plan: Plan, result: Result, ranks: Ranks) -> Prepared:
         result.notes += plan.initial.copy_into(model, adapter)
     if trainer.gradient_checkpointing:  # store only the input of each block, and recompute it in the backward pass
         model.activation_checkpointing_enable({"use_reentrant": False})
-    return Prepared(backbone=backbone, data=data, steps=steps, fingerprint=adapter.config.backbone)
+    return Learner(settings, backbone, data, steps, ranks=ranks, backbone_fingerprint=adapter.config.backbone)

@@ -18,7 +18,7 @@ from krona.training.update_norms import gradient_norms, update_values
 
 
 class Tracking(pl.Callback):
-    """Logs the values of each epoch and the final values. `run` calls ``epoch`` after each epoch.
+    """Logs the values of each epoch and the final values. `krona.training.run.train` calls ``epoch`` after each epoch.
 
     With the same loggers, Lightning itself logs the loss of the steps and the values of other callbacks.
     """
@@ -53,7 +53,7 @@ class Tracking(pl.Callback):
 
 
 @contextmanager
-def tracking(settings: Run, result: Result, folder: Path, *, say: Callable[[str], None]) -> Iterator[Tracking]:
+def open_loggers(settings: Run, result: Result, folder: Path, *, say: Callable[[str], None]) -> Iterator[Tracking]:
     """Open the loggers of a run, and close them when the run ends, even after an error."""
     labels = {"method": settings.method.name, "task": settings.task.name, "sweep": settings.sweep}
     loggers = []
