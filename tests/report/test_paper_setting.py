@@ -44,7 +44,7 @@ def test_what_departs_has_no_difference_and_the_warning_says_why(tmp_path, chang
     result = make_result(change=change, backbone="local" if "backbone.path" in change else "t5_base")
     report = collected(tmp_path, [result], table="1")
     assert differences(report) == []
-    assert re.search(rf"{found}\b.* {expected}\.", report.tables[0].section.warning)
+    assert re.search(rf"{found}\b.* {expected}\.", report.tables[0].warning)
 
 
 def test_sizes_architecture_and_rows_are_named_with_both_numbers() -> None:
@@ -71,7 +71,7 @@ def test_in_a_table_of_both_only_what_compares_has_a_difference(tmp_path) -> Non
     (table, *_) = collected(tmp_path, results, table="1").tables
     assert table.cell("krona", "rte").difference is not None
     assert (table.cell("lora", "rte").difference, table.cell("lora", "rte").paper) == (None, None)
-    assert table.section.warning.startswith("1 run of 2 cannot be compared")
+    assert table.warning.startswith("1 run of 2 cannot be compared")
 
 
 def few_rows(*arguments, **kwargs):

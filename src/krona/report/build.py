@@ -27,7 +27,7 @@ from krona.report.runs import (
     select_sweep,
     select_where,
 )
-from krona.report.sections import Section, merge_sections
+from krona.report.sections import Section
 from krona.report.table import AVERAGE, Cell, Column, Note, Report, Row, Table
 from krona.report.text import describe_subject, setting_text
 from krona.runs.folder import RunFolder, require_out
@@ -180,7 +180,7 @@ def _empty_note(folders: Sequence[Path], unfinished: pd.DataFrame, command: str)
 
 def _add_printed(report: Report, printed: Table) -> None:
     """Add the table with the paper's numbers, unless another table shows them beside the scores."""
-    comparable = [table for table in report.tables if table.section is not None and table.section.comparable]
+    comparable = [table for table in report.tables if table.comparable]
     for table in comparable:
         table.notes += printed.notes
     report.tables += [] if comparable else [printed]
@@ -200,10 +200,9 @@ def _build_tables(layout: Layout, runs: pd.DataFrame) -> list[Table]:
             sections[counted] = pd.concat([sections[counted], sections.pop(section)])
     read = cells.examine_runs(runs)
     tables = []
-    for section in sorted(sections, key=lambda one: one.order):
+    for section in sorted(sections, key=lambda one: one.order(sections[one])):
         group, split, notes = _choose_split(layout, sections[section])
-        merged = merge_sections([*group.section[group.done | ~group.done.any()]])
-        tables.append(_build_table(replace(layout, split=split), merged, group, read))
+        tables.append(_build_table(replace(layout, split=split), section, group, read))
         tables[-1].notes += notes
     return tables
 
@@ -224,8 +223,9 @@ def _choose_split(layout: Layout, runs: pd.DataFrame) -> tuple[pd.DataFrame, str
 
 
 def _build_table(layout: Layout, section: Section, runs: pd.DataFrame, read: cells.Examine) -> Table:
-    shown = {*runs.task}
-    if section.comparable:  # other runs on GLUE need not cover all tasks of the table
+    shown, described = {*runs.task}, runs[runs.done | ~runs.done.any()]
+    comparable = bool(described.comparable.any())
+    if comparable:  # other runs on GLUE need not cover all tasks of the table
         shown |= {*layout.tasks}
     elif section.kind == "sample":
         shown |= {f"sample_{task}" for task in layout.tasks}
@@ -240,7 +240,8 @@ def _build_table(layout: Layout, section: Section, runs: pd.DataFrame, read: cel
         text = f"The best {MAX_ROWS:,} of {len(rows):,} rows are shown, without intervals over examples and tests."
         notes = [f"{text} To see others, use --where or --sweep.", *notes]
         rows, read = _best_rows(rows, layout.split), cells.examine_nothing
-    table = Table(layout.name, layout.title, section.heading, layout.axis, [], rows, section, layout.split)
+    heading, warning = section.heading(described), section.warning(described)
+    table = Table(layout.name, layout.title, heading, layout.axis, [], rows, section, warning, comparable, layout.split)
     if layout.quantity == "score":
         if others := cells.label_other_training(rows, tasks):
             notes = [OTHER_TRAINING, *notes]
@@ -249,7 +250,7 @@ def _build_table(layout: Layout, section: Section, runs: pd.DataFrame, read: cel
         notes += _fill_scores(layout, table, tasks, read)
     else:
         notes = [*costs.fill_times(layout, table, tasks), *notes]
-    if layout.paper and section.comparable:
+    if layout.paper and comparable:
         for row in rows:
             _add_paper(row, layout)
     notes = [*layout.notes, *notes, *describe_runs(runs, shapes=not layout.by_shape)]
@@ -395,7 +396,7 @@ def _add_paper(row: Row, layout: Layout) -> None:
     if layout.paper is None or row.settings:
         return
     for key, cell in row.cells.items():
-        if cell.runs is None or all(section.comparable for section in cell.runs.section):
+        if cell.runs is None or cell.runs.comparable.all():
             cell.paper = layout.paper.value(row.key, "training_time" if key == "time" else key)
             cell.comparable = key != "params"
 

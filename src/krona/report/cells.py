@@ -231,7 +231,7 @@ def comparable_rows(rows: Sequence[Row], task: str) -> list[Row]:
 
 def _order(group: Sequence[Row], task: str) -> tuple[Any, ...]:
     first = group[0]
-    return len({row.key for row in group}), len(group), first.first[task].section.comparable, _length(first, task)
+    return len({row.key for row in group}), len(group), first.first[task].comparable, _length(first, task)
 
 
 def _length(row: Row, task: str) -> list[float]:

@@ -59,8 +59,11 @@ def find_curves(runs: pd.DataFrame) -> list[Curves]:
     with otherwise equal settings.
     """
     found = []
-    places = runs.groupby([runs.section.map(lambda section: section.heading), "task"])
-    for (heading, task), group in sorted(places, key=lambda one: (one[0][0], task_order(one[0][1]))):
+    places = [
+        (section.heading(group), task, group)
+        for (section, task), group in runs.groupby(["section", "task"], sort=False)
+    ]
+    for heading, task, group in sorted(places, key=lambda one: (one[0], task_order(one[1]))):
         for setting in (RATE, ROWS):
             scored = setting == ROWS and group.test.notna().all()
             one = Curves(setting, heading, task, "test" if scored else "dev")

@@ -193,9 +193,12 @@ def diff_methods(outputs: Path, a: str, b: str) -> MethodDiff:
         if not (done.method == name).any():
             raise KronaError(f"The method {name!r} has no finished run under {outputs}.")
     mine = done[done.method.isin([a, b])]
-    places = mine.groupby([mine.section.map(lambda section: section.heading), "task"])
-    rows = [{"section": place[0], "task": place[1], **_task_diff(group, (a, b))} for place, group in places]
-    tasks = pd.DataFrame(rows)
+    places = mine.groupby(["section", "task"], sort=False)
+    rows = [
+        {"section": section.heading(group), "task": task, **_task_diff(group, (a, b))}
+        for (section, task), group in places
+    ]
+    tasks = pd.DataFrame(rows).sort_values(["section", "task"], ignore_index=True)
     tested = tasks.p.notna()
     tasks.loc[tested, "p"] = holm([*tasks.p[tested]])
     return MethodDiff(a, b, tasks, problems)

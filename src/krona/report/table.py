@@ -159,6 +159,8 @@ class Table:
     columns: list[Column]
     rows: list[Row]
     section: Section | None = None
+    warning: str | None = None  # against misuse of the numbers
+    comparable: bool = False  # whether some of the runs are comparable with the paper's numbers
     split: str = "test"  # the split of the scores in all columns except those of the kind "beside"
     methods: Sequence[str] = ()  # the methods of all tables of the report, which determine the colours
     notes: list[Note] = field(default_factory=list)
@@ -172,10 +174,6 @@ class Table:
     references: dict[str, Row] = field(default_factory=dict)  # the reference row of each column that has one
     # The p-values of the pairs with a reference row, corrected over these pairs.
     p_reference: dict[tuple[Row, Row, str], float] = field(default_factory=dict)
-
-    @property
-    def warning(self) -> str | None:
-        return self.section.warning if self.section else None
 
     @property
     def summaries(self) -> list[pd.DataFrame]:
