@@ -43,7 +43,8 @@ CHOSEN = "Each method has several settings. The best row is chosen by dev scores
 AMONG = "If a method has several rows, only its row with the best dev score is compared with the other methods."
 OTHER_TRAINING = "Rows with other training settings or other data are not compared. Their labels name the differences."
 DEV_ONLY = "The scores are dev scores, because these runs were not scored on test."
-MAX_ROWS = 2_000  # a table with more rows has no intervals over examples and no tests, and shows the best rows
+# A table with more rows or runs has no intervals over examples and no tests: reading all predictions takes long.
+MAX_ROWS, MAX_RUNS = 2_000, 10_000  # a table shows at most this number of rows, the best ones
 
 
 @dataclass(frozen=True)
@@ -236,10 +237,12 @@ def _build_table(layout: Layout, section: Section, runs: pd.DataFrame, read: cel
         layout = replace(layout, split="dev", beside="test", notes=(CHOSEN, *layout.notes))
     elif layout.split == "test" and max(counts) > 1:
         notes = [AMONG, *notes]
-    if len(rows) > MAX_ROWS:
-        text = f"The best {MAX_ROWS:,} of {len(rows):,} rows are shown, without intervals over examples and tests."
-        notes = [f"{text} To see others, use --where or --sweep.", *notes]
-        rows, read = _best_rows(rows, layout.split), cells.examine_nothing
+    if len(rows) > MAX_ROWS or len(runs) > MAX_RUNS:
+        read = cells.examine_nothing
+        text = f"A table with over {MAX_ROWS:,} rows or {MAX_RUNS:,} runs has no intervals over examples and no tests."
+        some = f" The best {MAX_ROWS:,} of {len(rows):,} rows are shown." if len(rows) > MAX_ROWS else ""
+        notes = [f"{text}{some} To select runs, use --where or --sweep.", *notes]
+        rows = _best_rows(rows, layout.split)
     heading, warning = section.heading(described), section.warning(described)
     table = Table(layout.name, layout.title, heading, layout.axis, [], rows, section, warning, comparable, layout.split)
     if layout.quantity == "score":

@@ -293,6 +293,11 @@ def find_swept(frame: pd.DataFrame) -> str | None:
     return None
 
 
+def is_sweep(frame: pd.DataFrame, key: str | None) -> bool:
+    """Return whether most rows have a value of a setting."""
+    return key is not None and sum(key in settings for settings in frame.settings) > len(frame) / 2
+
+
 def _size(value: str) -> float | None:
     """Return a number, or the number of rows of a shape such as ``12x64``."""
     try:
