@@ -136,6 +136,15 @@ def test_the_label_of_a_point_has_every_setting_that_differs(tmp_path):
     assert {"KronA 2x384, 0.01", "KronA 12x64, 0.01"} <= {*re.findall(r">(KronA [\w, .]+)</text>", page)}
 
 
+def test_a_sweep_begins_with_its_curve_and_a_comparison_with_the_differences(tmp_path):
+    shapes = ([[2, 384], [384, 2]], [[12, 64], [64, 12]], [[96, 8], [8, 96]])
+    write_all(tmp_path, [make_result("krona", "rte", change={"method.kron_factors": shape}) for shape in shapes])
+    assert titles(build_report(tmp_path, format="html"))[0] == "Score against kron_factors"
+    write_all(tmp_path, grid(["lora", "full", "pa", "bitfit"], ["rte"], [0]))
+    first, second, *_ = titles(build_report(tmp_path, format="html"))
+    assert (first, second) == ("RTE: difference to LoRA", "Score against kron_factors")
+
+
 @pytest.mark.parametrize(
     "methods", [["full", "lora"], ["full", "bitfit", "layer_norm"], ["untuned", "lora"], ["krona"]]
 )

@@ -13,6 +13,7 @@ from matplotlib import ticker
 from matplotlib.figure import Figure
 
 from krona.labels import method_label
+from krona.messages import shorten
 from krona.report.costs import CHARTED, QUANTITIES, mean_cost, on_front
 from krona.report.curves import NAMES, RATE, Curves, expect_best
 from krona.report.styles import BETTER, COLORS, GRID, INK, PAPER, SOFT, WORSE, method_style
@@ -141,7 +142,7 @@ def draw_differences(pairs: pd.DataFrame, title: str, order: Sequence[str] = ())
     pairs = pairs[:MAX_ROWS]
     reference = plain_label(str(pairs.reference.iloc[0]))
     label = "← worse\u2003difference in points\u2003better →"
-    names = [shorten_name(plain_label(name)) for name in pairs.row]
+    names = [shorten(plain_label(name), MAX_NAME) for name in pairs.row]
     width = 330 + 6 * max(12, *map(len, names))
     figure, axes = _new(f"{title}: difference to {reference}", label, "", width, 26 * len(pairs) + 66)
     for place, one in enumerate(pairs.itertuples()):
@@ -170,10 +171,6 @@ def draw_differences(pairs: pd.DataFrame, title: str, order: Sequence[str] = ())
     return figure
 
 
-def shorten_name(name: str) -> str:
-    return name if len(name) <= MAX_NAME else f"{name[: MAX_NAME - 1]}…"
-
-
 @matplotlib.rc_context(RC)
 def draw_levels(frame: pd.DataFrame, title: str) -> Figure:
     """Draw the scores of all rows with their intervals, and the paper's numbers as rings."""
@@ -185,7 +182,7 @@ def draw_levels(frame: pd.DataFrame, title: str) -> Figure:
             ring = {"markersize": 11, "markerfacecolor": "none"}
             _mark(axes, one.cell.paper, place, COLORS[1], f"the paper: {one.cell.paper:.2f}", **ring)
     axes.set_ylim(len(frame) - 0.5, -0.5)
-    axes.set_yticks(range(len(frame)), [shorten_name(name) for name in frame.name], color=INK)
+    axes.set_yticks(range(len(frame)), [shorten(name, MAX_NAME) for name in frame.name], color=INK)
     axes.grid(axis="y", visible=False)
     return figure
 
@@ -237,7 +234,7 @@ def draw_cost(table: Table, column: Column, frame: pd.DataFrame, cost: str) -> F
         right = axes.transAxes.inverted().transform(axes.transData.transform((one.x, one.score)))[0] > 0.5
         place = {"xytext": (-7 if right else 7, 7), "textcoords": "offset points", "ha": "right" if right else "left"}
         values = ", ".join(one.settings.values())
-        axes.annotate(shorten_name(f"{one.label} {values}".strip()), (one.x, one.score), fontsize=11, **place)
+        axes.annotate(shorten(f"{one.label} {values}".strip(), MAX_NAME), (one.x, one.score), fontsize=11, **place)
     return figure
 
 
@@ -365,7 +362,7 @@ def epoch_charts(table: Table, column: Column, frame: pd.DataFrame) -> list[Figu
         curve = pd.DataFrame(epochs, columns=["epoch", "score"]).dropna().groupby("epoch").score
         if curve.ngroups > 1:
             found = curve.agg(["mean", "min", "max"]).reset_index()
-            lines[shorten_name(one.name)] = one.row.method, found.set_axis(["x", "y", "low", "high"], axis=1)
+            lines[shorten(one.name, MAX_NAME)] = one.row.method, found.set_axis(["x", "y", "low", "high"], axis=1)
     return [_draw_lines("Dev score by epoch", "epoch", "dev score", lines, log=False)] if lines else []
 
 
