@@ -133,6 +133,19 @@ def test_a_sweep_over_shapes_or_rates_has_a_chart_of_the_score_against_it(key, t
     assert len({line.get_color() for line in marks}) == 3, "a sequential palette"
 
 
+def test_a_sweep_over_shapes_whose_row_is_stored_has_its_chart(tmp_path):
+    """A stored row has the texts of the command line."""
+    results = []
+    for a, b in ((2, 384), (12, 64), (96, 8)):
+        result = make_result("krona", "rte", rows=40, sweep="s", change={"method.kron_factors": [[a, b], [b, a]]})
+        text = f"[[{a},{b}]]"
+        result.row = {"label": f"KronA (kron_factors={text})", "settings": {"method.kron_factors": text}}
+        results.append(result)
+    (table,) = collected(tmp_path, results).tables
+    assert [row.settings for row in table.rows] == [{"method.kron_factors": f"{a}"} for a in ("2x384", "12x64", "96x8")]
+    assert find_swept(score_frame(table, table.score_columns[0])) == "method.kron_factors"
+
+
 def test_rows_with_several_differing_settings_have_no_chart_of_one_of_them():
     settings = [{"lr": lr, "rank": rank} for lr in ("1", "2", "3") for rank in ("4", "8")]
     assert find_swept(pd.DataFrame({"label": "LoRA", "settings": settings})) is None

@@ -239,7 +239,10 @@ def list_settings(firsts: Sequence[Any]) -> list[dict[str, str]]:
     """
     if len(firsts) == 1:
         return [{}]
-    recorded = [dict(run.result.row["settings"]) if run.result.row else {} for run in firsts]
+    rows = [dict(run.result.row["settings"]) if run.result.row else {} for run in firsts]
+    recorded = [  # a row has the texts of the command line, such as [[16,12]] instead of 16x12
+        {key: run.settings.get(key, value) for key, value in row.items()} for run, row in zip(firsts, rows, strict=True)
+    ]
     one_sweep = len({run.sweep for run in firsts}) == 1 and firsts[0].sweep
     if one_sweep and len({*map(tuple, recorded)}) == 1 and len({*map(str, recorded)}) == len(firsts):
         return recorded
