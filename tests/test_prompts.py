@@ -16,6 +16,7 @@ from krona.adapters.export import export
 from krona.adapters.find import find
 from krona.adapters.peft.reading import read_peft
 from krona.adapters.peft.writing import write_peft
+from krona.backbones.families.family import CACHE
 from krona.backbones.prompts import TYPES, PromptBranch
 from krona.messages import KronaError
 from krona.runs.interrupts import Interrupted
@@ -205,6 +206,31 @@ def test_a_folder_of_peft_gives_the_same_outputs_and_texts(name: str, kind: str,
     read = read_peft(bare, tmp_path)
     read.adapter.insert(bare)
     assert close(evaluate(bare), evaluate(model), 1e-6)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_folder_that_peft_wrote_with_its_defaults(name: str, tmp_path: Path) -> None:
+    from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING
+
+    arguments = {**config(name), "task_type": "SEQ_2_SEQ_LM"}
+    made = PEFT_TYPE_TO_CONFIG_MAPPING[peft.PeftType[arguments.pop("peft_type")]](**arguments)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        theirs = peft.get_peft_model(tiny("t5"), made).eval()
+        theirs.save_pretrained(str(tmp_path))
+        expected = states(theirs.double(), "t5")
+    model = tiny("t5")
+    read_peft(model, tmp_path).adapter.insert(model)
+    assert close(states(model.double(), "t5"), expected, 1e-6)  # peft saves in fp32
+
+
+@pytest.mark.parametrize("layers", [1, 2, 3])
+def test_each_layer_of_a_decoder_has_its_own_prefix(layers: int) -> None:
+    model = inserted("peft/cartridge", tiny_t5(num_decoder_layers=layers))
+    output = model(**batch(), use_cache=True)
+    caches = [layer.keys[0, :, :LENGTH] for layer in output[CACHE].self_attention_cache.layers]
+    assert len(caches) == layers
+    assert all(not torch.equal(a, b) for number, a in enumerate(caches) for b in caches[:number])
 
 
 def test_several_prompts_in_a_model() -> None:

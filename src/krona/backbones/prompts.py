@@ -26,8 +26,8 @@ from krona.messages import KronaError, first_line
 from krona.methods.branch import Branch
 from krona.surgery.wrapper import Prompts
 
-TYPES = ("PROMPT_TUNING", "P_TUNING", "PREFIX_TUNING", "CARTRIDGE")
-IN_CACHE = TYPES[2:]  # types that train keys and values
+IN_CACHE = ("PREFIX_TUNING", "CARTRIDGE")  # types that train keys and values
+TYPES = ("PROMPT_TUNING", "P_TUNING", *IN_CACHE)
 # the fields that follow from the model
 FROM_MODEL = ("num_attention_heads", "num_layers", "num_transformer_submodules", "token_dim")
 INITIAL = ("prompt_tuning_init", "prompt_tuning_init_text", "tokenizer_name_or_path", "tokenizer_kwargs")
@@ -118,15 +118,23 @@ class PromptBranch(Branch):
         return made
 
     @classmethod
-    def read(cls, encoder: Any, peft_type: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    def read(cls, encoder: Any, peft_config: Any) -> tuple[dict[str, Any], dict[str, Tensor]]:
         """Return the arguments and the tensors of the prompt in a loaded peft model.
 
         A folder of peft contains the prompt, without the network that computed it in training. The prompt is therefore
         read as PROMPT_TUNING or PREFIX_TUNING.
         """
-        values = encoder.embedding.weight.detach()
-        kind = "PREFIX_TUNING" if peft_type in IN_CACHE else "PROMPT_TUNING"
-        config = {"peft_type": kind, "num_virtual_tokens": len(values)}
+        length, layers = peft_config.num_virtual_tokens, peft_config.num_layers
+        # peft may also store a prompt for the decoder, which has no effect
+        values = encoder.embedding.weight.detach()[:length]
+        in_cache = peft_config.peft_type in IN_CACHE
+        if in_cache and peft_config.num_transformer_submodules == 2 and layers % 2 == 0:  # see `to_peft_config`
+            by_layer = values.view(length, layers, -1)
+            more = torch.cat([by_layer, torch.zeros_like(by_layer[:, :1])], 1)
+            for number in range(layers):
+                more[:, 2 * number % (layers + 1)] = by_layer[:, 2 * number % layers]
+            values = more.flatten(1)
+        config = {"peft_type": "PREFIX_TUNING" if in_cache else "PROMPT_TUNING", "num_virtual_tokens": length}
         return {"config": config}, {"prompts.tuner.embedding.weight": values}
 
     def connect(self, model: Any, name: str) -> list[RemovableHandle]:

@@ -55,7 +55,7 @@ def read_peft(model: nn.Module, folder: str | Path, *, branch: str | None = None
     config = loaded.peft_config["default"].to_dict()
     peft_type = str(config["peft_type"].value)
     if peft_type in PROMPT_TYPES:
-        return _read_prompt(model, loaded, peft_type, path)
+        return _read_prompt(loaded, peft_type, path)
     whole = keeps_tuner(peft_type, branch)
     layers, saved = _collect(loaded.get_base_model(), model, path, whole=whole)
     chosen: Any = None
@@ -80,10 +80,10 @@ def read_peft(model: nn.Module, folder: str | Path, *, branch: str | None = None
     return PeftImport(peft_type, len(layers), modules, Adapter(adapter_config, tensors | saved, path), loaded)
 
 
-def _read_prompt(model: nn.Module, loaded: Any, peft_type: str, path: Path) -> PeftImport:
+def _read_prompt(loaded: Any, peft_type: str, path: Path) -> PeftImport:
     from krona.backbones.prompts import PromptBranch  # imports transformers
 
-    arguments, tensors = PromptBranch.read(loaded.prompt_encoder["default"], peft_type)
+    arguments, tensors = PromptBranch.read(loaded.prompt_encoder["default"], loaded.peft_config["default"])
     config = AdapterConfig(
         format=FORMAT,
         branch=class_path(PromptBranch),
