@@ -197,3 +197,8 @@ def test_a_missing_choice_of_an_experiment_is_named(
     suggested = "did you mean 't5_base'" if "t5" in choice else "choose from comparison/full"
     with hydra_session(), pytest.raises(KronaError, match=rf"{choice.replace(': ', '=')} does not exist.*{suggested}"):
         compose_job(["experiment=mine"])
+
+
+def test_a_missing_launcher_is_named_by_hydra() -> None:
+    with hydra_session(), pytest.raises(KronaError, match="Could not find 'hydra/launcher/nope'"):
+        compose_job(["hydra/launcher=nope"])

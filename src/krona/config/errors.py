@@ -7,7 +7,7 @@ import yaml
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf.errors import OmegaConfBaseException
 
-from krona.config.choices import unknown_choice
+from krona.config.choices import groups, unknown_choice
 from krona.messages import KronaError, first_line
 
 WRONG_INPUT = (KronaError, HydraException, OmegaConfBaseException, yaml.YAMLError)  # user errors, without a stack trace
@@ -42,9 +42,10 @@ def explain(error: Exception) -> str:
             f"{error.filename} cannot be used: {error.strerror}. The folder of the results (KRONA_OUTPUTS, "
             "hydra.run.dir or hydra.sweep.dir) must be writable."
         )
-    if isinstance(error, MissingConfigException) and error.missing_cfg_file:  # named by a file, such as an experiment
-        group, _, name = error.missing_cfg_file.partition("/")
-        return unknown_choice(group, name)
+    if isinstance(error, MissingConfigException):
+        group, _, name = str(error.missing_cfg_file).partition("/")
+        if group in groups():  # the choice is named by a file, such as an experiment
+            return unknown_choice(group, name)
     line = first_line(error)
     if isinstance(error, OverrideParseException):
         return (
