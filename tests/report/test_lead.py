@@ -84,6 +84,20 @@ def test_two_seeds_show_their_range_and_headings_their_metric(outputs: Path) -> 
         assert shown in page
 
 
+def test_the_text_of_each_of_two_tables_fits_two_lines_with_its_heading(tmp_path):
+    rates = (1e-3, 2e-3, 3e-3)
+    for backbone in ("t5_base", "t5_small"):
+        write_all(
+            tmp_path, [make_result("krona", "rte", change={"optimizer.lr": lr}, backbone=backbone) for lr in rates]
+        )
+        write_all(
+            tmp_path, [make_result("lora", "rte", change={"optimizer.lr": lr}, backbone=backbone) for lr in rates]
+        )
+    first, second = summarize(collect(tmp_path))
+    assert first.startswith("GLUE on google-t5/t5-base: ")
+    assert max(len(first), len(second)) <= 280
+
+
 def answer(result, rng, *, right=0.5):
     """Give the answers of a coin that is right with this probability."""
     for split in ("dev", "test"):

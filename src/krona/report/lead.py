@@ -19,32 +19,38 @@ MAX_LENGTH = 280  # two lines of the HTML page
 def summarize(report: Report) -> list[str]:
     """Return one text of at most `MAX_LENGTH` characters for each table in which a cell is marked as best."""
     marked = [table for table in report.tables if any(cell.best for row in table.rows for cell in row.cells.values())]
-    found = [f"{f'{table.heading}: ' * (len(marked) > 1)}{text}" for table in marked if (text := _summarize(table))]
+    starts = [f"{table.heading}: " if len(marked) > 1 else "" for table in marked]
+    texts = [_summarize(table, MAX_LENGTH - len(start)) for start, table in zip(starts, marked, strict=True)]
+    found = [f"{start}{text}" for start, text in zip(starts, texts, strict=True) if text]
     more = len(found) - MAX_TABLES
     return found if more < 2 else [*found[:MAX_TABLES], f"The sentences of {more} more tables are not shown here."]
 
 
-def _summarize(table: Table) -> str:
-    """Return a text about the mean over tasks or, if no row has a score on every task, about the single tasks."""
+def _summarize(table: Table, room: int) -> str:
+    """Return a text about the mean over tasks or, if no row has a score on every task, about the single tasks.
+
+    Only its first sentence may have more than ``room`` characters.
+    """
     marked = [column for column in table.score_columns if any(row.cell(column.key).best for row in table.rows)]
     if marked and (len(marked) == 1 or marked[0].kind == "average"):
-        return _summarize_column(table, marked[0])
+        return _summarize_column(table, marked[0], room)
     led: dict[str, list[str]] = {}
     for column in marked:
         row = _leader(table, column)
         subject = "No row leads" if row is None else f"{_leader_name(table, row, column)}{_costs([row])} leads"
         led.setdefault(subject, []).append(column.label)
-    return _fit("", [f"{subject} on {join_names(labels)}. " for subject, labels in led.items()])
+    first, *others = [f"{subject} on {join_names(labels)}. " for subject, labels in led.items()] or [""]
+    return _fit(room, first, others)
 
 
-def _fit(first: str, others: Sequence[str], last: str = "") -> str:
-    """Return the first sentence, the other sentences that fit into two lines, and the last sentence."""
+def _fit(room: int, first: str, others: Sequence[str], last: str = "") -> str:
+    """Return the first sentence, the other sentences that fit into ``room`` characters, and the last sentence."""
     for one in others:
-        first += one if len(first) + len(one) + len(last) <= MAX_LENGTH else ""
+        first += one if len(first) + len(one) + len(last) <= room else ""
     return (first + last).rstrip()
 
 
-def _summarize_column(table: Table, column: Column) -> str:
+def _summarize_column(table: Table, column: Column, room: int) -> str:
     subject = column.label if column.kind == "task" else f"the {column.label.replace('Mean', 'mean')}"
     subject += f" ({column.details[-1]})" if column.examples else ""
     few = FEW_SEEDS.get(_tested_seeds(table, column))
@@ -53,7 +59,7 @@ def _summarize_column(table: Table, column: Column) -> str:
         others = "others" if all(row.cell(column.key).compared for row in table.rows) else "other compared rows"
         name, value = _leader_name(table, leader, column), cell_value(leader.cell(column.key))
         first = f"{name}{_costs([leader])} leads on {subject} with {value}; all {others} are significantly worse."
-        return _fit(first, after, f" {few} cannot show which method is better." if few else "")
+        return _fit(room, first, after, f" {few} cannot show which method is better." if few else "")
     equal = _equal_rows(table, column)
     names = short_names(equal)
     shown = [f"{shorten(names[row.name], MAX_NAME)} {_score(row, column)}" for row in equal[:MAX_NAMED]]
@@ -63,7 +69,7 @@ def _summarize_column(table: Table, column: Column) -> str:
     if equal[0].cell(column.key).p is None and all(row.cell(column.key).p is None for row in equal[1:]):
         has = "has the highest score" if len(equal) == 1 else "have the same highest score"
         rated = f"{has}{', with a warning' if any(row.cell(column.key).warned for row in equal) else ''}"
-    return _fit(f"{who} leads on {subject}: {join_names(shown)} {rated}.", [_tests(table, column), *after])
+    return _fit(room, f"{who} leads on {subject}: {join_names(shown)} {rated}.", [_tests(table, column), *after])
 
 
 def _equal_rows(table: Table, column: Column) -> list[Row]:
