@@ -18,6 +18,10 @@ CONTROL = re.compile(
 )
 
 
+class KronaWarning(UserWarning):
+    """A warning that the commands print as a note."""
+
+
 class KronaError(Exception):
     """The error for wrong input or a missing resource. The message says what is wrong, where, and what to do.
 

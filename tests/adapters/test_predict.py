@@ -217,11 +217,40 @@ def test_a_wrong_row_in_the_middle_names_its_place(sst2: Path, tmp_path: Path, m
         return real(self, split, **more)
 
     monkeypatch.setattr(Predictor, "predict_split", counted)
-    path.write_text("".join(json.dumps({"sentence": text}) + "\n" for text in SENTENCES[:20]) + '{"sentence": null}\n')
-    with pytest.raises(KronaError, match=r"rows.jsonl:21: the row has no text: 'sentence' is empty"):
+    path.write_text("".join(json.dumps({"sentence": text}) + "\n" for text in SENTENCES[:20]) + '{"sense": "a"}\n')
+    with pytest.raises(KronaError, match=r"rows.jsonl:21: the key 'sentence' is missing"):
         ask(sst2, source=path, output=tmp_path / "a.tsv")
     assert not (tmp_path / "a.tsv").exists()
     assert parts == [8, 8]  # the rows before it were predicted, so not all rows are in memory
+
+
+@pytest.mark.parametrize("ending", ["csv", "jsonl"])
+def test_rows_without_a_text_keep_their_place_and_are_named(
+    ending: str, sst2: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "rows.csv").write_text('id,sentence\n1,good\n2,""\n3,bad\n4,"  "\n' + "5,fine\n" * 10)
+    out = tmp_path / f"a.{ending}"
+    ask(sst2, source=tmp_path / "rows.csv", output=out)
+    said = " ".join(capsys.readouterr().err.split())
+    assert f"note: 2 rows without a text, which have an empty prediction: {tmp_path}/rows.csv:3, " in said.replace(
+        "- ", "-"
+    )
+    if ending == "csv":
+        rows = [*csv.DictReader(out.read_text().splitlines())]
+        assert rows[0].keys() == {"id", "sentence", "prediction", "word", "p(negative)", "p(positive)"}
+    else:
+        rows = [*map(json.loads, out.read_text().splitlines())]
+        assert rows[1] == {
+            "id": "2", "sentence": "", "prediction": "", "word": None,
+            "probabilities": {"negative": None, "positive": None},
+        }  # fmt: skip
+    assert [row["id"] for row in rows] == ["1", "2", "3", "4", *"5" * 10]
+    expected = [one.answer for one in load(sst2).predict(["good", "bad", *["fine"] * 10])]
+    assert [row["prediction"] for row in rows] == [expected[0], "", expected[1], "", *expected[2:]]
+    (tmp_path / "none.csv").write_text('id,sentence\n1,""\n')
+    ask(sst2, source=tmp_path / "none.csv", output=tmp_path / f"b.{ending}")
+    with pytest.raises(KronaError, match="text 1: the row has no text"):
+        ask(sst2, texts=[""])
 
 
 def test_the_command_with_texts(rte: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -91,3 +91,21 @@ def test_what_stops_a_run_stops_the_command(arguments: list[str], message: str) 
     with pytest.raises(KronaError) as caught:
         checked(*arguments)
     assert message in str(caught.value)
+
+
+def test_ten_thousand_labels_are_a_short_table_and_one_note_for_each_split(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    lines = ["text,label", *(f"day {i},w{i % 7000 if i < 13_990 else 1}" for i in range(14_000))]
+    (tmp_path / "a.csv").write_text("\n".join(lines))
+    (tmp_path / "conf" / "task").mkdir(parents=True)
+    labels = "".join(f"  - w{i}\n" for i in range(10_000))
+    task = f"name: many\ncolumns: [text]\nlabels:\n{labels}metrics: [accuracy]\nfiles: {{train: a.csv}}\n"
+    (tmp_path / "conf" / "task" / "many.yaml").write_text(task)
+    said = checked("many")
+    assert len(said.splitlines()) < 75
+    assert int(row(said, "w1 (1)")[0]) >= 9
+    assert "9,960 other labels" in said
+    assert "dev has no rows of" in said
+    assert "labels, such as w" in said

@@ -2,10 +2,11 @@
 
 import csv
 import json
+import math
 import os
 import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -16,15 +17,16 @@ from rich.console import Console
 from krona.adapters.find import TrainedRun, find
 from krona.adapters.predicting import Prediction, Predictor, load_predictor, quote_columns
 from krona.formatting import say, table, terminal_width
-from krona.messages import KronaError, amount, did_you_mean, visible
+from krona.messages import KronaError, amount, did_you_mean, first_few, visible
 from krona.runs.folder import require_new
-from krona.runs.predictions import invalid_predictions
+from krona.runs.predictions import invalid_predictions, label_words
 from krona.safe_files import write_whole
 from krona.tasks import InputRows, Task
-from krona.tasks.values import plain_value
+from krona.tasks.values import BadRowError, plain_value
 
 PART = 1024  # the number of rows that are read, predicted and written at a time
 ADDED = ("prediction", "word", "probabilities")  # the columns that are added after the input's columns
+MAX_PLACES = 5  # maximum number of rows without a text in a note
 ENDINGS = (".tsv", ".csv", ".jsonl")
 # maps column names to values; the values are dicts for probabilities, and for each of several runs
 Answer = dict[str, Any]
@@ -62,8 +64,8 @@ def predict(
     rows: Iterable[tuple[str, Any]]
     rows = _rows_from_texts(texts, task) if source is None else InputRows(source, task, quoting=quoting)
     trained = [load_predictor(one, backbone=backbone) for one in found]
-    notes = Counter[str]()
-    parts = (list(_answer(part, trained, batch_size, notes)) for part in batches(rows, PART))
+    notes, empty = Counter[str](), list[str]()  # ``empty``: the locations of rows without a text
+    parts = (list(_answer(part, trained, batch_size, notes, empty)) for part in batches(rows, PART))
     errors = Console(stderr=True)
     if output is not None:
         done = 0
@@ -83,32 +85,63 @@ def predict(
     for note, count in notes.items():
         if count:
             say(errors, f"note: {note} ({amount(count, 'row')}).")
+    if empty:
+        what = f"{amount(len(empty), 'row')} without a text, which have an empty prediction"
+        say(errors, f"note: {what}: {', '.join(first_few(empty, MAX_PLACES))}.")
 
 
 def _answer(
-    rows: Sequence[tuple[str, Any]], trained: Sequence[Predictor], batch_size: int, notes: Counter[str]
+    rows: Sequence[tuple[str, Any]],
+    trained: Sequence[Predictor],
+    batch_size: int,
+    notes: Counter[str],
+    empty: list[str],
 ) -> Iterator[Answer]:
     """Yield the texts and the predictions of each row, and add the number of rows with each note to ``notes``.
 
-    Each row is a tuple of its location in the input and its texts.
+    Each row is a tuple of its location in the input and its texts. A row of a file without a text has an empty
+    prediction, and its location is added to ``empty``.
     """
-    places, values = [place for place, _ in rows], [row for _, row in rows]
+    without = {place for place, row in rows if isinstance(row, dict) and _has_no_text(row, trained[0].task)}
+    empty += [place for place, _ in rows if place in without]
+    given = [(place, row) for place, row in rows if place not in without]
+    places, values = [place for place, _ in given], [row for _, row in given]
     splits = [one.make_split(values, places=places) for one in trained]
     predictions = {}
     for one, split in zip(trained, splits, strict=True):
         run_id, kind = one.origin.run_id, "labels" if one.task.labels else "numbers"
-        predictions[run_id] = own = one.predict_split(split, batch_size=batch_size)
+        own = one.predict_split(split, batch_size=batch_size)
+        predictions[run_id] = iter(own), _no_prediction(one)
+        if not own:
+            continue
         invalid = invalid_predictions([prediction.answer for prediction in own], one.origin.task)
         notes[f"{run_id} predicted texts that are not {kind}"] += len(invalid)
         notes[f"{run_id} read only the first {one.origin.max_source_length} tokens"] += one.count_cut(split)
-    for number, texts in enumerate(splits[0].texts):
-        row = values[number] if isinstance(values[number], dict) else {}
-        answer: Answer = {name: plain_value(value) for name, value in row.items()}
-        answer |= dict(zip(trained[0].task.columns, texts, strict=True))
-        by_run = {run_id: _columns(own[number]) for run_id, own in predictions.items()}
+    texts = iter(splits[0].texts)
+    for place, row in rows:
+        answer: Answer = {name: plain_value(value) for name, value in row.items()} if isinstance(row, dict) else {}
+        has_text = place not in without
+        if has_text:
+            answer |= dict(zip(trained[0].task.columns, next(texts), strict=True))
+        by_run = {
+            run_id: _columns(next(own) if has_text else nothing) for run_id, (own, nothing) in predictions.items()
+        }
         # with several runs, or if a column has one of these names, the run id is added to the column names
         nested = len(trained) > 1 or not answer.keys().isdisjoint(ADDED)
         yield answer | (by_run if nested else next(iter(by_run.values())))
+
+
+def _has_no_text(row: Mapping[str, Any], task: Task) -> bool:
+    try:
+        task.texts(row)
+    except BadRowError as error:
+        return error.kind == "no text"
+    return False
+
+
+def _no_prediction(trained: Predictor) -> Prediction:
+    words = label_words(trained.origin.task)
+    return Prediction("", None, {words[target]: math.nan for target in trained.family.labels_with_scores})
 
 
 def _write(out: BinaryIO, ending: str, parts: Iterable[Sequence[Answer]]) -> int:
@@ -162,7 +195,8 @@ def _rows_from_texts(texts: Sequence[str], task: Task) -> list[tuple[str, Any]]:
 def _columns(prediction: Prediction) -> Answer:
     if not prediction.probabilities:
         return {"prediction": prediction.answer}
-    return {"prediction": prediction.answer, "word": prediction.word, "probabilities": dict(prediction.probabilities)}
+    known = {label: None if math.isnan(share) else share for label, share in prediction.probabilities.items()}
+    return {"prediction": prediction.answer, "word": prediction.word, "probabilities": known}
 
 
 def batches(items: Iterable[Any], size: int) -> Iterator[list[Any]]:
@@ -197,7 +231,7 @@ def to_frame(answers: Sequence[Answer]) -> pd.DataFrame:
     With several runs, the names of the columns begin with the run id.
     """
     texts = [{name: _as_cell(value) for name, value in answer.items()} for answer in answers]
-    frame = pd.json_normalize(texts, sep=": ").fillna("")
+    frame = pd.json_normalize(texts, sep=": ").astype(object).fillna("")
     frame.columns = frame.columns.str.replace(r"probabilities: (.*)", r"p(\1)", regex=True)
     return frame.map(lambda value: f"{value:.6f}" if isinstance(value, float) else value)
 

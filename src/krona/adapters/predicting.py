@@ -18,7 +18,7 @@ from krona.adapters.origin import Origin
 from krona.backbones.families import Batch, Family, max_positions
 from krona.backbones.load import Loaded
 from krona.backbones.shared import shared_backbone
-from krona.messages import KronaError, amount, join_names
+from krona.messages import KronaError, KronaWarning, amount, join_names
 from krona.paths import expand
 from krona.runs.predictions import label_text, label_words
 from krona.runs.provenance import method_change
@@ -156,7 +156,8 @@ def load_predictor(run: TrainedRun, *, backbone: str | None = None, device: str 
     frozen_in_bf16 = origin.precision == "bf16-frozen"
     adapter = None if run.adapter is None else Adapter.load(run.adapter)
     for change in method_change(run.result) if run.result is not None else ():
-        warnings.warn(f"{origin.run_id}: {change}. The model may compute other values.", stacklevel=3)
+        message = f"{origin.run_id}: {change}. The model may compute other values."
+        warnings.warn(message, KronaWarning, stacklevel=3)
     loaded = load_backbone(origin, bf16=frozen_in_bf16)
     model: Any = loaded.model
     if adapter is not None:

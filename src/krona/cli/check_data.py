@@ -19,6 +19,7 @@ from krona.tasks import ROLES, Splits, Task
 from krona.tasks.rows import SUSPICIOUS
 from krona.tasks.sources import require_files
 
+MAX_LABELS = 40  # maximum number of labels in the table, the most frequent ones
 LEFT = ("official split", "source", "split", "from", "label", "number")
 
 
@@ -100,16 +101,20 @@ def _splits_table(splits: Splits) -> tuple[list[str], list[list[Cell]]]:
 
 
 def _labels_table(task: Task, splits: Splits) -> tuple[list[str], list[list[Cell]]]:
-    counts = [splits.facts[role]["targets"] for role in ROLES]
     rows: list[list[Cell]]
-    if (targets := task.target_strings()) is None:  # for a regression, the counts are sorted by target
+    if (targets := task.target_strings()) is None:
+        counts = [splits.facts[role]["targets"] for role in ROLES]  # sorted by target
         rows = [
             ["lowest", *(next(iter(by_target)) for by_target in counts)],
             ["highest", *(next(reversed(by_target)) for by_target in counts)],
             ["different values", *(f"{len({*split.targets}):,}" for split in splits.by_role.values())],
         ]
         return ["number", *ROLES], rows
-    counts = [task.count_labels(split.targets) for split in splits.by_role.values()]
+    by_split = [task.count_labels(split.targets) for split in splits.by_role.values()]
     names = [*targets, EMPTY_SET] if task.is_multilabel else targets
-    rows = [[task.label_name(target), *(f"{by_target.get(target, 0):,}" for by_target in counts)] for target in names]
+    shown = names if len(names) <= MAX_LABELS else sorted(names, key=lambda name: -by_split[0][name])[:MAX_LABELS]
+    rows = [[task.label_name(target), *(f"{by_target[target]:,}" for by_target in by_split)] for target in shown]
+    if len(shown) < len(names):
+        others = [sum(by_target.values()) - sum(by_target[name] for name in shown) for by_target in by_split]
+        rows.append([f"{len(names) - len(shown):,} other labels", *(f"{count:,}" for count in others)])
     return ["label", *ROLES], rows

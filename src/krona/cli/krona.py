@@ -2,6 +2,8 @@
 
 import re
 import sys
+import warnings
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,8 +14,8 @@ from typer.core import TyperGroup
 
 from krona import paths
 from krona.cli import adapter_commands, run_commands
-from krona.formatting import as_typed, error_lines, show, terminal_width
-from krona.messages import KronaError, visible
+from krona.formatting import as_typed, error_lines, say, show, terminal_width
+from krona.messages import KronaError, KronaWarning, visible
 from krona.report import COLUMN_MM, FORMATS
 from krona.safe_files import require_no_link
 
@@ -61,6 +63,7 @@ app = typer.Typer(
 def main() -> None:
     """Run the command line. For wrong input, print one message on stderr and exit with 1."""
     paths.hide_working_directory()
+    warnings.showwarning = partial(_show_warning, warnings.showwarning)
     try:
         app()
     except Exception as error:
@@ -72,6 +75,13 @@ def main() -> None:
             raise
         print(error_lines(explain(error)), file=sys.stderr)
         sys.exit(1)
+
+
+def _show_warning(usual: Any, message: Any, category: Any, *arguments: Any) -> None:
+    if issubclass(category, KronaWarning):
+        say(Console(stderr=True), f"note: {message}")
+    else:
+        usual(message, category, *arguments)
 
 
 def _show_version(asked: bool) -> None:

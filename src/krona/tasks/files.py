@@ -239,7 +239,8 @@ def _split_plain(lines: Iterator[str]) -> Iterator[tuple[int, list[str]]]:
 
 
 def _split_quoted(name: str, lines: Iterator[str], *, delimiter: str) -> Iterator[tuple[int, list[str]]]:
-    split = (piece for line in lines for piece in io.StringIO(line, newline=""))  # a CR alone ends a line too
+    # a CR alone ends a line too
+    split = chain.from_iterable(io.StringIO(line, newline="") if "\r" in line[:-2] else (line,) for line in lines)
     reader, line = csv.reader(split, delimiter=delimiter, strict=True), 0
     try:
         for fields in reader:

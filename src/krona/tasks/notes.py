@@ -27,6 +27,7 @@ OFFICIAL_ROWS: Mapping[
     "wic": {"train": 5428, "validation": 638},
     "wsc.fixed": {"train": 554, "validation": 104},
 }
+MAX_LISTED = 20  # maximum number of labels in a note
 ADVICE = {  # maps each kind of suspicious text to advice
     "spreadsheet quotes": ". Their quotes are part of the text. To read the fields as in a CSV, set data.quoting=csv",
     MULTI_LINE: ". Correct them if a closing quote is missing",
@@ -88,7 +89,7 @@ def _note_labels(task: Task, splits: Splits, train_rows: int | None) -> Iterator
         yield f"train has only the target {task.label_name(target)}, so the model learns to predict only this target."
     elif missing := [task.label_name(target) for target, rows in counts.items() if not rows]:
         classes = "this class" if len(missing) == 1 else "these classes"
-        yield f"train has no rows of {join_names(missing)}, so the model cannot learn to predict {classes}."
+        yield f"train has no rows of {_list_labels(missing)}, so the model cannot learn to predict {classes}."
     elif (
         counts and train_rows is not None and not task.is_multilabel and max(counts.values()) - min(counts.values()) > 1
     ):
@@ -103,7 +104,13 @@ def _note_absent_labels(task: Task, splits: Splits) -> Iterator[str]:
         targets = counts[role]
         if missing := [task.label_name(target) for target in known if target not in targets]:
             classes = "this class" if len(missing) == 1 else "these classes"
-            yield f"{role} has no rows of {join_names(missing)}, so its scores do not measure {classes}."
+            yield f"{role} has no rows of {_list_labels(missing)}, so its scores do not measure {classes}."
+
+
+def _list_labels(names: list[str]) -> str:
+    if len(names) <= MAX_LISTED:
+        return join_names(names)
+    return f"{len(names):,} labels, such as {join_names(names[:3])}"
 
 
 def _note_repeated(splits: Splits) -> Iterator[str]:

@@ -23,6 +23,7 @@ from krona.tasks.task import Task
 ROLES = ("train", "dev", "test")
 CARVED = 1000  # the number of train rows that become dev (protocol table1) or test (appendix_d1) in large tasks
 MAX_TARGETS = 1000  # maximum number of distinct targets of a split in result.json
+CHUNK = 100_000
 OWN_SHARE = 10  # if a user's task has no dev or test, a tenth of train (at most CARVED rows) becomes this split
 
 
@@ -48,9 +49,8 @@ class Splits:
     def facts(self) -> dict[str, dict[str, Any]]:
         """The entry `splits` of result.json (docs/results-schema.md), without the number of truncated texts."""
         facts: dict[str, dict[str, Any]] = {}
-        texts: dict[str, set[tuple[str, ...]]] = {}  # the texts of the earlier splits, by split
         for name, split in self.by_role.items():
-            own = set(split.texts)
+            earlier = {other: one.texts for other, one in self.by_role.items() if other in facts}
             facts[name] = {
                 "rows": len(split),
                 "fingerprint": split.fingerprint,
@@ -61,11 +61,25 @@ class Splits:
                 ],
                 "empty_texts": sum(not all(map(str.strip, row)) for row in split.texts),
                 "targets": _count_targets(split.targets),
-                "repeated": len(split) - len(own),
-                **{f"also_in_{other}": sum(map(texts[other].__contains__, split.texts)) for other in texts},
+                "repeated": len(split) - _count_distinct(split.texts),
+                **{f"also_in_{other}": _count_common(split.texts, texts) for other, texts in earlier.items()},
             }
-            texts[name] = own
         return facts
+
+
+def _count_distinct(texts: Sequence[tuple[str, ...]]) -> int:
+    """Return the number of distinct texts. A set of all texts would take more memory than their hashes."""
+    hashes = np.fromiter(map(hash, texts), np.int64, len(texts))
+    values, counts = np.unique(hashes, return_counts=True)
+    repeated = {*values[counts > 1].tolist()}
+    distinct = {text for text, value in zip(texts, hashes, strict=True) if value in repeated} if repeated else set()
+    return int((counts == 1).sum()) + len(distinct)
+
+
+def _count_common(texts: Sequence[tuple[str, ...]], others: Sequence[tuple[str, ...]]) -> int:
+    """Return the number of texts that ``others`` also contains."""
+    common = {*texts}.intersection(others)
+    return sum(map(common.__contains__, texts))
 
 
 def _count_targets(targets: Sequence[str]) -> dict[str, int]:
@@ -251,8 +265,10 @@ def permutation(rows: int, seed: int) -> list[int]:
     """
     swaps = np.random.RandomState(seed).randint(2**32, size=max(rows - 1, 0), dtype=np.uint32)
     order = list(range(rows))
-    for index, other in enumerate((swaps % np.arange(rows, 1, -1) + np.arange(rows - 1)).tolist()):
-        order[index], order[other] = order[other], order[index]
+    others = swaps % np.arange(rows, 1, -1) + np.arange(rows - 1)
+    for start in range(0, len(others), CHUNK):  # all of them as a list would take more memory than the order
+        for index, other in enumerate(others[start : start + CHUNK].tolist(), start):
+            order[index], order[other] = order[other], order[index]
     return order
 
 
@@ -288,13 +304,13 @@ def _spread_labels(split: Split, order: list[int]) -> list[int]:
     They begin with a row of each label that has several rows. The only row of a label is near the middle, so that it
     stays in train.
     """
-    counts, seen, keys = Counter(split.targets[row] for row in order), Counter[str](), dict[int, float]()
-    for row in order:
-        label = split.targets[row]
-        is_first = not seen[label] and counts[label] > 1
-        keys[row] = 0.0 if is_first else (seen[label] + 0.5) / counts[label]
+    targets = [split.targets[row] for row in order]
+    counts, seen, keys = Counter(targets), Counter[str](), np.zeros(len(order))
+    for place, label in enumerate(targets):
+        if seen[label] or counts[label] == 1:
+            keys[place] = (seen[label] + 0.5) / counts[label]
         seen[label] += 1
-    return sorted(order, key=keys.__getitem__)
+    return [order[place] for place in np.argsort(keys, kind="stable")]
 
 
 def _get_split(splits: Mapping[str, Split], name: str, task: str) -> Split:

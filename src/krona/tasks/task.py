@@ -30,6 +30,7 @@ from krona.tasks.values import (
 Division = Literal["halve_validation", "carve_train", "mnli", "given"]
 FILE_KEYS = ("train", "dev", "test")
 FIELD = re.compile(r"\{([^{}]*)\}")
+MAX_STORED = 10_000  # maximum number of stored targets
 WHOLE = re.compile(r"(?<=\d)\.0+$")  # the decimals of a whole number such as 1.0
 
 
@@ -293,9 +294,14 @@ class Task(BaseModel):
 
         ``prefix`` tells whether it starts with the task's name. The task's own field `prefix` has priority.
         """
-        values = dict(zip(self.columns, texts, strict=True))
-        text = FIELD.sub(lambda field: values[field[1]], self.template)
+        text = "".join([texts[part] if type(part) is int else part for part in self._template_parts])
         return f"{self.sample or self.name} {text}" if (prefix if self.prefix is None else self.prefix) else text
+
+    @cached_property
+    def _template_parts(self) -> list[Any]:
+        """The texts of the template, and for each `{column}` the index of the column."""
+        parts = FIELD.split(self.template)
+        return [self.columns.index(part) if place % 2 else part for place, part in enumerate(parts)]
 
     def target(self, row: Mapping[str, Any]) -> str:
         """Return the target text of a row. The labels 1, 1.0, "1" and "1.0" have the same target text.
@@ -304,6 +310,19 @@ class Task(BaseModel):
             BadRowError: the label is unknown, or is not a number in a regression.
         """
         value = row.get(self.label_column)
+        if type(value) is str and value in self._targets_by_value:
+            return self._targets_by_value[value]
+        target = self._read_targets(value)
+        if type(value) is str and len(self._targets_by_value) < MAX_STORED:
+            self._targets_by_value[value] = target
+        return target
+
+    @cached_property
+    def _targets_by_value(self) -> dict[str, str]:
+        """The targets of texts in the label column that were read before."""
+        return {}
+
+    def _read_targets(self, value: Any) -> str:
         if self.is_multilabel:
             ids = {self._read_target(label) for label in split_labels(value, self.label_separator)}
             return " ".join(sorted(ids, key=int)) or EMPTY_SET
@@ -342,6 +361,8 @@ class Task(BaseModel):
         Raises:
             BadRowError: a value is empty.
         """
+        if not self.group_columns:
+            return ()
         names = [name for name in self.group_columns if name not in self.columns]
         ids = tuple(read_text(name, row.get(name)) for name in names)
         if empty := [name for name, value in zip(names, ids, strict=True) if not value.strip()]:
@@ -363,7 +384,9 @@ class Task(BaseModel):
 
     def count_labels(self, targets: Iterable[str]) -> Counter[str]:
         """Return the number of rows with each label (or number), and with the text `none` for rows without a label."""
-        return Counter(label for target in targets for label in (target.split() if self.is_multilabel else [target]))
+        return (
+            Counter(label for target in targets for label in target.split()) if self.is_multilabel else Counter(targets)
+        )
 
     def label_name(self, target: str) -> str:
         """Return a target with its label word, such as `entailment (0)`. For a regression, return the target alone."""
