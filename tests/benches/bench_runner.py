@@ -36,7 +36,7 @@ def run(outputs: Path, *, console: Console | None = None, **config: Any) -> dict
     file = bench_run.run_bench(
         whole | {"options": {}} | config,
         compose=compose,
-        methods=sorted({*METHODS, *config.get("methods", ())}),
+        methods=sorted({*METHODS, *(name for name in config.get("methods", ()) if name.startswith("peft/"))}),
         outputs=outputs,
         console=console or Console(quiet=True),
     )

@@ -66,7 +66,7 @@ def test_buckets_have_little_padding_in_random_order() -> None:
 def test_predictions_are_scored_in_the_order_of_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     sampler = ShortToLong([5, 2, 9, 2, 7], batch_size=2, ranks=Ranks())
     assert list(sampler) == [[1, 3], [0, 4], [2]]
-    monkeypatch.setattr("krona.training.evaluation.compute_scores", lambda metrics, *given: given)
+    monkeypatch.setattr("krona.training.evaluation.compute_scores", lambda metrics, *given, multilabel: given)
     evaluation = SplitEvaluation(
         task=Mock(target_strings=Mock(return_value=["0", "1"]), metrics=["accuracy"]),
         split=Mock(targets=[*"abcde"], groups=[*range(5)]),

@@ -43,7 +43,10 @@ def test_given_weights_are_those_of_the_labels_and_one_for_others() -> None:
         ({"class_weights": {"glat": 2}}, r"class_weights: 'glat' is not a label: did you mean 'glad'"),
         ({"class_weights": {"glad": -1}}, "class_weights.*glad.*-1"),
         ({"class_weights": "equal"}, "class_weights.*equal.*balanced"),
-        ({"class_weights": "balanced", "labels": None, "metrics": ["pearson"]}, "needs labels, but .* a regression"),
+        (
+            {"class_weights": "balanced", "labels": None, "metrics": ["pearson"]},
+            "one label per row, .* a regression",
+        ),
     ],
 )
 def test_a_wrong_value_is_named(changes: dict[str, Any], message: str) -> None:

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
@@ -23,13 +24,11 @@ def test_targets_are_rounded_only_for_a_backbone_that_generates_numbers(
         file.write_text(file.read_text().replace("00\n", "49\n"))  # scores such as 1.449
     made = list[Any]()
 
-    class Learner:
-        def __init__(self, *arguments: Any, **options: Any) -> None:
-            made.append(arguments[2])
+    def new_learner(settings: Any, backbone: Any, data: Any, *arguments: Any, **options: Any) -> Mock:
+        made.append(data)
+        return Mock(data=data)
 
-        def prepare(self) -> None: ...
-
-    monkeypatch.setattr(notebook, "Learner", Learner)
+    monkeypatch.setattr("krona.training.run.Learner", new_learner)
     for folder in (tiny_folder, write(tmp_path / "bert", "bert")):
         data = ["task=stsb", "data=tsv", f"data.path={tmp_path / 'glue'}"]
         notebook.module_and_loaders(config("method=full", "backbone=local", f"backbone.path={folder}", *data, *SMALL))
