@@ -36,6 +36,7 @@ class Case:
     rank: int | None = None  # the highest rank of an update there; None: not linear
     start: float = 0.0  # largest difference of the tiny model's logits after the insertion
     disturbance: float = 0.1  # size of random changes of the parameters
+    merge_tolerance: float = 1e-9  # relative difference of fp64 outputs after a merge
     merges: bool = True  # into layers without a bias, as those of T5
     merges_with_bias: bool = True
     peft_type: str | None = "LORA"  # the type of an exported folder; None: peft cannot represent the method
