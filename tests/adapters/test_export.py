@@ -213,6 +213,7 @@ def test_the_cards_code_runs(
     assert ("tensor([[" in said) == (kind not in ("t5", "llama"))
     if pooling in ("first", "mean"):
         assert ("trust_remote_code=True" in card) == (form == "merged")
+        assert ('AutoTokenizer.from_pretrained("FOLDER", trust_remote_code=True)' in card) == (form == "merged")
         assert ("cannot load this folder into an `AutoModelForSequenceClassification`" in card) == (form == "peft")
         rows = loaded["tokenizer"](["the cat sat", "no"], ["the dog", "yes"], padding=True, return_tensors="pt")
         expected = load(found).model(**rows).logits

@@ -240,7 +240,8 @@ def best_run_notes(table: Table) -> Iterator[list[Note]]:
         cell = row.cell(column.key)
         if (run := best_run(cell)) is None:
             continue
-        notes = [Note(f"{row.name} on {column.label}: {run.run_id}"), *_weights(run)]
+        mistakes = Note("Show its mistakes:", f"krona show {run.run_id} --mistakes 20")
+        notes = [Note(f"{row.name} on {column.label}: {run.run_id}"), *_weights(run), mistakes]
         best = next((one for other in table.rows if (one := other.cell(column.key)).best), cell)
         if best is not cell and (other_run := best_run(best)) is not None:
             notes.append(Note("Compare with the best row:", f"krona diff {other_run.run_id} {run.run_id}"))
