@@ -17,7 +17,8 @@ from krona.adapters.find import find
 from krona.adapters.peft.reading import read_peft
 from krona.adapters.peft.writing import write_peft
 from krona.backbones.families.family import CACHE
-from krona.backbones.prompts import TYPES, PromptBranch
+from krona.backbones.peft_branch import PROMPT_TYPES
+from krona.backbones.prompts import PromptBranch
 from krona.messages import KronaError
 from krona.runs.interrupts import Interrupted
 from krona.runs.result import read_result
@@ -31,7 +32,7 @@ from tiny_t5 import batch, close, inserted, method_values, tiny_t5, without_drop
 
 peft = pytest.importorskip("peft")
 
-METHODS = [f"peft/{name.lower()}" for name in TYPES]
+METHODS = [f"peft/{name.lower()}" for name in PROMPT_TYPES]
 LENGTH = 3
 SMALL: dict[str, dict[str, Any]] = {
     "peft/prefix_tuning": {"encoder_hidden_size": 16},

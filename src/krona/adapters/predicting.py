@@ -24,6 +24,7 @@ from krona.runs.predictions import label_text, label_words
 from krona.runs.provenance import method_change
 from krona.surgery.trainable import adapter_state, copy_into, train_in_fp32
 from krona.tasks import Split, Task
+from krona.tasks.rows import Sources
 from krona.tasks.values import BadRowError
 
 Row = str | Sequence[str] | Mapping[str, Any]
@@ -97,13 +98,13 @@ class Predictor:
 
         ``places`` contains the location of each row for error messages.
         """
-        sources, texts = list[str](), list[tuple[str, ...]]()
+        texts = list[tuple[str, ...]]()
         for number, row in enumerate(rows):
             try:
                 texts.append(self.task.texts(_by_column(row, self.task)))
             except BadRowError as error:
                 raise KronaError(f"{places[number] if places else f'row {number + 1}'}: {error}") from error
-            sources.append(self.task.source(texts[-1], prefix=self.origin.task_prefix))
+        sources = Sources(self.task, texts, self.origin.task_prefix)
         return Split(ids=[str(i) for i in range(len(texts))], sources=sources, targets=[""] * len(texts), texts=texts)
 
     def predict_split(self, split: Split, *, batch_size: int = 64, probabilities: bool = True) -> list[Prediction]:

@@ -33,6 +33,7 @@ from krona.surgery.wrapper import public_name, unwrap
 
 NAME = "default"  # the name of the adapter inside peft's layers
 EXAMPLE_STEPS = 1000  # the number of steps for a config that is only checked or counted
+PROMPT_TYPES = ("PROMPT_TUNING", "P_TUNING", "PREFIX_TUNING", "CARTRIDGE")  # the types of `krona.backbones.prompts`
 SET_BY_KRONA = ("target_modules", "modules_to_save", "task_type", "inference_mode", "base_model_name_or_path")
 
 
@@ -44,6 +45,15 @@ def require_peft() -> None:
     """
     if find_spec("peft") is None:
         raise KronaError('The peft package is not installed. Install it with: pip install "krona[peft]"')
+
+
+def config_classes() -> dict[str, Any]:
+    """Return peft's config classes by the name of their type. Raises the error of `require_peft`."""
+    require_peft()
+    with quiet():
+        from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING
+
+    return {kind.value: cls for kind, cls in PEFT_TYPE_TO_CONFIG_MAPPING.items()}
 
 
 def bare_copy(model: nn.Module) -> Any:
@@ -71,11 +81,7 @@ def make_config(
     Raises:
         KronaError: peft is not installed, the type is unknown or not possible, or an argument is wrong.
     """
-    require_peft()
-    with quiet():
-        from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING
-
-    kinds: dict[str, Any] = {kind.value: cls for kind, cls in PEFT_TYPE_TO_CONFIG_MAPPING.items()}
+    kinds = config_classes()
     name, others = arguments.get("peft_type"), {key: value for key, value in arguments.items() if key != "peft_type"}
     if name not in kinds:
         raise KronaError(f"method.config.peft_type={name!r} is not a type of peft: {did_you_mean(str(name), kinds)}")
@@ -96,16 +102,23 @@ def make_config(
         raise KronaError(f"method.config is not possible for {name}: {first_line(error)}") from error
 
 
+def freeze_as_buffers(tuner: nn.Module) -> None:
+    """Replace the frozen parameters of a tuner by buffers, such as ``ranknum`` of AdaLoRA."""
+    for module in tuner.modules():
+        for name, parameter in list(module._parameters.items()):
+            if parameter is not None and not parameter.requires_grad:
+                del module._parameters[name]
+                module.register_buffer(name, parameter.detach())
+
+
 def tuner_types() -> list[str]:
     """Return the types of peft that adapt layers (`build_all`), in the order of peft's registry."""
-    require_peft()
-    with quiet():
-        from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING, PEFT_TYPE_TO_TUNER_MAPPING
-        from peft.tuners.tuners_utils import BaseTuner
+    configs = config_classes()
+    from peft.mapping import PEFT_TYPE_TO_TUNER_MAPPING
+    from peft.tuners.tuners_utils import BaseTuner
 
-    tuners = [kind for kind, cls in PEFT_TYPE_TO_TUNER_MAPPING.items() if issubclass(cls, BaseTuner)]
-    configs = {kind: inspect.signature(PEFT_TYPE_TO_CONFIG_MAPPING[kind]).parameters for kind in tuners}
-    return [kind.value for kind in tuners if "target_modules" in configs[kind]]
+    tuners = [kind.value for kind, cls in PEFT_TYPE_TO_TUNER_MAPPING.items() if issubclass(cls, BaseTuner)]
+    return [kind for kind in tuners if "target_modules" in inspect.signature(configs[kind]).parameters]
 
 
 def fit_shares(arguments: Mapping[str, Any], steps: int) -> dict[str, Any]:
@@ -113,12 +126,7 @@ def fit_shares(arguments: Mapping[str, Any], steps: int) -> dict[str, Any]:
 
     A share is a number with a decimal point for an argument that must be an integer, such as ``tinit: 0.1``.
     """
-    require_peft()
-    with quiet():
-        from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING
-
-    kinds = {kind.value: cls for kind, cls in PEFT_TYPE_TO_CONFIG_MAPPING.items()}
-    fields = getattr(kinds.get(arguments.get("peft_type", "")), "__dataclass_fields__", {})
+    fields = getattr(config_classes().get(arguments.get("peft_type", "")), "__dataclass_fields__", {})
     kinds_of = {key: str(field.type) for key, field in fields.items()}
     counts = [key for key, kind in kinds_of.items() if "int" in kind and "float" not in kind]
     shares = {key: arguments[key] for key in counts if isinstance(arguments.get(key), float)}
@@ -204,9 +212,10 @@ class PeftBranch(Branch):
                 )
         tuner._modules.pop("model")
         control = PeftControl(tuner) if PeftControl.is_needed(tuner) else None
-        branches = {place: cls._wrap(layers[place], base, control, config) for place, base in bases.items()}
+        branches = {place: cls._wrap(layers[place], base, config) for place, base in bases.items()}
         notes = dict.fromkeys(f"peft: {first_line(one.message)}" for one in caught if isinstance(one.message, Warning))
-        next(iter(branches.values())).__dict__["notes"] = list(notes)  # such as a block size that peft has changed
+        # `krona.surgery.insert` reads both. A note is, for example, about a block size that peft has changed.
+        next(iter(branches.values())).__dict__.update(control=control, notes=list(notes))
         return branches
 
     @classmethod
@@ -237,22 +246,16 @@ class PeftBranch(Branch):
         memo = {id(layer.base_layer): layer.base_layer for layer in layers.values()}  # layers may share tensors
         copies = {place: copy.deepcopy(layer, memo) for place, layer in layers.items()}
         bases = {place: layer.base_layer for place, layer in layers.items()}
-        return arguments, {place: cls._wrap(one, bases[place], None, arguments) for place, one in copies.items()}
+        return arguments, {place: cls._wrap(one, bases[place], arguments) for place, one in copies.items()}
 
     @classmethod
-    def _wrap(
-        cls, tuner: Any, base: nn.Module, control: "PeftControl | None", config: Mapping[str, Any]
-    ) -> "PeftBranch":
+    def _wrap(cls, tuner: Any, base: nn.Module, config: Mapping[str, Any]) -> "PeftBranch":
         branch = cls.__new__(cls)
         nn.Module.__init__(branch)
         tuner._modules.pop("base_layer")
         branch.tuner = tuner
-        branch.__dict__.update(control=control, config=dict(config))
-        for module in tuner.modules():
-            for name, parameter in list(module._parameters.items()):
-                if parameter is not None and not parameter.requires_grad:  # such as ``ranknum`` of AdaLoRA
-                    del module._parameters[name]
-                    module.register_buffer(name, parameter.detach())
+        branch.config = dict(config)
+        freeze_as_buffers(tuner)
         for name, value in vars(tuner).items():  # such as the random indices of SHiRA
             if isinstance(value, dict) and isinstance(value.get(NAME), Tensor):
                 branch.register_buffer(name, value[NAME])
@@ -356,7 +359,7 @@ def _probe_rank(config: str, d_in: int, d_out: int) -> int | None:
 
 
 class PeftControl:
-    """What some types of peft do in each training step: a term of the loss, and an allocation of ranks (AdaLoRA)."""
+    """Add a type's term to the loss, and let the type allocate ranks after each step (AdaLoRA)."""
 
     def __init__(self, tuner: Any) -> None:
         self.tuner = tuner

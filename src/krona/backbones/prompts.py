@@ -21,13 +21,12 @@ from torch.utils.hooks import RemovableHandle
 from transformers import DynamicCache, EncoderDecoderCache
 
 from krona.backbones.families.family import CACHE
-from krona.backbones.peft_branch import make_config, quiet, require_peft
+from krona.backbones.peft_branch import PROMPT_TYPES, freeze_as_buffers, make_config, quiet
 from krona.messages import KronaError, first_line
 from krona.methods.branch import Branch
 from krona.surgery.wrapper import Prompts
 
 IN_CACHE = ("PREFIX_TUNING", "CARTRIDGE")  # types that train keys and values
-TYPES = ("PROMPT_TUNING", "P_TUNING", *IN_CACHE)
 # the fields that follow from the model
 FROM_MODEL = ("num_attention_heads", "num_layers", "num_transformer_submodules", "token_dim")
 INITIAL = ("prompt_tuning_init", "prompt_tuning_init_text", "tokenizer_name_or_path", "tokenizer_kwargs")
@@ -76,10 +75,7 @@ class PromptBranch(Branch):
         branch = cls.__new__(cls)
         nn.Module.__init__(branch)
         branch.tuner = tuner
-        for name, parameter in list(tuner._parameters.items()):
-            if parameter is not None and not parameter.requires_grad:  # the frozen positions of a cartridge
-                del tuner._parameters[name]
-                tuner.register_buffer(name, parameter.detach())
+        freeze_as_buffers(tuner)  # such as the frozen positions of a cartridge
         branch.length = peft_config.num_virtual_tokens
         heads = peft_config.num_attention_heads or 1
         branch.layer_shape = (peft_config.num_layers or 1, 2, heads, peft_config.token_dim // heads)
@@ -218,8 +214,7 @@ class PromptBranch(Branch):
 
 
 def _make_config(config: Mapping[str, Any], **more: Any) -> Any:
-    require_peft()
-    made = make_config(config, types=TYPES, set_by_krona=FROM_MODEL, **more)
+    made = make_config(config, types=PROMPT_TYPES, set_by_krona=FROM_MODEL, **more)
     if not made.num_virtual_tokens or made.num_virtual_tokens < 1:
         raise KronaError("method.config.num_virtual_tokens must be at least 1.")
     return made

@@ -95,9 +95,7 @@ def build_prompt(
     if not branch.adds_positions:
         return None
     _check_arguments(branch, branch_config)
-    keys = ("target_modules", *WHOLE_LAYER)
-    if changed := [key for key in keys if getattr(options, key) != getattr(InsertOptions(), key)]:
-        raise KronaError(f"method.{changed[0]} is not possible, because this method adds positions to the input.")
+    _refuse_options(options, ("target_modules", *WHOLE_LAYER), "adds positions to the input")
     return branch.build_prompt(model, **branch_config)
 
 
@@ -111,10 +109,14 @@ def _build_whole_layers(
     """Return the branches of a class that builds the branches of all modules together, and computes whole layers."""
     if not branch.computes_layer:
         return {}
-    changed = [key for key in WHOLE_LAYER if getattr(options, key) != getattr(InsertOptions(), key)]
-    if changed:
-        raise KronaError(f"method.{changed[0]} is not possible, because this method computes whole layers.")
+    _refuse_options(options, WHOLE_LAYER, "computes whole layers")
     return branch.build_all(model, module_names, **branch_config)
+
+
+def _refuse_options(options: InsertOptions, keys: Sequence[str], reason: str) -> None:
+    """Raise `KronaError` if one of these options is not the default."""
+    if changed := [key for key in keys if getattr(options, key) != getattr(InsertOptions(), key)]:
+        raise KronaError(f"method.{changed[0]} is not possible, because this method {reason}.")
 
 
 def has_existing(branch: type[Branch], base: nn.Module) -> bool:

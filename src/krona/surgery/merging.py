@@ -134,7 +134,7 @@ def _merged_weights(label: str, adapted: Adapted, name: str) -> dict[str, Tensor
 
 
 def _merge_whole_layer(label: str, base: nn.Module, branch: Branch) -> dict[str, Tensor]:
-    """Return the weights of a layer that differ after its branch has merged its update into a copy of the layer."""
+    """Return the weights of a layer after its branch has merged its update into a copy of the layer."""
     layer = dequantised_layer(base) if is_quantised(base) else base
     own = dict(layer.named_parameters())
     try:

@@ -18,7 +18,6 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
-from krona.methods.branch import Branch
 from krona.surgery.layers import is_norm
 from krona.surgery.state import adapted_modules, prompt_length
 from krona.surgery.targets import widths_at
@@ -39,9 +38,8 @@ def added_costs(model: nn.Module) -> dict[str, int]:
     try:
         per_token, once = multiply_adds(model)
         return {"multiply_adds": per_token, "multiply_adds_once": once, "launches": launches(model)}
-    except (NotImplementedError, RuntimeError):
-        branches = [module for _, at in adapted_modules(model) for module in at.branches.modules()]
-        if not any(isinstance(branch, Branch) and branch.computes_layer for branch in branches):
+    except RuntimeError:
+        if not any(branch.computes_layer for _, at in adapted_modules(model) for branch in at.own_branches("default")):
             raise  # an error in a user's own branch
         return {}
 

@@ -107,13 +107,22 @@ def trainable_groups(model: nn.Module) -> dict[str, list[nn.Parameter]]:
     return groups
 
 
+def by_first_name(named: Iterable[tuple[str, Tensor]]) -> dict[str, Tensor]:
+    """Return tensors by name. A tensor that modules share has several names, and is returned by the first."""
+    owned: dict[int, tuple[str, Tensor]] = {}
+    for name, tensor in named:
+        owned.setdefault(id(tensor), (name, tensor))
+    return dict(owned.values())
+
+
 def frozen_tensors(model: nn.Module, name: str) -> dict[str, Tensor]:
     """Return the buffers of an adapter's branches by public name, such as A₀ and B₀ of PiSSA."""
-    owned: dict[int, tuple[str, Tensor]] = {}  # branches may share a buffer
-    for module_name, adapted in branch_modules(model):
-        for key, buffer in adapted.branches[name].named_buffers() if name in adapted.branches else ():
-            owned.setdefault(id(buffer), (f"{public_name(module_name)}.{key}", buffer))
-    return dict(owned.values())
+    return by_first_name(
+        (f"{public_name(module_name)}.{key}", buffer)
+        for module_name, adapted in branch_modules(model)
+        if name in adapted.branches
+        for key, buffer in adapted.branches[name].named_buffers()
+    )
 
 
 def train_in_fp32(model: nn.Module) -> None:
@@ -134,11 +143,12 @@ def adapter_state(model: nn.Module, name: str | None = None) -> dict[str, Tensor
     name = name or active_adapter(model)
     adapter, state = get_adapter(model, name), get_state(model)
     require_trained(state, name, current_slots(model, state))
-    owned: dict[int, tuple[str, Tensor]] = {}
-    for module_name, adapted in branch_modules(model):
-        for parameter_name, parameter in adapted.own_parameters(name):
-            owned.setdefault(id(parameter), (f"{public_name(module_name)}.{parameter_name}", parameter))
-    return dict(owned.values()) | dict(adapter.trained) | frozen_tensors(model, name)
+    own = by_first_name(
+        (f"{public_name(module_name)}.{key}", parameter)
+        for module_name, adapted in branch_modules(model)
+        for key, parameter in adapted.own_parameters(name)
+    )
+    return own | dict(adapter.trained) | frozen_tensors(model, name)
 
 
 def trained_names(model: nn.Module, branch: type[Branch] | None, options: Mapping[str, Any]) -> list[str]:

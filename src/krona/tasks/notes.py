@@ -43,14 +43,14 @@ def official_rows(task: Task, splits: Mapping[str, OfficialSplit]) -> dict[str, 
 
 def notes(task: Task, splits: Splits, *, train_rows: int | None = None) -> list[str]:
     """Return notes on row properties that may affect the scores."""
-    used = {
-        split.official.name: split.official for split in splits.by_role.values()
-    }  # dev and test may share an official split
+    # dev and test may share an official split
+    used = {split.official.name: split.official for split in splits.by_role.values()}
+    by_role = {role: task.count_labels(split.targets) for role, split in splits.by_role.items()} if task.labels else {}
     return [
         *(note for split in used.values() for note in notes_on_rows(split)),
         *_note_other_rows(task, splits),
-        *_note_labels(task, splits, train_rows),
-        *_note_absent_labels(task, splits),
+        *_note_labels(task, splits.facts["train"]["targets"], by_role.get("train", {}), train_rows),
+        *_note_absent_labels(task, by_role),
         *(f"{group} are different classes, but differ only in case or blanks." for group in task.similar_labels),
         *_note_repeated(splits),
     ]
@@ -81,9 +81,11 @@ def _note_other_rows(task: Task, splits: Splits) -> Iterator[str]:
         yield f"{name}'s format, but not {name}'s rows: {counts}. The scores are not comparable with scores on {name}."
 
 
-def _note_labels(task: Task, splits: Splits, train_rows: int | None) -> Iterator[str]:
-    targets, rows_with = splits.facts["train"]["targets"], task.count_labels(splits.train.targets)
-    counts = {target: rows_with[target] for target in task.target_strings() or ()}
+def _note_labels(
+    task: Task, targets: Mapping[str, int], rows_with: Mapping[str, int], train_rows: int | None
+) -> Iterator[str]:
+    """Yield a note on the labels of train, from the rows of each target and (without 0) of each label."""
+    counts = {target: rows_with.get(target, 0) for target in task.target_strings() or ()}
     if len(targets) == 1:
         (target,) = targets
         yield f"train has only the target {task.label_name(target)}, so the model learns to predict only this target."
@@ -97,12 +99,10 @@ def _note_labels(task: Task, splits: Splits, train_rows: int | None) -> Iterator
         yield f"data.train_rows={train_rows} is not balanced, because train has too few rows of some labels: {each}."
 
 
-def _note_absent_labels(task: Task, splits: Splits) -> Iterator[str]:
-    counts = {role: task.count_labels(split.targets) for role, split in splits.by_role.items()}
-    known = [target for target in task.target_strings() or () if target in counts["train"]]
-    for role in ("dev", "test"):
-        targets = counts[role]
-        if missing := [task.label_name(target) for target in known if target not in targets]:
+def _note_absent_labels(task: Task, by_role: Mapping[str, Mapping[str, int]]) -> Iterator[str]:
+    known = [target for target in task.target_strings() or () if target in by_role["train"]]
+    for role in ("dev", "test") if known else ():
+        if missing := [task.label_name(target) for target in known if target not in by_role[role]]:
             classes = "this class" if len(missing) == 1 else "these classes"
             yield f"{role} has no rows of {_list_labels(missing)}, so its scores do not measure {classes}."
 

@@ -109,10 +109,8 @@ def load(task: Task, data: Data, *, prefix: bool = False, others: bool = False) 
     Raises:
         KronaError: the data cannot be read or divided.
     """
-    splits, by_label = (
-        read_official_splits(task, data, prefix=prefix),
-        task.labels is not None and not task.is_multilabel,
-    )
+    splits = read_official_splits(task, data, prefix=prefix)
+    by_label = task.labels is not None and not task.is_multilabel
     train, dev, test = divide(
         splits, split=task.split, protocol=data.protocol, seed=data.seed, task=task.name,
         dev_from_train=data.dev_from_train, test_from_train=data.test_from_train, by_label=by_label,

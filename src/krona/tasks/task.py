@@ -13,7 +13,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, 
 
 from krona.messages import KronaError, describe_problem, did_you_mean, shorten
 from krona.metrics.scores import criteria, get_metric
-from krona.metrics.scores.metric import EMPTY_SET, parse_set
+from krona.metrics.scores.metric import format_set, parse_set
 from krona.tasks.values import (
     NO_LABEL,
     BadRowError,
@@ -325,7 +325,7 @@ class Task(BaseModel):
     def _read_targets(self, value: Any) -> str:
         if self.is_multilabel:
             ids = {self._read_target(label) for label in split_labels(value, self.label_separator)}
-            return " ".join(sorted(ids, key=int)) or EMPTY_SET
+            return format_set(ids)
         return self._read_target(value)
 
     def _read_target(self, value: object) -> str:
@@ -378,9 +378,9 @@ class Task(BaseModel):
         return None if self.split_by is None else read_time(self.split_by, row.get(self.split_by))
 
     def normalize(self, answer: str) -> str:
-        """Return a predicted text without blanks around it. In a multi-label task, sort the labels."""
-        labels = parse_set(answer, self.target_strings() or ()) if self.is_multilabel else None
-        return answer.strip() if labels is None else " ".join(sorted(labels, key=int)) or EMPTY_SET
+        """Return a predicted text of a multi-label task with sorted labels, or without blanks around another text."""
+        labels = parse_set(answer, self.target_strings() or ())
+        return answer.strip() if labels is None else format_set(labels)
 
     def count_labels(self, targets: Iterable[str]) -> Counter[str]:
         """Return the number of rows with each label (or number), and with the text `none` for rows without a label."""

@@ -1,6 +1,5 @@
 """Load a peft folder into a copy of its backbone. Unsafe folders and unknown settings raise an error."""
 
-import warnings
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -9,7 +8,7 @@ import torch
 from torch import nn
 
 from krona.adapters.adapter import class_path, open_safetensors
-from krona.backbones.peft_branch import PeftBranch, require_peft, tuner_types
+from krona.backbones.peft_branch import PROMPT_TYPES, PeftBranch, quiet, require_peft, tuner_types
 from krona.backbones.peft_branch import bare_copy as copy_backbone
 from krona.config.choices import branch_targets
 from krona.config.targets import find_named
@@ -17,7 +16,6 @@ from krona.messages import KronaError, shorten
 from krona.safe_files import read_json
 from krona.surgery.state import backbone_parameters
 
-PROMPT_TYPES = ("PROMPT_TUNING", "P_TUNING", "PREFIX_TUNING", "CARTRIDGE")  # see krona.backbones.prompts
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 BASE = ".base_layer."
 POOLED_HEAD = "classifier.0."  # the wrapped classifier of a pooled encoder in a peft folder
@@ -111,8 +109,7 @@ def load_folder(model: nn.Module, path: Path, branch: str | None = None) -> Any:
     import peft
 
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with quiet():
             copy = bare_copy(model, wrap_head=any(POOLED_HEAD in key for key in keys))
             loaded = peft.PeftModel.from_pretrained(copy, str(path), low_cpu_mem_usage=True).eval()
             expected = set(peft.get_peft_model_state_dict(loaded, save_embedding_layers=False))

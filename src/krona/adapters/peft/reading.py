@@ -10,13 +10,14 @@ import torch
 from torch import Tensor, nn
 
 from krona.adapters.adapter import FORMAT, Adapter, AdapterConfig, class_path
-from krona.adapters.peft.folder import PROMPT_TYPES, branch_classes, keeps_tuner, load_folder, unwrapped
+from krona.adapters.peft.folder import branch_classes, keeps_tuner, load_folder, unwrapped
 from krona.backbones.module_names import module_names, outermost, shortest
-from krona.backbones.peft_branch import PeftBranch
+from krona.backbones.peft_branch import PROMPT_TYPES, PeftBranch
 from krona.messages import KronaError
 from krona.methods.peft_layers import Converted
 from krona.surgery.layers import is_linear
 from krona.surgery.state import backbone_parameters, norm_modules
+from krona.surgery.trainable import by_first_name
 
 
 @dataclass(frozen=True)
@@ -97,11 +98,12 @@ def _read_prompt(loaded: Any, peft_type: str, path: Path) -> PeftImport:
 def _adopt(layers: Mapping[str, Mapping[str, Any]], config: Any) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """Return the arguments and the tensors of a `PeftBranch` adapter with these tuner layers."""
     arguments, branches = PeftBranch.adopt({place: layer["tuner"] for place, layer in layers.items()}, config)
-    owned: dict[int, tuple[str, Tensor]] = {}  # layers may share tensors
-    for place, branch in branches.items():
-        for key, tensor in (*branch.named_parameters(), *branch.named_buffers()):
-            owned.setdefault(id(tensor), (f"{place}.0.{key}", tensor.detach()))
-    return {"config": arguments}, dict(owned.values())
+    tensors = by_first_name(
+        (f"{place}.0.{key}", tensor)
+        for place, branch in branches.items()
+        for key, tensor in (*branch.named_parameters(), *branch.named_buffers())
+    )
+    return {"config": arguments}, {name: tensor.detach() for name, tensor in tensors.items()}
 
 
 def _collect(

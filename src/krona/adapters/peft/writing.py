@@ -1,6 +1,5 @@
 """Write an adapter as a folder that ``PeftModel.from_pretrained(base, folder)`` loads."""
 
-import warnings
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -219,8 +218,7 @@ def _build(model: nn.Module, form: Form, adapter: Insertion, saved: Sequence[str
     whole_modules = shortest(saved, module_names(model), str.endswith) or None
     try:
         config = config_class(**form.config, modules_to_save=whole_modules)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with quiet():
             loaded = peft.get_peft_model(bare_copy(model, wrap_head=True), config)
     except (TypeError, ValueError):  # this peft type has no such setting, or does not support a layer of GPT-2
         return None
@@ -247,8 +245,7 @@ def _build_tuner(
     names, arguments = module_names(model), adapter.branch_config["config"]
     whole_modules = shortest(saved, names, str.endswith) or None
     config = PeftBranch.to_peft_config(model, list(places), arguments, modules_to_save=whole_modules)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with quiet():
         loaded = peft.get_peft_model(bare_copy(model, wrap_head=True), config)
     for place, adapted in places.items():
         branch: Any = next(adapted.branches[active_adapter(model)].children())

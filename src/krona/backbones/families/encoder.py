@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from transformers import AutoModelForSequenceClassification
 
 from krona.backbones.families.family import IGNORED, Batch, Family, pad_batch, pad_rows, truncation_arguments
-from krona.metrics.scores.metric import EMPTY_SET
+from krona.metrics.scores.metric import format_set
 from krona.tasks import Split
 
 
@@ -92,7 +92,7 @@ class Encoder(Family):
             return [np.format_float_positional(value, trim="0") for value in values]
         if self.multilabel:
             rows = [zip(self.targets, row, strict=True) for row in (logits > 0).tolist()]
-            return [" ".join(target for target, chosen in row if chosen) or EMPTY_SET for row in rows]
+            return [format_set(target for target, chosen in row if chosen) for row in rows]
         return [self.targets[place] for place in logits.argmax(-1).tolist()]
 
     def check_targets(self, targets: Sequence[str], *, source: str) -> None:

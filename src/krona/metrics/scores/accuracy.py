@@ -1,6 +1,6 @@
 """Accuracy."""
 
-from .metric import Answers, Floats, Metric, Sums
+from .metric import Answers, Floats, Metric, Sums, mean_sums
 
 
 class Accuracy(Metric):
@@ -9,5 +9,4 @@ class Accuracy(Metric):
     linear = True
 
     def sums(self, answers: Answers, values: Floats | None) -> Sums:
-        hits = answers.hits[:, None].astype(float)
-        return Sums(hits, lambda sums: 100.0 * (sums[..., 0] / len(answers)))
+        return mean_sums(answers.hits, scale=100.0)

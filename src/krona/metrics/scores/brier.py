@@ -1,6 +1,6 @@
 """Brier score."""
 
-from .metric import Answers, Floats, Metric, Sums, one_hot
+from .metric import Answers, Floats, Metric, Sums, mean_sums, one_hot
 
 
 class Brier(Metric):
@@ -12,5 +12,5 @@ class Brier(Metric):
 
     def sums(self, answers: Answers, values: Floats | None) -> Sums:
         assert answers.scores is not None
-        distance = ((answers.scores - one_hot(answers.truth, answers.classes)) ** 2).sum(1, keepdims=True)
-        return Sums(distance, lambda sums: 50.0 * (sums[..., 0] / len(answers)))
+        distances = ((answers.scores - one_hot(answers.truth, answers.classes)) ** 2).sum(1)
+        return mean_sums(distances, scale=50.0)

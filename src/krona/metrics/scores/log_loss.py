@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from .metric import Answers, Floats, Metric, Sums
+from .metric import Answers, Floats, Metric, Sums, mean_sums
 
 
 class LogLoss(Metric):
@@ -16,5 +16,4 @@ class LogLoss(Metric):
         assert answers.scores is not None
         of_target = answers.scores[np.arange(len(answers)), answers.truth]
         smallest = np.finfo(float).eps  # as in scikit-learn
-        losses = -np.log(np.clip(of_target, smallest, 1 - smallest))[:, None]
-        return Sums(losses, lambda sums: sums[..., 0] / len(answers))
+        return mean_sums(-np.log(np.clip(of_target, smallest, 1 - smallest)))

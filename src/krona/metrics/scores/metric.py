@@ -6,7 +6,7 @@ that the scores of thousands of resampled test sets are computed together.
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, ClassVar
@@ -178,6 +178,11 @@ def parse_set(text: str, labels: Collection[str]) -> set[str] | None:
     return {*words} if words and all(word in labels for word in words) else None
 
 
+def format_set(labels: Iterable[str]) -> str:
+    """Return label ids as a text such as ``0 2``."""
+    return " ".join(sorted(labels, key=int)) or EMPTY_SET
+
+
 def _encode_scores(scores: Sequence[Sequence[float | None]], truth: NDArray[Any], classes: int) -> Floats:
     shares = np.array(scores, dtype=float)  # None becomes NaN
     if shares.shape != (len(truth), classes) or (shares < 0).any() or (shares > 1).any():
@@ -203,6 +208,11 @@ def split(sums: Floats, count: int) -> list[Floats]:
     """Return equal parts of the last axis, as ``np.split`` does, but in a tenth of its time for small arrays."""
     size = sums.shape[-1] // count
     return [sums[..., start : start + size] for start in range(0, count * size, size)]
+
+
+def mean_sums(values: NDArray[Any], *, scale: float = 1.0) -> Sums:
+    """Return the `Sums` of a metric that is ``scale`` times the mean of a value (n,) of each example."""
+    return Sums(values[:, None].astype(float), lambda sums: scale * (sums[..., 0] / len(values)))
 
 
 def ratio(top: Floats, bottom: Floats) -> Floats:
