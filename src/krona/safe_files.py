@@ -6,7 +6,7 @@ import os
 import shutil
 import stat
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,11 @@ from krona.messages import KronaError, join_names
 
 Fill = Callable[[Path], Any]  # writes a file's content
 Write = Callable[[Path, Fill], None]  # writes a file atomically
+
+
+def json_lines(rows: Iterable[Mapping[str, Any]]) -> str:
+    """Return rows as JSON lines."""
+    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
 
 
 def sha256(file: Path) -> str:

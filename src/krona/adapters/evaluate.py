@@ -10,7 +10,6 @@ from rich.console import Console
 from krona import tasks
 from krona.adapters.find import TrainedRun, find
 from krona.adapters.origin import compose
-from krona.adapters.predict import format_answers
 from krona.adapters.predicting import Prediction, Predictor, load_predictor
 from krona.adapters.submission import submit
 from krona.config import check
@@ -21,7 +20,7 @@ from krona.metrics.scores.metric import EMPTY_SET, encode, parse_set
 from krona.metrics.statistics import bootstrap, percentile_interval
 from krona.runs.folder import require_new
 from krona.runs.predictions import invalid_predictions, label_words
-from krona.safe_files import write_text
+from krona.safe_files import json_lines, write_text
 from krona.tasks import ROLES, Data, Split, Task
 from krona.tasks.sources import FORMATS, KINDS, read_others
 
@@ -146,9 +145,10 @@ def evaluate(
         lines: list[dict[str, Any]] = [
             {**dict(zip(columns, row, strict=True)), **split.others.get(row[0], {})} for row in values
         ]
+        names = label_words(dict(task)).values()
         for line, shares in zip(lines, scores or [], strict=scores is not None):
-            line["scores"] = dict(zip(label_words(dict(task)).values(), shares, strict=True))
-        write_text(output, format_answers(lines, ".jsonl", header=False))
+            line["scores"] = dict(zip(names, shares, strict=True))
+        write_text(output, json_lines(lines))
     answers = encode(
         split.targets, predictions, task.target_strings(), split.groups, scores, multilabel=task.is_multilabel
     )

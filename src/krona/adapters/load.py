@@ -103,7 +103,7 @@ def load(
             backbone, or a file is damaged.
     """
     found = run if isinstance(run, TrainedRun) else find(run, outputs=outputs)
-    loaded = load_predictor(found, backbone=None if backbone is None else str(backbone), device=device)
+    loaded = load_predictor(found, backbone=backbone, device=device)
     return Trained(loaded.run, loaded.model, loaded.family, loaded.bf16)
 
 

@@ -1,7 +1,6 @@
 """`krona predict`: write predictions for rows from a file, standard input or the command line."""
 
 import csv
-import json
 import math
 import os
 import sys
@@ -20,7 +19,7 @@ from krona.formatting import say, table, terminal_width
 from krona.messages import KronaError, amount, did_you_mean, first_few, visible
 from krona.runs.folder import require_new
 from krona.runs.predictions import invalid_predictions, label_words
-from krona.safe_files import write_whole
+from krona.safe_files import json_lines, write_whole
 from krona.tasks import InputRows, Task
 from krona.tasks.values import BadRowError, plain_value
 
@@ -102,9 +101,9 @@ def _answer(
     Each row is a tuple of its location in the input and its texts. A row of a file without a text has an empty
     prediction, and its location is added to ``empty``.
     """
-    without = {place for place, row in rows if isinstance(row, dict) and _has_no_text(row, trained[0].task)}
-    empty += [place for place, _ in rows if place in without]
-    given = [(place, row) for place, row in rows if place not in without]
+    has_text = [not (isinstance(row, dict) and _has_no_text(row, trained[0].task)) for _, row in rows]
+    empty += [place for (place, _), known in zip(rows, has_text, strict=True) if not known]
+    given = [pair for pair, known in zip(rows, has_text, strict=True) if known]
     places, values = [place for place, _ in given], [row for _, row in given]
     splits = [one.make_split(values, places=places) for one in trained]
     predictions = {}
@@ -118,14 +117,11 @@ def _answer(
         notes[f"{run_id} predicted texts that are not {kind}"] += len(invalid)
         notes[f"{run_id} read only the first {one.origin.max_source_length} tokens"] += one.count_cut(split)
     texts = iter(splits[0].texts)
-    for place, row in rows:
+    for (_, row), known in zip(rows, has_text, strict=True):
         answer: Answer = {name: plain_value(value) for name, value in row.items()} if isinstance(row, dict) else {}
-        has_text = place not in without
-        if has_text:
+        if known:
             answer |= dict(zip(trained[0].task.columns, next(texts), strict=True))
-        by_run = {
-            run_id: _columns(next(own) if has_text else nothing) for run_id, (own, nothing) in predictions.items()
-        }
+        by_run = {run_id: _columns(next(own) if known else nothing) for run_id, (own, nothing) in predictions.items()}
         # with several runs, or if a column has one of these names, the run id is added to the column names
         nested = len(trained) > 1 or not answer.keys().isdisjoint(ADDED)
         yield answer | (by_run if nested else next(iter(by_run.values())))
@@ -214,7 +210,7 @@ def format_answers(
     ``columns`` selects the columns of a .tsv or .csv file. None means all.
     """
     if ending == ".jsonl":
-        return "".join(json.dumps(answer, ensure_ascii=False) + "\n" for answer in answers)
+        return json_lines(answers)
     frame, options = to_frame(answers), {"header": header, "index": False, "lineterminator": "\n"}
     if columns is not None:
         frame = frame.reindex(columns=[*columns], fill_value="")

@@ -6,6 +6,8 @@ Adapters of the same backbone share its frozen weights in memory (`krona.backbon
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache, partial
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -116,6 +118,7 @@ class Predictor:
         targets = self.family.labels_with_scores if probabilities else []
         words = label_words(self.origin.task)
         labels = [words[target] for target in targets]
+        word_of = cache(partial(label_text, task=self.origin.task))
         ids = self.family.sources(split, range(len(split)), longest=self.origin.max_source_length)
         by_length = sorted(range(len(split)), key=lambda row: len(ids["input_ids"][row]))
         predictions: dict[int, Prediction] = {}
@@ -125,8 +128,7 @@ class Predictor:
                 self.model, self.family, self.batch(ids, rows), targets, longest=longest, bf16=self.bf16
             )
             for row, answer, own in zip(rows, answers, shares.tolist(), strict=True):
-                word = label_text(answer, self.origin.task)
-                predictions[row] = Prediction(answer, word, dict(zip(labels, own, strict=True)))
+                predictions[row] = Prediction(answer, word_of(answer), dict(zip(labels, own, strict=True)))
         return [predictions[row] for row in range(len(split))]
 
     def count_cut(self, split: Split) -> int:
@@ -151,7 +153,7 @@ class Predictor:
         return logits.float().cpu()
 
 
-def load_predictor(run: TrainedRun, *, backbone: str | None = None, device: str | None = None) -> Predictor:
+def load_predictor(run: TrainedRun, *, backbone: str | Path | None = None, device: str | None = None) -> Predictor:
     """Load the backbone of a run, and insert the run's adapter. See `krona.load` for the arguments and the errors."""
     origin = run.origin.with_backbone(backbone)
     frozen_in_bf16 = origin.precision == "bf16-frozen"

@@ -141,7 +141,7 @@ def render_config(options: Namespace) -> str | None:
         job = compose_job(jobs[0])
     plan = resolve(job, OUTPUTS, starts=False)
     insert = _may_not_fit(plan.settings, job.overrides)
-    used, notes = require(plan.settings, starts=False, insert=insert)
+    used, notes = require(plan.settings, plan.initial, starts=False, insert=insert)
     comments = [plan.run_id, *plan.notes, *notes]
     if len(jobs) > 1:
         comments.insert(0, f"the first of {len(jobs):,} runs: {' '.join(job.overrides)}")

@@ -80,20 +80,24 @@ def read_outcomes(result: Result, path: Path) -> dict[str, Outcomes]:
                 f"unknown metric {', '.join(unknown)}, so there are no intervals and tests. Use the version of krona "
                 "that made the run"
             )
-        labels = label_ids(task)
         for split in SPLITS:
             if part := getattr(result, split):
                 rows = [number for number, name in enumerate(read["split"]) if name == split]
                 own = {name: [values[row] for row in rows] for name, values in read.items()}
-                groups = [int(group) for group in own["group"]] if "group" in own else None
-                answers = encode(
-                    own["target"], own["prediction"], labels, groups, own.get("scores"), multilabel=is_multilabel(task)
-                )
-                found[split] = Outcomes(own["prediction"], answers)
+                found[split] = Outcomes(own["prediction"], encode_columns(own, task))
                 _check_scores(split, part, found[split].answers, score_metrics(task))
     except (LookupError, TypeError, ValueError, ArithmeticError, AttributeError) as error:
         raise unusable_result(path.parent, error) from error
     return found
+
+
+def encode_columns(columns: Mapping[str, Sequence[Any]], task: Mapping[str, Any]) -> Answers:
+    """Encode the columns ``target`` and ``prediction`` and, if they are given, ``group`` and ``scores``."""
+    groups = [int(group) for group in columns["group"]] if "group" in columns else None
+    return encode(
+        columns["target"], columns["prediction"], label_ids(task), groups, columns.get("scores"),
+        multilabel=is_multilabel(task),
+    )  # fmt: skip
 
 
 def unusable_result(path: Path, error: Exception) -> KronaError:

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from krona.metrics.scores import need_scores, score_answers
 from krona.metrics.scores.metric import Answers, encode
 from krona.metrics.statistics import bootstrap, percentile_interval
 from krona.runs.folder import RunFolder
-from krona.runs.predictions import decode_label, is_multilabel, label_ids, label_words, score_metrics
+from krona.runs.predictions import decode_label, encode_columns, is_multilabel, label_words, score_metrics
 from krona.runs.result import Result
 
 Row = Mapping[str, Any]  # a line of predictions.jsonl
@@ -54,6 +55,7 @@ def find_mistakes(result: Result, rows: Sequence[Row]) -> list[Mistake]:
     """
     task = result.config["task"]
     words = label_words(task)
+    decode = cache(partial(decode_label, task=task))
     found = []
     for row in rows:
         target, prediction, size = row["target"].strip(), row["prediction"].strip(), None
@@ -67,7 +69,7 @@ def find_mistakes(result: Result, rows: Sequence[Row]) -> list[Mistake]:
             size = max(abs((share or 0.0) - (label in target.split())) for share, label in own)
         else:
             size = row.get("scores", {}).get(words.get(prediction))
-        labels = [decode_label(text, task) for text in (target, prediction)]
+        labels = [decode(text) for text in (target, prediction)]
         place = _place(row, task.get("files") or {})
         found.append(Mistake(place, labels[0], labels[1], size, row["source"], row.get("columns") or {}))
     return sorted(found, key=lambda mistake: -abs(mistake.size or 0.0))
@@ -111,7 +113,8 @@ def slice_scores(
 
 def _encode_rows(result: Result, rows: Sequence[Row]) -> Answers:
     task = result.config["task"]
-    groups = [int(row["group"]) for row in rows] if "group" in rows[0] else None
-    targets, predictions = ([row[key] for row in rows] for key in ("target", "prediction"))
-    scores = [[*row["scores"].values()] for row in rows] if need_scores(score_metrics(task)) else None
-    return encode(targets, predictions, label_ids(task), groups, scores, multilabel=is_multilabel(task))
+    names = [name for name in ("target", "prediction", "group") if name in rows[0]]
+    columns: dict[str, list[Any]] = {name: [row[name] for row in rows] for name in names}
+    if need_scores(score_metrics(task)):
+        columns["scores"] = [[*row["scores"].values()] for row in rows]
+    return encode_columns(columns, task)

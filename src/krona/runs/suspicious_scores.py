@@ -40,9 +40,13 @@ class ScoreMessage:
     text: str  # without a final full stop
     warns: bool = True  # the message is a warning, and tables mark the score
     unlearned: bool = False  # the model did not learn the task, so that longer training may help
-    invalid: bool = False  # more than `MAX_INVALID_SHARE` of the predictions are not a label, or not a number
     # The kind of message. Tables group the messages of many rows by it.
     cause: str = field(default="", compare=False, kw_only=True)
+
+    @property
+    def invalid(self) -> bool:
+        """Whether more than `MAX_INVALID_SHARE` of the predictions are not a label, or not a number."""
+        return self.cause == INVALID
 
 
 Examined = tuple[dict[str, Answers], dict[str, list[ScoreMessage]]]
@@ -157,7 +161,7 @@ def _check_predictions(result: Result, outcomes: Outcomes, split: str) -> Iterat
         share = f"{count - len(invalid):,} of {count:,}" if invalid else f"all {count:,}"
     best = max(constant_scores(answers, score_metrics(task)))
     text = f"{share} {split} predictions {problem}. The best constant prediction would score {best:.2f}"
-    yield ScoreMessage(text, unlearned=unlearned, invalid=cause == INVALID, cause=cause)
+    yield ScoreMessage(text, unlearned=unlearned, cause=cause)
 
 
 def _check_curve(result: Result, dev: Answers) -> Iterator[ScoreMessage]:

@@ -94,7 +94,7 @@ def _claim(plan: Plan, cleanup: ExitStack) -> Claim | RunState:
         if outcome.state == "done already":
             plan.run.clean()
         return outcome
-    require(plan.settings)
+    require(plan.settings, plan.initial)
     claim = plan.run.claim()
     if claim is None:
         error = f"{plan.run_id} is already running in {describe(plan.run.owner())}. Wait until it has ended."

@@ -85,7 +85,7 @@ def resolve(job: Composed, outputs: Path, *, own: bool = True, starts: bool = Tr
     Args:
         outputs: the folder that contains the run's folder.
         own: whether the config comes from the user's own command and conf/, and may therefore use any class.
-        starts: whether the run starts now. If false, the user's own classes are not imported.
+        starts: whether the run starts now. If false, the user's own classes are not imported, and ``record`` is empty.
 
     Raises:
         NotAllowedError: ``own`` is false, and the config names a forbidden class.
@@ -99,7 +99,7 @@ def resolve(job: Composed, outputs: Path, *, own: bool = True, starts: bool = Tr
     return Plan(
         settings=settings,
         stored=job.stored or mask_secrets(settings.config),
-        record=job.record(),
+        record=job.record() if starts else {},
         notes=list(job.notes),
         initial=initial,
         data_fingerprint=data,

@@ -3,7 +3,7 @@
 The checks take a few seconds and write no files. All problems are reported in one error message.
 """
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from krona.backbones import source
 from krona.config.settings import Run, Scheduler, Trainer
@@ -15,6 +15,10 @@ from krona.metrics.scores import load_library_metrics
 from krona.tasks import hub
 from krona.tasks.sources import require_files
 from krona.training.launcher_environment import num_processes
+from krona.training.plan import read_initial
+
+if TYPE_CHECKING:  # imports torch
+    from krona.adapters.init_from import InitialWeights
 
 OFFLINE_ADVICE = (
     "Use profile=demo (sample data and a small backbone, without a download), "
@@ -23,10 +27,13 @@ OFFLINE_ADVICE = (
 )
 
 
-def require(settings: Run, *, starts: bool = True, insert: bool = True) -> tuple[dict[str, Any], list[str]]:
+def require(
+    settings: Run, initial: "InitialWeights | None" = None, *, starts: bool = True, insert: bool = True
+) -> tuple[dict[str, Any], list[str]]:
     """Check a run's settings against this machine and the run's files and backbone.
 
     Args:
+        initial: the weights of ``init_from``, if the caller has already found them.
         starts: whether the run starts now. If false, the Hub is not used, and no optimizer or callback is built.
         insert: whether to also insert the method into the backbone, without loading weights.
 
@@ -43,11 +50,9 @@ def require(settings: Run, *, starts: bool = True, insert: bool = True) -> tuple
         require_files(settings.task, kind=settings.data.kind, path=settings.data.path)
     with problems.collect():
         source.require_folders(settings.backbone)
-    if settings.init_from is not None:
-        from krona.adapters.init_from import InitialWeights  # imports torch, which takes a second
-
-        with problems.collect():
-            InitialWeights(settings.init_from).require(method.branch)
+    with problems.collect():
+        if (initial := initial or read_initial(settings)) is not None:
+            initial.require(method.branch)
     with problems.collect():
         _check_devices(settings.trainer)
     if starts:

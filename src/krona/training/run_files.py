@@ -1,9 +1,8 @@
 """Write the files of a run: metrics, predictions, adapter and result. Each file is written atomically."""
 
 import csv
-import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ from krona.runs.claim import Claim
 from krona.runs.folder import RunFolder
 from krona.runs.predictions import label_words
 from krona.runs.result import CHECKSUMS, Result, write_result
-from krona.safe_files import Write, write_text
+from krona.safe_files import Write, json_lines, write_text
 from krona.tasks import Split
 from krona.training.devices import Ranks
 
@@ -108,7 +107,10 @@ def write_predictions(
     also write them, with null for a probability that is not a number. For a user's own files, also write the line and
     the values of the unused columns.
     """
-    lines = []
+    write_text(file, json_lines(_prediction_rows(predictions, labels)), write)
+
+
+def _prediction_rows(predictions: Mapping[str, Predictions], labels: Sequence[str]) -> Iterator[dict[str, Any]]:
     for name, (split, texts, scores) in predictions.items():
         columns: dict[str, Sequence[Any]] = {
             "id": split.ids,
@@ -122,7 +124,5 @@ def write_predictions(
             known = [[None if math.isnan(value) else value for value in row] for row in scores]
             columns["scores"] = [dict(zip(labels, row, strict=True)) for row in known]
         for values in zip(*columns.values(), strict=True):
-            row: dict[str, Any] = {"split": name, **dict(zip(columns, values, strict=True))}
-            row |= split.others.get(row["id"], {})
-            lines.append(json.dumps(row, ensure_ascii=False) + "\n")
-    write_text(file, "".join(lines), write)
+            row = {"split": name, **dict(zip(columns, values, strict=True))}
+            yield {**row, **split.others.get(row["id"], {})}

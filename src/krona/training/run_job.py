@@ -43,7 +43,7 @@ def run_job(plan: Plan, console: Console) -> RunState:
 
 
 def _run_by_torchrun(plan: Plan, devices: int) -> RunState:
-    require(plan.settings)
+    require(plan.settings, plan.initial)
     if plan.overrides is None:
         raise KronaError(
             "A run on several devices needs a process for each device. Use train.py or torchrun to start it. A trial "

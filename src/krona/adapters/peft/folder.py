@@ -11,7 +11,7 @@ from krona.adapters.adapter import class_path, open_safetensors
 from krona.backbones.peft_branch import PROMPT_TYPES, PeftBranch, quiet, require_peft, tuner_types
 from krona.backbones.peft_branch import bare_copy as copy_backbone
 from krona.config.choices import branch_targets
-from krona.config.targets import find_named
+from krona.config.targets import PEFT_CLASSES, find_named
 from krona.messages import KronaError, shorten
 from krona.safe_files import read_json
 from krona.surgery.state import backbone_parameters
@@ -62,8 +62,8 @@ def check_folder(path: Path, branch: str | None = None) -> dict[str, Any]:
             f"{path / WEIGHTS} was not found. krona never loads a pickle file such as adapter_model.bin, because it "
             "could run code."
         )
-    known = (*tuner_types(), *PROMPT_TYPES)
-    if (whole := keeps_tuner(config.get("peft_type"), branch)) and config.get("peft_type") not in known:
+    whole = keeps_tuner(config.get("peft_type"), branch)
+    if whole and config.get("peft_type") not in (known := (*tuner_types(), *PROMPT_TYPES)):
         raise KronaError(
             f"In {path}, peft_type={config.get('peft_type')!r} is not supported. krona supports {', '.join(known)}."
         )
@@ -84,10 +84,12 @@ def check_folder(path: Path, branch: str | None = None) -> dict[str, Any]:
     return config
 
 
-def branch_classes(peft_type: str | None = None) -> list[Any]:
-    """Return the branch classes of all methods or, with ``peft_type``, only the classes of this type."""
-    classes = dict.fromkeys(find_named(target, "method._target_", "branch") for target in branch_targets())
-    return [one for one in classes if peft_type is None or one.peft_type == peft_type]
+def branch_classes(peft_type: str) -> list[Any]:
+    """Return the branch classes of all methods with this ``peft_type``."""
+    # The classes for all types of peft have no ``peft_type``, and importing them takes a second.
+    targets = [target for target in branch_targets() if target not in PEFT_CLASSES]
+    classes = dict.fromkeys(find_named(target, "method._target_", "branch") for target in targets)
+    return [one for one in classes if one.peft_type == peft_type]
 
 
 def load_folder(model: nn.Module, path: Path, branch: str | None = None) -> Any:

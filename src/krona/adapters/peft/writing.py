@@ -97,13 +97,11 @@ def write_peft(
     if not places and not norms:
         raise KronaError(f"Adapter {name!r} trains nothing that peft could load.")
     saved = [module for module in saved if module not in norms]
-    for form in _forms(model, places, norms, name) if adapter.branch is not PeftBranch else ():
-        loaded = _build(model, form, adapter, saved)
-        if loaded is not None:
-            break
-    else:
+    if adapter.branch is PeftBranch:
         form, loaded = _build_tuner(model, places, adapter, saved)
-    assert loaded is not None, "every linear update can be written as a LORA"
+    else:
+        built = ((form, _build(model, form, adapter, saved)) for form in _forms(model, places, norms, name))
+        form, loaded = next(pair for pair in built if pair[1] is not None)  # every linear update can be a LORA
     config = loaded.peft_config["default"]
     config.base_model_name_or_path, config.revision, config.task_type = base_model, revision, task_type
     for key in NAMES:  # peft converts the lists to sets, whose order is random
