@@ -14,6 +14,7 @@ import pytest
 
 from krona.runs.claim import is_alive
 from krona.runs.folder import RunFolder
+from krona.runs.parent_process import PARENT
 from sweeps.test_workers import RUN_SWEEP
 from typed_run import PROJECT, wait_for
 
@@ -74,9 +75,30 @@ def test_the_processes_of_a_killed_command_end(
     while (left := {*filter(is_alive, started)}) and time.monotonic() < until:
         time.sleep(0.1)
     took = time.monotonic() - until + WAIT_S + ROOM_S
+    remain = []
     for pid in left:  # only if the test fails
-        with suppress(ProcessLookupError):
+        with suppress(OSError):
+            remain.append(Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " "))
             os.kill(pid, signal.SIGKILL)
-    assert not left
+    assert not remain
     print(f"{len(started)} processes ended in {took:.1f} s")
     assert [RunFolder(path.parent).state().state for path in outputs.glob("*/last.ckpt")] == ["interrupted"] * runs
+
+
+SLOW_EXIT = """
+import atexit, signal, time
+from krona.cli.launch import launch
+from krona.runs.interrupts import Interrupted
+
+def main():
+    atexit.register(time.sleep, 60)
+    raise Interrupted(signal.SIGTERM)
+
+launch(main)
+"""
+
+
+def test_an_interrupted_child_process_exits_in_a_few_seconds() -> None:
+    environment = {**os.environ, PARENT: str(os.getpid())}
+    process = subprocess.Popen([sys.executable, "-c", SLOW_EXIT], env=environment, stderr=subprocess.DEVNULL)
+    assert process.wait(45) == -signal.SIGALRM

@@ -21,7 +21,7 @@ from krona.formatting import error_lines
 from krona.messages import KronaError, visible
 from krona.paths import hide_working_directory
 from krona.runs.interrupts import Interrupted, exit_interrupted, interrupt, leave
-from krona.runs.parent_process import end_with_parent
+from krona.runs.parent_process import end_with_parent, limit_exit
 from krona.sweeps.workers import worker_number
 from krona.training.launcher_environment import require_one_launch
 
@@ -59,6 +59,7 @@ def launch(
             leave(0)
         main()
     except (Interrupted, KeyboardInterrupt) as error:
+        limit_exit()
         exit_interrupted(error, announce=worker_number() is None)  # for a worker, the parent process prints the message
     except SystemExit as error:
         if isinstance(error.code, str):

@@ -14,8 +14,9 @@ from functools import cache
 from krona.runs.claim import is_alive
 
 PARENT = "KRONA_PARENT"  # environment variable with the id of the process with which a child process ends
+THREAD = "parent process"  # the name of the thread that watches the parent process
 POLL_S = 1.0  # the interval between two checks of the parent process, in seconds
-GRACE_S = 3  # seconds in which this process can record the interrupt before it is killed
+GRACE_S = 3  # seconds in which this process can record the interrupt, and then seconds in which it can exit
 
 
 @cache  # one thread is enough
@@ -31,7 +32,17 @@ def end_with_parent() -> None:
     if "TORCHELASTIC_RUN_ID" in os.environ:
         parents.append(os.getppid())
     if parents:
-        threading.Thread(target=_watch, args=(parents,), name="parent process", daemon=True).start()
+        threading.Thread(target=_watch, args=(parents,), name=THREAD, daemon=True).start()
+
+
+def limit_exit() -> None:
+    """Kill this process after ``GRACE_S`` seconds if it belongs to another process and has not exited by then.
+
+    An interrupted process calls this function before it exits. While Python exits, which can take many seconds on a
+    busy machine, the thread of `end_with_parent` no longer runs, and torchrun waits up to 30 seconds for its ranks.
+    """
+    if any(thread.name == THREAD for thread in threading.enumerate()):
+        signal.alarm(GRACE_S)
 
 
 def _watch(parents: Sequence[int]) -> None:
