@@ -112,6 +112,17 @@ def test_slices(by_task: bool, outputs: Path) -> None:
     ]  # fmt: skip
 
 
+def test_slices_that_the_task_file_names_later(outputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_run(outputs, *tickets(slices="key"))
+    (tmp_path / "conf" / "task").mkdir(parents=True)
+    (tmp_path / "conf" / "task" / "tickets.yaml").write_text("name: tickets\nslices: [language, key]\n")
+    monkeypatch.chdir(tmp_path)
+    shown = invoke("show", "krona").output
+    assert [line.split()[3][:-1] for line in shown.splitlines() if line.startswith("test: score by")] == [
+        "key", "language",
+    ]  # fmt: skip
+
+
 def test_a_slice_that_the_rows_lack_is_one_message(outputs: Path) -> None:
     write_run(outputs, *tickets())
     failed = invoke("show", "krona", "--slice", "langauge")

@@ -79,6 +79,16 @@ def test_the_page_has_the_tables_folded(outputs: Path) -> None:
     assert "Confusion matrix (a row for each target, a column for each prediction)" in page
 
 
+def test_the_task_file_can_name_slices_after_the_runs(
+    outputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "conf" / "task").mkdir(parents=True)
+    (tmp_path / "conf" / "task" / "tickets.yaml").write_text("slices: source\n")
+    monkeypatch.chdir(tmp_path)
+    (table,) = collect(outputs).tables
+    assert [title for title, _ in slice_tables(table)] == ["tickets by language", "tickets by source"]
+
+
 def test_a_missing_column_of_slices_is_a_message(tmp_path: Path) -> None:
     write_all(tmp_path, [make_result("lora", "rte", change={"task.slices": ["language"]})])
     (table,) = collect(tmp_path).tables

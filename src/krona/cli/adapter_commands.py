@@ -51,8 +51,8 @@ def predict(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="replace the output file")] = False,
 ) -> None:
     """Predict the label of each row with finished runs. The output also contains label names and probabilities."""
-    from krona.adapters.find import choose_runs
     from krona.adapters.predict import predict as run_predict
+    from krona.runs.choose import choose_runs
 
     run_predict(
         choose_runs(runs, best), source=source, texts=texts or [], output=out, backbone=backbone,
@@ -120,7 +120,8 @@ def export(
 ) -> None:
     """Export a model with merged weights, a peft adapter, or krona's adapter file, together with a model card."""
     from krona.adapters.export import export as command
-    from krona.adapters.find import choose_runs, find
+    from krona.adapters.find import find
+    from krona.runs.choose import choose_runs
 
     adapter = find(choose_runs([run] if run else [], best)[0])
     out = out or Path(f"{adapter.origin.run_id}-{to}")

@@ -16,6 +16,7 @@ import typer
 from rich.console import Console
 
 from krona import paths
+from krona.cli.adapter_commands import Best
 from krona.formatting import as_typed, below, show
 from krona.messages import KronaError, amount, check_file_name, did_you_mean, first_few
 from krona.safe_files import write_new
@@ -147,7 +148,8 @@ def list_runs(where: Where = None) -> None:
 
 @app.command("show")
 def show_stored(
-    run: Annotated[str, typer.Argument(help="a run's id, the beginning of its id, or its folder")],
+    run: Annotated[str | None, typer.Argument(help="a run's id, the beginning of its id, or its folder")] = None,
+    best: Best = None,
     mistakes: Annotated[
         int, typer.Option(min=0, help="number of wrong predictions to print; in a regression, of the largest errors")
     ] = 0,
@@ -158,10 +160,12 @@ def show_stored(
 ) -> None:
     """Show the state, the scores of each class, the confusion matrix and the notes of one run."""
     from krona.cli.run_details import print_details
+    from krona.runs.choose import choose_runs
     from krona.runs.folder import find_run
     from krona.training.summary import show_run
 
-    folder, console = find_run(paths.OUTPUTS, run), Console()
+    (name,), console = choose_runs([run] if run else [], best), Console()
+    folder = find_run(paths.OUTPUTS, name)
     show_run(folder, console)
     print_details(folder, console, mistakes=mistakes, slices=slices)
 

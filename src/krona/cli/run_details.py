@@ -11,7 +11,7 @@ from krona.report.class_tables import answer_tables
 from krona.runs.folder import RunFolder
 from krona.runs.predictions import SPLITS, label_words, read_outcomes
 from krona.runs.result import Result
-from krona.runs.rows import Mistake, find_mistakes, read_split, slice_scores
+from krona.runs.rows import Mistake, find_mistakes, read_split, slice_columns, slice_scores
 
 MAX_TEXT = 400  # characters of a mistake's text
 
@@ -21,7 +21,7 @@ def print_details(run: RunFolder, console: Console, *, mistakes: int = 0, slices
 
     Args:
         mistakes: the number of wrong predictions to print.
-        slices: columns of the data file. None means the task's field `slices`.
+        slices: columns of the data file. None means those of `slice_columns`.
 
     Raises:
         KronaError: the predictions are damaged, or do not have a column of ``slices``.
@@ -43,11 +43,11 @@ def print_details(run: RunFolder, console: Console, *, mistakes: int = 0, slices
             say(console, f"\n{split}: {title}")
             say(console, table([*frame], frame.to_numpy().tolist(), width=width, left=[*frame][:1]))
     last = next((split for split in reversed(SPLITS) if split in answers), None)
-    columns = task.get("slices") or () if slices is None else slices
+    columns = slice_columns(task) if slices is None else slices
     if last is None or not (mistakes or columns):
         return
     stored = read_split(run, last)
-    for column in [columns] if isinstance(columns, str) else columns:
+    for column in columns:
         rows = [
             [name or "(empty)", f"{rows:,}", f"{score:.2f}", f"[{low:.1f}, {high:.1f}]"]
             for name, rows, score, low, high in slice_scores(result, [stored], column)

@@ -12,7 +12,7 @@ from krona.metrics.scores.metric import Answers
 from krona.report.table import Cell, Row, Table
 from krona.runs.folder import RunFolder
 from krona.runs.predictions import label_words
-from krona.runs.rows import read_split, slice_scores
+from krona.runs.rows import read_split, slice_columns, slice_scores
 
 MAX_MATRIX = 12  # maximum number of classes of a confusion matrix; for more classes, pairs are listed
 MAX_PAIRS = 20
@@ -78,11 +78,10 @@ def row_tables(table: Table) -> Iterator[tuple[str, list[tuple[str, pd.DataFrame
 
 
 def slice_tables(table: Table) -> Iterator[tuple[str, pd.DataFrame]]:
-    """Yield pairs (title, scores of the best rows by the values of a column) for the columns in `task.slices`."""
+    """Yield pairs (title, scores of the best rows by the values of a column) for each of `slice_columns`."""
     for task in table.task_columns:
         rows = _best_rows(table, task.key)
-        columns = (_task(rows[0].cell(task.key)).get("slices") or ()) if rows else ()
-        for name in [columns] if isinstance(columns, str) else columns:
+        for name in slice_columns(_task(rows[0].cell(task.key))) if rows else ():
             try:
                 lines = [line for row in rows for line in _slice_lines(row, task.key, name, table.split)]
             except KronaError as error:

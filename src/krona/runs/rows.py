@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import yaml
 
+from krona import paths
 from krona.messages import KronaError, did_you_mean
 from krona.metrics.scores import need_scores, score_answers
 from krona.metrics.scores.metric import Answers, encode
@@ -79,6 +81,18 @@ def _place(row: Row, files: Mapping[str, str] | str) -> str:
     part = row["id"].rpartition("-")[0]
     file = files if isinstance(files, str) else files.get(part)
     return f"{Path(file).name}:{row['line']}" if file and "line" in row else row["id"]
+
+
+def slice_columns(task: Mapping[str, Any]) -> list[str]:
+    """Return the slice columns of a run's task: those of the run, and those that conf/task/NAME.yaml names now."""
+    columns = [*_words(task.get("slices"))]
+    if file := paths.choice_files("task").get(task["name"]):
+        columns += _words((yaml.safe_load(file.read_text(encoding="utf-8")) or {}).get("slices"))
+    return [*dict.fromkeys(columns)]
+
+
+def _words(names: str | Sequence[str] | None) -> Sequence[str]:
+    return [names] if isinstance(names, str) else names or []
 
 
 def slice_scores(

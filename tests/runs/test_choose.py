@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from krona import paths
-from krona.adapters.find import choose_runs
 from krona.messages import KronaError
+from krona.runs.choose import choose_runs
 from krona.runs.result import Result, write_result
 from krona.runs.sweep import save_run_ids
 from report.generate import make_result
@@ -56,9 +56,15 @@ def test_without_a_choice_it_is_one_message(results: dict[str, Result], tmp_path
         choose_runs(None, "tasks")
     with pytest.raises(KronaError, match=r"a and --best night are two choices"):
         choose_runs(["a"], "night")
-    for command in ("predict", "export"):
+    for command in ("predict", "export", "show"):
         failed = invoke(command)
         assert failed.exit_code
         assert str(failed.exception).startswith("No run was given. Give the beginning of a run's id, or --best SWEEP.")
         assert results["high"].run_id in str(failed.exception)
         assert results["failed"].run_id not in str(failed.exception)
+
+
+def test_show_uses_the_best_run(results: dict[str, Result]) -> None:
+    shown = invoke("show", "--best", "night")
+    assert not shown.exit_code
+    assert f"{results['high'].run_id}: done" in shown.output

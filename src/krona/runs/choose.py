@@ -1,0 +1,46 @@
+"""Choose the runs of a command: the given names, or the best run of a sweep (`--best SWEEP`)."""
+
+import sys
+from collections.abc import Sequence
+
+from krona import paths
+from krona.messages import KronaError, amount, did_you_mean, first_few
+from krona.runs.frame import stored_results
+from krona.runs.result import Result
+from krona.runs.sweep import load_run_ids
+
+MAX_LISTED = 10  # maximum number of runs in a message
+
+
+def choose_runs(runs: Sequence[str] | None, best: str | None) -> list[str]:
+    """Return the runs of a command: the given names, or the run of the sweep ``best`` with the highest dev score.
+
+    Raises:
+        KronaError: neither or both are given, or the sweep has no finished run or runs of several tasks.
+    """
+    if runs and best is not None:
+        raise KronaError(f"{' '.join(runs)} and --best {best} are two choices. Give only one of them.")
+    if runs:
+        return [*runs]
+    done = [
+        run for run in stored_results(paths.OUTPUTS) if isinstance(run, Result) and run.status == "done" and run.dev
+    ]
+    if best is None:
+        newest = sorted(done, key=lambda run: str(run.provenance.get("finished")), reverse=True)
+        listed = first_few([run.run_id for run in newest], MAX_LISTED)
+        known = f"The finished runs are: {', '.join(listed)}." if listed else f"{paths.OUTPUTS} has no finished run."
+        raise KronaError(f"No run was given. Give the beginning of a run's id, or --best SWEEP. {known}")
+    names = load_run_ids(paths.OUTPUTS, best)
+    of_sweep = [run for run in done if run.config.get("sweep") == best or run.run_id in names]
+    if not of_sweep:
+        sweeps = sorted({str(run.config["sweep"]) for run in done if run.config.get("sweep")})
+        raise KronaError(f"The sweep {best} has no finished run: {did_you_mean(best, sweeps)}.")
+    if len(tasks := sorted({run.task for run in of_sweep})) > 1:
+        raise KronaError(f"The sweep {best} has runs of several tasks ({', '.join(tasks)}). Give the name of a run.")
+    first = max(of_sweep, key=lambda run: run.dev["score"] if run.dev else 0.0)
+    assert first.dev is not None
+    print(
+        f"The best of {amount(len(of_sweep), 'run')} of {best} on dev is {first.run_id} ({first.dev['score']:.2f}).",
+        file=sys.stderr,
+    )
+    return [first.run_id]
