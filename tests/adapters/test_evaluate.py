@@ -1,6 +1,7 @@
 """Test `krona evaluate`: the run's own score, scores of other rows and labels, and GLUE's submission files."""
 
 import json
+import math
 import re
 import shutil
 import zipfile
@@ -69,6 +70,29 @@ def test_a_score_of_probabilities_is_stored_checked_and_computed_again(
     mapped = [json.loads(line)["scores"] for line in (tmp_path / "b.jsonl").read_text().splitlines()]
     assert {one["not_duplicate"] for one in mapped} == {0.0}
     assert [one["duplicate"] for one in mapped] == pytest.approx([1.0] * len(mapped), abs=1e-5)
+
+
+def test_a_probability_that_is_not_a_number_is_null_and_the_row_is_wrong(
+    tiny: dict[str, list[str]], outputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    metrics = ["task.metrics=[roc_auc,accuracy,log_loss]", "task.score=[roc_auc]"]
+    folder = finished(outputs, *tiny["bert"], "method=lora", "task=sample_rte", *metrics)
+
+    def predict(self: Predictor, split: Split, **options: Any) -> list[Prediction]:
+        unknown = Prediction("1", "not_entailment", {"entailment": math.nan, "not_entailment": math.nan})
+        known = Prediction("1", "not_entailment", {"entailment": 0.4, "not_entailment": 0.6})
+        return [unknown, *[known] * (len(split) - 1)]
+
+    monkeypatch.setattr(Predictor, "predict_split", predict)
+    found = score(folder, output=tmp_path / "a.jsonl")
+    rows = [json.loads(line) for line in (tmp_path / "a.jsonl").read_text().splitlines()]
+    assert [row["scores"] for row in rows[:2]] == [
+        {"entailment": None, "not_entailment": None},
+        {"entailment": 0.4, "not_entailment": 0.6},
+    ]
+    truth = [row["target"] == "1" for row in rows]
+    shares = [0.0 if truth[0] else 1.0, *[0.6] * (len(rows) - 1)]
+    assert found.parts["roc_auc"] == pytest.approx(100 * roc_auc_score(truth, shares), rel=1e-12)
 
 
 @pytest.mark.parametrize("split", ["dev", "test"])

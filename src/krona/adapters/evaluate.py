@@ -1,5 +1,6 @@
 """`krona evaluate`: compute the scores of finished runs on labelled rows, without training."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -179,8 +180,11 @@ def _translate(answer: str, targets: Mapping[str, str], task: Task) -> str:
 
 def _scores_by_label(
     found: TrainedRun, task: Task, targets: Mapping[str, str], predictions: Sequence[Prediction]
-) -> list[list[float]]:
-    """Return the probability of each label of the task. Several labels of the run can mean one label of the task."""
+) -> list[list[float | None]]:
+    """Return the probability of each label of the task, or None for a probability that is not a number.
+
+    Several labels of the run can mean one label of the task.
+    """
     places = {target: place for place, target in enumerate(task.target_strings() or [])}
     columns = {word: places[targets[answer]] for answer, word in label_words(found.origin.task).items()}
     scores = []
@@ -188,7 +192,8 @@ def _scores_by_label(
         shares = [0.0] * len(places)
         for word, share in one.probabilities.items():
             shares[columns[word]] += share
-        scores.append([min(1.0, float(f"{share:.6g}")) for share in shares])
+        # Python's min() would return 1.0 for NaN
+        scores.append([None if math.isnan(share) else min(1.0, float(f"{share:.6g}")) for share in shares])
     return scores
 
 
