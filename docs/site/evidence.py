@@ -12,6 +12,7 @@ from paper_differences import paper_differences
 
 from krona.formatting import format_p
 from krona.labels import TASK_LABELS, method_labels
+from krona.metrics.power import LEVEL
 from krona.metrics.statistics import holm
 from krona.paper import read_paper_table
 from krona.report.build import collect
@@ -45,7 +46,6 @@ EARLIER = {
     "mpnet_lora_size": "CoLA, MPNet, frozen LayerNorms",
     "minilm_sst2": "SST-2, MiniLM, trained LayerNorms",
 }
-LEVEL = 0.05
 SHOWN = ("full", "krona", "krona_b", "krona_b_res", "pa", "adapter", "compacter", "bitfit")
 
 
@@ -98,10 +98,10 @@ def earlier() -> list[str]:
     """Return the difference between KronA and LoRA in the reports of earlier blocks."""
     lines = ["| runs | seeds | KronA − LoRA | 95 % interval | detectable |", "|:--|--:|--:|--:|--:|"]
     for block, name in EARLIER.items():
-        cells = next(line for line in _table(block, "Pair") if line.startswith("| KronA ")).strip("|").split("|")
-        _, difference, interval, _, _, detectable, seeds = (cell.strip() for cell in cells)
-        link = f"[{name}](results/encoders-{block}.tar.xz)"
-        lines.append(f"| {link} | {seeds} | {difference} | {interval} | {detectable} |")
+        pairs = _report(block).tables[0].to_reference.to_dict("records")
+        pair = next(pair for pair in pairs if pair["Pair"].startswith("KronA "))
+        cells = [pair[name] for name in ("Common seeds", "Difference", "Interval", "Detectable")]
+        lines.append(f"| [{name}](results/encoders-{block}.tar.xz) | {' | '.join(cells)} |")
     return lines
 
 

@@ -239,7 +239,7 @@ def methods() -> list[str]:
             f"[`{row.method}`]({row.method}.md)" if has_page else f"`{row.method}` (no page)",
             re.sub(",? to q and v", "", about.rstrip(".")) + published,  # as the page says once
             f"{row.trainable_params:,}",
-            *_rank_and_launches(row),
+            *("–" if count is None else str(count) for count in (row.update_rank, row.launches)),
         )
         families[family].append(f"| {' | '.join(cells)} |")
     for family, lines in families.items():
@@ -289,10 +289,6 @@ def peft_refused() -> list[str]:
             message = str(error)
         text.append(f"- `{kind}`: {str(message).removeprefix(f'method.config.peft_type={kind} is not possible. ')}")
     return text
-
-
-def _rank_and_launches(row: parameter_table.MethodRow) -> list[str]:
-    return ["–" if count is None else str(count) for count in (row.update_rank, row.launches)]
 
 
 def _page(method: str) -> Path:
