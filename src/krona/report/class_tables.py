@@ -1,6 +1,8 @@
 """Build tables of the scores of each class, the confusion matrix, residuals and slices."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +14,7 @@ from krona.metrics.scores.metric import Answers
 from krona.report.table import Cell, Row, Table
 from krona.runs.folder import RunFolder
 from krona.runs.predictions import label_words
+from krona.runs.rows import Row as RunRow
 from krona.runs.rows import read_split, slice_columns, slice_scores
 
 MAX_MATRIX = 12  # maximum number of classes of a confusion matrix; for more classes, pairs are listed
@@ -80,10 +83,11 @@ def row_tables(table: Table) -> Iterator[tuple[str, list[tuple[str, pd.DataFrame
 def slice_tables(table: Table) -> Iterator[tuple[str, pd.DataFrame]]:
     """Yield pairs (title, scores of the best rows by the values of a column) for each of `slice_columns`."""
     for task in table.task_columns:
+        read = cache(lambda path: read_split(RunFolder(path.parent), table.split))
         rows = _best_rows(table, task.key)
         for name in slice_columns(_task(rows[0].cell(task.key))) if rows else ():
             try:
-                lines = [line for row in rows for line in _slice_lines(row, task.key, name, table.split)]
+                lines = [line for row in rows for line in _slice_lines(row, task.key, name, read)]
             except KronaError as error:
                 yield f"{task.label} by {name}", pd.DataFrame({"No scores": [str(error)]})
                 continue
@@ -92,11 +96,12 @@ def slice_tables(table: Table) -> Iterator[tuple[str, pd.DataFrame]]:
             yield f"{task.label} by {name}", wide[[row.name for row in rows]].reset_index()
 
 
-def _slice_lines(row: Row, task: str, column: str, split: str) -> Iterator[tuple[str, str, str, str]]:
+def _slice_lines(
+    row: Row, task: str, column: str, read: Callable[[Path], list[RunRow]]
+) -> Iterator[tuple[str, str, str, str]]:
     runs = row.cell(task).runs
     assert runs is not None
-    stored = [read_split(RunFolder(path.parent), split) for path in runs.path]
-    for value, rows, score, low, high in slice_scores(runs.result.iloc[0], stored, column):
+    for value, rows, score, low, high in slice_scores(runs.result.iloc[0], [*map(read, runs.path)], column):
         yield value or "(empty)", f"{rows:,}", row.name, f"{score:.2f} [{low:.1f}, {high:.1f}]"
 
 

@@ -77,7 +77,7 @@ def add_quantities(layout: Layout, table: Table) -> None:
 
 def _quantities(rows: Sequence[Row]) -> pd.DataFrame:
     """Return the value of each quantity (columns) for each position of a row with finished runs (index)."""
-    runs = [row.done.assign(place=place) for place, row in enumerate(rows) if row.done is not None]
+    runs = [done.assign(place=place) for place, row in enumerate(rows) if (done := row.done) is not None]
     frame = pd.concat([pd.DataFrame(columns=["place", "percent", *QUANTITIES], dtype=float), *runs])
     frame["params"] = frame.percent
     frame[[*QUANTITIES]] /= [one.unit for one in QUANTITIES.values()]
@@ -151,7 +151,7 @@ def fill_times(layout: Layout, table: Table, tasks: Sequence[str]) -> list[str]:
     notes = []
     if percent:
         notes.append("Training times are ratios of seconds per step. For launches, run: python bench.py bench=latency")
-    runs = [run for row in table.rows if row.done is not None for run in row.done.run]
+    runs = [run for row in table.rows if (done := row.done) is not None for run in done.run]
     devices = sorted({str(run.result.provenance.get("device")) for run in runs})
     if len(devices) > 1:
         listed = ", ".join(devices)

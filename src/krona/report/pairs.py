@@ -59,10 +59,13 @@ def list_pairs(table: Table) -> pd.DataFrame | None:
     columns.
     """
     tasks = {column.key for column in table.task_columns}
-    lines = []
-    for (a, b, task), one in table.differences.items():
-        if task in tasks:
-            lines.append(_line(table, *((a, b) if one.value >= 0 else (b, a)), task, table.p_values))
+    pairs = {place: one for place, one in table.differences.items() if place[2] in tasks}
+    if len(pairs) > MAX_PAIRS:
+        return None
+    lines = [
+        _line(table, *((a, b) if one.value >= 0 else (b, a)), task, table.p_values)
+        for (a, b, task), one in pairs.items()
+    ]
     frame = pd.DataFrame(lines, columns=[*COLUMNS]).sort_values("p", kind="stable")
     return _as_text(table, frame, "Differences of all pairs", ALL)
 

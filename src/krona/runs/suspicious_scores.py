@@ -133,7 +133,7 @@ def constant_scores(answers: Answers, metrics: Sequence[str]) -> list[float]:
             scores.append(float(np.mean([*score_answers(metrics, constant).values()])))
         return scores
     for label in range(answers.classes):
-        shares = np.tile(np.arange(answers.classes) == label, (len(answers), 1)).astype(float)
+        shares = np.broadcast_to(np.eye(answers.classes)[label], (len(answers), answers.classes))
         constant = replace(answers, given=np.full(len(answers), label), scores=shares)
         scores.append(float(np.mean([*score_answers(metrics, constant).values()])))
     return scores
