@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 
 from krona.labels import method_label
 from krona.messages import shorten
+from krona.report.cells import ALPHA
 from krona.report.costs import CHARTED, QUANTITIES, mean_cost, on_front
 from krona.report.curves import NAMES, RATE, Curves, expect_best
 from krona.report.styles import BETTER, COLORS, GRID, INK, PAPER, SOFT, WORSE, method_style
@@ -50,7 +51,8 @@ def score_frame(table: Table, column: Column) -> pd.DataFrame:
         lines.append({
             "row": row, "cell": cell, "label": plain_label(row.label), "settings": row.settings, "score": cell.value,
             "name": f"{plain_label(row.label)} {row.differs}".strip(), "low": low, "high": high, "color": style.color,
-            "mark": style.mark, "tip": f"{plain_label(row.name)}: {cell_value(cell)}{ends}", **costs, **ranks,
+            "mark": style.mark, "hollow": False, "tip": f"{plain_label(row.name)}: {cell_value(cell)}{ends}",
+            **costs, **ranks,
         })  # fmt: skip
     return pd.DataFrame(lines)
 
@@ -118,12 +120,11 @@ def _fit_cost(axes: Any, values: Sequence[float], *, log: bool) -> None:
 def _scatter(axes: Any, frame: pd.DataFrame, xs: Sequence[float]) -> None:
     """Draw the scores with their intervals. A score below the axis is a triangle at its lower end."""
     bottom = _fit_scores(axes, [*frame.score], [*frame.low, *frame.high])
-    hollow = frame.hollow if "hollow" in frame else pd.Series(False, frame.index)
-    for one, x, empty in zip(frame.itertuples(), xs, hollow, strict=True):
+    for one, x in zip(frame.itertuples(), xs, strict=True):
         if one.high > one.low and one.score >= bottom:
-            axes.vlines(x, one.low, one.high, color=one.color, linewidth=1.4, alpha=0.65, gid="interval")
+            axes.vlines(x, one.low, one.high, color=one.color, linewidth=1.4, alpha=0.65)
         marker = "v" if one.score < bottom else one.mark
-        fill = {"markerfacecolor": PAPER} if empty else {}
+        fill = {"markerfacecolor": PAPER} if one.hollow else {}
         _mark(axes, x, max(one.score, bottom), one.color, one.tip, marker=marker, **fill)
 
 
@@ -146,23 +147,22 @@ def draw_differences(pairs: pd.DataFrame, title: str, order: Sequence[str] = ())
     width = 330 + 6 * max(12, *map(len, names))
     figure, axes = _new(f"{title}: difference to {reference}", label, "", width, 26 * len(pairs) + 66)
     for place, one in enumerate(pairs.itertuples()):
-        better = one.p_holm <= 0.05 and one.difference > 0
-        worse = one.p_holm <= 0.05 and one.difference < 0
-        color, marker, verdict = (SOFT, "o", "not certain")
-        if better or worse:
-            color, marker, verdict = (BETTER, ">", "better") if better else (WORSE, "<", "worse")
-        axes.barh(place, 2 * one.detectable, left=-one.detectable, height=1, color=GRID, linewidth=0, gid="band")
-        axes.hlines(place, one.low, one.high, color=color, linewidth=2.4 if better or worse else 1.6, gid="interval")
+        certain = one.p_holm <= ALPHA
+        color, marker, verdict = (BETTER, ">", "better") if one.difference > 0 else (WORSE, "<", "worse")
+        if not certain:
+            color, marker, verdict = (SOFT, "o", "not certain")
+        axes.barh(place, 2 * one.detectable, left=-one.detectable, height=1, color=GRID, linewidth=0)
+        axes.hlines(place, one.low, one.high, color=color, linewidth=2.4 if certain else 1.6)
         text = f"{one.difference:+.1f}".replace("-", "−")
         range_ = f"[{one.low:+.1f}, {one.high:+.1f}]".replace("-", "−")
         tip = f"{plain_label(one.row)} − {reference}: {text} {range_}, p (Holm) {one.p_holm:.2g}"
-        fill = {} if better or worse else {"markerfacecolor": PAPER}
+        fill = {} if certain else {"markerfacecolor": PAPER}
         _mark(axes, one.difference, place, color, tip, marker=marker, markersize=8, **fill)
         for words, shift in ((text, 38), (verdict, 46)):
             axes.annotate(
                 words, (1, place), xycoords=("axes fraction", "data"), xytext=(shift, 0), textcoords="offset points",
                 va="center", ha="right" if words is text else "left", annotation_clip=False,
-                fontweight="bold" if better or worse else "normal", color=INK if words is text else color,
+                fontweight="bold" if certain else "normal", color=INK if words is text else color,
             )  # fmt: skip
     axes.axvline(0, color=INK, linewidth=1.2)
     axes.set_ylim(len(pairs) - 0.5, -0.5)
@@ -176,7 +176,7 @@ def draw_levels(frame: pd.DataFrame, title: str) -> Figure:
     """Draw the scores of all rows with their intervals, and the paper's numbers as rings."""
     figure, axes = _new(title, f"{title}, score", "", 480, 26 * len(frame) + 60)
     for place, one in enumerate(frame.itertuples()):
-        axes.hlines(place, one.low, one.high, color=one.color, linewidth=2, gid="interval")
+        axes.hlines(place, one.low, one.high, color=one.color, linewidth=2)
         _mark(axes, one.score, place, one.color, one.tip, marker=one.mark)
         if one.cell.paper is not None:
             ring = {"markersize": 11, "markerfacecolor": "none"}
@@ -201,7 +201,7 @@ def find_front(table: Table, column: Column, frame: pd.DataFrame, cost: str) -> 
         if key not in table.p_values:
             return int(np.sign(a.score - b.score))
         value = table.differences[key].value * sign
-        return int(np.sign(value)) if table.p_values[key] <= 0.05 else 0
+        return int(np.sign(value)) if table.p_values[key] <= ALPHA else 0
 
     rows = [*frame.itertuples()]
     return on_front(rows, [*frame[cost]], gap, least=LEAST_COST)
@@ -341,7 +341,7 @@ def _draw_lines(title: str, x: str, y: str, lines: Mapping[str, tuple[str, pd.Da
         axes.plot(frame.x, frame.y, color=style.color, linewidth=1.8, label=name, gid=tooltip(name), clip_on=False)
         for one in frame.itertuples():
             if one.high > one.low:
-                axes.vlines(one.x, one.low, one.high, color=style.color, linewidth=1.4, alpha=0.5, gid="interval")
+                axes.vlines(one.x, one.low, one.high, color=style.color, linewidth=1.4, alpha=0.5)
             _mark(axes, one.x, one.y, style.color, f"{name}: {number(one.y)} at {one.x:g}", marker=style.mark)
     _fit_scores(axes, [*found.y], [*found.low, *found.high])
     if log:
@@ -354,7 +354,7 @@ def _draw_lines(title: str, x: str, y: str, lines: Mapping[str, tuple[str, pd.Da
     return figure
 
 
-def epoch_charts(table: Table, column: Column, frame: pd.DataFrame) -> list[Figure]:
+def epoch_charts(column: Column, frame: pd.DataFrame) -> list[Figure]:
     """Return a chart of the dev score by epoch, if a row has several epochs. Lines show the range over seeds."""
     lines = {}
     for one in frame.sort_values("score", ascending=False)[:MAX_LINES].itertuples() if column.kind == "task" else ():

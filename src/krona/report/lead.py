@@ -66,7 +66,7 @@ def _summarize_column(table: Table, column: Column, room: int) -> str:
     shown += [f"{len(equal) - MAX_NAMED} more"] if len(equal) > MAX_NAMED else []
     who = "No row" if len(table.rows) <= MANY_ROWS else f"None of {len(table.rows)} rows"
     rated = f"are not significantly different{_costs(equal)}"
-    if equal[0].cell(column.key).p is None and all(row.cell(column.key).p is None for row in equal[1:]):
+    if all(row.cell(column.key).p is None for row in equal):
         has = "has the highest score" if len(equal) == 1 else "have the same highest score"
         rated = f"{has}{', with a warning' if any(row.cell(column.key).warned for row in equal) else ''}"
     return _fit(room, f"{who} leads on {subject}: {join_names(shown)} {rated}.", [_tests(table, column), *after])
@@ -90,7 +90,7 @@ def _score(row: Row, column: Column) -> str:
 
 def _leader_name(table: Table, row: Row, column: Column) -> str:
     """Return the name of a row or, if there are too few seeds for a statement about methods, ``This run of NAME``."""
-    seeds, name = _tested_seeds(table, column), shorten(short_names([row])[row.name], 2 * MAX_NAME)
+    seeds, name = _tested_seeds(table, column), shorten(row.label, 2 * MAX_NAME)
     return name if seeds not in FEW_SEEDS else f"{'This run' if seeds == 1 else 'These runs'} of {name}"
 
 

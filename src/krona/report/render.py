@@ -22,6 +22,7 @@ from krona.labels import task_label
 from krona.masking import strip_folders
 from krona.messages import KronaError, first_few, visible
 from krona.report import FORMATS, text
+from krona.report.cells import ALPHA
 from krona.report.class_tables import row_tables, slice_tables
 from krona.report.frame import render_csv
 from krona.report.latex import render_latex
@@ -114,10 +115,9 @@ def _fill(report: Report, template: str, filters: dict[str, Any], *, errors: boo
         autoescape=template.endswith(".html"), trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
     environment.filters |= {"notes": table_notes, **filters}
-    scored = any(table.section for table in report.tables)
     return str(environment.get_template(template).render(
         report=report, text=text, summary=summarize(report), closing=[*closing_notes(report, errors=errors)],
-        legend=text.legend(report.tables) if scored else "", **values,
+        **values,
     ))  # fmt: skip
 
 
@@ -233,8 +233,8 @@ def render_terminal(report: Report, out: Path | None) -> str:
         for frame in (table.over_tasks, table.recipes):
             if frame is not None:
                 _print_frame(console, frame)
-    if any(table.section for table in report.tables):
-        _print(console, f"\n{text.legend(report.tables)}", "dim")
+    if legend := text.legend(report.tables):
+        _print(console, f"\n{legend}", "dim")
     for heading, notes in closing_notes(report):
         _print(console, f"\n{heading}", "bold cyan")
         for note in notes[:MAX_LINES]:
@@ -286,7 +286,7 @@ def _print_differences(console: Console, table: Table) -> None:
         place = f", {labels[one.column]}" if len(labels) > 1 and shown["column"].nunique() > 1 else ""
         values = f"{one.difference:+.1f}", f"[{one.low:+.1f}, {one.high:+.1f}]", format_p(one.p_holm, 2)
         numbers = [value.replace("-", "−") for value in values]
-        style = "bold" if one.p_holm <= 0.05 else ""
+        style = "bold" if one.p_holm <= ALPHA else ""
         grid.add_row(
             escape(f"{one.row} − {one.reference}{place}"), *map(escape, numbers), f"{one.detectable:.1f}", style=style
         )

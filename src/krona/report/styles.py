@@ -48,15 +48,10 @@ def assign_slots(methods: Iterable[str]) -> dict[str, int]:
     If several methods have the same colour, the first of them keeps its `slot`, and the others get colours that no
     method of the report has, while there are any.
     """
-    found: dict[str, int] = {}
-    used: set[int] = set()
-    ordered = sorted({*methods}, key=method_order)
-    for method in ordered:
-        if (color := slot(method) % len(COLORS)) not in used:
-            found[method] = slot(method)
-            used.add(color)
-    free = (color for color in range(len(COLORS)) if color not in used)
-    return found | {method: next(free, slot(method)) for method in ordered if method not in found}
+    slots = {method: slot(method) for method in sorted({*methods}, key=method_order)}
+    first = {place % len(COLORS): method for method, place in reversed(slots.items())}  # of each colour
+    free = (color for color in range(len(COLORS)) if color not in first)
+    return {method: place if method in first.values() else next(free, place) for method, place in slots.items()}
 
 
 def method_style(method: str, *, among: Iterable[str] = ()) -> Style:

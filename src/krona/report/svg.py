@@ -47,7 +47,7 @@ def to_svg(figure: Any, title: str) -> str:
         figure.savefig(out, format="svg", transparent=True)
     svg = out.getvalue()
     svg = re.sub(rf'<g id="{TIP}([^"]*)">', r"<g><title>\1</title>", svg)
-    svg = re.sub(r'<g id="(front|interval)">', r'<g class="\1">', svg)
+    svg = re.sub(r'<g id="front">', r'<g class="front">', svg)
     for pattern in NEEDLESS:
         svg = re.sub(pattern, "", svg, flags=re.DOTALL)
     svg = re.sub(r"\s*\n\s*", " ", svg[svg.index("<svg") :]).replace("> <", "><")

@@ -81,9 +81,8 @@ def cell_lines(cell: Cell) -> dict[str, str]:
     lines = {}
     if spread := format_seeds(cell):
         lines[spread] = "range of two seeds" if len(cell.by_seed) == 2 else "half of the interval over seeds"
-    if cell.by_seed and cell.runs is not None and (cell.test_interval or cell.seed_interval):
-        # The tasks of an average may have different numbers of seeds. The smallest number is shown.
-        lines[amount(int(cell.runs.groupby("task").seed.nunique().min()), "seed")] = ""
+    if cell.by_seed and (cell.test_interval or cell.seed_interval):
+        lines[amount(len(cell.by_seed), "seed")] = ""
     if cell.test_interval is not None:
         lines["–".join(number(end, 1) for end in cell.test_interval)] = "interval over examples"
     return lines
@@ -131,7 +130,9 @@ def paper_lines(cell: Cell) -> list[str]:
 
 
 def legend(tables: Sequence[Table]) -> str:
-    """Return sentences that explain the lines and marks in the cells of the tables."""
+    """Return sentences that explain the lines and marks in the cells of a report's tables, or "" for other tables."""
+    if not any(table.section for table in tables):
+        return ""
     cells = [cell for table in tables for row in table.rows for cell in row.cells.values()]
     counts = {len(cell.by_seed) for cell in cells}
     numbers = {

@@ -204,6 +204,11 @@ def one_hot(ids: NDArray[Any], n: int) -> Floats:
     return np.asarray(ids[:, None] == np.arange(n), dtype=float)
 
 
+def one_hot_levels(numbers: NDArray[Any], levels: Floats) -> Floats:
+    """Return the one-hot encoding (N, levels) of numbers (N,), each by the first level that is not below it."""
+    return one_hot(np.clip(np.searchsorted(levels, numbers), 0, len(levels) - 1), len(levels))
+
+
 def split(sums: Floats, count: int) -> list[Floats]:
     """Return equal parts of the last axis, as ``np.split`` does, but in a tenth of its time for small arrays."""
     size = sums.shape[-1] // count

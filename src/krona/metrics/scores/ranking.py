@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from .metric import Answers, Floats, Metric, Sums, one_hot
+from .metric import Answers, Floats, Metric, Sums, one_hot_levels
 
 
 class Ranking(Metric):
@@ -30,7 +30,7 @@ class Ranking(Metric):
         columns = []
         for own, scores in _by_class(answers):
             levels = np.unique(scores) if values is None else values
-            nearest = one_hot(np.clip(np.searchsorted(levels, scores), 0, len(levels) - 1), len(levels))
+            nearest = one_hot_levels(scores, levels)
             columns += [nearest * own[:, None], nearest * ~own[:, None]]
         ends = np.cumsum([column.shape[1] for column in columns])[:-1]
 

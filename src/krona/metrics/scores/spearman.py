@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from .metric import Answers, Floats, Metric, Sums, one_hot, ratio, split
+from .metric import Answers, Floats, Metric, Sums, one_hot_levels, ratio, split
 
 
 class Spearman(Metric):
@@ -20,8 +20,7 @@ class Spearman(Metric):
 
     def sums(self, answers: Answers, values: Floats | None) -> Sums:
         values = np.unique(answers.given) if values is None else values
-        nearest = np.clip(np.searchsorted(values, answers.given), 0, len(values) - 1)
-        given = one_hot(nearest, len(values))
+        given = one_hot_levels(answers.given, values)
         middle = (len(answers) + 1) / 2
         _, where, counts = np.unique(answers.truth, return_inverse=True, return_counts=True)
         truth = _mid_ranks(counts.astype(float))[where] - middle
