@@ -50,7 +50,7 @@ class Scored(TypedDict):
     score: Score
     """The score that tables show."""
     choice: NotRequired[Score]
-    """The mean of all metrics, which selects the epoch."""
+    """The mean of the metrics that select the epoch."""
     parts: dict[str, Finite]
     """The value of each metric."""
 

@@ -171,8 +171,8 @@ def tune(
 ) -> None:
     """Create or resume the study ``name``, and run trials until the study has ``trials`` trials.
 
-    The study maximises the dev score of the best epoch (the mean of all metrics). Test is scored only if ``typed`` sets
-    ``score_test=true``. The best trial then need not be trained again.
+    The study maximises the dev score of the best epoch (the mean of the metrics that select the epoch). Test is scored
+    only if ``typed`` sets ``score_test=true``. The best trial then need not be trained again.
 
     Args:
         typed: the user's overrides.

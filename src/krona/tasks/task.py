@@ -122,10 +122,10 @@ class Task(BaseModel):
     Encoders predict numbers, so their targets are not rounded. If the value is null, no target is rounded.
     """
     metrics: Words
-    """The names of the metrics, such as `accuracy`, or `evaluate:recall` for a metric of the library evaluate. krona
-    selects the epoch with the highest mean of krona's own metrics on dev."""
+    """The names of the metrics, such as `accuracy`, or `evaluate:recall` for a metric of the library evaluate. The
+    epoch is selected by the mean, on dev, of krona's own metrics in which higher is better."""
     score: Words
-    """The names of the metrics whose mean is reported in tables (for MRPC only F1). By default: all of krona's own."""
+    """The metrics whose mean is reported in tables (for MRPC only F1). By default: all that select the epoch."""
     split: Division = "given"
     """The rule for the division of the rows into train, dev and test. `krona.tasks.splits.divide` lists the rules."""
     label_column: str = "label"
@@ -407,7 +407,7 @@ class Task(BaseModel):
         return {str(label_id): self.class_weights.get(word, 1.0) for word, label_id in (self.labels or {}).items()}
 
     def choice(self, scores: Mapping[str, float]) -> float:
-        """Return the mean of krona's own metrics, which selects the epoch on dev."""
+        """Return the mean of the metrics that select the epoch on dev."""
         names = criteria(self.metrics)
         return sum(scores[name] for name in names) / len(names)
 

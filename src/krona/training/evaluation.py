@@ -87,9 +87,9 @@ class SplitEvaluation:
 
         Returns:
             A dict with five keys. ``score`` is the metric that the paper's tables report, for example F1 for MRPC.
-            ``choice`` is the mean of all metrics of the task, for example of F1 and accuracy for MRPC. The best epoch
-            is the one with the highest ``choice`` on dev. ``parts`` has the values by metric name. ``predictions`` is
-            the list of the predicted texts. ``scores`` is the list of their probabilities, or None.
+            ``choice`` is the mean of the metrics that select the epoch, for example of F1 and accuracy for MRPC. The
+            best epoch is the one with the highest ``choice`` on dev. ``parts`` has the values by metric name.
+            ``predictions`` is the list of the predicted texts. ``scores`` is the list of their probabilities, or None.
         """
         sampler: Any = self.batches.batch_sampler
         assert isinstance(sampler, ShortToLong)
