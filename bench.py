@@ -5,7 +5,7 @@ from typing import Any
 import hydra
 from omegaconf import DictConfig, OmegaConf
 
-from krona.cli import launch
+from krona.cli.launch import exit_codes, read_options
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="bench")
@@ -33,4 +33,7 @@ def main(cfg: DictConfig) -> None:
 
 
 if __name__ == "__main__":
-    launch.launch(main, config_name="bench")
+    with exit_codes():
+        if read_options("bench").dry_run:
+            raise SystemExit("--dry-run is an option of train.py and of krona table.")
+        main()

@@ -1,6 +1,7 @@
 """The functions that compose, check, plan and store configs, for tests: only this file names their modules."""
 
 from krona.cli.train import render_config as render_config
+from krona.cli.train import renders_config as renders_config
 from krona.config import check as check
 from krona.config.choices import choices as choices
 from krona.config.compose import Composed as Composed

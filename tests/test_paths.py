@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from krona import paths
-from krona.cli import launch
+from krona.cli.launch import _search_also
 from krona.config import check
 from krona.config.choices import choices, groups, own_targets
 from krona.config.compose import compose_job, hydra_session
@@ -111,7 +111,7 @@ def test_krona_train_takes_a_config_folder_and_modules_of_the_working_directory(
     command += ["method=mine", "profile=demo"]
     assert output_of(*command, PYTHONPATH=str(paths.PROJECT / "src")).startswith("# mine-sample_rte-nano-")
     with pytest.raises(KronaError, match=r"The folder nowhere \(--config-dir\) was not found"):
-        launch._search_also(["--config-dir", "nowhere"])
+        _search_also(["--config-dir", "nowhere"])
 
 
 def test_an_installed_packages_results_are_in_the_working_directory(here: Path) -> None:

@@ -87,14 +87,12 @@ def test_the_processes_of_a_killed_command_end(
 
 SLOW_EXIT = """
 import atexit, signal, time
-from krona.cli.launch import launch
+from krona.cli.launch import exit_codes
 from krona.runs.interrupts import Interrupted
 
-def main():
+with exit_codes():
     atexit.register(time.sleep, 60)
     raise Interrupted(signal.SIGTERM)
-
-launch(main)
 """
 
 

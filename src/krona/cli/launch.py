@@ -8,10 +8,11 @@ import os
 import signal
 import sys
 from argparse import Namespace
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from krona.config.compose import help_text
 from krona.config.errors import WRONG_INPUT, explain
@@ -26,38 +27,16 @@ from krona.sweeps.workers import worker_number
 from krona.training.launcher_environment import require_one_launch
 
 
-def launch(
-    main: Callable[[], Any], *, config_name: str = "config", render: Callable[[Namespace], str | None] | None = None
-) -> NoReturn:
-    """Run a ``@hydra.main`` function, then exit the process.
-
-    With ``--help``, print the help instead. If ``render`` returns a text for the options, print that text instead.
-    """
-    arguments = sys.argv[1:]
+@contextmanager
+def exit_codes() -> Iterator[None]:
+    """Run the body as a program: end with its parent process, print short errors, handle signals, and exit."""
     trace = os.environ.get("HYDRA_FULL_ERROR") == "1"
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises errors instead of printing a trace
     signal.signal(signal.SIGINT, interrupt)
     signal.signal(signal.SIGTERM, interrupt)
     try:
         end_with_parent()
-        if "--version" in arguments:  # Hydra would print its own version
-            print(f"krona {version('krona')}")
-            leave(0)
-        if {"-m", "--multirun"} & set(arguments):
-            require_one_launch()
-        hide_working_directory()
-        _search_also(arguments)
-        sys.argv[1:] = ready = normalize(arguments)
-        options = option_parser().parse_args(ready)
-        if options.dry_run and render is None:
-            raise KronaError("--dry-run is an option of train.py and of krona table.")
-        text = None if render is None else render(options)
-        if options.help:
-            text = help_text(config_name, options.overrides)
-        if text is not None:
-            print(visible(text), end="")
-            leave(0)
-        main()
+        yield
     except (Interrupted, KeyboardInterrupt) as error:
         limit_exit()
         exit_interrupted(error, announce=worker_number() is None)  # for a worker, the parent process prints the message
@@ -73,6 +52,24 @@ def launch(
             raise
         _fail(explain(error))
     leave(0)
+
+
+def read_options(config_name: str = "config") -> Namespace:
+    """Normalise the overrides in ``sys.argv``, and return Hydra's own options. Print ``--help`` and ``--version``."""
+    arguments = sys.argv[1:]
+    if "--version" in arguments:  # Hydra would print its own version
+        print(f"krona {version('krona')}")
+        leave(0)
+    if {"-m", "--multirun"} & set(arguments):
+        require_one_launch()
+    hide_working_directory()
+    _search_also(arguments)
+    sys.argv[1:] = normalize(arguments)
+    options = option_parser().parse_args(sys.argv[1:])
+    if options.help:
+        print(visible(help_text(config_name, options.overrides)), end="")
+        leave(0)
+    return options
 
 
 def _search_also(arguments: list[str]) -> None:

@@ -8,7 +8,7 @@ import traceback
 from argparse import Namespace
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -16,11 +16,11 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
-from krona.cli import launch
+from krona.cli.launch import exit_codes, read_options
 from krona.config.compose import build_job, compose_job, hydra_session, runs_folder, task_overrides
 from krona.config.multirun import expand
 from krona.formatting import say
-from krona.messages import KronaError, UnreachableError
+from krona.messages import KronaError, UnreachableError, visible
 from krona.paths import CONF, OUTPUTS, conf_folders
 from krona.runs.parent_process import end_with_parent
 from krona.training.launcher_environment import my_rank
@@ -35,10 +35,16 @@ SHAPES = re.compile(  # overrides that may make a method incompatible with its b
 )
 
 
-def train() -> NoReturn:
-    """Run train.py, or `krona train`, with the overrides in ``sys.argv``."""
-    main = hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")(job)
-    launch.launch(main, render=render_config)
+def train() -> None:
+    """Run train.py, or `krona train`, with the overrides in ``sys.argv``, and exit."""
+    with exit_codes():
+        options = read_options()
+        if options.dry_run:
+            show_states(options.overrides)
+        elif renders_config(options):
+            print(visible(render_config(options)), end="")
+        else:  # Hydra calls `job`, with -m once for each job
+            hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")(job)()
 
 
 def job(cfg: DictConfig) -> "RunState":
@@ -111,28 +117,27 @@ def _report(done: "RunState", console: Console, *, multirun: bool) -> None:
         raise SystemExit(done.error)
 
 
-def render_config(options: Namespace) -> str | None:
-    """Return the text of ``--cfg job``: the config as YAML, with the run id and notes as comments.
+def show_states(overrides: Sequence[str]) -> None:
+    """Print the runs of the command with their states (``--dry-run``)."""
+    from krona.sweeps import plan, status
 
-    With ``--dry-run``, print the runs of the command with their states instead, and return an empty text.
+    status.show(plan.plan(overrides, outputs=OUTPUTS), Console(), outputs=OUTPUTS)
+
+
+def renders_config(options: Namespace) -> bool:
+    """Return whether krona itself prints the config, with a check and the run id. Hydra prints the other forms."""
+    return options.cfg == "job" and not any((options.package, options.config_name, options.config_path))
+
+
+def render_config(options: Namespace) -> str:
+    """Return the text of ``--cfg job``: the config as YAML, with the run id and notes as comments.
 
     Args:
         options: Hydra's options, with normalised overrides. In a multirun, the first job is shown.
 
-    Returns:
-        The text, or None if neither option is given.
-
     Raises:
         KronaError: a run would fail with the same message. Checks that need the Hub or a user's own class are skipped.
     """
-    if options.dry_run:
-        from krona.sweeps import plan as sweep_plan
-        from krona.sweeps import status
-
-        status.show(sweep_plan.plan(options.overrides, outputs=OUTPUTS), Console(), outputs=OUTPUTS)
-        return ""
-    if options.cfg != "job" or any((options.help, options.package, options.config_name, options.config_path)):
-        return None
     from krona.training.plan import resolve
     from krona.training.preflight import require
 
