@@ -24,9 +24,9 @@ from krona.config.choices import groups, require_names
 from krona.config.derived_values import set_derived_values
 from krona.config.errors import translate_errors
 from krona.config.hydra_internals import apply_overrides
-from krona.masking import is_secret, mask_secrets
 from krona.messages import KronaError
 from krona.paths import CONF, OUTPUTS
+from krona.secrets_in_text import is_secret, mask_secrets
 
 SERVICES = ("logger", "callbacks")  # sections in which any environment variable may be a secret
 VARIABLE = re.compile(r"\$\{oc\.env:\s*(\w+)")

@@ -19,7 +19,6 @@ from rich.text import Text
 
 from krona.formatting import NOTHING, as_typed, escape, format_p
 from krona.labels import task_label
-from krona.masking import strip_folders
 from krona.messages import KronaError, first_few, visible
 from krona.report import FORMATS, text
 from krona.report.cells import ALPHA
@@ -32,6 +31,7 @@ from krona.report.pairs import reference_differences
 from krona.report.styles import dark_style, method_style
 from krona.report.table import AVERAGE, SCORES, Cell, Column, Note, Report, Row, Table
 from krona.runs.pack import is_unpacked
+from krona.secrets_in_text import strip_folders
 
 MAX_COLUMNS = 6  # an HTML table shows at most this number of columns; the table with all columns is folded
 MAX_CHARTED = 12  # if a report has more score columns, only the first column of each of the first 12 tables has charts

@@ -16,7 +16,6 @@ from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
 
-from krona.masking import strip_folders
 from krona.messages import KronaError
 from krona.metrics.scores import need_scores
 from krona.runs.folder import RunFolder
@@ -24,6 +23,7 @@ from krona.runs.predictions import score_metrics
 from krona.runs.result import CHECKSUMS, Result
 from krona.runs.run_id import PLACES
 from krona.safe_files import write_whole
+from krona.secrets_in_text import strip_folders
 
 ENDING = ".tar.xz"
 PREFIX = "krona-pack-"  # in the names of temporary folders

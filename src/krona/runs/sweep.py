@@ -9,9 +9,9 @@ import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from krona.masking import mask_secrets
 from krona.messages import KronaError, check_file_name, did_you_mean
 from krona.safe_files import read_json, write_text
+from krona.secrets_in_text import mask_secrets
 
 HYDRAS_OWN = re.compile(r"-|[+~]*hydra\b|[^=]*@hydra\b")  # options, and settings that could make Hydra import a module
 

@@ -13,12 +13,12 @@ import numpy as np
 from pytorch_lightning import loggers
 
 from krona.formatting import below
-from krona.masking import mask_secrets
 from krona.messages import first_line
 from krona.paths import expand
 from krona.runs.folder import RunFolder
 from krona.runs.predictions import is_multilabel, label_words, read_outcomes
 from krona.runs.result import Result
+from krona.secrets_in_text import mask_secrets
 from krona.trackers.logged_values import PREDICTION_COLUMNS, read_predictions
 
 MAX_ID = 64  # maximum number of characters of a W&B run id or tag

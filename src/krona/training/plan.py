@@ -15,7 +15,6 @@ from krona.config.compose import Composed
 from krona.config.model_folder import WIDTHS, read_model_config
 from krona.config.settings import Run
 from krona.config.targets import KINDS
-from krona.masking import mask_secrets
 from krona.messages import KronaError
 from krona.methods.factor_shapes import shape_name
 from krona.paths import conf_folders
@@ -23,6 +22,7 @@ from krona.runs.folder import RunFolder
 from krona.runs.provenance import own_code
 from krona.runs.run_id import flatten, run_id
 from krona.runs.slurm_requeue import is_requeued
+from krona.secrets_in_text import mask_secrets
 
 if TYPE_CHECKING:  # imports torch
     from krona.adapters.init_from import InitialWeights

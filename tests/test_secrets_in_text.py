@@ -2,7 +2,7 @@
 
 import pytest
 
-from krona.masking import mask_secrets
+from krona.secrets_in_text import mask_secrets
 
 
 def test_the_password_of_a_url_is_masked() -> None:
