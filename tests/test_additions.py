@@ -89,7 +89,7 @@ def test_a_method_trains_at_the_demos_rate_and_is_counted(copy: Path, printed: d
 def test_the_contract_finds_a_method(copy: Path) -> None:
     passed = run(copy, "-m", "pytest", "tests/test_contract.py", "-k", "block_diagonal", "-p", "no:cacheprovider")
     assert re.search(r"\b7 passed", passed)
-    run(copy, "-m", "pytest", "tests/test_labels.py", "-p", "no:cacheprovider")
+    run(copy, "-m", "pytest", "tests/test_display_names.py", "-p", "no:cacheprovider")
 
 
 @pytest.mark.slow

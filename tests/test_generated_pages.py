@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from krona.cli.krona import app
 from krona.config.targets import KINDS
-from krona.labels import method_labels
+from krona.display_names import method_labels
 from krona.paper import read_paper_table
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -10,8 +10,8 @@ from typing import Any
 
 from paper_differences import paper_differences
 
+from krona.display_names import TASK_LABELS, method_labels
 from krona.formatting import format_p
-from krona.labels import TASK_LABELS, method_labels
 from krona.metrics.power import LEVEL
 from krona.metrics.statistics import holm
 from krona.paper import read_paper_table

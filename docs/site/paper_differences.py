@@ -16,8 +16,8 @@ from itertools import combinations, pairwise
 from rich.console import Console
 
 from krona.cli.power_table import TEST_SETS
+from krona.display_names import TASK_LABELS, method_label
 from krona.formatting import NOTHING, format_p, say, table, terminal_width
-from krona.labels import TASK_LABELS, method_label
 from krona.messages import KronaError, did_you_mean
 from krona.metrics.power import LEVEL, Assumed, Errors, correlation_error
 from krona.metrics.statistics import mcnemar

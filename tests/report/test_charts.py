@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from krona.labels import method_labels, method_slot
+from krona.display_names import method_labels, method_slot
 from krona.report.charts import cost_charts, draw_differences, draw_swept, find_swept, score_frame, short
 from krona.report.pairs import COLUMNS, reference_differences
 from krona.report.render import draw_table_differences

@@ -11,7 +11,7 @@ from transformers import PreTrainedModel
 from krona.adapters.find import TrainedRun
 from krona.adapters.origin import Origin
 from krona.backbones.families.pooling import get_pooling, has_pooled_head
-from krona.labels import BENCHMARKS, KINDS
+from krona.display_names import BENCHMARKS, KINDS
 from krona.messages import amount, join_names
 from krona.runs.predictions import label_words
 from krona.runs.provenance import describe_data

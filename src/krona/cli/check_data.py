@@ -11,8 +11,8 @@ from krona.config import check
 from krona.config.compose import compose_job, hydra_session
 from krona.config.overrides import normalize
 from krona.config.settings import Data, Run
+from krona.display_names import BENCHMARKS
 from krona.formatting import Cell, as_typed, say, table, terminal_width
-from krona.labels import BENCHMARKS
 from krona.messages import KronaError
 from krona.metrics.scores.metric import EMPTY_SET
 from krona.tasks import ROLES, Splits, Task

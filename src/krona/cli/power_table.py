@@ -6,8 +6,8 @@ from statistics import median
 
 from rich.console import Console
 
+from krona.display_names import TASK_LABELS
 from krona.formatting import NOTHING, Cell, say, table, terminal_width
-from krona.labels import TASK_LABELS
 from krona.messages import KronaError, amount, did_you_mean
 from krona.metrics.power import MOST_SEEDS, Assumed, Errors, seeds_needed, smallest_difference
 from krona.paper import TASKS, read_paper_table

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from krona.labels import task_label, task_order
+from krona.display_names import task_label, task_order
 from krona.messages import KronaError, amount, did_you_mean, first_few, visible
 from krona.paper import ERRATA, TASKS, PaperTable
 from krona.report import COLUMN_MM, cells, costs

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from krona.labels import task_label
+from krona.display_names import task_label
 from krona.metrics.compare_methods import Difference, Sample, average, compare_pairs, row_shares
 from krona.metrics.scores.metric import Answers
 from krona.metrics.statistics import bootstrap, holm, percentile_interval

@@ -12,7 +12,7 @@ import pandas as pd
 from matplotlib import ticker
 from matplotlib.figure import Figure
 
-from krona.labels import method_label
+from krona.display_names import method_label
 from krona.messages import shorten
 from krona.report.cells import ALPHA
 from krona.report.costs import CHARTED, QUANTITIES, mean_cost, on_front

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from krona.labels import method_label, task_label
+from krona.display_names import method_label, task_label
 from krona.paths import typed_command
 from krona.report.layouts import Layout
 from krona.report.table import AVERAGE, Cell, Column, Note, Row, Table

@@ -8,7 +8,7 @@ from statistics import fmean
 import numpy as np
 import pandas as pd
 
-from krona.labels import method_order, task_label, task_order
+from krona.display_names import method_order, task_label, task_order
 from krona.metrics.statistics import Interval
 from krona.report.runs import read_setting
 from krona.report.table import seed_interval

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from krona.labels import method_label, method_order
+from krona.display_names import method_label, method_order
 from krona.paper import RECIPE_TABLES, TASKS, PaperTable, read_paper_table
 from krona.paths import choice_files, typed_command
 from krona.runs.result import Result

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from krona.labels import method_label, task_label
+from krona.display_names import method_label, task_label
 from krona.messages import amount, first_few, join_names, shorten
 from krona.metrics.compare_methods import MIN_SEEDS
 from krona.metrics.power import POWER

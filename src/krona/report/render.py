@@ -17,8 +17,8 @@ from rich.console import Console
 from rich.table import Table as Grid
 from rich.text import Text
 
+from krona.display_names import task_label
 from krona.formatting import NOTHING, as_typed, escape, format_p
-from krona.labels import task_label
 from krona.messages import KronaError, first_few, visible
 from krona.report import FORMATS, text
 from krona.report.cells import ALPHA

@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from krona.labels import BENCHMARKS, KINDS, task_label
+from krona.display_names import BENCHMARKS, KINDS, task_label
 from krona.messages import amount, first_few, join_names, shorten
 from krona.runs.protocol import list_departures
 from krona.runs.provenance import describe_part, differing_part, find_data_kind, relative_difference
@@ -23,7 +23,7 @@ MAX_DEPARTURES = 6  # maximum number of differences from the paper in a warning
 class Section:
     """The properties that runs in the same table have in common."""
 
-    kind: str  # the kind of the data, a key of `krona.labels.KINDS`
+    kind: str  # the kind of the data, a key of `krona.display_names.KINDS`
     backbone: str
     pretrained: bool
     protocol: str

@@ -4,7 +4,7 @@ import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from krona.labels import method_labels, method_order, method_slot
+from krona.display_names import method_labels, method_order, method_slot
 
 COLORS = (  # each colour has a contrast of at least 3 on white and on black, the backgrounds of pages and terminals
     "#4269d0", "#c47a00", "#d6403a", "#268f80", "#7a3fb5", "#3ca951", "#d6478f", "#7a5c1e", "#5b7083", "#0f8bb5",

@@ -3,8 +3,8 @@
 import re
 from collections.abc import Callable, Mapping, Sequence
 
+from krona.display_names import task_label
 from krona.formatting import NOTHING
-from krona.labels import task_label
 from krona.messages import amount, join_names, shorten
 from krona.metrics.statistics import Interval
 from krona.report.table import SCORES, Cell, Row, Table

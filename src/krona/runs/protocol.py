@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from krona.labels import method_label, task_label
+from krona.display_names import method_label, task_label
 from krona.messages import amount, shorten
 from krona.paper import read_recipes
 from krona.runs.provenance import differing_part

@@ -17,7 +17,7 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
-from krona.labels import BENCHMARKS, KINDS
+from krona.display_names import BENCHMARKS, KINDS
 from krona.methods.factor_shapes import shape_name
 from krona.paths import INSTALLED, PROJECT
 from krona.runs.result import Result

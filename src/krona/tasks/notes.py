@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from krona.labels import BENCHMARKS
+from krona.display_names import BENCHMARKS
 from krona.messages import amount, join_names
 from krona.tasks.rows import MULTI_LINE, OfficialSplit
 from krona.tasks.splits import Splits

@@ -12,7 +12,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from krona.labels import BENCHMARKS
+from krona.display_names import BENCHMARKS
 from krona.messages import KronaError
 from krona.paths import expand
 from krona.safe_files import sha256

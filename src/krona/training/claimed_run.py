@@ -18,8 +18,8 @@ from typing import Any, TextIO
 import torch
 from rich.console import Console
 
+from krona.display_names import method_label
 from krona.formatting import say
-from krona.labels import method_label
 from krona.messages import KronaError, first_line
 from krona.runs.claim import Claim, ClaimLostError, describe
 from krona.runs.folder import RunFolder, RunState

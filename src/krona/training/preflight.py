@@ -9,7 +9,7 @@ from krona.backbones import source
 from krona.config.settings import Run, Scheduler, Trainer
 from krona.config.targets import build, build_optimizer, find_own
 from krona.config.validation import Problems
-from krona.labels import BENCHMARKS
+from krona.display_names import BENCHMARKS
 from krona.messages import KronaError, UnreachableError, amount
 from krona.metrics.scores import load_library_metrics
 from krona.tasks import hub

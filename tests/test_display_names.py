@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from krona.labels import method_label, method_labels, method_order, method_slot, task_label, task_order
+from krona.display_names import method_label, method_labels, method_order, method_slot, task_label, task_order
 from krona.paper import read_paper_table
 
 
