@@ -12,7 +12,7 @@ from paper_differences import paper_differences
 from typer.testing import CliRunner
 
 from krona.cli.krona import app
-from krona.config.targets import KINDS
+from krona.config.target_classes import KINDS
 from krona.display_names import method_labels
 from krona.paper import read_paper_table
 

@@ -15,7 +15,7 @@ from krona.config import check
 from krona.config.choices import choices, groups, own_targets
 from krona.config.compose import compose_job, hydra_session
 from krona.config.multirun import read_axes
-from krona.config.targets import find_named, find_own
+from krona.config.target_classes import find_named, find_own
 from krona.messages import KronaError
 from typed_run import output_of, train
 

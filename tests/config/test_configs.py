@@ -9,7 +9,7 @@ from omegaconf import OmegaConf
 from composing import CONF, PROJECT, Result, Run, check, choices, compose_job, expand, read_result, write_result
 from krona import KronaError
 from krona.backbones.insert_method import fitted_factors
-from krona.config.targets import find_named
+from krona.config.target_classes import find_named
 from tiny_t5 import settings
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("session")]  # `make check` runs this file

@@ -22,7 +22,7 @@ from krona.cli import train
 from krona.cli.krona import app
 from krona.config import check
 from krona.config.hydra_internals import option_parser
-from krona.config.targets import NotAllowedError
+from krona.config.target_classes import NotAllowedError
 from krona.messages import KronaError
 from krona.runs.folder import RunFolder
 from krona.runs.frame import stored_results

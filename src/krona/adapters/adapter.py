@@ -22,7 +22,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from krona.adapters.fingerprint import Fingerprint, require_backbone, take_fingerprint
-from krona.config.targets import find_named
+from krona.config.target_classes import find_named
 from krona.messages import KronaError, format_validation_error, shorten
 from krona.methods.branch import Branch
 from krona.safe_files import Write, write_whole

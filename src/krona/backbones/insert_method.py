@@ -16,7 +16,7 @@ from krona.backbones.families import find_architecture, target_patterns
 from krona.backbones.load import meta_model
 from krona.config.check import PLACEMENT_KEYS, TRAINS
 from krona.config.settings import Method, Run
-from krona.config.targets import find_own
+from krona.config.target_classes import find_own
 from krona.methods.branch import Branch
 from krona.methods.factor_shapes import factor_b
 from krona.surgery.state import active_adapter, get_adapter

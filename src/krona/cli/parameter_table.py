@@ -24,7 +24,7 @@ from krona.config.choices import choices, unknown_choice, without_families
 from krona.config.compose import compose_job, hydra_session
 from krona.config.overrides import find_sweep, normalize
 from krona.config.settings import Method, Run
-from krona.config.targets import KINDS
+from krona.config.target_classes import KINDS
 from krona.formatting import Cell, say, table, terminal_width
 from krona.messages import KronaError, shorten
 from krona.paper import read_paper_table

@@ -163,7 +163,7 @@ def _may_not_fit(settings: "Run", overrides: Sequence[str]) -> bool:
     The check takes a few seconds, and is not needed for krona's own methods on the default backbone. For a user's own
     class, return false, because the class is not imported before a run starts.
     """
-    from krona.config.targets import KINDS
+    from krona.config.target_classes import KINDS
 
     if settings.method.branch is not None and not KINDS["branch"].contains(settings.method.branch):
         return False

@@ -1,7 +1,7 @@
 """Check a composed config before a run starts: every key, type, range and class.
 
 `settings` returns a typed `krona.config.settings.Run`, or raises one error that lists all problems. The arguments of a
-class are compared with its signature. `krona.config.targets` creates the objects later.
+class are compared with its signature. `krona.config.target_classes` creates the objects later.
 """
 
 import math
@@ -13,7 +13,7 @@ from typing import Any
 
 from krona.config import settings as s
 from krona.config.suggestions import find_habit, unknown_key
-from krona.config.targets import (
+from krona.config.target_classes import (
     find_named,
     find_own,
     is_shipped,
@@ -35,7 +35,7 @@ from krona.metrics.scores import PREFIX
 from krona.paths import choice_files
 from krona.tasks.task import Task
 
-FindClass = Callable[..., Any]  # as `krona.config.targets.find_own`, but may return None (`_finder`)
+FindClass = Callable[..., Any]  # as `krona.config.target_classes.find_own`, but may return None (`_finder`)
 PLACEMENT_KEYS = tuple(f.name for f in fields(s.Placement))
 METHOD_KEYS = [f.name for f in fields(s.Method) if f.name not in ("branch", "branch_config", "placement")]
 TRAINS = ("train_layer_norms", "train_backbone")  # the placement keys that a method without a branch accepts

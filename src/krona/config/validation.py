@@ -20,7 +20,7 @@ CONSTRUCTION_KEYS = ("_target_", "_args_", "_partial_", "_convert_", "_recursive
 
 
 class NotAllowedError(KronaError):
-    """The error for a config that names a forbidden class or function (`krona.config.targets`)."""
+    """The error for a config that names a forbidden class or function (`krona.config.target_classes`)."""
 
 
 class Problems(list[str]):

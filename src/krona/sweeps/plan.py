@@ -8,7 +8,7 @@ from typing import Any
 from krona.config.compose import compose_job, hydra_session
 from krona.config.multirun import expand, read_axes
 from krona.config.overrides import normalize
-from krona.config.targets import NotAllowedError
+from krona.config.target_classes import NotAllowedError
 from krona.messages import KronaError
 from krona.paper import RECIPE_TABLES, TABLES
 from krona.runs.folder import RunFolder, RunState

@@ -15,7 +15,7 @@ from krona.backbones.families import Batch
 from krona.backbones.families.family import IGNORED
 from krona.backbones.load import Loaded
 from krona.config.settings import Run
-from krona.config.targets import build_optimizer
+from krona.config.target_classes import build_optimizer
 from krona.messages import KronaError, shorten
 from krona.random_streams import stream_seed
 from krona.training.data import RunData

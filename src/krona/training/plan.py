@@ -14,7 +14,7 @@ from krona.config import check
 from krona.config.compose import Composed
 from krona.config.model_folder import WIDTHS, read_model_config
 from krona.config.settings import Run
-from krona.config.targets import KINDS
+from krona.config.target_classes import KINDS
 from krona.messages import KronaError
 from krona.methods.factor_shapes import shape_name
 from krona.paths import conf_folders

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from krona.backbones import source
 from krona.config.settings import Run, Scheduler, Trainer
-from krona.config.targets import build, build_optimizer, find_own
+from krona.config.target_classes import build, build_optimizer, find_own
 from krona.config.validation import Problems
 from krona.display_names import BENCHMARKS
 from krona.messages import KronaError, UnreachableError, amount

@@ -11,7 +11,7 @@ from torch.optim.lr_scheduler import LambdaLR, LRScheduler, SequentialLR
 
 from krona import surgery
 from krona.config.settings import Optimizer, Run, Scheduler
-from krona.config.targets import find_own
+from krona.config.target_classes import find_own
 from krona.messages import KronaError, amount, did_you_mean, shorten
 
 BASE_GROUP = "base"  # the optimizer's group of all weights without a factor in lr_factors

@@ -8,7 +8,7 @@ import pytorch_lightning as pl
 from torch import Tensor
 
 from krona.config.settings import Run
-from krona.config.targets import find_own
+from krona.config.target_classes import find_own
 from krona.runs.folder import RunFolder
 from krona.runs.result import Result
 from krona.trackers.logged_values import epoch_values, flat_config

@@ -17,7 +17,7 @@ from pytorch_lightning.plugins.io import TorchCheckpointIO
 from pytorch_lightning.profilers import AdvancedProfiler, Profiler, PyTorchProfiler, SimpleProfiler
 from pytorch_lightning.strategies import DDPStrategy
 
-from krona.config.targets import build
+from krona.config.target_classes import build
 from krona.messages import KronaError, shorten
 from krona.runs.claim import Claim
 from krona.runs.interrupts import interrupt

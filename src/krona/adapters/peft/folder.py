@@ -11,7 +11,7 @@ from krona.adapters.adapter import class_path, open_safetensors
 from krona.backbones.peft_branch import PROMPT_TYPES, PeftBranch, quiet, require_peft, tuner_types
 from krona.backbones.peft_branch import bare_copy as copy_backbone
 from krona.config.choices import branch_targets
-from krona.config.targets import PEFT_CLASSES, find_named
+from krona.config.target_classes import PEFT_CLASSES, find_named
 from krona.messages import KronaError, shorten
 from krona.safe_files import read_json
 from krona.surgery.state import backbone_parameters
