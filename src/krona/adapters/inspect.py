@@ -18,7 +18,7 @@ from krona.formatting import table
 from krona.messages import KronaError, amount
 from krona.runs.result import Result
 from krona.surgery.state import get_adapter, prompt_length
-from krona.surgery.targets import widths_at
+from krona.surgery.target_modules import widths_at
 from krona.surgery.trainable import frozen_tensors, rank_of_branches
 
 

@@ -22,7 +22,7 @@ from krona.methods.branch import Branch
 from krona.surgery.branches import branch_matrix
 from krona.surgery.merging import add_update
 from krona.surgery.state import adapted_modules, get_state
-from krona.surgery.targets import widths_at
+from krona.surgery.target_modules import widths_at
 from krona.surgery.trainable import rank_of_branches
 from krona.surgery.wrapper import Adapted, public_name
 

@@ -20,7 +20,7 @@ from krona.config.target_classes import find_own
 from krona.methods.branch import Branch
 from krona.methods.factor_shapes import factor_b
 from krona.surgery.state import active_adapter, get_adapter
-from krona.surgery.targets import match_modules, widths
+from krona.surgery.target_modules import match_modules, widths
 
 PLAIN = (bool, int, float, str, list, tuple, type(None))  # types that JSON can represent
 Widths = set[tuple[int, int]]  # (d_in, d_out) of the adapted layers

@@ -28,7 +28,7 @@ from krona.paths import choice_files
 from krona.surgery.layers import dequantised_layer, is_linear, is_quantised, weight_matrix
 from krona.surgery.saving import remove_branches, restore
 from krona.surgery.state import get_state
-from krona.surgery.targets import match_modules, widths
+from krona.surgery.target_modules import match_modules, widths
 from krona.surgery.wrapper import public_name, unwrap
 
 NAME = "default"  # the name of the adapter inside peft's layers

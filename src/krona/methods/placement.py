@@ -22,7 +22,7 @@ class Placement:
     """
 
     target_modules: list[str] = field(default_factory=list)
-    """Names or patterns (`krona.surgery.targets`) of the modules that get a branch."""
+    """Names or patterns (`krona.surgery.target_modules`) of the modules that get a branch."""
     placement: Position | list[Position] = "parallel"
     """Position of the branches: one for all target modules, or a list with one for each."""
     inner_residual: bool = True

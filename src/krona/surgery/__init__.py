@@ -27,8 +27,8 @@ from krona.surgery.saving import bake as bake
 from krona.surgery.state import active_control as active_control
 from krona.surgery.state import adapted_modules as adapted_modules
 from krona.surgery.state import prompt_length as prompt_length
-from krona.surgery.targets import match_modules as match_modules
-from krona.surgery.targets import widths as widths
+from krona.surgery.target_modules import match_modules as match_modules
+from krona.surgery.target_modules import widths as widths
 from krona.surgery.trainable import adapter_state as adapter_state
 from krona.surgery.trainable import copy_into as copy_into
 from krona.surgery.trainable import count as count

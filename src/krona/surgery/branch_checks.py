@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from krona.messages import KronaError, first_line
 from krona.methods.branch import Branch
 from krona.surgery.state import adapted_modules, get_state
-from krona.surgery.targets import widths_at
+from krona.surgery.target_modules import widths_at
 from krona.surgery.wrapper import public_name, unwrap
 
 READ_ELSEWHERE = (

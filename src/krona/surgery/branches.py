@@ -22,7 +22,7 @@ from krona.surgery.layers import (
     is_quantised,
     weight_matrix,
 )
-from krona.surgery.targets import end_layers, match_modules, widths
+from krona.surgery.target_modules import end_layers, match_modules, widths
 from krona.surgery.wrapper import BranchPlacement, public_name, unwrap
 
 WHOLE_LAYER = ("placement", "inner_residual", "modules_per_target", "dropout", "magnitude")  # see `build_all`

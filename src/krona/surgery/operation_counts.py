@@ -20,7 +20,7 @@ from torch.utils.flop_counter import flop_registry
 
 from krona.surgery.layers import is_norm
 from krona.surgery.state import adapted_modules, prompt_length
-from krona.surgery.targets import widths_at
+from krona.surgery.target_modules import widths_at
 from krona.surgery.wrapper import Adapted
 
 PRODUCTS = ("mul", "div", "addcmul", "addcdiv", "square")  # elementwise operations

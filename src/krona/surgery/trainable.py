@@ -21,7 +21,7 @@ from krona.surgery.state import (
     get_state,
     norm_modules,
 )
-from krona.surgery.targets import widths, widths_at
+from krona.surgery.target_modules import widths, widths_at
 from krona.surgery.wrapper import Adapted, is_in_adapter, public_name
 
 

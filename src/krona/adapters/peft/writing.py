@@ -26,7 +26,7 @@ from krona.surgery.state import (
     prompt_length,
     require_unmerged,
 )
-from krona.surgery.targets import widths
+from krona.surgery.target_modules import widths
 from krona.surgery.wrapper import Adapted, public_name
 
 INSTEAD = "peft cannot represent such an adapter. Merge the branches, or keep krona's file."

@@ -16,7 +16,7 @@ from krona.messages import KronaError
 class Architecture:
     """The module names of an architecture."""
 
-    names: Mapping[str, Sequence[str]]  # maps T5's module names to patterns (`krona.surgery.targets`)
+    names: Mapping[str, Sequence[str]]  # maps T5's module names to patterns (`krona.surgery.target_modules`)
     head: Sequence[str] = ()  # the names of the head's modules; the head is new for each task
     pooler: str | None = None  # the pooler's name in the transformers class, if checkpoints contain a pooler
     lost_positions: int = 0  # the number of position embeddings in the config that are not used for tokens
