@@ -23,8 +23,8 @@ import pytest
 
 from krona.messages import KronaError
 from krona.tasks import Data, InputRows, data_fingerprint, files
+from krona.tasks.data_sources import require_files
 from krona.tasks.sample import write as write_sample
-from krona.tasks.sources import require_files
 from tasks import glue_files
 from tasks.own_task import MOODS, lines, mood, read, texts
 

@@ -13,7 +13,7 @@ import one_job
 from krona.cli.check_data import check_data
 from krona.messages import KronaError
 from krona.tasks import Data, Split, data_fingerprint, hub, read_official_splits
-from krona.tasks.sources import require_files
+from krona.tasks.data_sources import require_files
 from krona.tasks.values import mark_spans
 from tasks.glue_files import task
 from tasks.own_task import load, mood, read

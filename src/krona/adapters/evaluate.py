@@ -23,7 +23,7 @@ from krona.runs.folder import require_new
 from krona.runs.predictions import invalid_predictions, label_words
 from krona.safe_files import json_lines, write_text
 from krona.tasks import ROLES, Data, Split, Task
-from krona.tasks.sources import FORMATS, KINDS, read_others
+from krona.tasks.data_sources import FORMATS, KINDS, read_others
 
 BATCH_SIZE = 64  # the default batch size for submissions, and for runs whose own batch size is unknown
 SOURCE_KEYS = ("kind", "path", "name", "revision")  # the keys of ``data`` that select the data source

@@ -16,8 +16,8 @@ from krona.formatting import Cell, as_typed, say, table, terminal_width
 from krona.messages import KronaError
 from krona.metrics.scores.metric import EMPTY_SET
 from krona.tasks import ROLES, Splits, Task
+from krona.tasks.data_sources import require_files
 from krona.tasks.rows import SUSPICIOUS
-from krona.tasks.sources import require_files
 
 MAX_LABELS = 40  # maximum number of labels in the table, the most frequent ones
 LEFT = ("official split", "source", "split", "from", "label", "number")

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from krona.messages import KronaError, amount, did_you_mean
+from krona.tasks.data_sources import SPLIT_FOLDERS
 from krona.tasks.files import DataFile, FileColumns
-from krona.tasks.sources import SPLIT_FOLDERS
 from krona.tasks.values import BadRowError, group_similar, split_labels, text_or_empty
 
 LABEL_NAMES = ("label", "labels", "category", "class", "target", "grade", "sentiment", "rating", "stars", "score")

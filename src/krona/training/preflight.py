@@ -13,7 +13,7 @@ from krona.display_names import BENCHMARKS
 from krona.messages import KronaError, UnreachableError, amount
 from krona.metrics.scores import load_library_metrics
 from krona.tasks import hub
-from krona.tasks.sources import require_files
+from krona.tasks.data_sources import require_files
 from krona.training.launcher_environment import num_processes
 from krona.training.plan import read_initial
 

@@ -10,9 +10,9 @@ import pytest
 from krona.messages import KronaError
 from krona.paper import TASKS
 from krona.tasks import Data, Task, data_fingerprint
+from krona.tasks.data_sources import own_files, require_files
 from krona.tasks.sample import FOLDERS, SUPERGLUE, sample_files
 from krona.tasks.sample import write as write_sample
-from krona.tasks.sources import own_files, require_files
 from tasks.glue_files import label, task, write
 from tasks.own_task import lines, load, mood, read
 from typed_run import output_of
