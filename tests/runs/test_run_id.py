@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis
 from hypothesis import strategies as st
 
-from krona.backbones import source
+from krona.backbones import weights_source
 from krona.config.settings import Backbone
 from krona.runs.run_id import as_text, flatten, run_id
 from nested import with_values
@@ -163,7 +163,7 @@ def test_a_backbone_is_identified_by_its_content(tmp_path: Path) -> None:
     shutil.copytree(one, two)
 
     def fingerprint(folder: Path) -> str:
-        return source.fingerprint(Backbone(name="local", path=str(folder)))
+        return weights_source.fingerprint(Backbone(name="local", path=str(folder)))
 
     mark = fingerprint(one)
     assert fingerprint(two) == mark
@@ -183,4 +183,4 @@ def test_random_weights_are_identified_by_their_sizes_and_tokenizer(tmp_path: Pa
         Backbone(name="t5", sizes={"d_model": 9}, pretrained=False),
         Backbone(name="t5", sizes={"d_model": 8}, pretrained=False, tokenizer=str(tmp_path)),
     ]
-    assert len({source.fingerprint(backbone) for backbone in backbones}) == 5
+    assert len({weights_source.fingerprint(backbone) for backbone in backbones}) == 5

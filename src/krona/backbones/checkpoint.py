@@ -14,7 +14,7 @@ from transformers.utils import logging as transformers_logging
 from krona.backbones.families import find_architecture, get_architecture
 from krona.backbones.families.pooling import has_pooled_head, pooled_class
 from krona.backbones.quantisation import quantisation_config
-from krona.backbones.source import WAYS_OUT
+from krona.backbones.weights_source import WAYS_OUT
 from krona.config.settings import Backbone
 from krona.messages import KronaError, amount
 from krona.surgery.layers import is_norm

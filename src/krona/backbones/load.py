@@ -13,7 +13,7 @@ from krona.backbones.checkpoint import load_checkpoint, model_class
 from krona.backbones.families import Family, find_family
 from krona.backbones.model_config import build_config, hub_or_cache_only
 from krona.backbones.quantisation import prevent_repacking, quantisation_config
-from krona.backbones.source import WAYS_OUT, require_folders
+from krona.backbones.weights_source import WAYS_OUT, require_folders
 from krona.config.settings import Backbone
 from krona.messages import KronaError
 from krona.random_streams import stream_seed

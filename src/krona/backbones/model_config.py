@@ -6,7 +6,7 @@ from typing import Any
 from transformers import AutoConfig, PreTrainedConfig
 
 from krona.backbones.families import FAMILIES, find_family, get_architecture
-from krona.backbones.source import WAYS_OUT
+from krona.backbones.weights_source import WAYS_OUT
 from krona.config.settings import Backbone
 from krona.config.suggestions import unknown_key
 from krona.messages import KronaError, did_you_mean

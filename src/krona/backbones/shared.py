@@ -15,7 +15,7 @@ from torch import nn
 
 from krona.backbones import load
 from krona.backbones.model_config import num_outputs
-from krona.backbones.source import fingerprint
+from krona.backbones.weights_source import fingerprint
 from krona.config.settings import Backbone
 from krona.tasks import Task
 

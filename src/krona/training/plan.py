@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from krona import tasks
-from krona.backbones import source
+from krona.backbones import weights_source
 from krona.config import check
 from krona.config.compose import Composed
 from krona.config.model_folder import WIDTHS, read_model_config
@@ -95,7 +95,7 @@ def resolve(job: Composed, outputs: Path, *, own: bool = True, starts: bool = Tr
     settings = check.settings(job.config, own=own, starts=starts, check_arguments=has_arguments)
     initial = read_initial(settings)
     data = tasks.data_fingerprint(settings.task, settings.data)
-    backbone = source.fingerprint(settings.backbone)
+    backbone = weights_source.fingerprint(settings.backbone)
     return Plan(
         settings=settings,
         stored=job.stored or mask_secrets(settings.config),
@@ -139,7 +139,7 @@ def identify(
     return run_id(
         config,
         data_fingerprint=data_fingerprint or tasks.data_fingerprint(settings.task, settings.data),
-        backbone_fingerprint=backbone_fingerprint or source.fingerprint(settings.backbone),
+        backbone_fingerprint=backbone_fingerprint or weights_source.fingerprint(settings.backbone),
         own_code=own_code(settings.config),
     )
 

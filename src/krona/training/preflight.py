@@ -5,7 +5,7 @@ The checks take a few seconds and write no files. All problems are reported in o
 
 from typing import TYPE_CHECKING, Any
 
-from krona.backbones import source
+from krona.backbones import weights_source
 from krona.config.settings import Run, Scheduler, Trainer
 from krona.config.target_classes import build, build_optimizer, find_own
 from krona.config.validation import Problems
@@ -49,7 +49,7 @@ def require(
     with problems.collect():
         require_files(settings.task, kind=settings.data.kind, path=settings.data.path)
     with problems.collect():
-        source.require_folders(settings.backbone)
+        weights_source.require_folders(settings.backbone)
     with problems.collect():
         if (initial := initial or read_initial(settings)) is not None:
             initial.require(method.branch)
