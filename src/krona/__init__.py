@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from krona.adapters.adapter import Adapter
     from krona.adapters.load import Trained, load
-    from krona.adapters.predicting import Prediction
+    from krona.adapters.predictor import Prediction
     from krona.messages import KronaError
     from krona.runs.frame import read_results as results
     from krona.surgery import bake, insert, merge, take_out
@@ -24,7 +24,7 @@ __all__ = [
 _HOMES = {  # maps each public name to its module and its name in this module
     "Adapter": ("krona.adapters.adapter", "Adapter"),
     "KronaError": ("krona.messages", "KronaError"),
-    "Prediction": ("krona.adapters.predicting", "Prediction"),
+    "Prediction": ("krona.adapters.predictor", "Prediction"),
     "Trained": ("krona.adapters.load", "Trained"),
     "bake": ("krona.surgery", "bake"),
     "insert": ("krona.surgery", "insert"),

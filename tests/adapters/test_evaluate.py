@@ -18,7 +18,7 @@ from adapters.conftest import finished
 from krona.adapters.evaluate import Evaluation, RowChoice, evaluate, evaluate_runs, find_task_and_data
 from krona.adapters.find import find
 from krona.adapters.load import Trained, load
-from krona.adapters.predicting import Prediction, Predictor
+from krona.adapters.predictor import Prediction, Predictor
 from krona.adapters.submission import submit
 from krona.messages import KronaError
 from krona.metrics.statistics import bootstrap

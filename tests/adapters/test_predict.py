@@ -18,7 +18,7 @@ from krona.adapters import predict
 from krona.adapters.evaluate import RowChoice, evaluate
 from krona.adapters.find import find
 from krona.adapters.load import load
-from krona.adapters.predicting import Prediction, Predictor
+from krona.adapters.predictor import Prediction, Predictor
 from krona.messages import KronaError
 from tasks import glue_files, own_task
 from typed_run import krona

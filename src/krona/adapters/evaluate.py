@@ -11,7 +11,7 @@ from rich.console import Console
 from krona import tasks
 from krona.adapters.find import TrainedRun, find
 from krona.adapters.origin import compose
-from krona.adapters.predicting import Prediction, Predictor, load_predictor
+from krona.adapters.predictor import Prediction, Predictor, load_predictor
 from krona.adapters.submission import submit
 from krona.config import check
 from krona.formatting import override_text, say

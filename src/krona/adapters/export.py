@@ -22,7 +22,7 @@ from krona.adapters.find import TrainedRun, find
 from krona.adapters.model_card import hub_source, model_card
 from krona.adapters.peft.reading import read_peft
 from krona.adapters.peft.writing import write_peft
-from krona.adapters.predicting import Predictor, load_predictor
+from krona.adapters.predictor import Predictor, load_predictor
 from krona.backbones.families.pooling import get_pooling, has_pooled_head
 from krona.backbones.peft_branch import quiet
 from krona.config.model_folder import write_pooling

@@ -11,7 +11,7 @@ from krona.adapters.find import TrainedRun
 from krona.adapters.origin import Origin, compose
 from krona.adapters.peft.folder import check_folder
 from krona.adapters.peft.reading import read_peft
-from krona.adapters.predicting import Predictor, load_backbone
+from krona.adapters.predictor import Predictor, load_backbone
 from krona.messages import KronaError
 from krona.runs.file_names import ADAPTER
 from krona.runs.folder import require_new

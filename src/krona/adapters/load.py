@@ -12,7 +12,7 @@ from transformers import PreTrainedModel
 from krona.adapters.evaluate import Evaluation, RowChoice, evaluate
 from krona.adapters.export import export
 from krona.adapters.find import TrainedRun, find
-from krona.adapters.predicting import Prediction, Predictor, Row, load_predictor
+from krona.adapters.predictor import Prediction, Predictor, Row, load_predictor
 from krona.config.suggestions import find_habit
 from krona.messages import KronaError
 from krona.runs.result import Result

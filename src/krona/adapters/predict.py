@@ -14,7 +14,7 @@ import pandas as pd
 from rich.console import Console
 
 from krona.adapters.find import TrainedRun, find
-from krona.adapters.predicting import Prediction, Predictor, load_predictor, quote_columns
+from krona.adapters.predictor import Prediction, Predictor, load_predictor, quote_columns
 from krona.formatting import say, table, terminal_width
 from krona.messages import KronaError, amount, did_you_mean, first_few, visible
 from krona.runs.folder import require_new

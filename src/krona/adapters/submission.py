@@ -7,7 +7,7 @@ from pathlib import Path
 
 from krona.adapters.find import TrainedRun
 from krona.adapters.origin import compose
-from krona.adapters.predicting import Prediction, load_predictor
+from krona.adapters.predictor import Prediction, load_predictor
 from krona.config import check
 from krona.messages import KronaError, amount, join_names
 from krona.metrics.scores.metric import NUMBER

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from krona.adapters import update
-from krona.adapters.predicting import autocast, predict_batch
+from krona.adapters.predictor import autocast, predict_batch
 from krona.backbones.families import Batch, Family
 from krona.backbones.families.family import round_probabilities
 from krona.messages import KronaError
