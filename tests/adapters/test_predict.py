@@ -14,7 +14,7 @@ from rich.console import Console
 
 from adapters.conftest import SAMPLE, finished
 from krona import paths
-from krona.adapters import predict
+from krona.adapters import predict_command
 from krona.adapters.evaluate import RowChoice, evaluate
 from krona.adapters.find import find
 from krona.adapters.load import load
@@ -28,7 +28,7 @@ SENTENCES = [text for (text,) in own_task.load(glue_files.task("sample_sst2"), k
 
 @pytest.fixture(autouse=True)
 def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(predict, "PART", 8)
+    monkeypatch.setattr(predict_command, "PART", 8)
 
 
 @pytest.fixture
@@ -42,7 +42,7 @@ def ask(*runs: Path, output: Path | None = None, source: Path | str | None = Non
     """Run `krona predict` and return its text on the terminal."""
     said = io.StringIO()
     options: dict[str, Any] = {"backbone": None, "batch_size": 16, "overwrite": False}
-    predict.predict(
+    predict_command.predict(
         [str(run) for run in runs], source=None if source is None else str(source), texts=list(texts), output=output,
         console=Console(file=said, width=200, force_terminal=True), **(options | more),
     )  # fmt: skip
@@ -109,7 +109,7 @@ def test_a_quoted_tsv_is_read_as_in_the_training(sst2: Path, tmp_path: Path, mon
     assert trained.result is not None
     config = trained.result.config
     quoted = trained.result.model_copy(update={"config": {**config, "data": {**config["data"], "quoting": "csv"}}})
-    monkeypatch.setattr(predict, "find", lambda run: replace(trained, result=quoted))
+    monkeypatch.setattr(predict_command, "find", lambda run: replace(trained, result=quoted))
     ask(sst2, source=rows, output=answers, overwrite=True)
     assert json.loads(answers.read_text())["sentence"] == 'He said "no", twice'
 
@@ -203,7 +203,7 @@ def test_refused_outputs(rows: Path, sst2: Path, tmp_path: Path) -> None:
 
 def test_a_full_disk_is_one_message(rows: Path, sst2: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     full_disk = OSError(28, "No space left on device")
-    monkeypatch.setattr(predict, "format_answers", Mock(side_effect=full_disk))
+    monkeypatch.setattr(predict_command, "format_answers", Mock(side_effect=full_disk))
     with pytest.raises(KronaError, match=r"a.tsv could not be written: No space left on device"):
         ask(sst2, source=rows, output=tmp_path / "a.tsv")
     assert list(tmp_path.iterdir()) == [rows]
@@ -272,6 +272,6 @@ def test_a_standard_output_without_room_is_one_message(sst2: Path, rows: Path, m
 
 def test_cells_with_tabs_and_line_ends_stay_one_line() -> None:
     answer = {"sentence": "one\ttwo\nthree", "prediction": "0", "word": None, "probabilities": {"a": 0.25}}
-    assert predict.format_answers([answer], ".tsv", header=False) == "one two three\t0\t\t0.250000\n"
-    (row,) = csv.reader(io.StringIO(predict.format_answers([answer], ".csv", header=False)))
+    assert predict_command.format_answers([answer], ".tsv", header=False) == "one two three\t0\t\t0.250000\n"
+    (row,) = csv.reader(io.StringIO(predict_command.format_answers([answer], ".csv", header=False)))
     assert row == ["one\ttwo\nthree", "0", "", "0.250000"]

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from krona.adapters.evaluate import RowChoice, evaluate
 from krona.adapters.load import load
-from krona.adapters.predict import predict
+from krona.adapters.predict_command import predict
 from krona.report.diff import diff_runs
 from krona.runs.predictions import read_outcomes
 from krona.runs.result import read_result

@@ -51,7 +51,7 @@ def predict(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="replace the output file")] = False,
 ) -> None:
     """Predict the label of each row with finished runs. The output also contains label names and probabilities."""
-    from krona.adapters.predict import predict as run_predict
+    from krona.adapters.predict_command import predict as run_predict
     from krona.runs.choose import choose_runs
 
     run_predict(
