@@ -21,9 +21,9 @@ from krona.display_names import task_label
 from krona.formatting import NOTHING, as_typed, escape, format_p
 from krona.messages import KronaError, first_few, visible
 from krona.report import FORMATS, text
+from krona.report.cell_frame import render_csv
 from krona.report.cells import ALPHA
 from krona.report.class_tables import row_tables, slice_tables
-from krona.report.frame import render_csv
 from krona.report.latex import render_latex
 from krona.report.lead import summarize
 from krona.report.notes import best_run_notes, cell_messages, closing_notes, describe_provenance, table_notes
