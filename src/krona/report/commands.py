@@ -1,4 +1,4 @@
-"""List the commands that use a run's weights."""
+"""List the commands that use a finished run."""
 
 import shlex
 from pathlib import Path
@@ -10,15 +10,18 @@ from krona.runs.result import Result
 
 
 def run_commands(path: Path, result: Result) -> list[tuple[str, str]]:
-    """Return pairs (introduction, command) for the commands that use the weights of the run in ``path``.
+    """Return pairs (introduction, command) for the commands that use the run in ``path``.
 
-    If the run kept no weights, return a single pair: a sentence that says so, and an empty command.
+    If the run kept no weights, the first pair is a sentence that says so, and an empty command.
     """
-    folder = RunFolder(path)
+    folder, title = RunFolder(path), "Show its mistakes:"
     if not folder.adapter.is_file() and (result.trainable_params or result.head_params):
-        return [("This run kept no weights. Add keep=all and overwrite=true to the run's command to keep them.", "")]
+        sentence = "This run kept no weights. Add keep=all and overwrite=true to the run's command to keep them."
+        # without the folder, because that of a run in a pack is temporary
+        return [(sentence, ""), (title, f"krona show {result.run_id} --mistakes 20")]
     name = shlex.quote(folder.path.name if folder.path.parent == paths.OUTPUTS else below(folder.path))
     return [
         ("Predict with its weights:", f"krona predict {name} --input FILE"),
         ("Export its weights:", f"krona export {name} --to merged --out FOLDER"),
+        (title, f"krona show {name} --mistakes 20"),
     ]

@@ -240,15 +240,14 @@ def best_run_notes(table: Table) -> Iterator[list[Note]]:
         cell = row.cell(column.key)
         if (run := best_run(cell)) is None:
             continue
-        mistakes = Note("Show its mistakes:", f"krona show {run.run_id} --mistakes 20")
-        notes = [Note(f"{row.name} on {column.label}: {run.run_id}"), *_weights(run), mistakes]
+        notes = [Note(f"{row.name} on {column.label}: {run.run_id}"), *_run_notes(run)]
         best = next((one for other in table.rows if (one := other.cell(column.key)).best), cell)
         if best is not cell and (other_run := best_run(best)) is not None:
             notes.append(Note("Compare with the best row:", f"krona diff {other_run.run_id} {run.run_id}"))
         yield notes
 
 
-def _weights(run: Any) -> list[Note]:
+def _run_notes(run: Any) -> list[Note]:
     return [Note(text, command) for text, command in run_commands(run.path.parent, run.result)]
 
 
@@ -264,7 +263,7 @@ def next_commands(report: Report) -> list[Note]:
         for row, task in product(best[:1] if len(table.rows) > 1 else table.rows, tasks):
             if (run := best_run(row.cell(task.key))) is not None:
                 text = f"The run of {row.name} on {shorten(task.key)} with the best dev score"
-                return [Note(f"{text}: {run.run_id}"), *_weights(run)]
+                return [Note(f"{text}: {run.run_id}"), *_run_notes(run)]
     return []
 
 
