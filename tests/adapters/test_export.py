@@ -230,7 +230,8 @@ def test_a_pooled_model_is_not_loaded_with_another_head(
     found = trained(backbones, "method=lora", "backbone.pooling=mean", kind=kind)
     out = tmp_path / "out"
     lines = export(found, to="merged", out=out)
-    assert "load this model with trust_remote_code=True, or train with backbone.pooling=pooler" in " ".join(lines)
+    other = {"bert": "pooler", "mpnet": "null"}[kind]
+    assert f"load this model with trust_remote_code=True, or train with backbone.pooling={other}" in " ".join(lines)
     with pytest.raises(ValueError, match="trust_remote_code"):
         AutoModelForSequenceClassification.from_pretrained(out)
     with pytest.raises(ValueError, match="trust_remote_code"):

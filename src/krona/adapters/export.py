@@ -23,6 +23,7 @@ from krona.adapters.model_card import hub_source, model_card
 from krona.adapters.peft.reading import read_peft
 from krona.adapters.peft.writing import write_peft
 from krona.adapters.predictor import Predictor, load_predictor
+from krona.backbones.families import find_architecture
 from krona.backbones.families.pooling import get_pooling, has_pooled_head
 from krona.backbones.peft_branch import quiet
 from krona.config.model_folder import write_pooling
@@ -95,7 +96,7 @@ def export(
             way = "load this model with trust_remote_code=True" if to == "merged" else "use the code in README.md"
             lines.append(
                 f"transformers has no class for a classifier with the pooling {get_pooling(trained.model.config)}: "
-                f"{way}, or train with backbone.pooling=pooler"
+                f"{way}, or train with backbone.pooling={find_architecture(trained.model).library_pooling}"
             )
         if dtype is not None:
             lines.append(f"the weights are in {dtype}, but the run was trained and scored in {run.origin.precision}")

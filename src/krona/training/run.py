@@ -74,10 +74,10 @@ def _train(run: ClaimedRun, progress: Progress, tracking: Tracking) -> None:
             "predict and krona export will not work. To keep the weights, add keep=all."
         )
     if has_pooled_head(model.config):
-        pooler = " To avoid this, add backbone.pooling=pooler." if find_architecture(model).pooler else ""
         progress.say(
             f"  backbone.pooling={get_pooling(model.config)}: transformers has no class for this classifier, so a "
-            f"merged export needs trust_remote_code=True.{pooler}"
+            "merged export needs trust_remote_code=True. To avoid this, add "
+            f"backbone.pooling={find_architecture(model).library_pooling}."
         )
 
     # Training

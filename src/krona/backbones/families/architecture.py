@@ -33,6 +33,11 @@ class Architecture:
         layer = f"q, k, v are a single layer of this backbone, {patterns[0]}."
         return [f"{layer} A branch for {' and '.join(named)} adapts the whole layer."]
 
+    @property
+    def library_pooling(self) -> str:
+        """The ``backbone.pooling`` with the classifier of transformers, which every program loads."""
+        return "null" if self.pooler is None else "pooler"
+
     def set_pooling(self, config: Any, pooling: str | None, *, name: str) -> None:
         """Store ``backbone.pooling`` in a model's config.
 
