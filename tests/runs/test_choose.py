@@ -45,6 +45,16 @@ def test_the_best_run_of_a_sweep_has_the_highest_dev_score(
     assert choose_runs(None, "night") == [results["earlier"].run_id]
 
 
+def test_a_tie_is_named(results: dict[str, Result], capsys: pytest.CaptureFixture[str]) -> None:
+    low = results["low"]
+    assert low.dev is not None
+    low.dev["score"] = 70.0
+    write_result(paths.OUTPUTS / low.run_id, low)
+    first, second = sorted([low.run_id, results["high"].run_id])
+    assert choose_runs(None, "night") == [first]
+    assert capsys.readouterr().err == f"The best of 2 runs of night on dev is {first} (70.00), tied with {second}.\n"
+
+
 def test_given_names_are_kept(results: dict[str, Result]) -> None:
     assert choose_runs(["a", "b"], None) == ["a", "b"]
 

@@ -37,10 +37,9 @@ def choose_runs(runs: Sequence[str] | None, best: str | None) -> list[str]:
         raise KronaError(f"The sweep {best} has no finished run: {did_you_mean(best, sweeps)}.")
     if len(tasks := sorted({run.task for run in of_sweep})) > 1:
         raise KronaError(f"The sweep {best} has runs of several tasks ({', '.join(tasks)}). Give the name of a run.")
-    first = max(of_sweep, key=lambda run: run.dev["score"] if run.dev else 0.0)
-    assert first.dev is not None
-    print(
-        f"The best of {amount(len(of_sweep), 'run')} of {best} on dev is {first.run_id} ({first.dev['score']:.2f}).",
-        file=sys.stderr,
-    )
-    return [first.run_id]
+    scores = {run.run_id: run.dev["score"] for run in of_sweep if run.dev}
+    top = max(scores.values())
+    first, *tied = [run for run, score in scores.items() if score == top]
+    others = f", tied with {', '.join(first_few(tied, MAX_LISTED))}" if tied else ""
+    print(f"The best of {amount(len(scores), 'run')} of {best} on dev is {first} ({top:.2f}){others}.", file=sys.stderr)
+    return [first]
