@@ -2,6 +2,7 @@
 
 import pytest
 
+from krona.formatting import NOTHING
 from krona.metrics.statistics import holm
 from krona.report.build import build_report
 from krona.report.lead import summarize
@@ -101,3 +102,21 @@ def test_rows_without_a_test_are_not_called_not_significantly_different(tmp_path
         "No row leads on RTE: LoRA 85.90 and KronA 85.90 have the same highest score. "
         "The other rows could not be tested."
     )
+
+
+def test_equal_predictions_have_no_estimable_difference(tmp_path):
+    results = {name: make_result(name, "rte", rows=50) for name in ("lora", "krona", "bitfit")}
+    for split in ("dev", "test"):
+        set_answers(results["krona"], *map(list, zip(*getattr(results["lora"], split)["rows"], strict=True)), split)
+    (table,) = collected(tmp_path, results.values()).tables
+    for frame in (table.to_reference, table.pairs):
+        lines = {one["Pair"]: one for one in frame.to_dict("records")}
+        (equal,) = (one for pair, one in lines.items() if "BitFit" not in pair)
+        assert (equal["Interval"], equal["Detectable"], equal["p"]) == ("not estimable", NOTHING, "1.000")
+        assert sum(one["Interval"] == "not estimable" for one in lines.values()) == 1
+        assert frame.attrs["legend"].endswith("Not estimable: every example contributes equally to both scores.")
+    shown = build_report(tmp_path).splitlines()
+    assert [line.split()[-5:] for line in shown if line.startswith("KronA − LoRA")] == [
+        ["+0.0", "not", "estimable", "1.00", NOTHING]
+    ]
+    assert "KronA − LoRA: +0.0 not estimable, p (Holm) 1" in build_report(tmp_path, format="html")

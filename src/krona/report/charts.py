@@ -17,6 +17,7 @@ from krona.messages import shorten
 from krona.report.cells import ALPHA
 from krona.report.costs import CHARTED, QUANTITIES, mean_cost, on_front
 from krona.report.curves import NAMES, RATE, Curves, expect_best
+from krona.report.pairs import format_interval
 from krona.report.styles import BETTER, COLORS, GRID, INK, PAPER, SOFT, WORSE, method_style
 from krona.report.svg import RC, tooltip
 from krona.report.table import Column, Table
@@ -154,8 +155,7 @@ def draw_differences(pairs: pd.DataFrame, title: str, order: Sequence[str] = ())
         axes.barh(place, 2 * one.detectable, left=-one.detectable, height=1, color=GRID, linewidth=0)
         axes.hlines(place, one.low, one.high, color=color, linewidth=2.4 if certain else 1.6)
         text = f"{one.difference:+.1f}".replace("-", "−")
-        range_ = f"[{one.low:+.1f}, {one.high:+.1f}]".replace("-", "−")
-        tip = f"{plain_label(one.row)} − {reference}: {text} {range_}, p (Holm) {one.p_holm:.2g}"
+        tip = f"{plain_label(one.row)} − {reference}: {text} {format_interval(one)}, p (Holm) {one.p_holm:.2g}"
         fill = {} if certain else {"markerfacecolor": PAPER}
         _mark(axes, one.difference, place, color, tip, marker=marker, markersize=8, **fill)
         for words, shift in ((text, 38), (verdict, 46)):

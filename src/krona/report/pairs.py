@@ -4,7 +4,7 @@ from typing import Any
 
 import pandas as pd
 
-from krona.formatting import format_p
+from krona.formatting import NOTHING, format_p
 from krona.metrics.compare_methods import MIN_SEEDS
 from krona.metrics.power import POWER
 from krona.report.table import Row, Table
@@ -16,6 +16,8 @@ LEGEND = (
     "{family}. Detectable: the true difference that this test detects with a probability of 80 %, without the "
     "correction."
 )
+NOT_ESTIMABLE = "not estimable"
+EQUAL = f" {NOT_ESTIMABLE.capitalize()}: every example contributes equally to both scores."
 FEW_SEEDS = f" With fewer than {MIN_SEEDS} seeds, the interval is about these runs and not about the methods."
 ALL, REFERENCE = "all pairs of the table", "the pairs with a reference row"
 COLUMNS = (
@@ -29,13 +31,18 @@ def reference_differences(table: Table) -> pd.DataFrame:
 
     The columns are `COLUMNS`: the column's key, the names of both rows, the difference (row minus reference) and its
     95 % interval in points, the p-value, the p-value corrected over the pairs with a reference row, the true difference
-    that the test detects in 80 % of cases, the number of seeds in common, whether there are enough seeds for a
-    statement about the methods, and the number of test rows.
+    that the test detects in 80 % of cases (0 if every example contributes equally to both scores), the number of seeds
+    in common, whether there are enough seeds for a statement about the methods, and the number of test rows.
     """
     places = [(b, a, column) if a is table.references[column] else (a, b, column) for a, b, column in table.p_reference]
     order = {row: place for place, row in enumerate(table.rows)}
     lines = [_line(table, *place, table.p_reference) for place in sorted(places, key=lambda place: order[place[0]])]
     return pd.DataFrame(lines, columns=[*COLUMNS])
+
+
+def format_interval(pair: Any) -> str:
+    """Format the interval of a line of `reference_differences`, such as ``[−1.2, +3.4]``."""
+    return f"[{pair.low:+.1f}, {pair.high:+.1f}]".replace("-", "−") if pair.detectable else NOT_ESTIMABLE
 
 
 def list_reference_pairs(table: Table) -> pd.DataFrame | None:
@@ -78,8 +85,8 @@ def _line(
     one = table.differences[place]
     low, high = sorted(sign * end for end in one.interval)
     values = (
-        column, row.name, reference.name, sign * one.value, low, high, one.p, corrected[place], one.detectable(POWER),
-        one.common, one.of_methods, one.rows,
+        column, row.name, reference.name, sign * one.value + 0.0,  # 0.0 instead of -0.0
+        low, high, one.p, corrected[place], one.detectable(POWER), one.common, one.of_methods, one.rows,
     )  # fmt: skip
     return dict(zip(COLUMNS, values, strict=True))
 
@@ -92,15 +99,16 @@ def _as_text(table: Table, frame: pd.DataFrame, title: str, family: str) -> pd.D
         {
             "Pair": f"{one.row} − {one.reference}" + (f", {labels[one.column]}" if len(labels) > 1 else ""),
             "Difference": f"{one.difference:+.2f}".replace("-", "−"),
-            "Interval": f"{one.low:+.2f}…{one.high:+.2f}".replace("-", "−"),
+            "Interval": f"{one.low:+.2f}…{one.high:+.2f}".replace("-", "−") if one.detectable else NOT_ESTIMABLE,
             "p": format_p(one.p, 3),
             "p (Holm)": format_p(one.p_holm, 3),
-            "Detectable": f"{one.detectable:.2f}",
+            "Detectable": f"{one.detectable:.2f}" if one.detectable else NOTHING,
             "Common seeds": str(one.seeds),
         }
         for one in frame.itertuples()
     ]
     shown = pd.DataFrame(lines)
     few_seeds = "" if frame["of_methods"].all() else FEW_SEEDS
-    shown.attrs |= {"title": title, "legend": LEGEND.format(few_seeds=few_seeds, family=family)}
+    equal = "" if frame["detectable"].all() else EQUAL
+    shown.attrs |= {"title": title, "legend": LEGEND.format(few_seeds=few_seeds, family=family) + equal}
     return shown

@@ -27,7 +27,7 @@ from krona.report.class_tables import row_tables, slice_tables
 from krona.report.latex import render_latex
 from krona.report.lead import summarize
 from krona.report.notes import best_run_notes, cell_messages, closing_notes, describe_provenance, table_notes
-from krona.report.pairs import reference_differences
+from krona.report.pairs import format_interval, reference_differences
 from krona.report.styles import dark_style, method_style
 from krona.report.table import AVERAGE, SCORES, Cell, Column, Note, Report, Row, Table
 from krona.runs.pack import is_unpacked
@@ -284,12 +284,11 @@ def _print_differences(console: Console, table: Table) -> None:
         grid.add_column(name, justify="left" if name == "Difference" else "right", overflow="fold")
     for one in shown.sort_values("difference", ascending=False, kind="stable").itertuples():
         place = f", {labels[one.column]}" if len(labels) > 1 and shown["column"].nunique() > 1 else ""
-        values = f"{one.difference:+.1f}", f"[{one.low:+.1f}, {one.high:+.1f}]", format_p(one.p_holm, 2)
-        numbers = [value.replace("-", "−") for value in values]
-        style = "bold" if one.p_holm <= ALPHA else ""
-        grid.add_row(
-            escape(f"{one.row} − {one.reference}{place}"), *map(escape, numbers), f"{one.detectable:.1f}", style=style
-        )
+        values = (
+            f"{one.row} − {one.reference}{place}", f"{one.difference:+.1f}".replace("-", "−"), format_interval(one),
+            format_p(one.p_holm, 2), f"{one.detectable:.1f}" if one.detectable else NOTHING,
+        )  # fmt: skip
+        grid.add_row(*map(escape, values), style="bold" if one.p_holm <= ALPHA else "")
     console.print(grid)
     _print(console, "")
 
