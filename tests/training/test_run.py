@@ -477,6 +477,7 @@ def test_the_other_methods(method: str, small: list[str], tmp_path: Path) -> Non
     assert ("add keep=all" in said) == (method == "full keep=adapter")
     assert job.result.best_epoch == 0 if method == "untuned" else job.result.best_epoch in (1, 2, 3)
     assert not (job.folder / "last.ckpt").exists()
+    assert job.result.provenance["mergeable"]
     rank = job.result.provenance["update_rank"]
     assert rank == 1 if method == "lora" else (rank is None) == (not method.startswith("full"))
     added = (job.result.provenance["multiply_adds"], job.result.provenance["launches"])

@@ -19,9 +19,12 @@ def run_commands(path: Path, result: Result) -> list[tuple[str, str]]:
         sentence = "This run kept no weights. Add keep=all and overwrite=true to the run's command to keep them."
         # without the folder, because that of a run in a pack is temporary
         return [(sentence, ""), (title, f"krona show {result.run_id} --mistakes 20")]
+    # Results of earlier versions do not record whether the branches can be merged.
+    is_peft = "peft_type" in (result.config["method"].get("config") or {})
+    form = "merged" if result.provenance.get("mergeable", True) else "peft" if is_peft else "adapter"
     name = shlex.quote(folder.path.name if folder.path.parent == paths.OUTPUTS else below(folder.path))
     return [
         ("Predict with its weights:", f"krona predict {name} --input FILE"),
-        ("Export its weights:", f"krona export {name} --to merged --out FOLDER"),
+        ("Export its weights:", f"krona export {name} --to {form} --out FOLDER"),
         (title, f"krona show {name} --mistakes 20"),
     ]

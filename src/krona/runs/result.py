@@ -152,6 +152,8 @@ class Provenance(TypedDict):
     """Default values of arguments that the config does not set."""
     update_rank: NotRequired[Count | None]
     """The highest rank that a layer's update can have; null if the update is not linear."""
+    mergeable: NotRequired[bool]
+    """Whether the branches can be merged into the weights, as for ``krona export --to merged``."""
     multiply_adds: NotRequired[Count]
     """Number of multiply-adds of the unmerged branches for one token."""
     multiply_adds_once: NotRequired[Count]

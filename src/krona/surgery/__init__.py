@@ -19,6 +19,7 @@ from krona.surgery.branch_checks import find_branch_fault as find_branch_fault
 from krona.surgery.insertion import activate as activate
 from krona.surgery.insertion import insert as insert
 from krona.surgery.insertion import take_out as take_out
+from krona.surgery.merging import is_mergeable as is_mergeable
 from krona.surgery.merging import merge as merge
 from krona.surgery.merging import unmerge as unmerge
 from krona.surgery.preparation import is_prepared as is_prepared

@@ -60,6 +60,23 @@ def merge(model: nn.Module) -> None:
     state.merged = name
 
 
+def is_mergeable(model: nn.Module) -> bool:
+    """Return whether `merge` can merge the active adapter. To save memory, only one module of each kind is tried."""
+    name, kinds = active_adapter(model), dict[object, tuple[str, Adapted]]()
+    for path, adapted in adapted_modules(model):
+        if name in adapted.branches:
+            base, is_block_end = adapted.base, name in adapted.captures
+            has_bias = getattr(base, "bias", None) is not None
+            kind = (type(base), has_bias, is_block_end, adapted.placements[name], adapted.weight_was_used)
+            kinds[kind] = public_name(path), adapted
+    try:
+        for label, adapted in kinds.values():
+            _merged_weights(label, adapted, name)
+    except KronaError:
+        return False
+    return not prompt_length(model)
+
+
 def unmerge(model: nn.Module) -> None:
     """Restore the bit-identical original weights after `merge`, and let the branches run again."""
     state = get_state(model)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
+from krona import surgery
 from krona.adapters import update
 from krona.adapters.predictor import autocast, predict_batch
 from krona.backbones.families import Batch, Family
@@ -127,7 +128,7 @@ def require_finite(model: nn.Module, *, lr: float) -> None:
 
 
 def measure_updates(result: Result, model: nn.Module, dev: SplitEvaluation) -> None:
-    """Measure how the adapter changes the weights, and store the measurements in ``result.learned``.
+    """Measure how the adapter changes the weights, and store the measurements in ``result``.
 
     `krona.adapters.update` describes the measurements. Drift is measured on up to `DRIFT_ROWS` rows of dev. If the
     measurement fails, a note is added to ``result`` and no error is raised, because the training has already finished.
@@ -136,5 +137,6 @@ def measure_updates(result: Result, model: nn.Module, dev: SplitEvaluation) -> N
         with dev.inference(model):
             measured: Any = update.measure_updates(model, partial(dev.compute_losses, model, DRIFT_ROWS))
             result.learned = measured
+        result.provenance["mergeable"] = surgery.is_mergeable(model)
     except Exception as error:  # a user's own branch can raise any error
         result.notes.append(f"The updates could not be measured: {type(error).__name__}: {error}")
