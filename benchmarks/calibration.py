@@ -33,7 +33,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from benchmarks.mixed_model import fit_mixed_model
-from krona.metrics.compare_methods import Sample, compare_pairs, row_shares
+from krona.metrics.compare_methods import Sample, compare_pairs, row_contributions
 from krona.metrics.scores.metric import Answers
 from krona.metrics.statistics import holm
 
@@ -83,7 +83,7 @@ def simulate(
 
 
 def make_sample(shares: Floats) -> Sample:
-    """Return the sample of a method with the seeds 0, 1, …, from its `row_shares` (seeds, rows)."""
+    """Return the sample of a method with the seeds 0, 1, …, from its `row_contributions` (seeds, rows)."""
     return Sample(shares, tuple(range(len(shares))))
 
 
@@ -91,7 +91,7 @@ def marked(samples: Iterable[Sequence[Sample]]) -> bool:
     """Return whether, in a table with these columns, a method is significantly worse than the best of its column."""
     found, p_values, of_best = [*samples], list[float](), list[bool]()
     for column in found:
-        best = max(range(len(column)), key=lambda place: column[place].shares.sum())
+        best = max(range(len(column)), key=lambda place: column[place].contributions.sum())
         for pair, one in compare_pairs(column).items():
             p_values.append(one.p)
             of_best.append(best in pair)
@@ -100,13 +100,13 @@ def marked(samples: Iterable[Sequence[Sample]]) -> bool:
 
 def rows_only(a: Sample, b: Sample) -> float:
     """Return the p-value of the difference between the given trained models, by a normal approximation."""
-    change = a.shares.mean(0) - b.shares.mean(0)
+    change = a.contributions.mean(0) - b.contributions.mean(0)
     error = float(np.sqrt((change**2).sum()))
     return float(2 * stats.norm.sf(abs(change.sum()) / error)) if error else 1.0
 
 
 def outcomes(sets: Sequence[Floats], seeds: int) -> Iterator[list[float]]:
-    """Yield the values of `COLUMNS` for each simulated set of `row_shares` (methods, seeds, rows)."""
+    """Yield the values of `COLUMNS` for each simulated set of `row_contributions` (methods, seeds, rows)."""
     tables = [[make_sample(one[:seeds]) for one in shares] for shares in sets]
     for number, column in enumerate(tables):
         better, others = column[METHODS], [tables[(number + step) % len(tables)][:5] for step in range(8)]
@@ -150,7 +150,7 @@ def scene(rng: np.random.Generator, name: str, seeds: int) -> list[Sample]:
     numbers = [seeds - 2 * (name == "unequal numbers" and place in (1, 4)) for place in range(5)]
     places = (0, 1, 2, 3, METHODS)
     return [
-        make_sample(row_shares(runs[place][:number], ["accuracy"]))
+        make_sample(row_contributions(runs[place][:number], ["accuracy"]))
         for place, number in zip(places, numbers, strict=True)
     ]
 
@@ -200,7 +200,7 @@ def main() -> None:
         shares = []
         for _ in range(sets):
             runs = simulate(rng, kind, rows=rows, seed_sd=sd)
-            flat = row_shares([one for of_method in runs for one in of_method], KINDS[kind][0])
+            flat = row_contributions([one for of_method in runs for one in of_method], KINDS[kind][0])
             shares.append(flat.reshape(METHODS + 1, SEEDS, rows))
         for seeds in (1, 2, 3, 5) if sd == 0 else (2, 3, 5):  # with one seed, the test is about the trained models
             found[kind, rows, sd, seeds] = np.mean([*outcomes(shares, seeds)], axis=0)

@@ -17,7 +17,7 @@ def fit_mixed_model(samples: list[Sample], pair: tuple[int, int]) -> Difference:
     models (a method and a seed); the rest is the noise of each model on each row. All rows are scored with all models,
     so the likelihood is a product of a part for the means of the models and a part for the contrasts between rows.
     """
-    shares = np.concatenate([one.shares for one in samples])
+    shares = np.concatenate([one.contributions for one in samples])
     rows = shares.shape[1]
     method = np.repeat(np.arange(len(samples)), [len(one.seeds) for one in samples])
     seed = np.concatenate([one.seeds for one in samples])

@@ -32,7 +32,7 @@ class Error(Metric):
     """The share of wrong predictions."""
 
     def sums(self, answers, values):
-        wrong = (answers.truth != answers.given)[:, None].astype(float)
+        wrong = (answers.targets != answers.predictions)[:, None].astype(float)
         return Sums(wrong, lambda sums: sums[..., 0] * (100.0 / len(answers)))
 ''',
 }

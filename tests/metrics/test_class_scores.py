@@ -31,11 +31,11 @@ def draw(case: int) -> Answers:
 def test_they_are_those_of_scikit_learn(first: int) -> None:
     for case in range(first, first + 50):
         answers = draw(case)
-        given = answers.as_wrong  # with two classes, an invalid prediction is the other label
-        present = sorted({*answers.truth.tolist(), *given[given >= 0].tolist()})
+        given = answers.predictions_with_invalid_flipped  # with two classes, an invalid prediction is the other label
+        present = sorted({*answers.targets.tolist(), *given[given >= 0].tolist()})
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about sets of labels that look like a regression's targets
-            theirs = classification_report(answers.truth, given, labels=present, output_dict=True, zero_division=0)
+            theirs = classification_report(answers.targets, given, labels=present, output_dict=True, zero_division=0)
         ours = class_scores(answers)
         assert ours.ids.tolist() == present
         for place, label in enumerate(present):
@@ -56,7 +56,7 @@ def test_they_are_those_of_scikit_learn(first: int) -> None:
 def test_the_confusion_matrix_is_that_of_scikit_learn(case: int) -> None:
     answers = draw(case)
     ids = [*range(answers.classes), -1]
-    theirs = confusion_matrix(answers.truth, answers.given, labels=ids)[:-1]
+    theirs = confusion_matrix(answers.targets, answers.predictions, labels=ids)[:-1]
     np.testing.assert_array_equal(confusion(answers), theirs)
 
 

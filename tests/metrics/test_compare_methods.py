@@ -8,7 +8,7 @@ from scipy import stats
 
 from benchmarks import calibration
 from benchmarks.calibration import make_sample
-from krona.metrics.compare_methods import Sample, average, compare_pairs, row_shares
+from krona.metrics.compare_methods import Sample, average, compare_pairs, row_contributions
 from krona.metrics.scores import score_answers
 from krona.metrics.scores.metric import Answers
 from krona.metrics.statistics import swap_test
@@ -32,21 +32,21 @@ def test_shares_are_the_jackknife_and_sum_to_the_score(metrics: list[str], *, gr
     groups = np.arange(40) // 2 if grouped else np.arange(40)
     runs = [replace(run, groups=groups if grouped else None) for run in runs]
     n = groups.max() + 1
-    shares = row_shares(runs, metrics)
+    shares = row_contributions(runs, metrics)
 
     def score(run: Answers) -> float:
         return float(np.mean([*score_answers(metrics, run).values()]))
 
     for run, own in zip(runs, shares, strict=True):
         rows = [np.flatnonzero(groups != group) for group in range(n)]
-        without = np.array([score(Answers(run.truth[kept], run.given[kept], run.classes)) for kept in rows])
+        without = np.array([score(Answers(run.targets[kept], run.predictions[kept], run.classes)) for kept in rows])
         assert own.sum() == pytest.approx(score(run))
         assert n * own.var() == pytest.approx(((n - 1) / n) ** 2 * ((without - without.mean()) ** 2).sum())
 
 
 def test_for_accuracy_the_variance_over_rows_is_that_of_random_swaps() -> None:
     runs = binary_runs(300, [0.8] * 2)
-    shares = row_shares(runs, ["accuracy"])
+    shares = row_contributions(runs, ["accuracy"])
     variance = ((shares[0] - shares[1]) ** 2).sum()
     assert np.var(swap_test(*runs, ["accuracy"]).null) == pytest.approx(variance, rel=0.06)  # 4 standard errors
 
@@ -117,15 +117,15 @@ def test_methods_are_compared_on_their_common_seeds_if_there_are_three() -> None
     (short,) = only_seeds([60.0, 62.0, 61.0])
     found = compare_pairs([long, short])[0, 1]
     assert (found.value, found.seeds, found.common) == (pytest.approx(10), 3, 3)
-    shifted = Sample(short.shares, (1, 2, 7))
+    shifted = Sample(short.contributions, (1, 2, 7))
     found = compare_pairs([long, shifted])[0, 1]
     assert (found.value, found.seeds, found.common) == (pytest.approx(76.6 - 61), 3, 2)
 
 
 def test_one_seed_compares_runs_and_equal_answers_do_not_differ() -> None:
     runs = binary_runs(300, [0.8, 0.72])
-    ones = [make_sample(row_shares([run], ["accuracy"])) for run in runs]
-    sample = make_sample(row_shares(runs, ["accuracy"]))
+    ones = [make_sample(row_contributions([run], ["accuracy"])) for run in runs]
+    sample = make_sample(row_contributions(runs, ["accuracy"]))
     expected = swap_test(*runs, ["accuracy"])
     assert compare_pairs(ones)[0, 1].p == pytest.approx(expected.p, abs=0.02)
     same = compare_pairs([sample, sample])[0, 1]
@@ -134,7 +134,7 @@ def test_one_seed_compares_runs_and_equal_answers_do_not_differ() -> None:
 
 
 def test_the_mean_over_two_equal_tasks_has_half_the_variance() -> None:
-    samples = [make_sample(row_shares(binary_runs(200, [0.7, 0.8, 0.85]), ["accuracy"])) for _ in range(2)]
+    samples = [make_sample(row_contributions(binary_runs(200, [0.7, 0.8, 0.85]), ["accuracy"])) for _ in range(2)]
     one = compare_pairs(samples)[0, 1]
     two = average([one, one])
     assert two.value == pytest.approx(one.value)
@@ -149,7 +149,7 @@ def test_equal_methods_are_rarely_called_different(kind: str, seed_sd: float) ->
     found = []
     for _ in range(400):
         runs = [of_method[:3] for of_method in calibration.simulate(rng, kind, rows=138, seed_sd=seed_sd)[:5]]
-        column = [make_sample(row_shares(one, calibration.KINDS[kind][0])) for one in runs]
+        column = [make_sample(row_contributions(one, calibration.KINDS[kind][0])) for one in runs]
         found.append([calibration.marked([column]), compare_pairs(column[:2])[0, 1].p <= 0.05])
     several, pair = np.mean(found, axis=0)
     assert several <= 0.06

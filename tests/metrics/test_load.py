@@ -48,7 +48,7 @@ def modules(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monkey
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
 
 
-@pytest.mark.parametrize("name", [name for name, metric in METRICS.items() if not metric.of_scores])
+@pytest.mark.parametrize("name", [name for name, metric in METRICS.items() if not metric.of_probabilities])
 def test_evaluate_loads_each_metric_from_one_file(name: str) -> None:
     labels = None if METRICS[name].of_numbers else ["0", "1"]
     truth, answers, groups = ["0", "1", "1", "0"], ["0", "1", "no", "1"], [4, 9, 9, 4]
@@ -99,7 +99,7 @@ def test_a_metric_of_the_library_neither_selects_the_epoch_nor_is_the_score(tmp_
     name = write_metric(tmp_path, "recall", "{'recall': 0.25}")
     task = Task.from_config(task_config(name, "accuracy", "macro_f1"))
     assert task.score == ("accuracy", "macro_f1")
-    assert task.choice({"evaluate:recall": 0.25, "accuracy": 50.0, "macro_f1": 40.0}) == 45.0
+    assert task.criterion({"evaluate:recall": 0.25, "accuracy": 50.0, "macro_f1": 40.0}) == 45.0
     assert criteria([name, "accuracy"]) == ["accuracy"]
     with pytest.raises(KronaError, match="cannot be the score"):
         Task.from_config(task_config(name))

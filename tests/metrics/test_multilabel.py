@@ -7,7 +7,7 @@ import pytest
 from sklearn.metrics import accuracy_score, classification_report, f1_score
 
 from krona.metrics.class_scores import class_scores
-from krona.metrics.compare_methods import row_shares
+from krona.metrics.compare_methods import row_contributions
 from krona.metrics.scores import score, score_answers
 from krona.metrics.scores.metric import Answers, encode
 from krona.metrics.statistics import bootstrap, swap_test
@@ -82,7 +82,7 @@ def test_resampled_test_sets_have_the_scores_of_their_rows() -> None:
     difference = [score_answers(NAMES[:2], one) for one in (answers, shifted)]
     expected = np.mean([difference[0][name] - difference[1][name] for name in NAMES[:2]])
     assert swap_test(answers, shifted, NAMES[:2], swaps=50).difference == pytest.approx(expected, abs=1e-9)
-    assert row_shares([answers], NAMES).shape == (1, len(truth))
+    assert row_contributions([answers], NAMES).shape == (1, len(truth))
 
 
 def test_a_metric_for_one_label_per_row_is_refused_and_named() -> None:

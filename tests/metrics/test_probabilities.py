@@ -9,12 +9,12 @@ import pytest
 from sklearn import metrics as reference
 from sklearn.calibration import calibration_curve
 
-from krona.metrics.compare_methods import row_shares
+from krona.metrics.compare_methods import row_contributions
 from krona.metrics.scores import METRICS, get_metric, score, score_answers
 from krona.metrics.scores.metric import Answers, encode
 from krona.metrics.statistics import bootstrap, swap_test
 
-NAMES = [name for name, metric in METRICS.items() if metric.of_scores]
+NAMES = [name for name, metric in METRICS.items() if metric.of_probabilities]
 
 
 def library_score(name: str, truth: Any, shares: Any) -> float:
@@ -88,12 +88,12 @@ def runs(classes: int, *, groups: bool = False) -> list[Answers]:
     of_rows = rng.integers(0, 12, 40) if groups else None
     if of_rows is not None:
         of_rows[:12] = np.arange(12)
-    return [Answers(truth, one.argmax(1), classes=classes, groups=of_rows, scores=one) for one in draws]
+    return [Answers(truth, one.argmax(1), classes=classes, groups=of_rows, probabilities=one) for one in draws]
 
 
 def take(run: Answers, rows: list[int]) -> Answers:
-    assert run.scores is not None
-    return Answers(run.truth[rows], run.given[rows], classes=run.classes, scores=run.scores[rows])
+    assert run.probabilities is not None
+    return Answers(run.targets[rows], run.predictions[rows], classes=run.classes, probabilities=run.probabilities[rows])
 
 
 @pytest.mark.parametrize("groups", [False, True])
@@ -104,7 +104,7 @@ def test_intervals_and_shares_are_those_of_repeated_and_omitted_rows(name: str, 
     units = found[0].groups if groups else np.arange(40)
     assert units is not None
     count = int(units.max()) + 1
-    shares = row_shares(found, [name])
+    shares = row_contributions(found, [name])
     for run, own in zip(found, shares, strict=True):
         scores = score_answers([name], run)[name]
         without = np.array([score_answers([name], take(run, [i for i in range(40) if units[i] != unit]))[name]
@@ -141,16 +141,17 @@ def test_a_swap_test_exchanges_the_probabilities_of_rows(name: str, classes: int
     test = swap_test(one, two, [name], swaps=2000)
     expected = score_answers([name], one)[name] - score_answers([name], two)[name]
     assert test.difference == pytest.approx(expected, abs=1e-9)
-    assert one.scores is not None
-    assert two.scores is not None
+    first, second = one.probabilities, two.probabilities
+    assert first is not None
+    assert second is not None
     differences = []
     for _ in range(2000):
         swap = np.array([rng.random() < 0.5 for _ in range(12)])[:, None]
-        a, b = np.where(swap, two.scores, one.scores), np.where(swap, one.scores, two.scores)
-        pair = [Answers(one.truth, one.given, classes=classes, scores=scores) for scores in (a, b)]
+        a, b = np.where(swap, second, first), np.where(swap, first, second)
+        pair = [Answers(one.targets, one.predictions, classes=classes, probabilities=scores) for scores in (a, b)]
         differences.append(score_answers([name], pair[0])[name] - score_answers([name], pair[1])[name])
     assert test.null.std() == pytest.approx(np.std(differences), rel=0.15)  # two samples of 2,000
 
 
 def test_answers_without_labels_have_no_probabilities() -> None:
-    assert encode(["1"], ["1"], ["0", "1"]).scores is None
+    assert encode(["1"], ["1"], ["0", "1"]).probabilities is None

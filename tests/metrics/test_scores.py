@@ -20,7 +20,7 @@ STRANGE = ["", "maybe", " 1 ", "0", "nan", "-1", "2.5.1"]
 FITTING = [
     (name, kind)
     for name, metric in METRICS.items()
-    if not metric.of_scores
+    if not metric.of_probabilities
     for kind in ((0,) if metric.of_numbers else (2, 3))
     if metric.classes in (None, kind) and not metric.multilabel
 ]
@@ -28,7 +28,7 @@ FITTING = [
 
 def library_score(name: str, answers: Answers) -> float:
     """Return a score of encoded predictions from scikit-learn or SciPy. A new metric needs a line here."""
-    truth, given, wrong = answers.truth, answers.given, answers.as_wrong
+    truth, given, wrong = answers.targets, answers.predictions, answers.predictions_with_invalid_flipped
     constant = min(len(np.unique(truth)), len(np.unique(given))) == 1
     seen = [i for i in range(answers.classes) if i in truth or i in wrong]
     compute = {
@@ -125,7 +125,7 @@ def test_spearman_of_many_distinct_predictions_needs_little_memory() -> None:
     (found,) = score_answers(["spearman"], answers).values()
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert found == pytest.approx(100 * stats.spearmanr(answers.truth, answers.given).statistic)
+    assert found == pytest.approx(100 * stats.spearmanr(answers.targets, answers.predictions).statistic)
     assert peak < 10 * 2**20
 
 

@@ -47,14 +47,14 @@ def test_scores_and_confusions_are_means_over_seeds_of_those_of_scikit_learn(out
     answers = table.cell("krona", "tickets").answers
     labels = [0, 1, 2]
     expected = np.mean(
-        [precision_recall_fscore_support(one.truth, one.given, labels=labels)[:3] for one in answers], axis=0
+        [precision_recall_fscore_support(one.targets, one.predictions, labels=labels)[:3] for one in answers], axis=0
     )
     shown = scores[["precision", "recall", "F1"]][:3].astype(float).to_numpy()
     assert shown == pytest.approx(100 * expected.T, abs=0.005)  # two decimals are shown
     macro = scores[scores.label == "macro average"].iloc[0]
     assert float(macro.F1) == pytest.approx(100 * expected[2].mean(), abs=0.005)
     assert [*scores.label[:3]] == [*LABELS]
-    matrix = np.mean([confusion_matrix(one.truth, one.given, labels=labels) for one in answers], axis=0)
+    matrix = np.mean([confusion_matrix(one.targets, one.predictions, labels=labels) for one in answers], axis=0)
     assert counts[[*LABELS]].astype(float).to_numpy() == pytest.approx(matrix, abs=0.05)
 
 
@@ -66,8 +66,10 @@ def test_slices_have_the_mean_score_of_each_row_with_its_interval(outputs: Path)
     assert [*frame.language] == LANGUAGES
     assert [*frame.rows] == ["45", "45"]
     answers = table.cell("krona", "tickets").answers
-    german = [encode([*map(str, one.truth[::2])], [*map(str, one.given[::2])], ["0", "1", "2"]) for one in answers]
-    score = 100 * np.mean([one.truth == one.given for one in german])
+    german = [
+        encode([*map(str, one.targets[::2])], [*map(str, one.predictions[::2])], ["0", "1", "2"]) for one in answers
+    ]
+    score = 100 * np.mean([one.targets == one.predictions for one in german])
     low, high = percentile_interval(bootstrap(german, ["accuracy"]))
     assert frame.KronA[0] == f"{score:.2f} [{low:.1f}, {high:.1f}]"
 

@@ -46,7 +46,7 @@ def test_scipys_score_of_nearly_equal_predictions_is_accepted() -> None:
     random = np.random.default_rng(0)
     truth = random.uniform(0, 5, 200)
     answers = Answers(truth, 2.7 + 1e-9 * random.normal(size=200), classes=0)
-    exact = 100 * stats.pearsonr(truth, answers.given).statistic
+    exact = 100 * stats.pearsonr(truth, answers.predictions).statistic
     _check_scores("dev", {"parts": {"pearson": exact}, "score": exact}, answers, ["pearson"])
     with pytest.raises(ValueError, match="Was a file edited"):
         _check_scores("dev", {"parts": {"pearson": exact + 1}, "score": exact + 1}, answers, ["pearson"])
@@ -78,7 +78,7 @@ def test_probabilities_are_read_and_checked_if_the_score_needs_them(tmp_path: Pa
     # the row without a probability counts as 0, below both negative rows: 2 of 4 pairs are in order
     folder = run_with_scores(tmp_path, ["roc_auc", "accuracy"], {"roc_auc": 50.0, "accuracy": 100.0})
     outcomes = read_outcomes(read_result(folder / "result.json"), folder / "predictions.jsonl")
-    scores = outcomes["test"].answers.scores
+    scores = outcomes["test"].answers.probabilities
     assert scores is not None
     assert scores.tolist() == [[0.1, 0.9], [0.6, 0.4], [0.3, 0.7], [1.0, 0.0]]
     text = (folder / "predictions.jsonl").read_text()

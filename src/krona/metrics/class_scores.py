@@ -39,7 +39,7 @@ def confusion(answers: Answers) -> NDArray[Any]:
     The last column counts the predictions that are not a label. A multi-label task has no such matrix.
     """
     counts = np.zeros((answers.classes, answers.classes + 1), dtype=int)
-    np.add.at(counts, (answers.truth, answers.given), 1)  # an invalid prediction is -1
+    np.add.at(counts, (answers.targets, answers.predictions), 1)  # an invalid prediction is -1
     return counts
 
 
@@ -48,11 +48,12 @@ def class_scores(answers: Answers) -> ClassScores:
 
     As in the metrics, an invalid prediction of a task with two classes counts as the label that is not the target.
     """
-    truth, given = answers.truth, answers.as_wrong
+    targets, predictions = answers.targets, answers.predictions_with_invalid_flipped
     if answers.is_multilabel:
-        hits, targets, predictions = (matrix.sum(0) for matrix in (truth * given, truth, given))
-        return _class_scores(np.arange(answers.classes), hits, targets, predictions)
-    counts = [np.bincount(ids, minlength=answers.classes) for ids in (truth[truth == given], truth, given[given >= 0])]
+        counts = [matrix.sum(0) for matrix in (targets * predictions, targets, predictions)]
+        return _class_scores(np.arange(answers.classes), *counts)
+    by_kind = (targets[targets == predictions], targets, predictions[predictions >= 0])
+    counts = [np.bincount(ids, minlength=answers.classes) for ids in by_kind]
     ids = np.flatnonzero(counts[1] + counts[2])
     return _class_scores(ids, *(count[ids] for count in counts))
 
@@ -75,7 +76,7 @@ def confused_pairs(counts: NDArray[Any], most: int) -> Sequence[tuple[int, int, 
 
 def residuals(answers: Answers) -> dict[str, float]:
     """Return the mean error, the mean absolute error, the root mean squared error, and quantiles of a regression."""
-    errors = answers.given - answers.truth
+    errors = answers.predictions - answers.targets
     quantiles = np.quantile(errors, [0.05, 0.5, 0.95])
     return {
         "mean": float(errors.mean()),

@@ -5,10 +5,11 @@ like cases and readers in Obuchowski and Rockette (1995), and in Hillis (2014) f
 only. The difference of two mean scores is tested as follows:
 
 1. If both methods have at least three seeds in common, only these seeds are used. Otherwise, all seeds are used.
-2. The jackknife estimates the variance over rows (`row_shares`), from the mean of each row's shares over the seeds.
+2. The jackknife estimates the variance over rows (`row_contributions`), from the mean of each row's contributions over
+   the seeds.
 3. The variance over seeds is the variance of the seeds' scores, divided by the number of seeds. Step 2 already includes
-   the part of this variance that comes from single rows. This part is estimated from the variance of each row's share
-   over the seeds, and subtracted.
+   the part of this variance that comes from single rows. This part is estimated from the variance of each row's
+   contribution over the seeds, and subtracted.
 4. The variance over seeds is that of the *pool*: the mean over the methods that are compared. The pool excludes a
    method whose variance is more than ten times the median, because one collapsed run would otherwise hide the
    differences between all other methods. It also excludes a method that gets exactly the same score with every seed.
@@ -53,17 +54,17 @@ class Sample:
     """The runs of a method on a test set.
 
     Args:
-        shares: the contribution of each row to the score of each run in points (`row_shares`), (runs, N).
+        contributions: the contribution of each row to the score of each run in points (`row_contributions`), (runs, N).
         seeds: the seed of each run. All seeds are different.
     """
 
-    shares: Floats
+    contributions: Floats
     seeds: tuple[int, ...]
 
     def select(self, seeds: Collection[int]) -> "Sample":
         """Return the runs with these seeds, in ascending order of the seeds."""
-        pairs = sorted((seed, number) for number, seed in enumerate(self.seeds) if seed in seeds)
-        return Sample(self.shares[[number for _, number in pairs]], tuple(seed for seed, _ in pairs))
+        pairs = sorted((seed, index) for index, seed in enumerate(self.seeds) if seed in seeds)
+        return Sample(self.contributions[[index for _, index in pairs]], tuple(seed for seed, _ in pairs))
 
 
 @dataclass(frozen=True)
@@ -135,7 +136,7 @@ class Difference:
         return float(stdtr(self.df, -distance / self.error))
 
 
-def row_shares(runs: Sequence[Answers], metrics: Sequence[str]) -> Floats:
+def row_contributions(runs: Sequence[Answers], metrics: Sequence[str]) -> Floats:
     """Return the contribution of each row to the score of each run in points, (runs, N).
 
     The contributions to a run sum to its score. For accuracy, a correct prediction contributes 100 / N. For other
@@ -168,12 +169,12 @@ def compare_pairs(samples: Sequence[Sample]) -> dict[tuple[int, int], Difference
 
     All samples have the same rows. Usually, either all methods have one seed, or all have several seeds.
     """
-    spreads = [_spread(sample.shares) for sample in samples]
+    spreads = [_spread(sample.contributions) for sample in samples]
     typical = float(np.median([spread.total for spread in spreads if spread.total] or [0.0]))
     pooled = [index for index, spread in enumerate(spreads) if 0 < spread.total <= MAX_RATIO * typical]
     pool = _mean([spreads[index] for index in pooled])
     shared = _spread_without_seeds([samples[index] for index in pooled], pool)
-    mean = cache(lambda index, seeds: samples[index].select(seeds).shares.mean(0))
+    mean = cache(lambda index, seeds: samples[index].select(seeds).contributions.mean(0))
     differences = {}
     for i, j in combinations(range(len(samples)), 2):
         seeds_a, seeds_b = frozenset(samples[i].seeds), frozenset(samples[j].seeds)
@@ -184,12 +185,12 @@ def compare_pairs(samples: Sequence[Sample]) -> dict[tuple[int, int], Difference
         of_seeds = Spread(pool.total * sum(weights), pool.noise * sum(weights), pool.df)
         if shared and seeds_a == seeds_b:
             of_seeds = Spread(shared.total * sum(weights), shared.noise * sum(weights), shared.df)
-            paired = samples[i].select(seeds_a).shares - samples[j].select(seeds_a).shares
-            own = _sum([_spread(paired)], weights[:1])
+            paired = samples[i].select(seeds_a).contributions - samples[j].select(seeds_a).contributions
+            own_spread = _sum([_spread(paired)], weights[:1])
         else:
-            own = _sum([spreads[i], spreads[j]], weights)
-        if {*pooled} <= {i, j} or own.excess > OWN_RATIO * max(0.0, of_seeds.excess):
-            of_seeds = own
+            own_spread = _sum([spreads[i], spreads[j]], weights)
+        if {*pooled} <= {i, j} or own_spread.excess > OWN_RATIO * max(0.0, of_seeds.excess):
+            of_seeds = own_spread
         change = mean(i, seeds_a) - mean(j, seeds_b)
         variance = float((change**2).sum()) + max(0.0, of_seeds.excess)
         # The variance of a sum of squares is about the sum of the fourth powers.
@@ -216,11 +217,12 @@ def average(tasks: Sequence[Difference]) -> Difference:
     )
 
 
-def _spread(shares: Floats) -> Spread:
-    """Return the variance of the scores over the seeds, from the `row_shares` (runs, N); 0 for one seed."""
-    if len(shares) == 1:
+def _spread(contributions: Floats) -> Spread:
+    """Return the variance of the scores over the seeds, from the `row_contributions` (runs, N); 0 for one seed."""
+    if len(contributions) == 1:
         return Spread(0.0, 0.0, 0.0)
-    return Spread(float(shares.sum(1).var(ddof=1)), float(shares.var(0, ddof=1).sum()), len(shares) - 1)
+    noise = float(contributions.var(0, ddof=1).sum())
+    return Spread(float(contributions.sum(1).var(ddof=1)), noise, len(contributions) - 1)
 
 
 def _mean(spreads: Sequence[Spread]) -> Spread:
@@ -251,13 +253,13 @@ def _spread_without_seeds(samples: Sequence[Sample], pool: Spread) -> Spread | N
     common = {*samples[0].seeds}.intersection(*(sample.seeds for sample in samples)) if samples else set[int]()
     if len(samples) < MIN_POOL or len(common) < 2:
         return None
-    shares = np.array([sample.select(common).shares for sample in samples])  # (methods, seeds, N)
-    rest = shares - shares.mean(1, keepdims=True) - shares.mean(0) + shares.mean((0, 1))
+    contributions = np.array([sample.select(common).contributions for sample in samples])  # (methods, seeds, N)
+    rest = contributions - contributions.mean(1, keepdims=True) - contributions.mean(0) + contributions.mean((0, 1))
     between, df = len(common) - 1, (len(samples) - 1) * (len(common) - 1)
     total, noise = float((rest.sum(2) ** 2).sum()) / df, float((rest**2).sum()) / df
-    of_seeds = len(samples) * float(shares.sum(2).mean(0).var(ddof=1))
+    of_seeds = len(samples) * float(contributions.sum(2).mean(0).var(ddof=1))
     if not total or fdtrc(between, df, of_seeds / total) > SEED_LEVEL:
         return None
     # Seeds that only some of the methods have are in the pool, but not in this two-way table.
-    mean = _mean([_spread(runs) for runs in shares])
+    mean = _mean([_spread(runs) for runs in contributions])
     return Spread(total / mean.total * pool.total, noise / mean.noise * pool.noise, df)

@@ -94,7 +94,7 @@ def swap_test(a: Answers, b: Answers, metrics: Sequence[str], *, swaps: int = SW
     """
     rng, pairs = np.random.default_rng(0), []
     for name in metrics:
-        values = predicted_values([a, b], of_scores=METRICS[name].of_scores)
+        values = predicted_values([a, b], of_probabilities=METRICS[name].of_probabilities)
         pairs.append((*compute_sums(name, [a], values), *compute_sums(name, [b], values)))
     totals = [(x.features.sum(0), y.features.sum(0)) for x, y in pairs]
     ends = np.cumsum([x.features.shape[1] for x, _ in pairs])[:-1]
@@ -116,15 +116,15 @@ def swap_test(a: Answers, b: Answers, metrics: Sequence[str], *, swaps: int = SW
     return SwapTest(observed, null, p_value(observed, null))
 
 
-def predicted_values(runs: Sequence[Answers], *, of_scores: bool = False) -> Floats:
+def predicted_values(runs: Sequence[Answers], *, of_probabilities: bool = False) -> Floats:
     """Return the distinct predictions (or probabilities) in ascending order, or, if there are many, their quantiles.
 
     There are at most `VALUES` predictions, and fewer probabilities if there are many classes, because each class needs
     its own sums.
     """
-    given: list[Any] = [run.scores if of_scores else run.given for run in runs]
+    given: list[Any] = [run.probabilities if of_probabilities else run.predictions for run in runs]
     values: Floats = np.unique(np.concatenate([np.ravel(array) for array in given]))
-    most = max(16, 2 * VALUES // runs[0].classes) if of_scores else VALUES
+    most = max(16, 2 * VALUES // runs[0].classes) if of_probabilities else VALUES
     return values if len(values) <= most else np.quantile(values, np.linspace(0, 1, most))
 
 

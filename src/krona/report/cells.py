@@ -20,7 +20,7 @@ import numpy as np
 import pandas as pd
 
 from krona.display_names import task_label
-from krona.metrics.compare_methods import Difference, Sample, average, compare_pairs, row_shares
+from krona.metrics.compare_methods import Difference, Sample, average, compare_pairs, row_contributions
 from krona.metrics.scores.metric import Answers
 from krona.metrics.statistics import bootstrap, holm, percentile_interval
 from krona.report.runs import differing_training, read_setting
@@ -68,14 +68,14 @@ def score_cell(runs: pd.DataFrame | None, split: str, examine: Examine) -> Cell 
     if not answers:
         return cell
     first, *others = answers.values()
-    if any(not np.array_equal(one.truth, first.truth) for one in others):
+    if any(not np.array_equal(one.targets, first.targets) for one in others):
         return cell
     metrics, cell.answers = metrics_of(cell), (*answers.values(),)
     cell.examples, cell.draws = len(first), bootstrap(cell.answers, metrics)
     cell.test_interval = percentile_interval(cell.draws)
     if first.units > 1:
-        cell.samples = (Sample(row_shares(cell.answers, metrics), (*answers,)),)
-        cell.test_sets = ((*metrics, first.units, zlib.crc32(first.truth.tobytes())),)
+        cell.samples = (Sample(row_contributions(cell.answers, metrics), (*answers,)),)
+        cell.test_sets = ((*metrics, first.units, zlib.crc32(first.targets.tobytes())),)
     constant = max(constant_scores(first, metrics))
     if cell.test_interval[0] <= constant and not cell.warned:
         text = f"the interval over examples is not above {constant:.2f}, the score of the best constant prediction"

@@ -136,7 +136,7 @@ def _why_untested(a: Result, b: Result, answers: Sequence[dict[str, Answers]]) -
     if a.task != b.task:
         return f"the runs have different tasks, {a.task} and {b.task}"
     one, two = (known["test"] for known in answers)
-    if not np.array_equal(one.truth, two.truth):
+    if not np.array_equal(one.targets, two.targets):
         return f"the test sets of the runs differ ({len(one)} and {len(two)} examples)"
     return None
 

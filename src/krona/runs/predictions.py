@@ -110,8 +110,8 @@ def _check_scores(split: str, part: Mapping[str, Any], answers: Answers, metrics
     if missing := [name for name in metrics if name not in part["parts"]]:
         raise ValueError(f"{split}.parts lacks {', '.join(missing)}. Was a file edited?")
     checked = [name for name in part["parts"] if name in METRICS]
-    if answers.scores is None:
-        checked = [name for name in checked if not METRICS[name].of_scores]
+    if answers.probabilities is None:
+        checked = [name for name in checked if not METRICS[name].of_probabilities]
     given = score_answers(checked, answers)
     compared = [(f"{split} {name}", part["parts"][name], value, "predictions") for name, value in given.items()]
     mean = sum(part["parts"][name] for name in metrics) / len(metrics)

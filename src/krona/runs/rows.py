@@ -65,7 +65,7 @@ def find_mistakes(result: Result, rows: Sequence[Row]) -> list[Mistake]:
             continue
         if not words:
             answers = encode([target], [prediction], None)
-            size = float(answers.given[0] - answers.truth[0])
+            size = float(answers.predictions[0] - answers.targets[0])
         elif is_multilabel(task) and "scores" in row:
             own = zip(row["scores"].values(), words, strict=True)
             size = max(abs((share or 0.0) - (label in target.split())) for share, label in own)

@@ -127,21 +127,21 @@ def constant_scores(answers: Answers, metrics: Sequence[str]) -> list[float]:
         return [0.0]
     scores = []
     if answers.is_multilabel:
-        sets, counts = np.unique(answers.truth, axis=0, return_counts=True)
+        sets, counts = np.unique(answers.targets, axis=0, return_counts=True)
         for labels in (np.ones_like(sets[0]), np.zeros_like(sets[0]), sets[counts.argmax()]):
-            constant = replace(answers, given=np.tile(labels, (len(answers), 1)))
+            constant = replace(answers, predictions=np.tile(labels, (len(answers), 1)))
             scores.append(float(np.mean([*score_answers(metrics, constant).values()])))
         return scores
     for label in range(answers.classes):
         shares = np.broadcast_to(np.eye(answers.classes)[label], (len(answers), answers.classes))
-        constant = replace(answers, given=np.full(len(answers), label), scores=shares)
+        constant = replace(answers, predictions=np.full(len(answers), label), probabilities=shares)
         scores.append(float(np.mean([*score_answers(metrics, constant).values()])))
     return scores
 
 
 def _check_predictions(result: Result, outcomes: Outcomes, split: str) -> Iterator[ScoreMessage]:
     answers = outcomes.answers
-    task, count, given = result.config["task"], len(answers), answers.given
+    task, count, given = result.config["task"], len(answers), answers.predictions
     invalid: list[str] = []
     if given.min() < 0:
         invalid = invalid_predictions(outcomes.predictions, task)

@@ -159,9 +159,9 @@ def confusion_chart(run: RunFolder, result: Result) -> Any:
     found = read_outcomes(result, run.predictions).get("test") if has_matrix else None
     if found is None:
         return None
-    given = np.where(found.answers.given < 0, len(words), found.answers.given)
+    given = np.where(found.answers.predictions < 0, len(words), found.answers.predictions)
     return wandb.plot.confusion_matrix(
-        y_true=found.answers.truth.tolist(), preds=given.tolist(), class_names=[*words, "no label"], title="Test"
+        y_true=found.answers.targets.tolist(), preds=given.tolist(), class_names=[*words, "no label"], title="Test"
     )
 
 

@@ -55,7 +55,7 @@ def score_answers(metrics: Sequence[str], answers: Answers) -> dict[str, float]:
     Raises:
         ValueError: a metric is unknown or not defined for the task, or needs probabilities that are not known.
     """
-    if answers.scores is None and (missing := need_scores(metrics)):
+    if answers.probabilities is None and (missing := need_scores(metrics)):
         raise ValueError(f"The metric '{missing[0]}' needs the probability of each label.")
     by_name = {name: get_metric(name, answers.classes, multilabel=answers.is_multilabel) for name in metrics}
     return {
@@ -72,7 +72,7 @@ def criteria(metrics: Sequence[str]) -> list[str]:
 
 def need_scores(metrics: Sequence[str]) -> list[str]:
     """Return the metrics that are computed from the probability of each class."""
-    return [name for name in metrics if name in METRICS and METRICS[name].of_scores]
+    return [name for name in metrics if name in METRICS and METRICS[name].of_probabilities]
 
 
 def load_library_metrics(metrics: Sequence[str]) -> None:

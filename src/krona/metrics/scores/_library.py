@@ -50,7 +50,9 @@ class LibraryMetric(Metric):
 
     def score(self, answers: Answers) -> float:
         try:
-            values = self.load().compute(predictions=answers.as_wrong.tolist(), references=answers.truth.tolist())
+            values = self.load().compute(
+                predictions=answers.predictions_with_invalid_flipped.tolist(), references=answers.targets.tolist()
+            )
         except Exception as error:  # each metric has its own requirements
             raise KronaError(f"{PREFIX}{self.name} failed: {shorten(' '.join(str(error).split()), 300)}") from error
         key = self.key or (self.name if self.name in values or len(values) != 1 else next(iter(values)))

@@ -14,12 +14,12 @@ class Ece(Metric):
     and the accuracy of the bins, weighted by their numbers of examples.
     """
 
-    of_scores = True
+    of_probabilities = True
     selects = False
 
     def sums(self, answers: Answers, values: Floats | None) -> Sums:
-        assert answers.scores is not None
-        highest, hits = answers.scores.max(1), answers.scores.argmax(1) == answers.truth
+        assert answers.probabilities is not None
+        highest, hits = answers.probabilities.max(1), answers.probabilities.argmax(1) == answers.targets
         bins = np.searchsorted(np.linspace(0, 1, BINS + 1)[1:-1], highest)
         gaps = one_hot(bins, BINS) * (hits - highest)[:, None]
         features = np.hstack([gaps, np.ones((len(answers), 1))])

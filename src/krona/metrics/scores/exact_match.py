@@ -17,5 +17,5 @@ class ExactMatch(Metric):
         groups = np.arange(len(answers)) if answers.groups is None else answers.groups
         _, first, where = np.unique(groups, return_index=True, return_inverse=True)
         features = np.zeros((len(answers), 1))
-        features[first, 0] = np.bincount(where, weights=answers.truth != answers.given) == 0
+        features[first, 0] = np.bincount(where, weights=answers.targets != answers.predictions) == 0
         return Sums(features, lambda sums: 100.0 * (sums[..., 0] / len(first)))

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from .metric import Answers, Floats, Metric, Sums, one_hot, ratio, split
+from .metric import Answers, Floats, Metric, Sums, equal_parts, one_hot, ratio
 
 
 class F1(Metric):
@@ -27,18 +27,19 @@ def mean_f1(answers: Answers, first: int) -> Sums:
 
 def count_labels(answers: Answers, first: int = 0) -> Floats:
     """Return indicators (n, 3 · classes) of hits, targets and predictions of the classes from ``first``."""
-    pairs = (answers.truth, answers.as_wrong)
-    truth, given = pairs if answers.is_multilabel else (one_hot(ids, answers.classes)[:, first:] for ids in pairs)
-    return np.hstack([truth * given, truth, given]).astype(float)
+    targets, predictions = answers.targets, answers.predictions_with_invalid_flipped
+    if not answers.is_multilabel:
+        targets, predictions = (one_hot(ids, answers.classes)[:, first:] for ids in (targets, predictions))
+    return np.hstack([targets * predictions, targets, predictions]).astype(float)
 
 
 def f1_by_label(sums: Floats) -> Floats:
     """Return F1 (0 to 1) of each class from sums of `count_labels`."""
-    hits, truth, given = split(sums, 3)
-    return ratio(2 * hits, truth + given)
+    hits, targets, predictions = equal_parts(sums, 3)
+    return ratio(2 * hits, targets + predictions)
 
 
 def _value(sums: Floats) -> Floats:
-    _, truth, given = split(sums, 3)
-    seen = (truth + given) > 0
+    _, targets, predictions = equal_parts(sums, 3)
+    seen = (targets + predictions) > 0
     return np.asarray(100.0 * (f1_by_label(sums).sum(-1) / np.maximum(seen.sum(-1), 1)))

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from .metric import Answers, Floats, Metric, Sums, one_hot, ratio, split
+from .metric import Answers, Floats, Metric, Sums, equal_parts, one_hot, ratio
 
 
 class Matthews(Metric):
@@ -10,12 +10,12 @@ class Matthews(Metric):
 
     def sums(self, answers: Answers, values: Floats | None) -> Sums:
         n = answers.classes + 1
-        hits = (answers.truth == answers.given)[:, None]
-        return Sums(np.hstack([hits, one_hot(answers.truth, n), one_hot(answers.given % n, n)]), _value)
+        hits = (answers.targets == answers.predictions)[:, None]
+        return Sums(np.hstack([hits, one_hot(answers.targets, n), one_hot(answers.predictions % n, n)]), _value)
 
 
 def _value(sums: Floats) -> Floats:
-    hits, (truth, given) = sums[..., 0], split(sums[..., 1:], 2)
-    n = truth.sum(-1)
-    spread = (n**2 - (truth**2).sum(-1)) * (n**2 - (given**2).sum(-1))
-    return 100.0 * ratio(hits * n - (truth * given).sum(-1), np.sqrt(spread))
+    hits, (targets, predictions) = sums[..., 0], equal_parts(sums[..., 1:], 2)
+    n = targets.sum(-1)
+    spread = (n**2 - (targets**2).sum(-1)) * (n**2 - (predictions**2).sum(-1))
+    return 100.0 * ratio(hits * n - (targets * predictions).sum(-1), np.sqrt(spread))

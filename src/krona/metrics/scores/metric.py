@@ -32,14 +32,14 @@ class Answers:
     prediction are -1.
     """
 
-    truth: NDArray[Any]  # the targets
-    given: NDArray[Any]  # the predictions
+    targets: NDArray[Any]
+    predictions: NDArray[Any]
     classes: int  # the number of classes; 0 for a regression
     groups: NDArray[Any] | None = None  # the group of each example, from 0; None: each example is its own group
-    scores: Floats | None = None  # the probability of each class, (n, classes); None: unknown
+    probabilities: Floats | None = None  # the probability of each class, (n, classes); None: unknown
 
     def __len__(self) -> int:
-        return len(self.truth)
+        return len(self.targets)
 
     @property
     def units(self) -> int:
@@ -49,22 +49,22 @@ class Answers:
     @property
     def is_multilabel(self) -> bool:
         """Whether a row can have several labels."""
-        return self.truth.ndim == 2
+        return self.targets.ndim == 2
 
     @property
     def hits(self) -> NDArray[np.bool_]:
         """Whether each prediction is correct, (n,). In a multi-label task, all labels of the row must be correct."""
-        same = self.truth == self.given
+        same = self.targets == self.predictions
         return np.asarray(same.all(1) if self.is_multilabel else same)
 
     @property
-    def as_wrong(self) -> NDArray[Any]:
+    def predictions_with_invalid_flipped(self) -> NDArray[Any]:
         """The predictions. With two classes, an invalid prediction is replaced by the label that is not the target.
 
         In a multi-label task, it is replaced by all labels that are not in the target.
         """
         binary = self.classes == 2 or self.is_multilabel
-        return np.where(self.given < 0, 1 - self.truth, self.given) if binary else self.given
+        return np.where(self.predictions < 0, 1 - self.targets, self.predictions) if binary else self.predictions
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ class Metric(ABC):
     linear: ClassVar[bool] = False  # linear in its sums, so that the sums of several runs can be averaged
     # whether the metric can be the task's score and select the epoch, because higher is better
     selects: ClassVar[bool] = True
-    of_scores: ClassVar[bool] = False  # computed from the probability of each class, and not from the predictions
+    of_probabilities: ClassVar[bool] = False  # computed from the probability of each class instead of the predictions
     ranked: ClassVar[bool] = False  # the `Sums` are not valid for resampled test sets, which need ``redrawn_scores``
 
     @abstractmethod
@@ -92,7 +92,7 @@ class Metric(ABC):
         """Return the metric of some answers as sums.
 
         Args:
-            values: all values that a prediction (or, with ``of_scores``, a probability) can have. None means those in
+            values: all values that a prediction (or, with ``of_probabilities``, a probability) can have. None: those in
                 ``answers``.
         """
 
@@ -140,16 +140,17 @@ def encode(
     if not targets:
         raise ValueError("There are no rows to score.")
     encode_texts = _encode_sets if multilabel else _encode
-    truth = encode_texts(targets, labels)
-    if labels is not None and (truth < 0).any():
-        wrong = int(np.argmax((truth < 0).reshape(len(truth), -1).any(1)))
+    target_ids = encode_texts(targets, labels)
+    if labels is not None and (target_ids < 0).any():
+        wrong = int(np.argmax((target_ids < 0).reshape(len(target_ids), -1).any(1)))
         raise ValueError(f"The target {targets[wrong]!r} is not one of the labels {', '.join(labels)}.")
     for name, values in (("predictions", predictions), ("groups", groups), ("scores", scores)):
-        if values is not None and len(truth) != len(values):
-            raise ValueError(f"{len(truth)} targets and {len(values)} {name} cannot be paired.")
-    numbers = None if groups is None else np.unique(groups, return_inverse=True)[1]
-    shares = None if scores is None or multilabel else _encode_scores(scores, truth, len(labels or ()))
-    return Answers(truth, encode_texts(predictions, labels), classes=len(labels or ()), groups=numbers, scores=shares)
+        if values is not None and len(target_ids) != len(values):
+            raise ValueError(f"{len(target_ids)} targets and {len(values)} {name} cannot be paired.")
+    group_ids = None if groups is None else np.unique(groups, return_inverse=True)[1]
+    classes = len(labels or ())
+    probabilities = None if scores is None or multilabel else _encode_probabilities(scores, target_ids, classes)
+    return Answers(target_ids, encode_texts(predictions, labels), classes, group_ids, probabilities)
 
 
 def _encode(texts: Sequence[str], labels: Sequence[str] | None) -> NDArray[Any]:
@@ -183,12 +184,12 @@ def format_set(labels: Iterable[str]) -> str:
     return " ".join(sorted(labels, key=int)) or EMPTY_SET
 
 
-def _encode_scores(scores: Sequence[Sequence[float | None]], truth: NDArray[Any], classes: int) -> Floats:
-    shares = np.array(scores, dtype=float)  # None becomes NaN
-    if shares.shape != (len(truth), classes) or (shares < 0).any() or (shares > 1).any():
-        raise ValueError(f"The scores are not {classes} probabilities for each of the {len(truth)} rows.")
-    wrong = (1 - one_hot(truth, classes)) / max(classes - 1, 1)
-    return np.where(np.isnan(shares).any(1, keepdims=True), wrong, shares)
+def _encode_probabilities(scores: Sequence[Sequence[float | None]], targets: NDArray[Any], classes: int) -> Floats:
+    probabilities = np.array(scores, dtype=float)  # None becomes NaN
+    if probabilities.shape != (len(targets), classes) or (probabilities < 0).any() or (probabilities > 1).any():
+        raise ValueError(f"The scores are not {classes} probabilities for each of the {len(targets)} rows.")
+    wrong = (1 - one_hot(targets, classes)) / max(classes - 1, 1)
+    return np.where(np.isnan(probabilities).any(1, keepdims=True), wrong, probabilities)
 
 
 @lru_cache(maxsize=4096)
@@ -209,7 +210,7 @@ def one_hot_levels(numbers: NDArray[Any], levels: Floats) -> Floats:
     return one_hot(np.clip(np.searchsorted(levels, numbers), 0, len(levels) - 1), len(levels))
 
 
-def split(sums: Floats, count: int) -> list[Floats]:
+def equal_parts(sums: Floats, count: int) -> list[Floats]:
     """Return equal parts of the last axis, as ``np.split`` does, but in a tenth of its time for small arrays."""
     size = sums.shape[-1] // count
     return [sums[..., start : start + size] for start in range(0, count * size, size)]

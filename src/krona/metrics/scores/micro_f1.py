@@ -3,7 +3,7 @@
 import numpy as np
 
 from .f1 import count_labels
-from .metric import Answers, Floats, Metric, Sums, ratio, split
+from .metric import Answers, Floats, Metric, Sums, equal_parts, ratio
 
 
 class MicroF1(Metric):
@@ -15,10 +15,10 @@ class MicroF1(Metric):
     multilabel = True
 
     def sums(self, answers: Answers, values: Floats | None) -> Sums:
-        hits, truth, given = (counts.sum(1, keepdims=True) for counts in split(count_labels(answers), 3))
-        return Sums(np.hstack([hits, truth, given]), _value)
+        hits, targets, predictions = (counts.sum(1, keepdims=True) for counts in equal_parts(count_labels(answers), 3))
+        return Sums(np.hstack([hits, targets, predictions]), _value)
 
 
 def _value(sums: Floats) -> Floats:
-    hits, truth, given = (counts[..., 0] for counts in split(sums, 3))
-    return 100.0 * ratio(2 * hits, truth + given)
+    hits, targets, predictions = (counts[..., 0] for counts in equal_parts(sums, 3))
+    return 100.0 * ratio(2 * hits, targets + predictions)

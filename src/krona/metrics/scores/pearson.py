@@ -11,11 +11,11 @@ class Pearson(Metric):
     of_numbers = True
 
     def sums(self, answers: Answers, values: Floats | None) -> Sums:
-        middle = answers.truth.mean()
+        middle = answers.targets.mean()
         # Without its mean, the sums of a run are exact also if its predictions are nearly equal. The sums of two runs
         # that exchange predictions need the same origin, and the median ignores a very large prediction.
-        origin = answers.given.mean() if values is None else np.median(values)
-        x, y = answers.truth - middle, answers.given - origin
+        origin = answers.predictions.mean() if values is None else np.median(values)
+        x, y = answers.targets - middle, answers.predictions - origin
         return Sums(np.stack([np.ones(len(x)), x, y, x * y, x * x, y * y], axis=1), _value)
 
 

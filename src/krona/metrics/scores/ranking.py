@@ -15,7 +15,7 @@ class Ranking(Metric):
     As `Spearman`, the metric is a function of sums only if the targets are fixed.
     """
 
-    of_scores = True
+    of_probabilities = True
     ranked = True
     undefined: float  # the value if no class can be scored
 
@@ -53,9 +53,9 @@ class Ranking(Metric):
 
 def _by_class(answers: Answers) -> list[tuple[NDArray[np.bool_], Floats]]:
     """Return, for each class that counts, whether each example has this class, and its probability."""
-    assert answers.scores is not None
+    assert answers.probabilities is not None
     classes = [1] if answers.classes == 2 else range(answers.classes)
-    return [(answers.truth == label, answers.scores[:, label]) for label in classes]
+    return [(answers.targets == label, answers.probabilities[:, label]) for label in classes]
 
 
 def _count(own: NDArray[np.bool_], scores: Floats, weights: Floats) -> tuple[Floats, Floats]:

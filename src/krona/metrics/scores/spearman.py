@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from .metric import Answers, Floats, Metric, Sums, one_hot_levels, ratio, split
+from .metric import Answers, Floats, Metric, Sums, equal_parts, one_hot_levels, ratio
 
 
 class Spearman(Metric):
@@ -19,30 +19,30 @@ class Spearman(Metric):
     ranked = True
 
     def sums(self, answers: Answers, values: Floats | None) -> Sums:
-        values = np.unique(answers.given) if values is None else values
-        given = one_hot_levels(answers.given, values)
+        values = np.unique(answers.predictions) if values is None else values
+        one_hot_predictions = one_hot_levels(answers.predictions, values)
         middle = (len(answers) + 1) / 2
-        _, where, counts = np.unique(answers.truth, return_inverse=True, return_counts=True)
-        truth = _mid_ranks(counts.astype(float))[where] - middle
-        spread = float((truth**2).sum())
+        _, where, counts = np.unique(answers.targets, return_inverse=True, return_counts=True)
+        target_ranks = _mid_ranks(counts.astype(float))[where] - middle
+        spread = float((target_ranks**2).sum())
 
         def value(sums: Floats) -> Floats:
-            counts, truth_sums = split(sums, 2)
+            counts, target_sums = equal_parts(sums, 2)
             ranks = np.cumsum(counts, -1)
-            ranks -= counts / 2  # plus a constant, which does not matter because the sum of all truth_sums is 0
-            together = np.einsum("...k,...k->...", ranks, truth_sums)
+            ranks -= counts / 2  # plus a constant, which does not matter because the sum of all target_sums is 0
+            together = np.einsum("...k,...k->...", ranks, target_sums)
             ties = np.einsum("...k,...k->...", counts * counts, counts)
             return 100.0 * ratio(together, np.sqrt(spread * ((float(len(answers)) ** 3 - ties) / 12)))
 
-        return Sums(np.hstack([given, given * truth[:, None]]), value)
+        return Sums(np.hstack([one_hot_predictions, one_hot_predictions * target_ranks[:, None]]), value)
 
     def redrawn_scores(self, runs: Sequence[Answers], weights: Floats) -> Floats:
-        truth, truth_spread = _redrawn_ranks(runs[0].truth, weights)
-        truth *= weights
+        target_ranks, target_spread = _redrawn_ranks(runs[0].targets, weights)
+        target_ranks *= weights
         scores = []
         for run in runs:
-            given, spread = _redrawn_ranks(run.given, weights)
-            scores.append(100.0 * ratio(np.einsum("dn,dn->d", truth, given), np.sqrt(truth_spread * spread)))
+            ranks, spread = _redrawn_ranks(run.predictions, weights)
+            scores.append(100.0 * ratio(np.einsum("dn,dn->d", target_ranks, ranks), np.sqrt(target_spread * spread)))
         return np.stack(scores)
 
 
