@@ -28,7 +28,7 @@ SENTENCES = [text for (text,) in own_task.load(glue_files.task("sample_sst2"), k
 
 @pytest.fixture(autouse=True)
 def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(predict_command, "PART", 8)
+    monkeypatch.setattr(predict_command, "CHUNK", 8)
 
 
 @pytest.fixture

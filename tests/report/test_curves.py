@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from krona.report.build import build_report
-from krona.report.curves import CurvePoint, expect_best, find_curves
+from krona.report.curves import CurvePoint, expected_best_of_k, find_curves
 from krona.report.text import SEEDS
 from report.generate import collected, make_result, write_all
 
@@ -58,7 +58,7 @@ def test_the_expect_best_k_is_the_mean_over_all_draws():
     """Dodge et al. (2019) draw with repetition, so the expected value is the mean over all n^k draws."""
     scores, tests = [50.0, 70.0, 60.0], [51.0, 66.0, 63.0]
     points = [CurvePoint(i, 1, dev, None, test) for i, (dev, test) in enumerate(zip(scores, tests, strict=True))]
-    for k, dev, test in expect_best(points):
+    for k, dev, test in expected_best_of_k(points):
         draws = [max(draw, key=lambda i: scores[i]) for draw in itertools.product(range(3), repeat=k)]
         assert dev == pytest.approx(np.mean([scores[i] for i in draws]))
         assert test == pytest.approx(np.mean([tests[i] for i in draws]))

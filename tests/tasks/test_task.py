@@ -87,10 +87,10 @@ def test_a_wrong_label_is_an_error(name: str) -> None:
 
 def test_metrics_and_the_tables_score() -> None:
     scores = {"f1": 80.0, "accuracy": 70.0}
-    assert (task("mrpc").choice(scores), task("mrpc").table_score(scores)) == (75.0, 80.0)
-    assert (task("qqp").choice(scores), task("qqp").table_score(scores)) == (75.0, 70.0)
+    assert (task("mrpc").criterion(scores), task("mrpc").table_score(scores)) == (75.0, 80.0)
+    assert (task("qqp").criterion(scores), task("qqp").table_score(scores)) == (75.0, 70.0)
     both = {"pearson": 90.0, "spearman": 80.0}
-    assert (task("stsb").choice(both), task("stsb").table_score(both)) == (85.0, 85.0)
+    assert (task("stsb").criterion(both), task("stsb").table_score(both)) == (85.0, 85.0)
     assert task("cola").metrics == ("matthews",)
     assert {task(name).metrics for name in ("rte", "sst2", "mnli", "qnli")} == {("accuracy",)}
 

@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from krona.training.batches import WINDOW, ShortToLong, TrainingBatches
+from krona.training.batches import WINDOW, EvaluationBatches, TrainingBatches
 from krona.training.devices import Ranks
 from krona.training.evaluation import SplitEvaluation
 
@@ -64,7 +64,7 @@ def test_buckets_have_little_padding_in_random_order() -> None:
 
 
 def test_predictions_are_scored_in_the_order_of_rows(monkeypatch: pytest.MonkeyPatch) -> None:
-    sampler = ShortToLong([5, 2, 9, 2, 7], batch_size=2, ranks=Ranks())
+    sampler = EvaluationBatches([5, 2, 9, 2, 7], batch_size=2, ranks=Ranks())
     assert list(sampler) == [[1, 3], [0, 4], [2]]
     monkeypatch.setattr("krona.training.evaluation.compute_scores", lambda metrics, *given, multilabel: given)
     evaluation = SplitEvaluation(
@@ -90,7 +90,7 @@ def test_ranks_share_every_batch_and_every_evaluation(rows: int, batch_size: int
     for number, batch in enumerate(whole):
         assert sorted(row for share in shares for row in share[number]) == sorted(batch)
         assert max(len(share[number]) for share in shares) - min(len(share[number]) for share in shares) <= 1
-    evaluated = [ShortToLong(LENGTHS[:rows], batch_size=batch_size, ranks=one) for one in ranks]
+    evaluated = [EvaluationBatches(LENGTHS[:rows], batch_size=batch_size, ranks=one) for one in ranks]
     assert sorted(row for one in evaluated for row in one.order) == list(range(rows))
     assert all(len(batch) <= batch_size for one in evaluated for batch in one)
     assert max(len(one) for one in evaluated) == -(-rows // (batch_size * size))  # no rank has a batch too many

@@ -28,7 +28,7 @@ class InitialWeights:
     source: str  # the value of init_from
 
     @cached_property
-    def found(self) -> tuple[str, Path]:
+    def located(self) -> tuple[str, Path]:
         """The name of the source, and its adapter file or peft folder.
 
         Raises:
@@ -36,16 +36,18 @@ class InitialWeights:
         """
         if os.path.isfile(Path(self.source, CONFIG)):
             return self.source, Path(self.source)
-        found = find(self.source)
-        if found.adapter is None:
-            raise KronaError(f"init_from={self.source} cannot be used, because {found.origin.run_id} trained nothing.")
-        return found.origin.run_id, found.adapter
+        trained = find(self.source)
+        if trained.adapter is None:
+            raise KronaError(
+                f"init_from={self.source} cannot be used, because {trained.origin.run_id} trained nothing."
+            )
+        return trained.origin.run_id, trained.adapter
 
     def hash(self) -> str:
         """Return a hash of the source's files for the run id, or "absent" if the files were not found."""
         digest = hashlib.blake2b(digest_size=8)
         try:
-            _, path = self.found
+            _, path = self.located
             for file in (path / CONFIG, path / WEIGHTS) if path.is_dir() else (path,):
                 digest.update(file.read_bytes())
         except (OSError, KronaError):
@@ -58,17 +60,17 @@ class InitialWeights:
         Raises:
             KronaError: the files cannot be read, or the class of the source's branches is not ``branch``.
         """
-        name, path = self.found
+        name, path = self.located
         if path.is_dir():
             check_folder(path)
         else:
-            _require_class(name, AdapterConfig.read(path).branch, branch)
+            _require_class(name, source=AdapterConfig.read(path).branch, target=branch)
 
-    def copy_into(self, model: nn.Module, own: Adapter) -> list[str]:
-        """Copy the source's tensors to the parameters of ``own`` that have the same names and shapes.
+    def copy_into(self, model: nn.Module, target: Adapter) -> list[str]:
+        """Copy the source's tensors to the parameters of ``target`` that have the same names and shapes.
 
         Args:
-            own: the adapter in the model.
+            target: the adapter in the model.
 
         Returns:
             Notes about parameters that keep their initial values, and about unused tensors.
@@ -77,14 +79,15 @@ class InitialWeights:
             KronaError: the source has another method or another backbone, its branches have tensors that this run's
                 branches lack, or none of its tensors has the name and shape of a branch tensor. Nothing is then copied.
         """
-        name, path = self.found
-        source = read_peft(model, path, branch=own.config.branch).adapter if path.is_dir() else Adapter.load(path)
-        theirs, ours, label = source.config, own.config, f"init_from={name}"
-        _require_class(name, theirs.branch, ours.branch)
-        if theirs.backbone is not None and ours.backbone is not None:
-            require_form(ours.backbone, theirs.backbone, label)
-            same_flags = all(theirs.insertion.get(flag, ()) == ours.insertion.get(flag, ()) for flag in FLAGS)
-            if same_flags and not has_values(ours.backbone, theirs.backbone):
+        name, path = self.located
+        source = read_peft(model, path, branch=target.config.branch).adapter if path.is_dir() else Adapter.load(path)
+        label = f"init_from={name}"
+        _require_class(name, source=source.config.branch, target=target.config.branch)
+        backbone, source_backbone = target.config.backbone, source.config.backbone
+        if backbone is not None and source_backbone is not None:
+            require_form(backbone, source_backbone, label)
+            flags = [[config.insertion.get(flag, ()) for flag in FLAGS] for config in (target.config, source.config)]
+            if flags[0] == flags[1] and not has_values(backbone, source_backbone):
                 raise KronaError(
                     f"{label} was trained on another backbone, whose weights have other values. Use the source's "
                     "backbone."
@@ -92,65 +95,69 @@ class InitialWeights:
         fits = {
             key: value
             for key, value in source.tensors.items()
-            if key in own.tensors and own.tensors[key].shape == value.shape
+            if key in target.tensors and target.tensors[key].shape == value.shape
         }
-        branches = own.tensors.keys() - get_adapter(model, "default").trained.keys()
+        branches = target.tensors.keys() - get_adapter(model, "default").trained.keys()
         if not fits or (branches and not branches & fits.keys()):
-            kind = f"{len(branches):,} branch tensors" if branches else f"{len(own.tensors):,} tensors"
+            kind = f"{len(branches):,} branch tensors" if branches else f"{len(target.tensors):,} tensors"
             raise KronaError(f"None of this run's {kind} has the same name and shape as a tensor in {label}.")
-        _require_whole_branches(label, own, source, branches & fits.keys())
+        _require_whole_branches(label, target, source, branches & fits.keys())
         for key, value in fits.items():
-            own.tensors[key].copy_(value)
+            target.tensors[key].copy_(value)
         get_adapter(model, "default").prepared = True
-        return [f"{label}: {line}" for line in _differences(own, source, fits)]
+        return [f"{label}: {line}" for line in _differences(target, source, fits)]
 
 
-def _require_class(name: str, theirs: str | None, ours: str | None) -> None:
-    if theirs is not None and ours is not None and theirs != ours:
-        kinds = [path.rpartition(".")[2] for path in (theirs, ours)]
+def _require_class(name: str, *, source: str | None, target: str | None) -> None:
+    if source is not None and target is not None and source != target:
+        kinds = [path.rpartition(".")[2] for path in (source, target)]
         raise KronaError(
             f"The branches of init_from={name} are {kinds[0]}, but those of this run are {kinds[1]}. Use a source with "
             "the method of this run."
         )
 
 
-def _require_whole_branches(label: str, own: Adapter, source: Adapter, copied: Iterable[str]) -> None:
+def _require_whole_branches(label: str, target: Adapter, source: Adapter, copied: Iterable[str]) -> None:
     """Check that no tensor of a copied branch is left out, because the branch would then compute another update.
 
     Raises:
         KronaError: a tensor is left out, such as A₀ of PiSSA.
     """
-    places = {key.rpartition(".")[0] for key in copied}
-    left_out = [key for key in source.tensors if key.rpartition(".")[0] in places and key not in own.tensors]
+    modules = {key.rpartition(".")[0] for key in copied}
+    left_out = [key for key in source.tensors if key.rpartition(".")[0] in modules and key not in target.tensors]
     if left_out:
         names = dict.fromkeys(key.rpartition(".")[2] for key in left_out)
-        theirs, ours = source.config.branch_config, own.config.branch_config
-        settings = [f"method.{key}={value}" for key, value in theirs.items() if ours.get(key) != value]
+        own_settings = target.config.branch_config
+        settings = [
+            f"method.{key}={value}"
+            for key, value in source.config.branch_config.items()
+            if own_settings.get(key) != value
+        ]
         raise KronaError(
             f"The update of {label} also consists of {join_names([*names])}, which this run does not have. Set "
             f"{' '.join(settings)}, as in the source."
         )
 
 
-def _differences(own: Adapter, source: Adapter, fits: Container[str]) -> list[str]:
+def _differences(target: Adapter, source: Adapter, fits: Container[str]) -> list[str]:
     shapes = {name: f" instead of {tuple(value.shape)}" for name, value in source.tensors.items()}
     new = [
         f"{name} {tuple(value.shape)}{shapes[name]}" if name in shapes else name
-        for name, value in own.tensors.items()
+        for name, value in target.tensors.items()
         if name not in fits
     ]
-    lines = [f"copied {len(own.tensors) - len(new)} of {amount(len(own.tensors), 'tensor')}"]
+    lines = [f"copied {len(target.tensors) - len(new)} of {amount(len(target.tensors), 'tensor')}"]
     if new:
         lines[0] += f"; these keep their initial values: {'; '.join(first_few(new, NAMED))}"
-    if unused := sorted(source.tensors.keys() - own.tensors.keys()):
+    if unused := sorted(source.tensors.keys() - target.tensors.keys()):
         lines.append(
             f"this run does not use {amount(len(unused), 'tensor')} of the source: "
             f"{'; '.join(first_few(unused, NAMED))}"
         )
-    ours = own.config.branch_config
+    own_settings = target.config.branch_config
     other = [
-        f"{key} {value} instead of {ours[key]}"
+        f"{key} {value} instead of {own_settings[key]}"
         for key, value in source.config.branch_config.items()
-        if key in ours and ours[key] != value
+        if key in own_settings and own_settings[key] != value
     ]
     return lines + ([f"the source was trained with other settings: {', '.join(other)}"] if other else [])

@@ -23,10 +23,10 @@ from krona.safe_files import json_lines, write_whole
 from krona.tasks import InputRows, Task
 from krona.tasks.values import BadRowError, plain_value
 
-PART = 1024  # the number of rows that are read, predicted and written at a time
+CHUNK = 1024  # the number of rows that are read, predicted and written at a time
 ADDED = ("prediction", "word", "probabilities")  # the columns that are added after the input's columns
-MAX_PLACES = 5  # maximum number of rows without a text in a note
-ENDINGS = (".tsv", ".csv", ".jsonl")
+MAX_LOCATIONS = 5  # maximum number of rows without a text in a note
+SUFFIXES = (".tsv", ".csv", ".jsonl")
 # maps column names to values; the values are dicts for probabilities, and for each of several runs
 Answer = dict[str, Any]
 
@@ -53,18 +53,18 @@ def predict(
     if (source is None) == (not texts):
         raise KronaError('Give the rows with either --input FILE (- means standard input) or --text "…".')
     if output is not None:
-        if output.suffix not in ENDINGS:
-            raise KronaError(f"--out {output} has an unknown ending: {did_you_mean(output.suffix, ENDINGS)}")
+        if output.suffix not in SUFFIXES:
+            raise KronaError(f"--out {output} has an unknown ending: {did_you_mean(output.suffix, SUFFIXES)}")
         require_new(output, overwrite=overwrite, source=source)
-    found = [find(run) for run in runs]
-    task = _common_task(found)
-    recorded = [one.result.config["data"].get("quoting") for one in found if one.result is not None]
+    trained = [find(run) for run in runs]
+    task = _common_task(trained)
+    recorded = [run.result.config["data"].get("quoting") for run in trained if run.result is not None]
     quoting = next(filter(None, recorded), None)  # a TSV file is read with the quoting of the training data
     rows: Iterable[tuple[str, Any]]
     rows = _rows_from_texts(texts, task) if source is None else InputRows(source, task, quoting=quoting)
-    trained = [load_predictor(one, backbone=backbone) for one in found]
+    predictors = [load_predictor(run, backbone=backbone) for run in trained]
     notes, empty = Counter[str](), list[str]()  # ``empty``: the locations of rows without a text
-    parts = (list(_answer(part, trained, batch_size, notes, empty)) for part in batches(rows, PART))
+    chunks = (list(_answer(chunk, predictors, batch_size, notes, empty)) for chunk in batches(rows, CHUNK))
     errors = Console(stderr=True)
     if output is not None:
         done = 0
@@ -72,26 +72,26 @@ def predict(
         def fill(path: Path) -> None:
             nonlocal done
             with path.open("wb") as out:
-                done = _write(out, output.suffix, parts)
+                done = _write(out, output.suffix, chunks)
 
         write_whole(output, fill)
         say(errors, f"{output}: {amount(done, 'row')}")
     elif source is None and console.is_terminal:
-        frame = to_frame([answer for part in parts for answer in part])
+        frame = to_frame([answer for chunk in chunks for answer in chunk])
         say(console, table(list(frame), frame.values.tolist(), width=terminal_width(console), left=list(frame)))
     else:
-        _print(parts)
+        _print(chunks)
     for note, count in notes.items():
         if count:
             say(errors, f"note: {note} ({amount(count, 'row')}).")
     if empty:
         what = f"{amount(len(empty), 'row')} without a text, which have an empty prediction"
-        say(errors, f"note: {what}: {', '.join(first_few(empty, MAX_PLACES))}.")
+        say(errors, f"note: {what}: {', '.join(first_few(empty, MAX_LOCATIONS))}.")
 
 
 def _answer(
     rows: Sequence[tuple[str, Any]],
-    trained: Sequence[Predictor],
+    predictors: Sequence[Predictor],
     batch_size: int,
     notes: Counter[str],
     empty: list[str],
@@ -101,29 +101,32 @@ def _answer(
     Each row is a tuple of its location in the input and its texts. A row of a file without a text has an empty
     prediction, and its location is added to ``empty``.
     """
-    has_text = [not (isinstance(row, dict) and _has_no_text(row, trained[0].task)) for _, row in rows]
-    empty += [place for (place, _), known in zip(rows, has_text, strict=True) if not known]
-    given = [pair for pair, known in zip(rows, has_text, strict=True) if known]
-    places, values = [place for place, _ in given], [row for _, row in given]
-    splits = [one.make_split(values, places=places) for one in trained]
-    predictions = {}
-    for one, split in zip(trained, splits, strict=True):
-        run_id, kind = one.origin.run_id, "labels" if one.task.labels else "numbers"
-        own = one.predict_split(split, batch_size=batch_size)
-        predictions[run_id] = iter(own), _no_prediction(one)
-        if not own:
+    with_text = [not (isinstance(row, dict) and _has_no_text(row, predictors[0].task)) for _, row in rows]
+    empty += [location for (location, _), has_text in zip(rows, with_text, strict=True) if not has_text]
+    read = [pair for pair, has_text in zip(rows, with_text, strict=True) if has_text]
+    locations, values = [location for location, _ in read], [row for _, row in read]
+    splits = [predictor.make_split(values, locations=locations) for predictor in predictors]
+    by_run_id = {}
+    for predictor, split in zip(predictors, splits, strict=True):
+        origin, kind = predictor.origin, "labels" if predictor.task.labels else "numbers"
+        predictions = predictor.predict_split(split, batch_size=batch_size)
+        by_run_id[origin.run_id] = iter(predictions), _no_prediction(predictor)
+        if not predictions:
             continue
-        invalid = invalid_predictions([prediction.answer for prediction in own], one.origin.task)
-        notes[f"{run_id} predicted texts that are not {kind}"] += len(invalid)
-        notes[f"{run_id} read only the first {one.origin.max_source_length} tokens"] += one.count_cut(split)
+        invalid = invalid_predictions([prediction.answer for prediction in predictions], origin.task)
+        notes[f"{origin.run_id} predicted texts that are not {kind}"] += len(invalid)
+        notes[f"{origin.run_id} read only the first {origin.max_source_length} tokens"] += predictor.count_cut(split)
     texts = iter(splits[0].texts)
-    for (_, row), known in zip(rows, has_text, strict=True):
+    for (_, row), has_text in zip(rows, with_text, strict=True):
         answer: Answer = {name: plain_value(value) for name, value in row.items()} if isinstance(row, dict) else {}
-        if known:
-            answer |= dict(zip(trained[0].task.columns, next(texts), strict=True))
-        by_run = {run_id: _columns(next(own) if known else nothing) for run_id, (own, nothing) in predictions.items()}
+        if has_text:
+            answer |= dict(zip(predictors[0].task.columns, next(texts), strict=True))
+        by_run = {
+            run_id: _columns(next(predictions) if has_text else placeholder)
+            for run_id, (predictions, placeholder) in by_run_id.items()
+        }
         # with several runs, or if a column has one of these names, the run id is added to the column names
-        nested = len(trained) > 1 or not answer.keys().isdisjoint(ADDED)
+        nested = len(predictors) > 1 or not answer.keys().isdisjoint(ADDED)
         yield answer | (by_run if nested else next(iter(by_run.values())))
 
 
@@ -135,30 +138,30 @@ def _has_no_text(row: Mapping[str, Any], task: Task) -> bool:
     return False
 
 
-def _no_prediction(trained: Predictor) -> Prediction:
-    words = label_words(trained.origin.task)
-    return Prediction("", None, {words[target]: math.nan for target in trained.family.labels_with_scores})
+def _no_prediction(predictor: Predictor) -> Prediction:
+    names = label_words(predictor.origin.task)
+    return Prediction("", None, {names[target]: math.nan for target in predictor.family.labels_with_scores})
 
 
-def _write(out: BinaryIO, ending: str, parts: Iterable[Sequence[Answer]]) -> int:
-    """Write the predictions part by part, which limits the memory use. Return the number of rows."""
+def _write(out: BinaryIO, suffix: str, chunks: Iterable[Sequence[Answer]]) -> int:
+    """Write the predictions chunk by chunk, which limits the memory use. Return the number of rows."""
     done, columns = 0, None
-    for part in parts:
-        if columns is None and ending != ".jsonl":
-            columns = list(to_frame(part))
-        text = format_answers(part, ending, header=done == 0, columns=columns)
+    for chunk in chunks:
+        if columns is None and suffix != ".jsonl":
+            columns = list(to_frame(chunk))
+        text = format_answers(chunk, suffix, header=done == 0, columns=columns)
         out.write((visible(text) if out.isatty() else text).encode("utf-8"))
         out.flush()
-        done += len(part)
+        done += len(chunk)
     if not done:
         raise KronaError("The input has no rows.")
     return done
 
 
-def _print(parts: Iterable[Sequence[Answer]]) -> None:
+def _print(chunks: Iterable[Sequence[Answer]]) -> None:
     """Write the predictions to standard output as TSV."""
     try:
-        _write(sys.stdout.buffer, ".tsv", parts)
+        _write(sys.stdout.buffer, ".tsv", chunks)
     except BrokenPipeError:  # the reader (such as head) closed the pipe; the command line handles this error
         raise
     except OSError as error:
@@ -167,14 +170,14 @@ def _print(parts: Iterable[Sequence[Answer]]) -> None:
         raise KronaError(f"Standard output could not be written: {error.strerror or error}.") from error
 
 
-def _common_task(found: Sequence[TrainedRun]) -> Task:
-    first, *others = found
+def _common_task(trained: Sequence[TrainedRun]) -> Task:
+    first, *others = trained
     task = first.origin.task_settings
-    for one in others:
-        columns = one.origin.task_settings.columns
+    for other in others:
+        columns = other.origin.task_settings.columns
         if columns != task.columns:
             raise KronaError(
-                f"{first.origin.run_id} reads {quote_columns(task.columns)}, but {one.origin.run_id} reads "
+                f"{first.origin.run_id} reads {quote_columns(task.columns)}, but {other.origin.run_id} reads "
                 f"{quote_columns(columns)}. Use a separate command for each run."
             )
     return task
@@ -191,30 +194,30 @@ def _rows_from_texts(texts: Sequence[str], task: Task) -> list[tuple[str, Any]]:
 def _columns(prediction: Prediction) -> Answer:
     if not prediction.probabilities:
         return {"prediction": prediction.answer}
-    known = {label: None if math.isnan(share) else share for label, share in prediction.probabilities.items()}
-    return {"prediction": prediction.answer, "word": prediction.word, "probabilities": known}
+    probabilities = {label: None if math.isnan(value) else value for label, value in prediction.probabilities.items()}
+    return {"prediction": prediction.answer, "word": prediction.word, "probabilities": probabilities}
 
 
 def batches(items: Iterable[Any], size: int) -> Iterator[list[Any]]:
     """Yield the items in lists of at most ``size`` items."""
     rest = iter(items)
-    while part := list(islice(rest, size)):
-        yield part
+    while chunk := list(islice(rest, size)):
+        yield chunk
 
 
 def format_answers(
-    answers: Sequence[Answer], ending: str, *, header: bool, columns: Sequence[str] | None = None
+    answers: Sequence[Answer], suffix: str, *, header: bool, columns: Sequence[str] | None = None
 ) -> str:
     """Return predictions as lines of a file. With ``header``, the first line contains the names of the columns.
 
     ``columns`` selects the columns of a .tsv or .csv file. None means all.
     """
-    if ending == ".jsonl":
+    if suffix == ".jsonl":
         return json_lines(answers)
     frame, options = to_frame(answers), {"header": header, "index": False, "lineterminator": "\n"}
     if columns is not None:
         frame = frame.reindex(columns=[*columns], fill_value="")
-    if ending == ".tsv":
+    if suffix == ".tsv":
         frame = frame.map(lambda cell: " ".join(str(cell).split()))
         options |= {"sep": "\t", "quoting": csv.QUOTE_NONE}
     text: str = frame.to_csv(**options)

@@ -95,17 +95,17 @@ class Predictor:
         """The task on which the adapter was trained."""
         return self.family.task
 
-    def make_split(self, rows: Iterable[Row], *, places: Sequence[str] | None = None) -> Split:
+    def make_split(self, rows: Iterable[Row], *, locations: Sequence[str] | None = None) -> Split:
         """Convert rows, in the format of `krona.load(…).predict`, to a split.
 
-        ``places`` contains the location of each row for error messages.
+        ``locations`` contains the location of each row for error messages.
         """
         texts = list[tuple[str, ...]]()
-        for number, row in enumerate(rows):
+        for index, row in enumerate(rows):
             try:
                 texts.append(self.task.texts(_by_column(row, self.task)))
             except BadRowError as error:
-                raise KronaError(f"{places[number] if places else f'row {number + 1}'}: {error}") from error
+                raise KronaError(f"{locations[index] if locations else f'row {index + 1}'}: {error}") from error
         sources = Sources(self.task, texts, self.origin.task_prefix)
         return Split(ids=[str(i) for i in range(len(texts))], sources=sources, targets=[""] * len(texts), texts=texts)
 
@@ -116,19 +116,19 @@ class Predictor:
         lengths = [len(self.family.label(text)) for text in self.origin.targets or self.task.target_strings() or ()]
         longest = max(lengths, default=LONGEST_NUMBER)
         targets = self.family.labels_with_scores if probabilities else []
-        words = label_words(self.origin.task)
-        labels = [words[target] for target in targets]
-        word_of = cache(partial(label_text, task=self.origin.task))
+        label_names = label_words(self.origin.task)
+        labels = [label_names[target] for target in targets]
+        find_name = cache(partial(label_text, task=self.origin.task))
         ids = self.family.sources(split, range(len(split)), longest=self.origin.max_source_length)
         by_length = sorted(range(len(split)), key=lambda row: len(ids["input_ids"][row]))
         predictions: dict[int, Prediction] = {}
         for start in range(0, len(split), batch_size):
             rows = by_length[start : start + batch_size]
-            answers, shares = predict_batch(
+            answers, distributions = predict_batch(
                 self.model, self.family, self.batch(ids, rows), targets, longest=longest, bf16=self.bf16
             )
-            for row, answer, own in zip(rows, answers, shares.tolist(), strict=True):
-                predictions[row] = Prediction(answer, word_of(answer), dict(zip(labels, own, strict=True)))
+            for row, answer, values in zip(rows, answers, distributions.tolist(), strict=True):
+                predictions[row] = Prediction(answer, find_name(answer), dict(zip(labels, values, strict=True)))
         return [predictions[row] for row in range(len(split))]
 
     def count_cut(self, split: Split) -> int:

@@ -58,7 +58,7 @@ def submit(runs: Sequence[TrainedRun], folder: Path, out: Path, *, backbone: str
             rows = list(InputRows(str(folder / file), task))
             if not rows:
                 raise KronaError(f"{folder / file} contains no rows.")
-            split = trained.make_split([values for _, values in rows], places=[place for place, _ in rows])
+            split = trained.make_split([values for _, values in rows], locations=[location for location, _ in rows])
             answers = trained.predict_split(split, batch_size=batch_size)
             values, replaced = _submitted_values(answers, trained.task, words=name in WORDS)
             sheets[f"{sheet}.tsv"] = "index\tprediction\n" + "".join(f"{n}\t{v}\n" for n, v in enumerate(values))

@@ -16,7 +16,7 @@ from krona.display_names import method_label
 from krona.messages import shorten
 from krona.report.cells import ALPHA
 from krona.report.costs import CHARTED, QUANTITIES, mean_cost, on_front
-from krona.report.curves import NAMES, RATE, Curves, expect_best
+from krona.report.curves import NAMES, RATE, Curves, expected_best_of_k
 from krona.report.pairs import format_interval
 from krona.report.styles import BETTER, COLORS, GRID, INK, PAPER, SOFT, WORSE, method_style
 from krona.report.svg import RC, tooltip
@@ -367,7 +367,7 @@ def epoch_charts(column: Column, frame: pd.DataFrame) -> list[Figure]:
 
 
 def curve_charts(curves: Curves) -> list[Figure]:
-    """Return the chart of the score against a setting. For learning rates, also return the charts of `expect_best`."""
+    """Return the chart of the score against a setting, and for learning rates the charts of `expected_best_of_k`."""
     names = {method: plain_label(method_label(method)) for method in curves.lines}
     lines = {
         names[method]: (method, _frame([(one.x, one.score, *(one.interval or (one.score,) * 2)) for one in points]))
@@ -376,11 +376,13 @@ def curve_charts(curves: Curves) -> list[Figure]:
     setting, split = NAMES[curves.setting], curves.split
     title = f"{split.capitalize()} score by {setting}"
     charts = [_draw_lines(title, f"{setting}, log.", f"{split} score", lines, log=True)]
-    for title, split, place in (
+    for title, split, column in (
         ("Best of k of these rates, drawn at random (Dodge et al. 2019)", "dev", 1),
         ("Test score of the trial with the best dev score", "test", 2),
     ):
-        best = {method: [(k[0], k[place]) for k in expect_best(points)] for method, points in curves.lines.items()}
+        best = {
+            method: [(k[0], k[column]) for k in expected_best_of_k(points)] for method, points in curves.lines.items()
+        }
         known = {
             names[method]: (method, _frame([(k, value, value, value) for k, value in found]))
             for method, found in best.items()

@@ -58,22 +58,22 @@ def find_curves(runs: pd.DataFrame) -> list[Curves]:
     A method has a curve if its finished runs tried at least `MIN_VALUES` learning rates or numbers of training rows,
     with otherwise equal settings.
     """
-    found = []
-    places = [
+    curves = []
+    tables = [
         (section.heading(group), task, group)
         for (section, task), group in runs.groupby(["section", "task"], sort=False)
     ]
-    for heading, task, group in sorted(places, key=lambda one: (one[0], task_order(one[1]))):
+    for heading, task, group in sorted(tables, key=lambda table: (table[0], task_order(table[1]))):
         for setting in (RATE, ROWS):
             scored = setting == ROWS and group.test.notna().all()
-            one = Curves(setting, heading, task, "test" if scored else "dev")
+            of_setting = Curves(setting, heading, task, "test" if scored else "dev")
             for method in sorted({*group.method}, key=method_order):
-                points = _curve(group[group.method == method], setting, one.split)
+                points = _curve(group[group.method == method], setting, of_setting.split)
                 if len(points) >= MIN_VALUES:
-                    one.lines[method] = points
-            if one.lines:
-                found.append(one)
-    return found
+                    of_setting.lines[method] = points
+            if of_setting.lines:
+                curves.append(of_setting)
+    return curves
 
 
 def _curve(runs: pd.DataFrame, setting: str, split: str) -> list[CurvePoint]:
@@ -83,13 +83,13 @@ def _curve(runs: pd.DataFrame, setting: str, split: str) -> list[CurvePoint]:
         if (x := _setting_value(run, setting)) is not None:
             rest = frozenset((key, value) for key, value in run.settings.items() if key not in VARYING[setting])
             variants[rest][x].append(run.Index)
-    chosen = max(variants.values(), key=lambda one: (len(one), sum(map(len, one.values()))), default={})
+    chosen = max(variants.values(), key=lambda variant: (len(variant), sum(map(len, variant.values()))), default={})
     points = []
     for x in sorted(chosen):
         scores = runs.loc[chosen[x], ["dev", "test"]]
         test = None if scores.test.isna().any() else float(scores.test.mean())
-        own = [*scores[split]]
-        points.append(CurvePoint(x, len(own), fmean(own), seed_interval(own), test))
+        values = [*scores[split]]
+        points.append(CurvePoint(x, len(values), fmean(values), seed_interval(values), test))
     return points
 
 
@@ -105,7 +105,7 @@ def _setting_value(run: object, setting: str) -> float | None:
     return value if value > 0 else None
 
 
-def expect_best(points: Sequence[CurvePoint]) -> list[tuple[int, float, float | None]]:
+def expected_best_of_k(points: Sequence[CurvePoint]) -> list[tuple[int, float, float | None]]:
     """Return, for each k, a tuple of k and the expected dev and test scores of the best of k random trials.
 
     Each point of the curve is one trial. The best trial is the trial with the highest dev score. The test score is None
@@ -115,10 +115,10 @@ def expect_best(points: Sequence[CurvePoint]) -> list[tuple[int, float, float | 
     ranked = sorted(points, key=lambda point: point.score)
     n = len(ranked)
     ends = np.arange(n + 1) / n
-    found = []
+    expected = []
     for k in range(1, n + 1):
         chances = np.diff(ends**k)
         dev = float(chances @ [point.score for point in ranked])
         tests = [point.test for point in ranked if point.test is not None]
-        found.append((k, dev, float(chances @ tests) if len(tests) == n else None))
-    return found
+        expected.append((k, dev, float(chances @ tests) if len(tests) == n else None))
+    return expected

@@ -389,9 +389,9 @@ class Task(BaseModel):
         )
 
     def label_name(self, target: str) -> str:
-        """Return a target with its label word, such as `entailment (0)`. For a regression, return the target alone."""
-        word = next((word for word, label_id in (self.labels or {}).items() if str(label_id) == target), None)
-        return target if word is None else f"{word} ({target})"
+        """Return a target with its name, such as `entailment (0)`. For a regression, return the target alone."""
+        name = next((name for name, label_id in (self.labels or {}).items() if str(label_id) == target), None)
+        return target if name is None else f"{name} ({target})"
 
     def target_strings(self) -> list[str] | None:
         """Return all target texts in the order of their ids, or None for a regression."""
@@ -406,7 +406,7 @@ class Task(BaseModel):
             return {target: len(targets) / (len(counts) * rows) for target, rows in counts.items()}
         return {str(label_id): self.class_weights.get(word, 1.0) for word, label_id in (self.labels or {}).items()}
 
-    def choice(self, scores: Mapping[str, float]) -> float:
+    def criterion(self, scores: Mapping[str, float]) -> float:
         """Return the mean of the metrics that select the epoch on dev."""
         names = criteria(self.metrics)
         return sum(scores[name] for name in names) / len(names)

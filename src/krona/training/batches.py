@@ -30,7 +30,7 @@ class TrainingBatches(Sampler[list[int]]):
 
     def __init__(
         self,
-        rows: int,
+        num_rows: int,
         *,
         batch_size: int,
         seed: int,
@@ -38,8 +38,8 @@ class TrainingBatches(Sampler[list[int]]):
         ranks: Ranks | None = None,
         limit: int | None = None,
     ) -> None:
-        self.rows, self.batch_size, self.seed, self.lengths = rows, batch_size, seed, lengths
-        self.limit = rows if limit is None else min(rows, limit)
+        self.num_rows, self.batch_size, self.seed, self.lengths = num_rows, batch_size, seed, lengths
+        self.limit = num_rows if limit is None else min(num_rows, limit)
         self.ranks = ranks or Ranks()
         self.epoch = 0
         self.sampler = self  # Lightning calls the method `set_epoch` of a batch sampler's attribute ``sampler``
@@ -62,17 +62,17 @@ class TrainingBatches(Sampler[list[int]]):
         return [row for batch in self._batches(epoch=0) for row in batch][: self.limit]
 
     def _batches(self, epoch: int) -> list[list[int]]:
-        order = permutation(self.rows, stream_seed("rows", self.seed, step=epoch))
+        order = permutation(self.num_rows, stream_seed("rows", self.seed, step=epoch))
         if self.lengths is None:
-            return _cut(order, self.batch_size)
+            return _chunks(order, self.batch_size)
         batches: list[list[int]] = []
-        for window in _cut(order, WINDOW * self.batch_size):
-            batches += _cut(sorted(window, key=self.lengths.__getitem__), self.batch_size)
-        numbers = permutation(len(batches), stream_seed("batches", self.seed, step=epoch))
-        return [batches[number] for number in numbers]
+        for window in _chunks(order, WINDOW * self.batch_size):
+            batches += _chunks(sorted(window, key=self.lengths.__getitem__), self.batch_size)
+        batch_order = permutation(len(batches), stream_seed("batches", self.seed, step=epoch))
+        return [batches[index] for index in batch_order]
 
 
-class ShortToLong(Sampler[list[int]]):
+class EvaluationBatches(Sampler[list[int]]):
     """The batch sampler for evaluation. All rows are sorted by length, so that batches need little padding.
 
     With N ranks, each rank evaluates every N-th batch. Smaller batches are used if they divide the work more evenly,
@@ -85,7 +85,7 @@ class ShortToLong(Sampler[list[int]]):
     def __init__(self, lengths: Sequence[int], *, batch_size: int, ranks: Ranks) -> None:
         rows = sorted(range(len(lengths)), key=lengths.__getitem__)
         size = max(1, min(batch_size, -(-len(rows) // ranks.size)))
-        self.batches = _cut(rows, size)[ranks.rank :: ranks.size]
+        self.batches = _chunks(rows, size)[ranks.rank :: ranks.size]
         self.order = [row for batch in self.batches for row in batch]
 
     def __len__(self) -> int:
@@ -104,5 +104,5 @@ def source_lengths(tokens: Tokenised) -> list[int]:
     return lengths
 
 
-def _cut(rows: Sequence[int], size: int) -> list[list[int]]:
+def _chunks(rows: Sequence[int], size: int) -> list[list[int]]:
     return [list(rows[start : start + size]) for start in range(0, len(rows), size)]

@@ -17,7 +17,7 @@ from krona.config.settings import Run
 from krona.messages import KronaError, first_few, join_names
 from krona.runs.result import Result
 from krona.tasks import Splits, Task
-from krona.training.batches import ShortToLong, TrainingBatches, source_lengths
+from krona.training.batches import EvaluationBatches, TrainingBatches, source_lengths
 from krona.training.devices import Ranks
 from krona.training.evaluation import SplitEvaluation
 from krona.training.schedule import count_batches
@@ -115,7 +115,7 @@ def build_data(
     loading: dict[str, Any] = {"collate_fn": family.collate, "num_workers": trainer.num_workers}
 
     def evaluation(name: str) -> SplitEvaluation:
-        batches = ShortToLong(source_lengths(tokens[name]), batch_size=trainer.eval_batch_size, ranks=ranks)
+        batches = EvaluationBatches(source_lengths(tokens[name]), batch_size=trainer.eval_batch_size, ranks=ranks)
         return SplitEvaluation(
             task=settings.task,
             split=by_name[name],

@@ -20,7 +20,7 @@ from krona.metrics.scores import need_scores
 from krona.metrics.scores import score as compute_scores
 from krona.runs.result import Result
 from krona.tasks import Split, Task
-from krona.training.batches import ShortToLong
+from krona.training.batches import EvaluationBatches
 from krona.training.devices import Ranks
 
 Answer = tuple[str, list[float] | None]  # the predicted text, and the probability of each label
@@ -33,7 +33,7 @@ class SplitEvaluation:
 
     task: Task
     split: Split
-    batches: DataLoader[Any]  # its batch sampler is a `ShortToLong`
+    batches: DataLoader[Any]  # its batch sampler is an `EvaluationBatches`
     family: Family
     max_label_tokens: int
     ranks: Ranks
@@ -70,14 +70,14 @@ class SplitEvaluation:
         texts, probabilities = predict_batch(
             model, self.family, batch, labels, longest=self.max_label_tokens, bf16=self.bf16
         )
-        shares = round_probabilities(probabilities) if labels else [None] * len(texts)
-        return list(zip(texts, shares, strict=True))
+        rounded = round_probabilities(probabilities) if labels else [None] * len(texts)
+        return list(zip(texts, rounded, strict=True))
 
     def compute_losses(self, model: nn.Module, count: int) -> list[Tensor]:
         """Return the losses of up to ``count`` evenly spaced rows, each summed over the label tokens of the row."""
         rows: Any = self.batches.dataset
         device, count = next(model.parameters()).device, min(count, len(rows))
-        chosen = [self.family.collate([rows[number * len(rows) // count]]) for number in range(count)]
+        chosen = [self.family.collate([rows[i * len(rows) // count]]) for i in range(count)]
         batches = [{name: values.to(device) for name, values in row.items()} for row in chosen]
         return [self.family.summed_loss(model, batch) for batch in batches]
 
@@ -93,21 +93,21 @@ class SplitEvaluation:
             ``predictions`` is the list of the predicted texts. ``scores`` is the list of their probabilities, or None.
         """
         sampler: Any = self.batches.batch_sampler
-        assert isinstance(sampler, ShortToLong)
-        shares = self.ranks.gather(list(zip(sampler.order, answers, strict=False)))
-        by_row = {row: answer for share in shares for row, answer in share}
-        assert len(by_row) == sum(len(share) for share in shares)  # no row was counted twice
+        assert isinstance(sampler, EvaluationBatches)
+        by_rank = self.ranks.gather(list(zip(sampler.order, answers, strict=False)))
+        by_row = {row: answer for answers in by_rank for row, answer in answers}
+        assert len(by_row) == sum(len(answers) for answers in by_rank)  # no row was counted twice
         rows = sorted(by_row)
         task, predictions = self.task, [by_row[row][0] for row in rows]
-        known = [share for row in rows if (share := by_row[row][1]) is not None]
+        known = [values for row in rows if (values := by_row[row][1]) is not None]
         scores = known or None
         targets = [self.split.targets[row] for row in rows]
         groups = None if self.split.groups is None else [self.split.groups[row] for row in rows]
-        parts = compute_scores(
+        metrics = compute_scores(
             task.metrics, targets, predictions, task.target_strings(), groups, scores, multilabel=task.is_multilabel
         )
-        score, choice = task.table_score(parts), task.choice(parts)
-        return {"score": score, "choice": choice, "parts": parts, "predictions": predictions, "scores": scores}
+        score, criterion = task.table_score(metrics), task.criterion(metrics)
+        return {"score": score, "choice": criterion, "parts": metrics, "predictions": predictions, "scores": scores}
 
 
 def require_finite(model: nn.Module, *, lr: float) -> None:

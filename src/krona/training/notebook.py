@@ -43,8 +43,8 @@ def module_and_loaders(config: Mapping[str, Any]) -> tuple[Learner, Loaders]:
     Raises:
         KronaError: the config is invalid, or the data or the backbone that it names is missing.
     """
-    # Lightning warns that a custom batch sampler may leave out rows, but `ShortToLong` includes all rows.
-    warnings.filterwarnings("ignore", message="You are using a custom batch sampler `ShortToLong` for prediction")
+    # Lightning warns that a custom batch sampler may leave out rows, but `EvaluationBatches` includes all rows.
+    warnings.filterwarnings("ignore", message="You are using a custom batch sampler `EvaluationBatches` for prediction")
     # The user's own classes are refused, because the config may come from someone else.
     plan = resolve(Composed(config=dict(config)), OUTPUTS, own=False)
     module = build(plan, new_result(plan), Ranks())

@@ -67,8 +67,8 @@ class Encoder(Family):
     def summed_loss(self, model: Any, batch: Batch) -> Tensor:
         if self.multilabel:
             logits, labels = self.logits(model, batch), batch["labels"]  # (B, classes)
-            wanted = labels.clamp(min=0).expand_as(logits).float()  # `no_rows` has one ignored label
-            losses = nn.functional.binary_cross_entropy_with_logits(logits, wanted, reduction="none")
+            targets = labels.clamp(min=0).expand_as(logits).float()  # `no_rows` has one ignored label
+            losses = nn.functional.binary_cross_entropy_with_logits(logits, targets, reduction="none")
             return losses.masked_fill(labels == IGNORED, 0).sum()
         if self.targets is not None:
             return super().summed_loss(model, batch)
@@ -80,9 +80,9 @@ class Encoder(Family):
         self, model: Any, batch: Batch, targets: Sequence[str], *, longest: int
     ) -> tuple[list[str], Tensor]:
         logits = self.logits(model, batch)
-        places = [self.targets.index(target) for target in targets] if self.targets is not None else []
-        shares = nn.functional.logsigmoid(logits) if self.multilabel else logits.log_softmax(-1)
-        return self.decode_labels(logits), shares[:, places]
+        indices = [self.targets.index(target) for target in targets] if self.targets is not None else []
+        log_probabilities = nn.functional.logsigmoid(logits) if self.multilabel else logits.log_softmax(-1)
+        return self.decode_labels(logits), log_probabilities[:, indices]
 
     def decode_labels(self, logits: Tensor) -> list[str]:
         """Return the predicted class or number of each row as text, for the head's outputs (B, classes)."""
@@ -93,7 +93,7 @@ class Encoder(Family):
         if self.multilabel:
             rows = [zip(self.targets, row, strict=True) for row in (logits > 0).tolist()]
             return [format_set(target for target, chosen in row if chosen) for row in rows]
-        return [self.targets[place] for place in logits.argmax(-1).tolist()]
+        return [self.targets[index] for index in logits.argmax(-1).tolist()]
 
     def check_targets(self, targets: Sequence[str], *, source: str) -> None:
         """Do nothing, because every target is a class of the head."""
