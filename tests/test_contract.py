@@ -39,7 +39,7 @@ def check_life(name: str, make: Callable[[], Any], file: Path) -> Any:
     count = surgery.count(model)
     assert count.backbone + count.head == sum(p.numel() for p in bare.parameters())
     assert bool(count.trainable) == (name != "untuned")
-    assert ("head" in model.krona.adapters["default"].insertion) == bool(count.head)
+    assert ("head" in model.krona.adapters["default"].options) == bool(count.head)
 
     frozen = {n: p.clone() for n, p in model.named_parameters() if not p.requires_grad}
     trains = {n: p.clone() for n, p in surgery.trainable_state(model).items()}

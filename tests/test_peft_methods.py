@@ -114,7 +114,7 @@ def test_thirty_steps_equal_a_plain_loop_with_peft(name: str, kind: str) -> None
     losses = []
     for model in (ours, theirs):
         model.double().train()
-    for model, control in ((ours, surgery.active_control(ours)), (theirs, None)):
+    for model, hook in ((ours, surgery.active_training_hook(ours)), (theirs, None)):
         optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-2, weight_decay=0.0)
         record = []
         for step in range(30):
@@ -122,13 +122,13 @@ def test_thirty_steps_equal_a_plain_loop_with_peft(name: str, kind: str) -> None
             loss = (output(model, step) ** 2).mean()
             if model is theirs and type(tuner).forward is not peft.tuners.tuners_utils.BaseTuner.forward:
                 loss = loss + 0.1 * orthogonality(theirs)
-            elif control is not None and (penalty := control.penalty(model)) is not None:
+            elif hook is not None and (penalty := hook.penalty(model)) is not None:
                 loss = loss + penalty
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
-            if control is not None:
-                control.after_step(model, step)
+            if hook is not None:
+                hook.after_step(model, step)
             elif model is theirs and hasattr(tuner, "update_and_allocate"):
                 tuner.update_and_allocate(step)
             record.append(loss.detach())

@@ -270,7 +270,7 @@ def test_a_head_of_a_classifier_comes_in(tmp_path: Path) -> None:
     config = peft.LoraConfig(target_modules=["query"], task_type="SEQ_CLS")  # peft adds the classifier
     model, read = comes_in("bert", config, tmp_path)
     assert read.modules_to_save == ("classifier",)
-    assert model.krona.adapters["default"].insertion["head"] == ["classifier"]
+    assert model.krona.adapters["default"].options["head"] == ["classifier"]
 
 
 @pytest.mark.parametrize(

@@ -110,7 +110,7 @@ class Adapter:
             format=FORMAT,
             branch=class_path(inserted.branch),
             branch_config=inserted.branch_config,
-            insertion=inserted.insertion,
+            insertion=inserted.options,
             backbone=backbone or take_fingerprint(model, trained=inserted.trained),
             notes=dict(notes or {}),
         )

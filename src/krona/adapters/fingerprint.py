@@ -57,7 +57,7 @@ def take_fingerprint(model: nn.Module, *, trained: Container[str], wanted: Finge
     roundings = [rounding for rounding, dtype in ROUNDINGS.items() if not dtypes or dtypes == {dtype}]
     if wanted is not None:
         roundings = [rounding for rounding in roundings if rounding in wanted.marks][:1] or roundings
-    merged_in_4_bits = "krona" in model.__dict__ and bool(get_state(model).own_layers)
+    merged_in_4_bits = "krona" in model.__dict__ and bool(get_state(model).layers_before_merge)
     return Fingerprint(
         parameters=sum(original_shape(weight).numel() for weight in weights.values()),
         shapes=_hash(f"{key} {tuple(original_shape(weight))}\n".encode() for key, weight in weights.items()),
@@ -118,12 +118,12 @@ def _weights(model: nn.Module) -> dict[str, Tensor]:
     weights: dict[str, Tensor] = dict(backbone_parameters(model))
     if "krona" in model.__dict__:
         state = get_state(model)
-        weights |= {key: p for key, p in state.originals.items() if key in weights}
+        weights |= {key: p for key, p in state.weights_before_training.items() if key in weights}
         for module, adapted in adapted_modules(model):
-            if adapted in state.own_layers:
-                weights[f"{public_name(module)}.weight"] = state.own_layers[adapted].get_parameter("weight")
+            if adapted in state.layers_before_merge:
+                weights[f"{public_name(module)}.weight"] = state.layers_before_merge[adapted].get_parameter("weight")
             elif adapted.merged:
-                weights[f"{public_name(module)}.weight"] = state.own_weights[adapted.base, "weight"]
+                weights[f"{public_name(module)}.weight"] = state.weights_before_merge[adapted.base, "weight"]
     return {key: weights[key] for key in sorted(weights)}
 
 

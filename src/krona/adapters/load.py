@@ -13,7 +13,7 @@ from krona.adapters.evaluate import Evaluation, RowChoice, evaluate
 from krona.adapters.export import export
 from krona.adapters.find import TrainedRun, find
 from krona.adapters.predictor import Prediction, Predictor, Row, load_predictor
-from krona.config.suggestions import find_habit
+from krona.config.suggestions import foreign_key_hint
 from krona.messages import KronaError
 from krona.runs.result import Result
 from krona.surgery.saving import bake
@@ -24,7 +24,7 @@ class Trained(Predictor):
 
     def __getattr__(self, name: str) -> NoReturn:
         """Raise AttributeError. For a name from peft or transformers, the message suggests krona's method."""
-        raise AttributeError(f"'Trained' object has no attribute {name!r}{find_habit(f'Trained.{name}')}")
+        raise AttributeError(f"'Trained' object has no attribute {name!r}{foreign_key_hint(f'Trained.{name}')}")
 
     def predict(self, rows: Iterable[Row] | Row, *, batch_size: int = 64) -> list[Prediction]:
         """Return the predictions for rows, in the order of the rows.

@@ -211,11 +211,11 @@ class PeftBranch(Branch):
                     "but an adapter file does not contain this weight. Use other arguments."
                 )
         tuner._modules.pop("model")
-        control = PeftControl(tuner) if PeftControl.is_needed(tuner) else None
+        hook = PeftTrainingHook(tuner) if PeftTrainingHook.is_needed(tuner) else None
         branches = {place: cls._wrap(layers[place], base, config) for place, base in bases.items()}
         notes = dict.fromkeys(f"peft: {first_line(one.message)}" for one in caught if isinstance(one.message, Warning))
         # `krona.surgery.insert` reads both. A note is, for example, about a block size that peft has changed.
-        next(iter(branches.values())).__dict__.update(control=control, notes=list(notes))
+        next(iter(branches.values())).__dict__.update(training_hook=hook, notes=list(notes))
         return branches
 
     @classmethod
@@ -358,7 +358,7 @@ def _probe_rank(config: str, d_in: int, d_out: int) -> int | None:
         return None
 
 
-class PeftControl:
+class PeftTrainingHook:
     """Add a type's term to the loss, and let the type allocate ranks after each step (AdaLoRA)."""
 
     def __init__(self, tuner: Any) -> None:

@@ -17,7 +17,7 @@ class Bias(Branch):
     """
 
     update_rank = 0
-    existing = "bias"  # if the layer already has a parameter with this name, this parameter is trained instead
+    existing_parameter = "bias"  # if the layer already has this parameter, the parameter is trained instead
 
     def __init__(self, d_in: int, d_out: int) -> None:
         super().__init__()

@@ -27,7 +27,7 @@ class Branch(nn.Module):
 
     shared: ClassVar[Sequence[str]] = ()
     """The names of the parameters that all branches of an adapter share."""
-    existing: ClassVar[str | None] = None
+    existing_parameter: ClassVar[str | None] = None
     """The name of a parameter, such as ``bias``. If the layer already has it, it is trained instead of the branch."""
     peft_type: ClassVar[str | None] = None
     """The name of the same method in peft (`krona.methods.peft_layers`)."""
@@ -41,8 +41,8 @@ class Branch(nn.Module):
     """The matrix from which `prepare` computes the initial values. None: `prepare` is not called."""
     init_rows: int = 0
     """The number of training rows from which the gradient or the covariance is computed."""
-    control: Any = None
-    """An object that adds a term to the loss and acts after each step (`krona.backbones.peft_branch.PeftControl`)."""
+    training_hook: Any = None
+    """Adds a term to the loss and acts after each step (such as `krona.backbones.peft_branch.PeftTrainingHook`)."""
     notes: Sequence[str] = ()
     """Notes about the branch for the user."""
 

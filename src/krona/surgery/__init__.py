@@ -25,7 +25,7 @@ from krona.surgery.merging import unmerge as unmerge
 from krona.surgery.preparation import is_prepared as is_prepared
 from krona.surgery.preparation import prepare as prepare
 from krona.surgery.saving import bake as bake
-from krona.surgery.state import active_control as active_control
+from krona.surgery.state import active_training_hook as active_training_hook
 from krona.surgery.state import adapted_modules as adapted_modules
 from krona.surgery.state import prompt_length as prompt_length
 from krona.surgery.target_modules import match_modules as match_modules

@@ -120,16 +120,17 @@ def _refuse_options(options: InsertOptions, keys: Sequence[str], reason: str) ->
 
 
 def has_existing(branch: type[Branch], base: nn.Module) -> bool:
-    """Return whether the module already has the parameter (``existing``) that the branch would add, such as a bias."""
-    return branch.existing is not None and getattr(base, branch.existing, None) is not None
+    """Return whether the module already has the parameter that the branch would add, such as a bias."""
+    return branch.existing_parameter is not None and getattr(base, branch.existing_parameter, None) is not None
 
 
 def existing_names(model: nn.Module, branch: type[Branch] | None, target_modules: Sequence[str]) -> list[str]:
     """Return the public names of backbone parameters that are trained in place of a branch, such as biases."""
-    if branch is None or branch.existing is None:
+    if branch is None or branch.existing_parameter is None:
         return []
     modules = {name: unwrap(model.get_submodule(name)) for name in match_modules(model, target_modules)}
-    return [f"{public_name(name)}.{branch.existing}" for name, base in modules.items() if has_existing(branch, base)]
+    names = [name for name, base in modules.items() if has_existing(branch, base)]
+    return [f"{public_name(name)}.{branch.existing_parameter}" for name in names]
 
 
 def branch_matrix(branch: Branch, *, with_bias: bool = True) -> Tensor:

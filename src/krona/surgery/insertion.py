@@ -16,7 +16,7 @@ from krona.surgery.branches import BuiltBranches, build_branches, build_prompt
 from krona.surgery.merging import unmerge
 from krona.surgery.parameter_swapping import ApplyToAll, copy_trained, swap
 from krona.surgery.saving import refuse_saving, remove_branches, restore
-from krona.surgery.state import Inserted, Insertion, branch_modules, get_adapter, get_state, require_unmerged
+from krona.surgery.state import AdapterState, InsertedAdapter, branch_modules, get_adapter, get_state, require_unmerged
 from krona.surgery.trainable import trained_names
 from krona.surgery.wrapper import WRAPPER_PARTS, Adapted, InputCapture, Prompts, all_names, public_name, replace
 
@@ -46,9 +46,9 @@ def insert(
             that trains backbone weights with ``reversible=False`` is combined with another adapter. The model is then
             unchanged.
     """
-    state: Inserted = model.__dict__.get("krona") or Inserted()
+    state: AdapterState = model.__dict__.get("krona") or AdapterState()
     _check_name(name, state)
-    _require_originals(state)
+    _require_weights_before_training(state)
     if not state.adapters:
         _check_module_names(model)
     if branch is not None and not (isinstance(branch, type) and issubclass(branch, Branch)):
@@ -63,10 +63,10 @@ def insert(
     built = [] if branch is None or prompt is not None else build_branches(model, branch, branch_config, options)
     branches = [cast(Branch, module) for at in built for module in at.branches]
     prepared = all(instance.needs is None for instance in branches)
-    adapter = Insertion(branch, branch_config, options.as_dict(), reversible, prepared)
-    adapter.control = branches[0].control if branches else None
+    adapter = InsertedAdapter(branch, branch_config, options.as_dict(), reversible, prepared)
+    adapter.training_hook = branches[0].training_hook if branches else None
     adapter.notes = [note for instance in branches for note in instance.notes]
-    trains = trained_names(model, branch, adapter.insertion)
+    trains = trained_names(model, branch, adapter.options)
     if state.adapters and trains and not reversible:
         raise KronaError(
             f"Adapter {name!r} must be inserted with reversible=True. Otherwise, the model's other adapters would use "
@@ -85,7 +85,7 @@ def insert(
     for parameter_name, (slots, original, trained) in copies.items():
         adapter.trained[parameter_name], state.slots[parameter_name] = trained, slots
         if reversible:
-            state.originals[parameter_name] = original
+            state.weights_before_training[parameter_name] = original
     state.adapters[name] = adapter
     model.__dict__["_apply"] = ApplyToAll(model)
     use_fast_modules(model)
@@ -107,7 +107,7 @@ def activate(model: nn.Module, name: str | None) -> None:
     if name is not None:
         get_adapter(model, name)
     else:
-        _require_originals(state)
+        _require_weights_before_training(state)
     if name != state.merged:
         require_unmerged(state)
     swap(model, state, name)
@@ -117,7 +117,7 @@ def activate(model: nn.Module, name: str | None) -> None:
         for adapter_name in (before, name):  # all other parameters are frozen already
             for _, parameter in holder.own_parameters(adapter_name) if adapter_name is not None else ():
                 parameter.requires_grad_(adapter_name == name)
-    for original in state.originals.values():
+    for original in state.weights_before_training.values():
         original.requires_grad_(False)
     for parameter in state.adapters[name].trained.values() if name is not None else ():
         parameter.requires_grad_(True)
@@ -137,7 +137,7 @@ def take_out(model: nn.Module, name: str | None = None) -> None:
     removed = [name] if name is not None else list(state.adapters)
     for adapter_name in removed:
         get_adapter(model, adapter_name)
-    _require_originals(state)
+    _require_weights_before_training(state)
     others = [other for other in state.adapters if other not in removed]
     after = next(
         (adapter_name for adapter_name in (state.active, state.merged) if adapter_name in others),
@@ -178,7 +178,7 @@ def _add_prompt(model: Any, name: str, prompt: Any) -> None:
     model.prompts.hooks[name] = prompt.connect(model, name)
 
 
-def _check_name(name: str, state: Inserted) -> None:
+def _check_name(name: str, state: AdapterState) -> None:
     if name in state.adapters:
         raise KronaError(f"An adapter {name!r} is in this model already. Remove it first, or use another name.")
     if not name or "." in name or name in WRAPPER_PARTS or name.isdigit() or hasattr(nn.ModuleDict(), name):
@@ -200,7 +200,7 @@ def _check_module_names(model: nn.Module) -> None:
         )
 
 
-def _require_originals(state: Inserted) -> None:
+def _require_weights_before_training(state: AdapterState) -> None:
     """Raise an error if the original weights of the backbone were not kept."""
     for name, adapter in state.adapters.items():
         if adapter.trained and not adapter.reversible:

@@ -50,12 +50,12 @@ def merge(model: nn.Module) -> None:
     for (_, adapted), weights in zip(modules, merged, strict=True):
         adapted.merged = True
         if is_quantised(adapted.base):
-            state.own_layers[adapted] = adapted.base
+            state.layers_before_merge[adapted] = adapted.base
             adapted.base = dequantised_layer(adapted.base, weights["weight"])
             continue
         for attribute, weight in weights.items():
             own: Any = getattr(adapted.base, attribute)
-            state.own_weights[adapted.base, attribute] = own
+            state.weights_before_merge[adapted.base, attribute] = own
             setattr(adapted.base, attribute, nn.Parameter(weight, requires_grad=False))
     state.merged = name
 
@@ -82,14 +82,14 @@ def unmerge(model: nn.Module) -> None:
     state = get_state(model)
     if state.merged is None:
         raise KronaError("No adapter is merged into this model.")
-    for (layer, attribute), weight in state.own_weights.items():
+    for (layer, attribute), weight in state.weights_before_merge.items():
         setattr(layer, attribute, weight)
-    for wrapper, base in state.own_layers.items():
+    for wrapper, base in state.layers_before_merge.items():
         wrapper.base = base
     for _, adapted in adapted_modules(model):
         adapted.merged = False
-    state.own_weights.clear()
-    state.own_layers.clear()
+    state.weights_before_merge.clear()
+    state.layers_before_merge.clear()
     state.merged = None
 
 

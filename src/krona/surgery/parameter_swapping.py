@@ -21,7 +21,7 @@ from typing import Any, cast
 from torch import Tensor, nn
 
 from krona.messages import KronaError
-from krona.surgery.state import Inserted, Slot, backbone_modules, backbone_parameters, get_state
+from krona.surgery.state import AdapterState, Slot, backbone_modules, backbone_parameters, get_state
 
 
 class ApplyToAll:
@@ -42,9 +42,10 @@ class ApplyToAll:
             current_slots(model, state)
             within = {id(p) for p in model.parameters()}
             trained = [adapter.trained for adapter in state.adapters.values()]
-            for layer in state.own_layers.values():
+            for layer in state.layers_before_merge.values():
                 cast(Any, layer)._apply(fn)
-            records: list[dict[Any, nn.Parameter]] = [state.originals, state.own_weights, *trained]
+            before: list[dict[Any, nn.Parameter]] = [state.weights_before_training, state.weights_before_merge]
+            records = [*before, *trained]
             outside = [(record, key) for record in records for key in record if id(record[key]) not in within]
             moved = cast(Any, nn.ParameterList([record[key] for record, key in outside]))._apply(fn)
             for (record, key), parameter in zip(outside, moved, strict=True):
@@ -63,7 +64,7 @@ class ApplyToAll:
         return model
 
 
-def current_slots(model: nn.Module, state: Inserted) -> dict[str, list[Slot]]:
+def current_slots(model: nn.Module, state: AdapterState) -> dict[str, list[Slot]]:
     """Return the slots that still contain a trained weight, by the weight's name.
 
     If the user has replaced a weight in all of its slots, the replacement is recorded under the same name.
@@ -72,7 +73,7 @@ def current_slots(model: nn.Module, state: Inserted) -> dict[str, list[Slot]]:
     active = state.adapters[state.active].trained if state.active is not None else {}
     current: dict[str, list[Slot]] = {}
     for name, slots in state.slots.items():
-        record = active if name in active else state.originals
+        record = active if name in active else state.weights_before_training
         present = [slot for slot in slots if id(slot[0]) in modules]
         weights = {slot: weight for slot in present if (weight := _weight_in(slot, state)) is not None}
         if weights and name in record and all(weight is not record[name] for weight in weights.values()):
@@ -81,7 +82,7 @@ def current_slots(model: nn.Module, state: Inserted) -> dict[str, list[Slot]]:
     return current
 
 
-def swap(model: nn.Module, state: Inserted, name: str | None, *, dry: bool = False) -> None:
+def swap(model: nn.Module, state: AdapterState, name: str | None, *, dry: bool = False) -> None:
     """Put the trained weights of an adapter into the model, or the original weights if ``name`` is None.
 
     Args:
@@ -92,7 +93,7 @@ def swap(model: nn.Module, state: Inserted, name: str | None, *, dry: bool = Fal
             unchanged.
     """
     slots = current_slots(model, state)
-    weights = dict(state.originals)
+    weights = dict(state.weights_before_training)
     if name is not None:
         require_trained(state, name, slots)
         weights |= state.adapters[name].trained
@@ -106,13 +107,13 @@ def swap(model: nn.Module, state: Inserted, name: str | None, *, dry: bool = Fal
             )
     for _, slot, weight in moves if not dry else ():
         module, attribute = slot
-        if slot in state.own_weights:
-            state.own_weights[slot] = weight
+        if slot in state.weights_before_merge:
+            state.weights_before_merge[slot] = weight
         else:
             module._parameters[attribute] = weight
 
 
-def require_trained(state: Inserted, name: str, slots: Mapping[str, list[Slot]]) -> None:
+def require_trained(state: AdapterState, name: str, slots: Mapping[str, list[Slot]]) -> None:
     """Check that all weights that an adapter trains are in the model.
 
     Raises:
@@ -127,7 +128,7 @@ def require_trained(state: Inserted, name: str, slots: Mapping[str, list[Slot]])
 
 
 def copy_trained(
-    model: nn.Module, names: Sequence[str], state: Inserted, *, reversible: bool
+    model: nn.Module, names: Sequence[str], state: AdapterState, *, reversible: bool
 ) -> dict[str, tuple[list[Slot], nn.Parameter, nn.Parameter]]:
     """Return the slots, the original parameter and the trainable parameter of each weight, by the weight's name.
 
@@ -143,12 +144,12 @@ def copy_trained(
     for name in names:
         slots, original = owners[id(own[name])], own[name]
         if known.get(name):
-            slots, original = known[name], state.originals.get(name, original)
+            slots, original = known[name], state.weights_before_training.get(name, original)
         copies[name] = slots, original, nn.Parameter(original.detach().clone()) if reversible else original
     return copies
 
 
-def _weight_in(slot: Slot, state: Inserted) -> nn.Parameter | None:
+def _weight_in(slot: Slot, state: AdapterState) -> nn.Parameter | None:
     """Return the weight in a slot. For a merged weight, return the backbone's own weight."""
     module, attribute = slot
-    return state.own_weights.get(slot, module._parameters.get(attribute))
+    return state.weights_before_merge.get(slot, module._parameters.get(attribute))

@@ -16,30 +16,30 @@ Slot = tuple[nn.Module, str]  # a module and the name of its attribute that cont
 
 
 @dataclass
-class Insertion:
+class InsertedAdapter:
     """The arguments of an adapter's insertion, and the backbone weights that the adapter trains."""
 
     branch: type[Branch] | None
     branch_config: dict[str, Any]
-    insertion: dict[str, Any]  # the options of `surgery.insert`, as an adapter file records them
+    options: dict[str, Any]  # the options of `surgery.insert`, as an adapter file records them
     reversible: bool = True  # whether copies of the trained backbone weights are kept
     prepared: bool = True  # false until `krona.surgery.prepare` has computed the initial values of the branches
     trained: dict[str, nn.Parameter] = field(default_factory=dict)  # the trained backbone weights, by name
     notes: list[str] = field(default_factory=list)  # messages of the branches for the user
-    control: Any = None  # what the method does in each training step, or None (`krona.backbones.peft_branch`)
+    training_hook: Any = None  # what the method does in each training step, or None (`krona.backbones.peft_branch`)
 
 
 @dataclass
-class Inserted:
+class AdapterState:
     """The state of a model with adapters."""
 
-    adapters: dict[str, Insertion] = field(default_factory=dict)
-    originals: dict[str, nn.Parameter] = field(default_factory=dict)  # original values of trained weights, by name
+    adapters: dict[str, InsertedAdapter] = field(default_factory=dict)
+    weights_before_training: dict[str, nn.Parameter] = field(default_factory=dict)  # of trained weights, by name
     required_grad: dict[str, bool] = field(default_factory=dict)  # ``requires_grad`` before the first insertion
     active: str | None = None  # the name of the active adapter
     merged: str | None = None  # the name of the merged adapter
-    own_weights: dict[Slot, nn.Parameter] = field(default_factory=dict)  # the original weights of merged layers
-    own_layers: dict[Adapted, nn.Module] = field(default_factory=dict)  # the quantised layers before a merge
+    weights_before_merge: dict[Slot, nn.Parameter] = field(default_factory=dict)
+    layers_before_merge: dict[Adapted, nn.Module] = field(default_factory=dict)  # the quantised layers before a merge
     slots: dict[str, list[Slot]] = field(default_factory=dict)  # the slots of each trained weight at insertion
     checks: list[RemovableHandle] = field(default_factory=list)  # the hooks of `krona.surgery.branch_checks`
     is_checked: bool = False  # whether a forward pass has called the branches
@@ -88,19 +88,19 @@ def norm_modules(model: nn.Module) -> list[str]:
     return [public_name(name) for name, module in model.named_modules() if is_norm(unwrap(module))]
 
 
-def get_state(model: nn.Module) -> Inserted:
+def get_state(model: nn.Module) -> AdapterState:
     """Return the adapter state of a model.
 
     Raises:
         KronaError: the model has no adapter.
     """
-    state: Inserted | None = model.__dict__.get("krona")
+    state: AdapterState | None = model.__dict__.get("krona")
     if state is None:
         raise KronaError("There is no adapter in this model. Call surgery.insert(model, …) first.")
     return state
 
 
-def get_adapter(model: nn.Module, name: str) -> Insertion:
+def get_adapter(model: nn.Module, name: str) -> InsertedAdapter:
     """Return an adapter of the model by its name.
 
     Raises:
@@ -132,12 +132,12 @@ def prompt_length(model: nn.Module) -> int:
     return int(prompts.branches[prompts.active].length) if prompts and prompts.active in prompts.branches else 0
 
 
-def active_control(model: nn.Module) -> Any:
+def active_training_hook(model: nn.Module) -> Any:
     """Return what the active adapter's method does in each training step, or None."""
-    return get_adapter(model, active_adapter(model)).control if "krona" in model.__dict__ else None
+    return get_adapter(model, active_adapter(model)).training_hook if "krona" in model.__dict__ else None
 
 
-def require_unmerged(state: Inserted) -> None:
+def require_unmerged(state: AdapterState) -> None:
     """Check that no adapter is merged into the weights.
 
     Raises:

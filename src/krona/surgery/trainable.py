@@ -50,7 +50,7 @@ def count(model: nn.Module) -> Count:
 
 def _head(model: nn.Module) -> list[str]:
     adapters = model.__dict__["krona"].adapters if "krona" in model.__dict__ else {}
-    return next((adapter.insertion.get("head", []) for adapter in adapters.values()), [])
+    return next((adapter.options.get("head", []) for adapter in adapters.values()), [])
 
 
 def update_rank(model: nn.Module) -> int | None:
@@ -59,7 +59,7 @@ def update_rank(model: nn.Module) -> int | None:
     The ranks of several branches at a module are added. The sum is limited by the smaller width of the module.
     """
     adapter = get_adapter(model, "default")
-    if adapter.insertion["train_backbone"]:
+    if adapter.options["train_backbone"]:
         outside = ("lm_head", *_head(model))
         linear = [widths(m) for n, m in model.named_modules() if is_linear(m) and n.split(".")[0] not in outside]
         return max(map(min, linear))

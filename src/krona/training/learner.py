@@ -71,7 +71,7 @@ class Learner(pl.LightningModule):
             self.micro_batch_size = min(self.micro_batch_size or share, share)
         self.after_backward: Callable[[Learner], None] = lambda learner: None
         self.backbone_fingerprint = backbone_fingerprint  # of the weights before training, for the adapter file
-        self.control = surgery.active_control(self.model)  # a penalty and a function after each step, of some methods
+        self.control = surgery.active_training_hook(self.model)  # a penalty, and a function after each step
         self.dev_curve: list[Any] = []  # the items have the keys of `krona.runs.result.Epoch`
         self.best: dict[str, Any] | None = None  # the keys are epoch, choice (the criterion), dev (scores) and weights
         self.seconds = {"train": 0.0, "evaluate": 0.0}

@@ -109,7 +109,7 @@ def _check_quantisation(settings: Run) -> None:
 
     method, trainer = settings.method, settings.trainer
     branch = find_own(method.branch, "method._target_", "branch") if method.branch else None
-    if method.placement.get("train_backbone") or (branch is not None and branch.existing):
+    if method.placement.get("train_backbone") or (branch is not None and branch.existing_parameter):
         raise KronaError(f"backbone.quantisation=nf4 freezes weights that {method.name} trains.")
     if trainer.precision not in ("32-true", "bf16-mixed") or trainer.compile:
         raise KronaError(

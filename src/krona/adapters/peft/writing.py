@@ -16,7 +16,7 @@ from krona.backbones.peft_branch import PeftBranch, quiet, require_peft
 from krona.messages import KronaError
 from krona.surgery.layers import is_conv1d, is_linear, is_quantised
 from krona.surgery.state import (
-    Insertion,
+    InsertedAdapter,
     active_adapter,
     adapted_modules,
     backbone_parameters,
@@ -84,14 +84,14 @@ def write_peft(
         raise KronaError("An adapter of a backbone in 4 bits cannot be exported to peft. Use the merged model instead.")
     name = active_adapter(model)
     adapter = get_adapter(model, name)
-    if adapter.insertion["train_backbone"]:
+    if adapter.options["train_backbone"]:
         raise KronaError("Full fine-tuning trains no adapter that peft could load. Export the merged model instead.")
-    if adapter.branch is not None and adapter.branch.existing is not None:
+    if adapter.branch is not None and adapter.branch.existing_parameter is not None:
         raise KronaError(f"{adapter.branch.__name__} trains only biases. {INSTEAD}")
     if prompt_length(model):
         return _write_prompt(model, adapter, str(folder), base_model_name_or_path=base_model, revision=revision)
     places = {public_name(path): adapted for path, adapted in adapted_modules(model) if name in adapted.branches}
-    head = adapter.insertion.get("head", ())
+    head = adapter.options.get("head", ())
     saved = list(dict.fromkeys(outermost(key.rpartition(".")[0], head) for key in adapter.trained))
     norms = [] if places else [module for module in norm_modules(model) if module in saved]
     if not places and not norms:
@@ -112,7 +112,7 @@ def write_peft(
     return PeftFolder(form.peft_type, len(form.layers), config.to_dict())
 
 
-def _write_prompt(model: Any, adapter: Insertion, folder: str, **source: str | None) -> PeftFolder:
+def _write_prompt(model: Any, adapter: InsertedAdapter, folder: str, **source: str | None) -> PeftFolder:
     """Write the active prompt. peft stores the prompt itself, without the network that computed it in training."""
     import peft
 
@@ -207,7 +207,7 @@ def _with_common_config(
     return Form(peft_type, config, layers)
 
 
-def _build(model: nn.Module, form: Form, adapter: Insertion, saved: Sequence[str]) -> Any | None:
+def _build(model: nn.Module, form: Form, adapter: InsertedAdapter, saved: Sequence[str]) -> Any | None:
     """Return a copy of the backbone with the adapter in peft's layers, or None if these layers have other tensors."""
     import peft
 
@@ -235,7 +235,7 @@ def _build(model: nn.Module, form: Form, adapter: Insertion, saved: Sequence[str
 
 
 def _build_tuner(
-    model: nn.Module, places: Mapping[str, Adapted], adapter: Insertion, saved: Sequence[str]
+    model: nn.Module, places: Mapping[str, Adapted], adapter: InsertedAdapter, saved: Sequence[str]
 ) -> tuple[Form, Any]:
     """Return a copy of the backbone with the same tuner layers of peft as the adapter, and its `Form`."""
     import peft
@@ -253,9 +253,9 @@ def _build_tuner(
     return Form(arguments["peft_type"], lists, {place: {} for place in places}), loaded
 
 
-def _copy_modules(model: nn.Module, loaded: Any, adapter: Insertion, whole: Mapping[str, str]) -> None:
+def _copy_modules(model: nn.Module, loaded: Any, adapter: InsertedAdapter, whole: Mapping[str, str]) -> None:
     """Copy trained backbone modules into peft's modules, whose attributes contain the trained copies."""
-    own = {**dict(backbone_parameters(model)), **get_state(model).originals, **adapter.trained}
+    own = {**dict(backbone_parameters(model)), **get_state(model).weights_before_training, **adapter.trained}
     for module, attribute in whole.items():
         held = getattr(loaded.get_base_model().get_submodule(module), attribute)
         for key, parameter in held["default"].named_parameters():
