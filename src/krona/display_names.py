@@ -46,11 +46,11 @@ def method_label(method: str) -> str:
 
 def method_order(method: str) -> tuple[float, str]:
     """Return a sort key: first the methods with an ``order``, then other methods by name."""
-    slot = method_slot(method)
+    slot = style_index(method)
     return (float("inf") if slot is None else slot, method)
 
 
-def method_slot(method: str) -> int | None:
+def style_index(method: str) -> int | None:
     """Return the 0-based index of a method's colour and marker in charts, or None if the method has no ``order``."""
     order = _methods().get(method, {}).get("order")
     return order - 1 if isinstance(order, int) and order >= 1 else None

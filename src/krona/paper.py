@@ -13,7 +13,7 @@ RECIPE_TABLES = {  # maps each table of hyper-parameters to its method
     "10": "full", "11": "bitfit", "12": "adapter", "13": "compacter", "14": "lora", "15": "pa", "16": "krona",
     "17": "krona_b", "18": "krona_b_res",
 }  # fmt: skip
-NO_SETTING = ("table", "method", "task")  # columns of recipes.csv that are not hyper-parameters
+KEY_COLUMNS = ("table", "method", "task")  # columns of recipes.csv that are not hyper-parameters
 TASKS = ("cola", "rte", "mrpc", "sst2", "stsb", "mnli", "qnli", "qqp")
 
 # Maps (table, row) to the correct mean, for rows whose printed average differs from the rounded mean.
@@ -24,7 +24,7 @@ ERRATA = {("8", "adapter"): 0.73625, ("8", "krona"): 0.75625}
 class PaperTable:
     """A table of the paper. ``rows[row][column]`` is a printed number, with rows and columns in the paper's order."""
 
-    number: str
+    key: str
     axis: str
     columns: tuple[str, ...]
     rows: dict[str, dict[str, float]]
@@ -33,15 +33,15 @@ class PaperTable:
         return self.rows.get(row, {}).get(column)
 
 
-def read_paper_table(number: str, folder: Path = PAPER) -> PaperTable:
+def read_paper_table(key: str, folder: Path = PAPER) -> PaperTable:
     """Return a table of the paper. Empty cells are omitted.
 
     Raises:
-        KronaError: the paper has no table of results with this number, or the CSV file is missing or damaged.
+        KronaError: the paper has no table of results with this key, or the CSV file is missing or damaged.
     """
-    if number not in TABLES:
-        raise KronaError(f"The paper has no table {number!r} of results. Choose from {', '.join(TABLES)}.")
-    path = folder / (f"table{number}.csv" if number.isdecimal() else f"{number}.csv")
+    if key not in TABLES:
+        raise KronaError(f"The paper has no table {key!r} of results. Choose from {', '.join(TABLES)}.")
+    path = folder / (f"table{key}.csv" if key.isdecimal() else f"{key}.csv")
     try:
         with path.open(encoding="utf-8", newline="") as file:
             axis, *columns = next(reader := csv.reader(file))
@@ -51,8 +51,8 @@ def read_paper_table(number: str, folder: Path = PAPER) -> PaperTable:
                 if row
             }
     except (OSError, ValueError, StopIteration) as error:
-        raise KronaError(f"{path} does not contain the paper's Table {number}: {error}") from error
-    return PaperTable(number, axis, tuple(columns), rows)
+        raise KronaError(f"{path} does not contain the paper's Table {key}: {error}") from error
+    return PaperTable(key, axis, tuple(columns), rows)
 
 
 @cache
@@ -61,6 +61,6 @@ def read_recipes(folder: Path = PAPER) -> dict[tuple[str, str], dict[str, str]]:
     with (folder / "recipes.csv").open(encoding="utf-8", newline="") as file:
         rows = [*csv.DictReader(file)]
     return {
-        (row["method"], row["task"]): {key: value for key, value in row.items() if value and key not in NO_SETTING}
+        (row["method"], row["task"]): {key: value for key, value in row.items() if value and key not in KEY_COLUMNS}
         for row in rows
     }

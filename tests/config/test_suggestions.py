@@ -4,7 +4,7 @@ import pytest
 
 from composing import check, compose_job, normalize
 from krona import KronaError
-from krona.config.suggestions import find_habit, habits, replace_key
+from krona.config.suggestions import foreign_key_hint, foreign_key_hints, replace_key
 
 pytestmark = pytest.mark.usefixtures("session")
 
@@ -16,7 +16,7 @@ def refusal(*arguments: str) -> str:
 
 
 OTHERS = ("krona ", "krona.", "Trained.", "--")  # commands, names in Python, and options
-KEYS = list({instead: key for key, instead in habits().items() if not key.startswith(OTHERS)}.values())
+KEYS = list({instead: key for key, instead in foreign_key_hints().items() if not key.startswith(OTHERS)}.values())
 
 
 @pytest.mark.parametrize("key", KEYS)
@@ -26,7 +26,7 @@ def test_a_habit_is_refused_with_its_replacement(key: str) -> None:
     name, _, value = key.partition("=")
     assert name in message
     typed = [0, 1] if value == "[0,1]" else value or 1
-    advice = find_habit(name, typed) or replace_key(name, typed)
+    advice = foreign_key_hint(name, typed) or replace_key(name, typed)
     assert advice
     assert message.endswith(advice)
     assert len(message.splitlines()) == 1
@@ -42,7 +42,7 @@ EXAMPLES = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("instead", sorted({habits()[key] for key in KEYS}))
+@pytest.mark.parametrize("instead", sorted({foreign_key_hints()[key] for key in KEYS}))
 def test_a_replacement_can_be_typed_and_has_an_effect(instead: str) -> None:
     key = instead.partition("={}")[0].split()[-1]
     value = EXAMPLES.get(key, "2")
@@ -93,7 +93,7 @@ def test_a_replacement_repeats_the_value(argument: str, instead: str) -> None:
 
 def test_another_wrong_value_has_no_such_advice() -> None:
     assert "Instead" not in refusal("trainer.precision=double")
-    assert find_habit("trainer.precision", "double") == ""
+    assert foreign_key_hint("trainer.precision", "double") == ""
 
 
 def test_all_options_of_another_tool_are_translated_at_once() -> None:
@@ -103,7 +103,7 @@ def test_all_options_of_another_tool_are_translated_at_once() -> None:
         "--task_name is not an option. Instead: task=rte",
         "--learning_rate is not an option. Instead: optimizer.lr=1e-3",
         "--overwrite_output_dir is not an option. Instead: overwrite=true",
-        f"fit is not KEY=VALUE{find_habit('fit')}",
+        f"fit is not KEY=VALUE{foreign_key_hint('fit')}",
         "Unknown key lr. Instead: optimizer.lr=1e-3",
         "Unknown key epochs. Instead: trainer.max_epochs=3",
     ]

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from krona.display_names import method_labels, method_slot
+from krona.display_names import method_labels, style_index
 from krona.report.charts import cost_charts, draw_differences, draw_swept, find_swept, score_frame, short
 from krona.report.pairs import COLUMNS, reference_differences
 from krona.report.render import draw_table_differences
@@ -166,7 +166,7 @@ def test_the_same_chart_is_the_same_bytes_without_a_date(tmp_path):
 def test_colours_differ_and_text_follows_the_scheme():
     every = {(one.color, one.mark) for one in map(method_style, method_labels())}
     assert len(every) == len(method_labels())
-    assert slot("mine") == slot("mine") not in {method_slot(name) for name in method_labels()}
+    assert slot("mine") == slot("mine") not in {style_index(name) for name in method_labels()}
     style = dark_style()
     assert f'[style*="fill: {INK}"]{{fill:{DARK[INK]}!important}}' in style
     assert not re.search(r"\w \[", style)  # in the copies of <use>, no element is a descendant of the chart

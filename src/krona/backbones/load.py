@@ -66,22 +66,22 @@ def load(settings: Backbone, task: Task, *, seed: int, bf16: bool = False) -> Lo
                 quantization_config=quantisation_config(kind, config),
             )
     prevent_repacking(model)
-    draw_weights(model, new, seed=seed)
+    init_new_weights(model, new, seed=seed)
     require_embeddings(tokenizer, model.config, settings)
     return Loaded(model=model, family=family, new_weights=new)
 
 
 def load_tokenizer(settings: Backbone) -> PreTrainedTokenizerBase:
     """Return a backbone's tokenizer, from the backbone's folder, ``backbone.tokenizer`` or the Hub."""
-    texts = settings.tokenizer_folder
+    folder = settings.tokenizer_folder
     try:
         tokenizer = AutoTokenizer.from_pretrained(
-            settings.name if texts is None else str(texts),
-            revision=settings.revision if texts is None else None,
+            settings.name if folder is None else str(folder),
+            revision=settings.revision if folder is None else None,
             trust_remote_code=False,
         )
     except Exception as error:  # the tokenizer backends raise different exception types
-        raise download_error(f"the tokenizer of {texts or settings.name}", error, WAYS_OUT) from error
+        raise download_error(f"the tokenizer of {folder or settings.name}", error, WAYS_OUT) from error
     assert isinstance(tokenizer, PreTrainedTokenizerBase)
     return tokenizer
 
@@ -121,7 +121,7 @@ def meta_model(settings: Backbone, task: Task | None = None) -> PreTrainedModel:
         return random_model(settings, task)
 
 
-def draw_weights(model: nn.Module, names: tuple[str, ...], *, seed: int) -> None:
+def init_new_weights(model: nn.Module, names: tuple[str, ...], *, seed: int) -> None:
     """Initialise the new weights of a head.
 
     Biases are initialised with 0, other vectors with 1, and matrices from a normal distribution with the config's

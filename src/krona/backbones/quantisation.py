@@ -39,16 +39,17 @@ def quantisation_config(kind: Any, config: Any) -> Any:
     with torch.device("meta"):
         model = kind(config)
     output = model.get_output_embeddings()
-    kept = [name for name, module in model.named_modules() if output is not None and module is output]
+    output_names = [name for name, module in model.named_modules() if output is not None and module is output]
+    unquantised = [*output_names, *_layers_with_wrong_dequantisation(model), *find_architecture(model).head]
     return build(
         load_in_4bit=True,
         bnb_4bit_quant_type="nf4",
         bnb_4bit_compute_dtype=torch.float32,
-        llm_int8_skip_modules=[*kept, *_odd_layers(model), *find_architecture(model).head] or None,
+        llm_int8_skip_modules=unquantised or None,
     )
 
 
-def _odd_layers(model: nn.Module) -> list[str]:
+def _layers_with_wrong_dequantisation(model: nn.Module) -> list[str]:
     """Return the names of the linear layers whose weight bitsandbytes 0.50 dequantises wrongly on a CPU.
 
     They are not quantised on any device, so that an adapter fits the backbone on all devices.
@@ -56,9 +57,9 @@ def _odd_layers(model: nn.Module) -> list[str]:
     return [name for name, m in model.named_modules() if isinstance(m, nn.Linear) and m.in_features % 64 == 32]
 
 
-def unquantised_note(model: nn.Module) -> list[str]:
+def unquantised_notes(model: nn.Module) -> list[str]:
     """Return a note if layers of a quantised model are not quantised because of their widths."""
-    layers = [name for name in _odd_layers(model) if not is_quantised(model.get_submodule(name))]
+    layers = [name for name in _layers_with_wrong_dequantisation(model) if not is_quantised(model.get_submodule(name))]
     if not layers or not any(map(is_quantised, model.modules())):
         return []
     return [

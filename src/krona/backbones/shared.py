@@ -53,7 +53,7 @@ def shared_backbone(settings: Backbone, task: Task, *, seed: int, bf16: bool) ->
         del kept[key]  # the cached model has the head of another task
     loaded: load.Loaded = cached("backbone", 1, key, lambda: load.load(settings, task, seed=seed, bf16=bf16))
     model = with_own_modules(loaded.model)
-    load.draw_weights(model, loaded.new_weights, seed=seed)
+    load.init_new_weights(model, loaded.new_weights, seed=seed)
     return replace(loaded, model=model, family=type(loaded.family)(task, loaded.family.tokenizer))
 
 

@@ -44,11 +44,11 @@ class Commands(TyperGroup):
 
 def _suggest(ctx: typer.Context, message: str, *typed: str) -> None:
     """Raise an error with a suggestion if suggestions.yaml contains one of the texts."""
-    from krona.config.suggestions import find_habit
+    from krona.config.suggestions import foreign_key_hint
 
     for text in typed:
-        if habit := find_habit(text):
-            ctx.fail(f"{message}{as_typed(habit)}")
+        if hint := foreign_key_hint(text):
+            ctx.fail(f"{message}{as_typed(hint)}")
 
 
 app = typer.Typer(

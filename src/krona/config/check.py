@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any
 
 from krona.config import settings as s
-from krona.config.suggestions import find_habit, unknown_key
+from krona.config.suggestions import foreign_key_hint, unknown_key
 from krona.config.target_classes import (
     find_named,
     find_own,
@@ -77,7 +77,7 @@ def settings(
         values = config.get(name, {} if name in OPTIONAL else None)
         with problems.collect():
             if not isinstance(values, Mapping):
-                raise KronaError(f"{name}={values!r} must have keys and values{find_habit(name, values)}")
+                raise KronaError(f"{name}={values!r} must have keys and values{foreign_key_hint(name, values)}")
             if name in values:
                 raise KronaError(
                     f"Unknown key {name}.{name}. Is `# @package _global_` missing in the first line of the YAML file?"

@@ -10,7 +10,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from krona.config.suggestions import find_habit, similar_choice
+from krona.config.suggestions import foreign_key_hint, similar_choice
 from krona.messages import KronaError, did_you_mean
 from krona.paths import choice_files, conf_folders
 
@@ -81,7 +81,7 @@ def unknown_choice(group: str, name: str) -> str:
     ):
         word = re.sub(r"\W+", "_", Path(name).stem)
         return f"{group}={name} does not exist. To make a task from a file, run: krona init {word} --from {name}"
-    more = find_habit(group, name)
+    more = foreign_key_hint(group, name)
     if similar := similar_choice(group, name):
         more = f". Instead: {group}={similar}"
     if more:

@@ -14,7 +14,7 @@ from krona.config.default_learning_rate import rate_notes
 from krona.config.model_folder import folder_pooling
 from krona.messages import KronaError
 from krona.paths import OUTPUTS, expand
-from krona.runs.run_id import PLACES
+from krona.runs.run_id import PATH_KEYS
 
 TUNED = "optimizer.lr=tuned"  # replaces recipe=tuned, so that Hydra also reads the default recipe
 STUDIES = "/"  # separates the names of studies in recipe=tuned/ONE/ANOTHER
@@ -30,7 +30,7 @@ def set_derived_values(config: dict[str, Any], overrides: list[str], chosen: Map
         KronaError: an override sets the sizes of a pretrained backbone, a file of the checkpoint is damaged, or (with
             recipe=tuned) `krona.config.tuned.best` raises an error.
     """
-    for path_key in PLACES:
+    for path_key in PATH_KEYS:
         section, key = path_key.split(".")
         values = config.get(section)
         if isinstance(values, dict) and isinstance(values.get(key), str) and expand(values[key]).exists():

@@ -9,7 +9,7 @@ from krona.config.choices import choices, groups, require_names, sweep_axes
 from krona.config.derived_values import STUDIES, TUNED
 from krona.config.errors import translate_errors
 from krona.config.hydra_internals import option_parser
-from krona.config.suggestions import find_habit, habits, replace_key, unknown_key
+from krona.config.suggestions import foreign_key_hint, foreign_key_hints, replace_key, unknown_key
 from krona.formatting import override_text
 from krona.messages import KronaError, closest, did_you_mean
 
@@ -44,7 +44,7 @@ def normalize(arguments: Sequence[str]) -> list[str]:
     known = groups()
     problems = [_unknown_option(item, arguments) for item in dict.fromkeys(unknown) if item.startswith("-")]
     words = [item for item in arguments[:1] if item in typed and "=" not in item]  # such as Lightning's ``fit``
-    problems += [f"{word} is not KEY=VALUE{find_habit(word)}" for word in words if find_habit(word)]
+    problems += [f"{word} is not KEY=VALUE{foreign_key_hint(word)}" for word in words if foreign_key_hint(word)]
     # ``unknown`` may also contain an override after an unknown option, because argparse takes it for the option's value
     problems += [line for item in [*typed, *unknown] if (line := _find_key_of_another_tool(item, known))]
     if problems:
@@ -105,13 +105,13 @@ def _find_key_of_another_tool(item: str, known: Sequence[str]) -> str | None:
     """
     key, equals, value = item.lstrip("+").partition("=")
     section = key.partition(".")[0]
-    if key == "hydra/sweeper" and (habit := find_habit(key, value)):
-        return f"{item} is not supported{habit}"
+    if key == "hydra/sweeper" and (hint := foreign_key_hint(key, value)):
+        return f"{item} is not supported{hint}"
     if key == "method.name" and value in choices("method"):
         return f"{item} only changes the name in run ids and tables. To choose the method, write method={value}."
     if not equals or key in known or section in ("method", "optimizer"):
         return None
-    return unknown_key(key, value=value) if {key, f"{section}.*"} & habits().keys() else None
+    return unknown_key(key, value=value) if {key, f"{section}.*"} & foreign_key_hints().keys() else None
 
 
 def _expand_seeds(item: str) -> str:
@@ -144,12 +144,12 @@ def _unknown_option(option: str, arguments: Sequence[str]) -> str:
         value = following[0]
     key = name.lstrip("-").replace("-", "_")
     value = value or "true"
-    habit = find_habit(name) or replace_key(key, value)
-    if not habit and key.partition(".")[0] in {*groups(), *Run.__dataclass_fields__}:
+    hint = foreign_key_hint(name) or replace_key(key, value)
+    if not hint and key.partition(".")[0] in {*groups(), *Run.__dataclass_fields__}:
         return f"{name} is not an option. Instead: {key}={value}"
     names = [each for action in option_parser()._actions for each in action.option_strings if each.startswith("--")]
     near = f": {did_you_mean(name, names)}" if closest(name, names) else ". --help lists the options"
-    return f"{name} is not an option{habit or f'{near}. Settings have the form key=value.'}"
+    return f"{name} is not an option{hint or f'{near}. Settings have the form key=value.'}"
 
 
 def find_sweep(arguments: Sequence[str]) -> str | None:

@@ -27,16 +27,16 @@ def unknown_key(key: str, known: Collection[str] = (), *, value: object = None) 
 
 
 def replace_key(key: str, value: object = None) -> str:
-    """Return the first suggestion of `find_habit` for an unknown key, the key's last part, or the key's section."""
+    """Return the first `foreign_key_hint` for an unknown key, the key's last part, or the key's section."""
     section, name = key.partition(".")[0], key.rpartition(".")[2]
     keys = [key] if section == "method" or name == "name" else [key, name]  # each method has its own keys
-    advice = next((habit for candidate in (*keys, f"{section}.*") if (habit := find_habit(candidate, value))), "")
+    advice = next((hint for candidate in (*keys, f"{section}.*") if (hint := foreign_key_hint(candidate, value))), "")
     return "" if advice.startswith(f". Instead: {key}=") else advice
 
 
-def find_habit(key: str, value: object = None) -> str:
+def foreign_key_hint(key: str, value: object = None) -> str:
     """Return a suggestion for another tool's key or ``key=value`` (``. Instead: method=lora``), or an empty text."""
-    table, text = habits(), _format_value(value)
+    table, text = foreign_key_hints(), _format_value(value)
     typed = f"{key}=[…]" if isinstance(value, list) else f"{key}={text}"
     instead = table.get(typed) or table.get(key)
     if instead is None:
@@ -77,7 +77,7 @@ def _format_value(value: object) -> str:
 
 
 @cache
-def habits() -> dict[str, str]:
+def foreign_key_hints() -> dict[str, str]:
     """Return krona's replacements for keys of other tools, by key or ``key=value``."""
     text = Path(__file__).with_suffix(".yaml").read_text(encoding="utf-8")
     # The C loader is ten times as fast.

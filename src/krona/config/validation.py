@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from pydantic import TypeAdapter, ValidationError
 
 from krona.config.settings import STRICT
-from krona.config.suggestions import find_habit, unknown_key
+from krona.config.suggestions import foreign_key_hint, unknown_key
 from krona.messages import KronaError, describe_problem, expected_value
 
 T = TypeVar("T")
@@ -128,8 +128,8 @@ def _describe(error: ValidationError, prefix: str, values: Mapping[str, Any], kn
         elif len(path) == 1 and (expected := expected_value(problem)) not in lines[key]:
             # pydantic reports a separate problem for each type of a union.
             lines[key] += f", or {expected.removeprefix('must be ')}"
-    habits = {key: find_habit(key, values.get(key.removeprefix(prefix))) for key in lines}
-    return [line if habits[key] in line else line + habits[key] for key, line in lines.items()]
+    hints = {key: foreign_key_hint(key, values.get(key.removeprefix(prefix))) for key in lines}
+    return [line if hints[key] in line else line + hints[key] for key, line in lines.items()]
 
 
 def _path_in(values: object, location: Sequence[int | str]) -> list[int | str]:

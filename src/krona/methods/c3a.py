@@ -53,17 +53,18 @@ class C3A(Branch):
         _, n, b = self.kernels.shape
         wide = torch.promote_types(x.dtype, torch.float32)  # torch has no FFT in bf16
         X = torch.fft.rfft(x.reshape(*x.shape[:-1], 1, n, b).to(wide))  # (..., 1, n, b // 2 + 1)
-        W = torch.fft.rfft(self._scaled().to(wide)).conj()  # (m, n, b // 2 + 1)
+        # the conjugate, because `delta` computes a circular correlation instead of a convolution
+        W = torch.fft.rfft(self._scaled_kernels().to(wide)).conj()  # (m, n, b // 2 + 1)
         y: Tensor = torch.fft.irfft((X * W).sum(-2), n=b)  # (..., m, b)
         return y.flatten(-2).to(x.dtype)  # (..., d_out)
 
     def delta(self) -> Tensor:
         m, n, b = self.kernels.shape
         i = torch.arange(b, device=self.kernels.device)
-        blocks = self._scaled()[..., (i[None, :] - i[:, None]) % b]  # (m, n, b, b)
+        blocks = self._scaled_kernels()[..., (i[None, :] - i[:, None]) % b]  # (m, n, b, b)
         return blocks.transpose(1, 2).reshape(m * b, n * b)  # (d_out, d_in)
 
-    def _scaled(self) -> Tensor:
+    def _scaled_kernels(self) -> Tensor:
         _, n, b = self.kernels.shape
         return self.kernels * (self.scaling / (n * b))
 
@@ -73,6 +74,7 @@ class C3A(Branch):
     @classmethod
     def from_peft(cls, layers: Layers, config: Mapping[str, Any]) -> Converted:
         shapes = {name: layer["c3a_kernel"].shape for name, layer in layers.items()}
-        halved = all(math.gcd(m * b, n * b) == 2 * b for m, n, b in shapes.values())
-        size = None if halved else one_value("block sizes", {name: shape[2] for name, shape in shapes.items()})
+        has_default_block_size = all(math.gcd(m * b, n * b) == 2 * b for m, n, b in shapes.values())
+        sizes = {name: shape[2] for name, shape in shapes.items()}
+        size = None if has_default_block_size else one_value("block sizes", sizes)
         return cls, {"block_size": size}, {name: {"kernels": layer["c3a_kernel"]} for name, layer in layers.items()}

@@ -4,7 +4,7 @@ import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from krona.display_names import method_labels, method_order, method_slot
+from krona.display_names import method_labels, method_order, style_index
 
 COLORS = (  # each colour has a contrast of at least 3 on white and on black, the backgrounds of pages and terminals
     "#4269d0", "#c47a00", "#d6403a", "#268f80", "#7a3fb5", "#3ca951", "#d6478f", "#7a5c1e", "#5b7083", "#0f8bb5",
@@ -34,10 +34,10 @@ class Style:
 
 def slot(method: str) -> int:
     """Return the index of a method's colour and mark: from the ``order`` in its YAML, or a free one by its name."""
-    place = method_slot(method)
+    place = style_index(method)
     if place is not None:
         return place % SLOTS
-    taken = {method_slot(name) for name in method_labels()}
+    taken = {style_index(name) for name in method_labels()}
     free = [one for one in range(SLOTS) if one not in taken]
     return free[zlib.crc32(method.encode()) % len(free)]
 

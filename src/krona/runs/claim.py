@@ -27,18 +27,27 @@ from collections.abc import Mapping
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 from krona.messages import KronaError
 from krona.runs import file_names
 from krona.runs.slurm_requeue import slurm_job
 from krona.safe_files import Fill, remove, write_whole
 
-Owner = dict[str, Any]  # the process that a claim names, with the keys host, machine, pid, token and slurm
 TOKEN = re.compile(r"\w{1,64}")  # a token is part of file names
 BEAT_S = 5.0  # the interval between two heartbeats, in seconds
 LAPSE_S = 60.0  # seconds; the owner of a claim with an older heartbeat may be dead
 WATCH_S = 15.0  # seconds for which a claim with a heartbeat older than LAPSE_S is watched (three heartbeats)
+
+
+class Owner(TypedDict, total=False):
+    """The process that a claim names. A damaged claim has no keys."""
+
+    host: str
+    machine: str | None  # `machine`
+    pid: int
+    token: str
+    slurm: list[str | int] | None  # `slurm_job`
 
 
 class ClaimLostError(KronaError):
@@ -161,7 +170,7 @@ def claim(folder: Path) -> Claim | None:
                 except OSError:  # for example, if the disk has no free inodes
                     path.unlink(missing_ok=True)
                     raise
-                if _exclude_others(path, staging, token):
+                if _seize_staging_folders(path, staging, token):
                     return Claim(folder, token)
                 remove(staging)
             owner = read_owner(path).get("token", "damaged")
@@ -203,7 +212,7 @@ def _take_over(path: Path, owner: str, token: str) -> bool:
     If several processes try to replace the claim at the same time, only the process that creates the marker file
     continues.
     """
-    marker = path.with_name(f".takeover.{owner}")
+    marker = path.with_name(f"{file_names.TAKEOVER}{owner}")
     if not _create(marker, token):
         if has_lapsed(marker):  # the marker's creator died here; the next attempt can succeed
             marker.unlink(missing_ok=True)
@@ -217,7 +226,7 @@ def _take_over(path: Path, owner: str, token: str) -> bool:
             part = staging / path.name
             part.write_text(claim_text(token))
             part.replace(path)
-            taken = _exclude_others(path, staging, token)
+            taken = _seize_staging_folders(path, staging, token)
     except FileNotFoundError:  # another process took over the claim while this process was stopped
         pass
     finally:
@@ -234,7 +243,7 @@ def _staging(folder: Path, token: str) -> Path:
     return folder / f"{file_names.STAGING}{token}"
 
 
-def _exclude_others(path: Path, staging: Path, token: str) -> bool:
+def _seize_staging_folders(path: Path, staging: Path, token: str) -> bool:
     """Move all other staging folders into ``staging``, so that their processes cannot change the run any more.
 
     Return false if another process has meanwhile taken over the claim that this process created.
@@ -334,7 +343,7 @@ def has_lapsed(path: Path) -> bool:
     """
     if is_dead(read_owner(path)):
         return True
-    probe = path.with_name(f".now.{uuid.uuid4().hex}")
+    probe = path.with_name(f"{file_names.CLOCK}{uuid.uuid4().hex}")
     try:
         beat = path.stat().st_mtime
         probe.touch()

@@ -12,9 +12,12 @@ LOG = "train.log"
 RECORD = ".hydra"  # the folder for Hydra's files
 CLAIM = "claim.json"
 STAGING = ".own-"  # the name of a staging folder is this prefix and the owner's token
+TAKEOVER = ".takeover."  # and the token of the owner whose claim is taken over
+CLOCK = ".now."  # a file that is created to read the time of the file system
 
 WRITTEN = (CHECKPOINT, DAMAGED, ADAPTER, PREDICTIONS, METRICS, LOG, RESULT)
 OWN = (*WRITTEN, CLAIM)
 LEFT_OVER = re.compile(  # incomplete files, the temporary files of claims, and staging folders
-    rf"\.({'|'.join(map(re.escape, OWN))})\..+|\.(claim|now|takeover)\..+|{re.escape(STAGING)}\w+"
+    rf"\.({'|'.join(map(re.escape, OWN))})\..+|\.claim\..+|{re.escape(CLOCK)}.+|{re.escape(TAKEOVER)}.+|"
+    rf"{re.escape(STAGING)}\w+"
 )

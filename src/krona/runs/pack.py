@@ -21,11 +21,11 @@ from krona.metrics.scores import need_scores
 from krona.runs.folder import RunFolder
 from krona.runs.predictions import score_metrics
 from krona.runs.result import CHECKSUMS, Result
-from krona.runs.run_id import PLACES
+from krona.runs.run_id import PATH_KEYS
 from krona.safe_files import write_whole
 from krona.secrets_in_text import strip_folders
 
-ENDING = ".tar.xz"
+SUFFIX = ".tar.xz"
 PREFIX = "krona-pack-"  # in the names of temporary folders
 # The packed columns of predictions.jsonl. Probabilities take space, so they are packed only if the score needs them.
 KEPT = ("split", "id", "target", "prediction", "group")
@@ -37,8 +37,8 @@ def pack(outputs: Path, file: Path) -> int:
     Raises:
         KronaError: no run is finished, a run is damaged, or the file's name does not end in .tar.xz.
     """
-    if not file.name.endswith(ENDING):
-        raise KronaError(f"{file} must end in {ENDING}.")
+    if not file.name.endswith(SUFFIX):
+        raise KronaError(f"{file} must end in {SUFFIX}.")
     contents = dict(_contents(outputs))
     count = sum(name.endswith("/result.json") for name in contents)
     if not count:
@@ -83,7 +83,7 @@ def _contents(outputs: Path) -> Iterator[tuple[str, str]]:
 def _remove_local(result: Result) -> None:
     """Remove local paths, the name of the computer, texts of bad rows, and checksums from a result."""
     config = result.config
-    for group, key in (place.split(".") for place in PLACES):
+    for group, key in (path_key.split(".") for path_key in PATH_KEYS):
         if (config.get(group) or {}).get(key) is not None:
             config[group][key] = None
     if files := (config.get("task") or {}).get("files"):
@@ -122,7 +122,7 @@ def runs_folder(path: Path) -> Path:
     Raises:
         KronaError: the pack is damaged.
     """
-    return _unpack(path) if path.name.endswith(ENDING) and path.is_file() else path
+    return _unpack(path) if path.name.endswith(SUFFIX) and path.is_file() else path
 
 
 def is_unpacked(path: Path) -> bool:

@@ -15,10 +15,10 @@ from typing import Any
 
 from krona.methods.factor_shapes import shape_name
 
-PLACES = ("backbone.path", "backbone.tokenizer", "data.path")  # the hash contains fingerprints of the contents instead
+PATH_KEYS = ("backbone.path", "backbone.tokenizer", "data.path")  # the hash contains fingerprints of their contents
 NOT_IDENTITY = frozenset(
     {
-        *PLACES,
+        *PATH_KEYS,
         "keep",
         "logger",
         "overwrite",

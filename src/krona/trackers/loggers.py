@@ -17,10 +17,10 @@ from krona.runs.result import Result
 from krona.trackers.logged_values import summary_values
 from krona.trackers.weights_and_biases import MAX_REASON, WandbLogger, wandb_id
 
-Ending = Literal["done", "failed", "interrupted"]
+Outcome = Literal["done", "failed", "interrupted"]
 CONNECT_S = 10  # seconds to wait for MLflow's server at the start; MLflow itself tries for minutes
 # The status that is passed to `finalize` for each outcome of a run.
-STATUS: Mapping[Ending, str] = {"done": "success", "failed": "failed", "interrupted": "aborted"}
+STATUS: Mapping[Outcome, str] = {"done": "success", "failed": "failed", "interrupted": "aborted"}
 
 
 class GuardedLogger(Logger):
@@ -91,9 +91,9 @@ class GuardedLogger(Logger):
     def finalize(self, status: str) -> None:
         """Do nothing, because Lightning calls this method before the test score is known. `close` ends the logging."""
 
-    def close(self, ending: Ending) -> None:
+    def close(self, outcome: Outcome) -> None:
         """Close the logger's connections and files, and print the logger's message, if any."""
-        self.call(lambda: self.logger.finalize(STATUS[ending]), last=True)
+        self.call(lambda: self.logger.finalize(STATUS[outcome]), last=True)
 
     def call(self, function: Callable[[], Any], *, last: bool = False) -> None:
         if self.failed and not last:

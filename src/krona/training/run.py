@@ -15,7 +15,7 @@ from krona.backbones.families import find_architecture, max_positions
 from krona.backbones.families.pooling import get_pooling, has_pooled_head
 from krona.backbones.insert_method import insert_method, method_defaults
 from krona.backbones.model_config import describe_backbone
-from krona.backbones.quantisation import unquantised_note
+from krona.backbones.quantisation import unquantised_notes
 from krona.backbones.shared import shared_backbone
 from krona.messages import KronaError
 from krona.random_streams import stream_seed
@@ -161,7 +161,7 @@ def build(plan: Plan, result: Result, ranks: Ranks) -> Learner:
     backbone = load(settings.backbone, settings.task, seed=settings.seed, bf16=trainer.frozen_in_bf16)
     model = backbone.model
     if settings.backbone.quantisation is not None:
-        result.notes += unquantised_note(model)
+        result.notes += unquantised_notes(model)
     data = build_data(settings, result, splits, backbone, cache=plan.outputs / ".cache" / "tokens", ranks=ranks)
     steps = count_steps(settings, len(data.train))
     result.notes += schedule_notes(settings, steps)

@@ -12,7 +12,7 @@ from krona.config.target_classes import find_own
 from krona.runs.folder import RunFolder
 from krona.runs.result import Result
 from krona.trackers.logged_values import epoch_values, flat_config
-from krona.trackers.loggers import Ending, GuardedLogger, build_logger
+from krona.trackers.loggers import GuardedLogger, Outcome, build_logger
 from krona.training.learner import Learner
 from krona.training.update_norms import gradient_norms, update_values
 
@@ -63,17 +63,17 @@ def open_loggers(settings: Run, result: Result, folder: Path, *, say: Callable[[
         resumed = RunFolder(folder).checkpoint.is_file()
         logger = build_logger(cls, key, arguments, folder=folder, labels=labels, resumed=resumed)
         loggers.append(GuardedLogger(key, logger, say=say))
-    ending: Ending = "interrupted"
+    outcome: Outcome = "interrupted"
     try:
         for guarded in loggers:
             guarded.open(flat_config(result.config, result.run_id))
         callback = Tracking(loggers)
         yield callback
         callback.end(result, folder)
-        ending = "done"
+        outcome = "done"
     except Exception:
-        ending = "failed"
+        outcome = "failed"
         raise
     finally:
         for guarded in loggers:
-            guarded.close(ending)
+            guarded.close(outcome)

@@ -12,7 +12,7 @@ from krona.backbones.families.family import CACHE, IGNORED, Batch, Family, decod
 from krona.messages import KronaError
 from krona.tasks import Split
 
-PROMPT = " label:"  # the text between the source and the label
+LABEL_CUE = " label:"  # the text between the source and the label
 
 
 class Decoder(Family):
@@ -24,7 +24,7 @@ class Decoder(Family):
     """
 
     auto = AutoModelForCausalLM
-    key = f"decoder 1 {PROMPT!r}"
+    key = f"decoder 1 {LABEL_CUE!r}"
     answer_follows = True
 
     def __init__(self, task: Any, tokenizer: Any) -> None:
@@ -34,19 +34,19 @@ class Decoder(Family):
                 "The backbone's tokenizer has no end-of-sequence token, but a decoder needs it to end its answers."
             )
         self.eos = int(tokenizer.eos_token_id)
-        self.prompt = list(tokenizer(PROMPT, add_special_tokens=False)["input_ids"])
+        self.label_cue = list(tokenizer(LABEL_CUE, add_special_tokens=False)["input_ids"])
 
     def sources(self, split: Split, rows: Sequence[int], *, longest: int | None) -> dict[str, list[list[int]]]:
         texts = [split.sources[row] for row in rows]
         ids = self.tokenizer(texts, verbose=False)["input_ids"]
         ids = [row[:-1] if row[-1:] == [self.eos] else row for row in ids]  # some tokenizers append EOS
-        if longest is not None and longest <= len(self.prompt):
+        if longest is not None and longest <= len(self.label_cue):
             raise KronaError(
-                f"max_source_length={longest} is too small for a source, because {PROMPT!r} has {len(self.prompt)} "
-                "tokens."
+                f"max_source_length={longest} is too small for a source, because {LABEL_CUE!r} has "
+                f"{len(self.label_cue)} tokens."
             )
-        kept = None if longest is None else longest - len(self.prompt)
-        return {"input_ids": [[*row[:kept], *self.prompt] for row in ids]}
+        kept = None if longest is None else longest - len(self.label_cue)
+        return {"input_ids": [[*row[:kept], *self.label_cue] for row in ids]}
 
     def label(self, target: str) -> list[int]:
         return [*self.tokenizer(f" {target}", add_special_tokens=False)["input_ids"], self.eos]
