@@ -87,9 +87,7 @@ def test_cost_axes_start_at_zero_and_similar_costs_are_a_sentence(tmp_path):
     (params,) = (chart for chart in charts if "parameters" in chart.get_label())
     assert params.axes[0].get_xscale() == "log"
     assert not any("time" in chart.get_label() for chart in charts)
-    assert "Training time: 21.0 to 24.0 s, about equal in all rows." in [
-        one.replace("21 ", "21.0 ").replace("24 ", "24.0 ") for one in sentences
-    ]
+    assert "Training time: 21 to 24 s, about equal in all rows." in sentences
     table, column, frame = scores(tmp_path / "two", {"lora": 70.0, "krona": 71.0}, costs={"lora": 21.0, "krona": 42.0})
     (time,) = (chart for chart in cost_charts(table, column, frame)[0] if "time" in chart.get_label())
     assert time.axes[0].get_xlim()[0] == 0

@@ -99,8 +99,8 @@ def test_a_missing_column_of_slices_is_a_message(tmp_path: Path) -> None:
 
 
 def test_a_regression_has_its_errors() -> None:
-    answers = [encode(["1.0", "2.0"], given, None) for given in (["1.5", "2.0"], ["1.0", "3.5"])]
+    answers = [encode(["1.0", "2.0"], given, None) for given in (["0.5", "2.0"], ["1.0", "3.5"])]
     ((title, frame),) = answer_tables(answers, [])
     assert title == "prediction − target"
-    assert float(frame["mean"][0]) == pytest.approx((0.25 + 0.75) / 2)
+    assert float(frame["mean"][0]) == pytest.approx((-0.25 + 0.75) / 2)
     assert float(frame["mean absolute"][0]) == pytest.approx((0.25 + 0.75) / 2)
