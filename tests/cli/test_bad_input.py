@@ -11,9 +11,11 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from composing import NANO, PROJECT, compose_job, hydra_session, normalize
 from krona import KronaError, safe_files
 from krona.cli import krona
+from krona.config.compose import compose_job, hydra_session
+from krona.config.overrides import normalize
+from krona.paths import NANO, PROJECT
 from one_job import config, run, typed
 
 SCHEMA = json.loads((PROJECT / "docs" / "result.schema.json").read_text())

@@ -3,8 +3,13 @@
 import pytest
 import yaml
 
-from composing import check, choices, identify, normalize, option_parser, render_config, renders_config
 from krona import KronaError
+from krona.cli.train import render_config, renders_config
+from krona.config import check
+from krona.config.choices import choices
+from krona.config.hydra_internals import option_parser
+from krona.config.overrides import normalize
+from krona.training.plan import identify
 from one_job import config
 
 

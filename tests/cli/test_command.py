@@ -13,8 +13,10 @@ from typing import Any
 
 import pytest
 
-from composing import PROJECT, choices, read_result
 from hub_server import Hub, serve
+from krona.config.choices import choices
+from krona.paths import PROJECT
+from krona.runs.result import read_result
 from local_server import LocalHandler, running
 from tasks.test_hub import glue_repository
 from typed_run import invoke, start, train, wait_for

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 import krona
-from composing import write_result
 from krona import paths
 from krona.cli.doctor import Finding, check_packages, check_runs
 from krona.runs.folder import RunFolder
+from krona.runs.result import write_result
 from runs import made_runs
 from runs.made_runs import aged, claimed, dead_pid, tree
 from typed_run import invoke

@@ -6,9 +6,12 @@ from pathlib import Path
 import datasets
 import pytest
 
-from composing import check, compose_job, expand, hydra_session, normalize
 from krona import KronaError, tasks
 from krona.cli.run_commands import STARTER, init
+from krona.config import check
+from krona.config.compose import compose_job, hydra_session
+from krona.config.multirun import expand
+from krona.config.overrides import normalize
 from runs.made_runs import tree
 
 

@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from composing import normalize, option_parser, render_config
 from krona import KronaError, paths
+from krona.cli.train import render_config
+from krona.config.hydra_internals import option_parser
+from krona.config.overrides import normalize
 from typed_run import krona
 
 DEMO = ["profile=demo", "method=lora", "task=sample_rte"]

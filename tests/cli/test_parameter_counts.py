@@ -9,13 +9,13 @@ import pytest
 import torch
 
 import one_job
-from composing import check
 from krona import KronaError, paths
 from krona.backbones.families import find_architecture
 from krona.backbones.load import meta_model
 from krona.cli import parameter_table as tables
 from krona.cli.parameter_table import MethodRow
 from krona.cli.shapes import shape_table
+from krona.config import check
 from krona.paper import read_paper_table
 from krona.surgery.operation_counts import dispatched as dispatched_by
 from krona.surgery.operation_counts import launches

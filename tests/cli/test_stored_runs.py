@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from composing import Result, write_result
 from krona import KronaError, paths
 from krona.formatting import as_typed
 from krona.report.notes import code_version
+from krona.runs.result import Result, write_result
 from report.generate import make_result
 from runs.made_runs import claimed, dead_pid, run, tree
 from typed_run import invoke

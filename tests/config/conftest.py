@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from composing import hydra_session
+from krona.config.compose import hydra_session
 
 
 @pytest.fixture(scope="module")

@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 import torch
 
-from composing import Run, check, normalize
 from krona import KronaError, surgery
-from krona.config.settings import Placement
+from krona.config import check
+from krona.config.overrides import normalize
+from krona.config.settings import Placement, Run
 from krona.config.validation import find_argument_problems
 from krona.methods import lora
 from nested import with_values

@@ -14,22 +14,15 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import OmegaConf
 from rich.console import Console
 
-from composing import (
-    NANO,
-    OUTPUTS,
-    PROJECT,
-    Composed,
-    check,
-    compose_job,
-    expand,
-    hydra_session,
-    normalize,
-    resolve,
-)
 from krona import KronaError
-from krona.config.compose import build_job, runs_folder
+from krona.config import check
+from krona.config.compose import Composed, build_job, compose_job, hydra_session, runs_folder
+from krona.config.multirun import expand
+from krona.config.overrides import normalize
+from krona.paths import NANO, OUTPUTS, PROJECT
 from krona.training.claimed_run import claimed
 from krona.training.devices import Ranks
+from krona.training.plan import resolve
 
 JOBS = (
     ("method=krona", "task=rte", "seed=1"),

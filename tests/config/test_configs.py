@@ -6,10 +6,16 @@ from typing import Any
 import pytest
 from omegaconf import OmegaConf
 
-from composing import CONF, PROJECT, Result, Run, check, choices, compose_job, expand, read_result, write_result
 from krona import KronaError
 from krona.backbones.insert_method import fitted_factors
+from krona.config import check
+from krona.config.choices import choices
+from krona.config.compose import compose_job
+from krona.config.multirun import expand
+from krona.config.settings import Run
 from krona.config.target_classes import find_named
+from krona.paths import CONF, PROJECT
+from krona.runs.result import Result, read_result, write_result
 from tiny_t5 import settings
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("session")]  # `make check` runs this file

@@ -2,7 +2,8 @@
 
 import pytest
 
-from composing import Composed, choices, compose_job
+from krona.config.choices import choices
+from krona.config.compose import Composed, compose_job
 
 pytestmark = pytest.mark.usefixtures("session")
 

@@ -8,8 +8,8 @@ import jsonschema
 import pytest
 from omegaconf import OmegaConf
 
-from composing import CONF, SWEEPS
 from krona.config.schema import FILE, schema
+from krona.paths import CONF, SWEEPS
 
 VALIDATOR = jsonschema.Draft202012Validator(json.loads(FILE.read_text(encoding="utf-8")))
 GLOBAL = [

@@ -2,8 +2,10 @@
 
 import pytest
 
-from composing import check, compose_job, normalize
 from krona import KronaError
+from krona.config import check
+from krona.config.compose import compose_job
+from krona.config.overrides import normalize
 from krona.config.suggestions import foreign_key_hint, foreign_key_hints, replace_key
 
 pytestmark = pytest.mark.usefixtures("session")

@@ -6,10 +6,14 @@ from typing import Any
 
 import pytest
 
-from composing import Result, check, compose_job, expand, identify, normalize, write_result
 from krona import KronaError
-from krona.config import tuned
+from krona.config import check, tuned
+from krona.config.compose import compose_job
 from krona.config.derived_values import TUNED, set_tuned_values
+from krona.config.multirun import expand
+from krona.config.overrides import normalize
+from krona.runs.result import Result, write_result
+from krona.training.plan import identify
 from runs.made_runs import new_study
 
 pytestmark = pytest.mark.usefixtures("session")
