@@ -250,7 +250,7 @@ def test_take_out_of_another_adapter_while_one_is_merged() -> None:
         (LoRA, {"target_modules": QV, "modules_per_target": 0}, ["method.modules_per_target=0"]),
         (Kronecker, {"target_modules": QV}, ["Kronecker: missing", "'kron_factors'"]),
         (Kronecker, {"target_modules": ["wi"], "kron_factors": [[8, 8], [8, 8]]}, ["64 → 64", "64 → 96"]),
-        (ParallelAdapter, {"target_modules": QV, "magnitude": True}, ["ParallelAdapter", "not linear"]),
+        (ParallelAdapter, {"target_modules": QV, "magnitude": True}, [r"Adapter branch .*\. Its update is not linear"]),
         (LoRA, {"target_modules": ["DenseReluDense"], "magnitude": True}, ["magnitude", "DenseReluDense"]),
         (LoRA, {"target_modules": QV, "placement": "sequential", "init": "eva"}, ["method.init=eva needs a linear"]),
         (HiRA, {"target_modules": QV, "placement": "sequential"}, ["HiRA needs a linear layer and placement=parallel"]),

@@ -315,7 +315,7 @@ class PeftBranch(Branch):
     def delta(self) -> Tensor:
         matrix, has_bias = self._change()
         if has_bias:
-            raise KronaError("the update has a constant part")
+            raise KronaError("The update has a constant part.")
         return matrix
 
     def linear_part(self) -> Tensor:
@@ -325,9 +325,9 @@ class PeftBranch(Branch):
         """Return the change of the weight, (d_out, d_in), and whether the bias changes."""
         base = self.tuner.__dict__["base_layer"]
         if not is_linear(base):
-            raise KronaError(f"it adapts a {type(base).__name__}, not a linear layer")
+            raise KronaError(f"It adapts a {type(base).__name__}, which is not a linear layer.")
         if base.weight.is_meta:
-            raise KronaError("peft computes the update from the weight of its layer. Insert it into a backbone")
+            raise KronaError("peft computes its update from the layer's weight. Insert the branch into a backbone.")
         plain = dequantised_layer(base) if is_quantised(base) else copy.deepcopy(base)
         plain = plain.to(next(self.tuner.parameters()).dtype)
         merged: Any = self.merged(plain)

@@ -145,7 +145,7 @@ def branch_matrix(branch: Branch, *, with_bias: bool = True) -> Tensor:
     try:
         return branch.delta() if with_bias else branch.linear_part()
     except KronaError as error:
-        raise KronaError(f"The {type(branch).__name__} branch has no matrix: {error}") from error
+        raise KronaError(f"The {type(branch).__name__} branch cannot be written as a matrix. {error}") from error
 
 
 def _check_arguments(branch: type[Branch], branch_config: dict[str, Any]) -> None:
