@@ -9,6 +9,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+import pytest
 from rich.console import Console
 
 from krona.config.compose import Composed, compose_job, hydra_session
@@ -66,6 +67,13 @@ def interrupt_after(epoch: int) -> Callable[[Any], None]:
             raise Interrupted
 
     return stop
+
+
+def finish_after_interrupt(epoch: int, outputs: Path, *overrides: str) -> tuple[RunState, str]:
+    """Interrupt a run directly after the checkpoint of an epoch, and resume it. Return its outcome and its output."""
+    with pytest.raises(Interrupted):
+        run(config(*overrides), outputs, after_epoch=interrupt_after(epoch))
+    return finish(outputs, *overrides)
 
 
 def same_files(folder: Path, other: Path) -> bool:

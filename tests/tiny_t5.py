@@ -73,6 +73,17 @@ def close(actual: torch.Tensor, expected: torch.Tensor, tolerance: float = 1e-9)
     return bool((actual - expected).abs().max() <= tolerance * expected.abs().max())
 
 
+def check_losses(actual: torch.Tensor, expected: torch.Tensor) -> None:
+    """Check that the losses of two training loops in fp64 are equal up to rounding, and that the loss decreases.
+
+    The first two losses have the tolerance of `close`. Each further step with AdamW can multiply the difference.
+    """
+    difference = (actual - expected).abs() / expected.abs()
+    assert difference[:2].max() <= 1e-9
+    assert difference.max() <= 1e-6
+    assert actual[-1] < actual[0]
+
+
 def same_bits(left: dict[str, torch.Tensor], right: dict[str, torch.Tensor]) -> bool:
     """Return whether two states are equal. Compare copies, not results of two computations (see `close`)."""
     kinds = [{name: tensor.dtype for name, tensor in one.items()} for one in (left, right)]

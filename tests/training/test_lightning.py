@@ -15,12 +15,11 @@ from krona.config.overrides import normalize
 from krona.config.settings import Scheduler
 from krona.messages import KronaError
 from krona.runs.folder import RunState
-from krona.runs.interrupts import Interrupted
 from krona.runs.result import read_result
 from krona.training.plan import identify
 from krona.training.preflight import require
 from krona.training.schedule import build_schedule
-from one_job import config, finish, interrupt_after, run, same_files
+from one_job import config, finish, finish_after_interrupt, run, same_files
 
 CSV = "+logger.c._target_=pytorch_lightning.loggers.CSVLogger"
 
@@ -59,17 +58,10 @@ def test_a_callback_stops_a_run_and_its_resumed_run(
     job, _ = finish(tmp_path / "whole", *overrides, *stops)
     assert epochs(job) == [1, 2]
     for epoch in checkpoints:  # the second checkpoint contains that the run has ended
-        outputs = tmp_path / f"epoch-{epoch}"
-        interrupted(epoch, config(*overrides, *stops), outputs)
-        resumed, said = finish(outputs, *overrides, *stops)
+        resumed, said = finish_after_interrupt(epoch, tmp_path / f"epoch-{epoch}", *overrides, *stops)
         assert f"resumes after epoch {epoch}" in said
         assert epochs(resumed) == [1, 2]
         assert same_files(resumed.folder, job.folder)
-
-
-def interrupted(epoch: int, values: dict[str, Any], outputs: Path) -> None:
-    with pytest.raises(Interrupted):
-        run(values, outputs, after_epoch=interrupt_after(epoch))
 
 
 @pytest.mark.parametrize("group", ["logger", "callbacks"])
@@ -171,8 +163,7 @@ def test_schedules_after_a_linear_warm_up() -> None:
 def test_a_schedule_of_torch_resumes_exactly(overrides: list[str], tmp_path: Path) -> None:
     chosen = [*overrides, "~scheduler", "+scheduler._target_=torch.optim.lr_scheduler.CosineAnnealingLR"]
     whole, _ = finish(tmp_path / "whole", *chosen)
-    interrupted(2, config(*chosen), tmp_path / "again")
-    resumed, _ = finish(tmp_path / "again", *chosen)
+    resumed, _ = finish_after_interrupt(2, tmp_path / "again", *chosen)
     assert same_files(resumed.folder, whole.folder)
     rates_seen = [row["lr"] for row in read_result(whole.folder / "result.json").dev_curve]
     assert rates_seen[0] > rates_seen[1] > rates_seen[2] > 0
@@ -181,8 +172,7 @@ def test_a_schedule_of_torch_resumes_exactly(overrides: list[str], tmp_path: Pat
 def test_a_lightning_logger_gets_steps_epochs_and_summary_after_a_resume(overrides: list[str], tmp_path: Path) -> None:
     chosen = [*overrides, CSV, "trainer.log_every_n_steps=1", "callbacks=lr_monitor"]
     plain, _ = finish(tmp_path / "plain", *overrides)
-    interrupted(2, config(*chosen), tmp_path)
-    job, said = finish(tmp_path, *chosen)
+    job, said = finish_after_interrupt(2, tmp_path, *chosen)
     assert job.run_id == plain.run_id
     assert "failed" not in said
     assert same_files(job.folder, plain.folder)
