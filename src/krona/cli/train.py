@@ -139,14 +139,14 @@ def render_config(options: Namespace) -> str:
         KronaError: a run would fail with the same message. Checks that need the Hub or a user's own class are skipped.
     """
     from krona.training.plan import resolve
-    from krona.training.preflight import require
+    from krona.training.preflight import insert_without_weights, require_settings
 
     with hydra_session():
         jobs = expand(options.overrides) if options.multirun else [tuple(options.overrides)]
         job = compose_job(jobs[0])
     plan = resolve(job, OUTPUTS, starts=False)
-    insert = _may_not_fit(plan.settings, job.overrides)
-    used, notes = require(plan.settings, plan.initial, starts=False, insert=insert)
+    require_settings(plan.settings, plan.initial, starts=False)
+    used, notes = insert_without_weights(plan.settings) if _may_not_fit(plan.settings, job.overrides) else ({}, [])
     comments = [plan.run_id, *plan.notes, *notes]
     if len(jobs) > 1:
         comments.insert(0, f"the first of {len(jobs):,} runs: {' '.join(job.overrides)}")

@@ -10,7 +10,6 @@ import torch
 from torch import Tensor, nn
 
 from krona import surgery
-from krona.adapters.fingerprint import Fingerprint
 from krona.backbones.families import Batch
 from krona.backbones.families.family import IGNORED
 from krona.backbones.load import Loaded
@@ -58,7 +57,6 @@ class Learner(pl.LightningModule):
         steps: StepCounts,
         *,
         ranks: Ranks = Ranks(),  # noqa: B008 - immutable
-        backbone_fingerprint: Fingerprint | None = None,
     ) -> None:
         super().__init__()
         self.model, self.automatic_optimization = backbone.model, False
@@ -70,8 +68,7 @@ class Learner(pl.LightningModule):
             share = -(-settings.batch_size // ranks.size)
             self.micro_batch_size = min(self.micro_batch_size or share, share)
         self.after_backward: Callable[[Learner], None] = lambda learner: None
-        self.backbone_fingerprint = backbone_fingerprint  # of the weights before training, for the adapter file
-        self.control = surgery.active_training_hook(self.model)  # a penalty, and a function after each step
+        self.training_hook = surgery.active_training_hook(self.model)  # a penalty, and a function after each step
         self.dev_curve: list[Any] = []  # the items have the keys of `krona.runs.result.Epoch`
         self.best: dict[str, Any] | None = None  # the keys are epoch, choice (the criterion), dev (scores) and weights
         self.seconds = {"train": 0.0, "evaluate": 0.0}
@@ -125,15 +122,15 @@ class Learner(pl.LightningModule):
             "examples_seen": self.examples_seen,
             "stopped": self.trainer.should_stop,
         }
-        if self.control is not None:
-            checkpoint["control"] = self.control.state_dict()
+        if self.training_hook is not None:
+            checkpoint["control"] = self.training_hook.state_dict()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         for name, value in checkpoint["krona"].items():
             setattr(self, name, value)
         self.seconds_before = sum(self.seconds.values())
-        if self.control is not None:
-            self.control.load_state_dict(checkpoint["control"])
+        if self.training_hook is not None:
+            self.training_hook.load_state_dict(checkpoint["control"])
 
     def on_train_start(self) -> None:
         # A run that resumes from the checkpoint of its last epoch has no more steps.
@@ -158,7 +155,7 @@ class Learner(pl.LightningModule):
         optimizer.zero_grad()
         # A process without rows uses a row without labels, because all processes must exchange gradients.
         parts = list(micro_batches(batch, self.micro_batch_size or max(1, rows))) or [self.family.no_rows(batch)]
-        penalty = None if self.control is None else self.control.penalty(self.model)
+        penalty = None if self.training_hook is None else self.training_hook.penalty(self.model)
         for number, part in enumerate(parts, start=1):
             part_loss = self.summed_loss(self.model, part) / tokens
             more_follow = self.ranks.size > 1 and number < len(parts)  # DDP averages the gradients after the last part
@@ -175,8 +172,8 @@ class Learner(pl.LightningModule):
         names = [group.get("name", BASE_GROUP) for group in optimizer.param_groups]
         self._lrs = dict(zip(names, scheduler.get_last_lr(), strict=True))
         optimizer.step()
-        if self.control is not None:
-            self.control.after_step(self.model, self.global_step - 1)
+        if self.training_hook is not None:
+            self.training_hook.after_step(self.model, self.global_step - 1)
         scheduler.step()
         self.log("train/step_loss", loss, prog_bar=self.trainer.progress_bar_callback is not None)
         self._losses.append(loss)

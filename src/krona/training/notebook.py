@@ -47,7 +47,7 @@ def module_and_loaders(config: Mapping[str, Any]) -> tuple[Learner, Loaders]:
     warnings.filterwarnings("ignore", message="You are using a custom batch sampler `EvaluationBatches` for prediction")
     # The user's own classes are refused, because the config may come from someone else.
     plan = resolve(Composed(config=dict(config)), OUTPUTS, own=False)
-    module = build(plan, new_result(plan), Ranks())
+    module, _ = build(plan, new_result(plan), Ranks())
     module.prepare()
     data = module.data
     return module, Loaders(train=data.train, dev=data.dev.batches, test=data.test.batches)

@@ -27,23 +27,30 @@ OFFLINE_ADVICE = (
 )
 
 
-def require(
-    settings: Run, initial: "InitialWeights | None" = None, *, starts: bool = True, insert: bool = True
-) -> tuple[dict[str, Any], list[str]]:
-    """Check a run's settings against this machine and the run's files and backbone.
+def require(settings: Run, initial: "InitialWeights | None" = None) -> None:
+    """Check that a run can start on this machine, with its files and its backbone.
 
     Args:
         initial: the weights of ``init_from``, if the caller has already found them.
-        starts: whether the run starts now. If false, the Hub is not used, and no optimizer or callback is built.
-        insert: whether to also insert the method into the backbone, without loading weights.
-
-    Returns:
-        The result of `insert_method`. The dict and the list are empty if ``insert`` is false, or if the backbone's
-        config must be downloaded.
 
     Raises:
         KronaError: the settings have problems. The message has one line for each problem.
         UnreachableError: the settings have no problems, but the Hub is needed and cannot be reached.
+    """
+    require_settings(settings, initial)
+    _check_downloads(settings)
+    insert_without_weights(settings)
+
+
+def require_settings(settings: Run, initial: "InitialWeights | None" = None, *, starts: bool = True) -> None:
+    """Check a run's settings against this machine and the run's files.
+
+    Args:
+        initial: the weights of ``init_from``, if the caller has already found them.
+        starts: whether the run starts now. If false, no optimizer, callback or metric of a library is built.
+
+    Raises:
+        KronaError: the settings have problems. The message has one line for each problem.
     """
     problems, method = Problems(), settings.method
     with problems.collect():
@@ -57,7 +64,7 @@ def require(
         _check_devices(settings.trainer)
     if starts:
         with problems.collect():
-            _check_lightning(settings)
+            _check_optimizer_and_callbacks(settings)
         with problems.collect():
             load_library_metrics(settings.task.metrics)
     if settings.trainer.frozen_in_bf16 and method.placement.get("train_backbone"):
@@ -69,9 +76,38 @@ def require(
         with problems.collect():
             _check_quantisation(settings)
     problems.raise_all()
-    if starts:
-        _check_downloads(settings)
-    return _insert_without_weights(settings) if insert else ({}, [])
+
+
+def insert_without_weights(settings: Run) -> tuple[dict[str, Any], list[str]]:
+    """Insert the method into the backbone without loading weights.
+
+    Returns:
+        The result of `insert_method`. The dict and the list are empty if the backbone's config must be downloaded.
+
+    Raises:
+        KronaError: factor shapes, target modules, the source length or the tokenizer do not fit the backbone.
+    """
+    if settings.backbone.folder is None and settings.backbone.sizes is None:
+        return {}, []
+    from krona import surgery
+    from krona.backbones import load
+    from krona.backbones.families import max_positions
+    from krona.backbones.insert_method import insert_method
+    from krona.training.schedule import optimizer_groups
+
+    model = load.meta_model(settings.backbone, settings.task)
+    if not settings.backbone.pretrained and settings.backbone.tokenizer_folder is not None:
+        load.require_embeddings(load.load_tokenizer(settings.backbone), model.config, settings.backbone)
+    inserted = insert_method(model, settings.method, factor_shapes=settings.backbone.factor_shapes, reversible=False)
+    positions, prompt = max_positions(model.config), surgery.prompt_length(model)
+    if positions is not None and settings.max_source_length > positions - prompt:
+        besides = f", of which the prompt uses {prompt}" if prompt else ""
+        raise KronaError(
+            f"max_source_length={settings.max_source_length} exceeds the {positions} positions of the backbone "
+            f"{settings.backbone.name}{besides}. Use max_source_length={positions - prompt} or less."
+        )
+    optimizer_groups(model, settings.optimizer)
+    return inserted
 
 
 def _check_devices(trainer: Trainer) -> None:
@@ -89,7 +125,7 @@ def _check_devices(trainer: Trainer) -> None:
         )
 
 
-def _check_lightning(settings: Run) -> None:
+def _check_optimizer_and_callbacks(settings: Run) -> None:
     import torch
 
     from krona.training.schedule import build_schedule, count_warmup_steps
@@ -137,32 +173,3 @@ def _check_downloads(settings: Run) -> None:
             f"The local cache does not contain {' and '.join(missing)}. The Hub ({hub.endpoint()}) could not be "
             f"reached: {reason}. {OFFLINE_ADVICE}"
         )
-
-
-def _insert_without_weights(settings: Run) -> tuple[dict[str, Any], list[str]]:
-    """Insert the method into the backbone without loading weights.
-
-    Raises:
-        KronaError: factor shapes, target modules, the source length or the tokenizer do not fit the backbone.
-    """
-    if settings.backbone.folder is None and settings.backbone.sizes is None:
-        return {}, []
-    from krona import surgery
-    from krona.backbones import load
-    from krona.backbones.families import max_positions
-    from krona.backbones.insert_method import insert_method
-    from krona.training.schedule import optimizer_groups
-
-    model = load.meta_model(settings.backbone, settings.task)
-    if not settings.backbone.pretrained and settings.backbone.tokenizer_folder is not None:
-        load.require_embeddings(load.load_tokenizer(settings.backbone), model.config, settings.backbone)
-    inserted = insert_method(model, settings.method, factor_shapes=settings.backbone.factor_shapes, reversible=False)
-    positions, prompt = max_positions(model.config), surgery.prompt_length(model)
-    if positions is not None and settings.max_source_length > positions - prompt:
-        besides = f", of which the prompt uses {prompt}" if prompt else ""
-        raise KronaError(
-            f"max_source_length={settings.max_source_length} exceeds the {positions} positions of the backbone "
-            f"{settings.backbone.name}{besides}. Use max_source_length={positions - prompt} or less."
-        )
-    optimizer_groups(model, settings.optimizer)
-    return inserted

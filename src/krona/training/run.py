@@ -7,9 +7,11 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from transformers import PreTrainedModel
 
 from krona import surgery
 from krona.adapters.adapter import Adapter
+from krona.adapters.fingerprint import Fingerprint
 from krona.backbones import load as backbones
 from krona.backbones.families import find_architecture, max_positions
 from krona.backbones.families.pooling import get_pooling, has_pooled_head
@@ -17,6 +19,7 @@ from krona.backbones.insert_method import insert_method, method_defaults
 from krona.backbones.model_config import describe_backbone
 from krona.backbones.quantisation import unquantised_notes
 from krona.backbones.shared import shared_backbone
+from krona.config.settings import Run
 from krona.messages import KronaError
 from krona.random_streams import stream_seed
 from krona.runs.interrupts import stop_if_interrupted
@@ -32,7 +35,7 @@ from krona.training.learner import Learner
 from krona.training.machine import PeakMemory, bf16_notes, cpu_count, default_threads, keep_freed_memory
 from krona.training.plan import Plan
 from krona.training.progress import Progress
-from krona.training.run_files import find_checkpoint, keeps_weights, weight_bytes, write_end, write_epoch
+from krona.training.run_files import Predictions, find_checkpoint, keeps_weights, weight_bytes, write_end, write_epoch
 from krona.training.schedule import count_steps, optimizer_groups, schedule_notes
 from krona.training.tracking import Tracking, open_loggers
 from krona.training.trainer import AfterEpoch, build_trainer
@@ -57,35 +60,56 @@ def train(run: ClaimedRun) -> None:
 
 
 def _train(run: ClaimedRun, progress: Progress, tracking: Tracking) -> None:
-    plan, result, ranks, claim = run.plan, run.result, run.ranks, run.claim
+    plan, result, settings = run.plan, run.result, run.plan.settings
     began, memory = time.perf_counter(), PeakMemory()
     memory.reset()
-
-    # Data, backbone and method
-    settings = plan.settings
-    learner = build(plan, result, ranks)
+    learner, backbone_weights = build(plan, result, run.ranks)
     learner.after_backward = tracking.after_backward
-    model, data, steps = learner.model, learner.data, learner.steps
     result.times["setup"] = time.perf_counter() - began
-    progress.begin(settings, result, steps=steps)
+    progress.begin(settings, result, steps=learner.steps)
+    for note in _advance_notes(settings, learner.model):
+        progress.say(f"  {note}")
+
+    _fit(run, learner, progress, tracking)
+    predictions = _score_best_epoch(learner, result)
+
+    train_s = learner.seconds["train"]
+    result.times |= {**learner.seconds, "examples_per_s": learner.examples_seen / train_s if train_s else 0.0}
+    result.times["total"] = learner.seconds_before + time.perf_counter() - began
+    result.peak_memory = memory.read()
+    result.status = "done"
+    result.provenance["finished"] = now()
+    if run.claim is not None:
+        measure_updates(result, learner.model, learner.data.dev)  # not included in the reported time and memory
+        write_end(plan.run, run.claim, settings, result, learner.model, predictions, backbone=backbone_weights)
+
+
+def _advance_notes(settings: Run, model: PreTrainedModel) -> list[str]:
+    """Return what a user should know before the training about weights that are not kept and about merged exports."""
+    notes = []
     if not keeps_weights(settings, size := weight_bytes(model)):
-        progress.say(
-            f"  The run does not keep the trained weights ({size / 1e6:,.0f} MB, keep={settings.keep}), so krona "
+        notes.append(
+            f"The run does not keep the trained weights ({size / 1e6:,.0f} MB, keep={settings.keep}), so krona "
             "predict and krona export will not work. To keep the weights, add keep=all."
         )
     if has_pooled_head(model.config):
-        progress.say(
-            f"  backbone.pooling={get_pooling(model.config)}: transformers has no class for this classifier, so a "
+        notes.append(
+            f"backbone.pooling={get_pooling(model.config)}: transformers has no class for this classifier, so a "
             "merged export needs trust_remote_code=True. To avoid this, add "
             f"backbone.pooling={find_architecture(model).library_pooling}."
         )
+    return notes
 
-    # Training
+
+def _fit(run: ClaimedRun, learner: Learner, progress: Progress, tracking: Tracking) -> None:
+    """Train the model, or continue from the run's checkpoint. Without training, score dev as epoch 0."""
+    plan, result, model, data = run.plan, run.result, learner.model, learner.data
+
     def end_epoch(learner: Learner) -> None:
         result.dev_curve = learner.dev_curve
-        result.progress = {"epoch": len(learner.dev_curve), "step": learner.global_step, "steps": steps.total}
-        if claim is not None:
-            write_epoch(plan.run, claim, result)
+        result.progress = {"epoch": len(learner.dev_curve), "step": learner.global_step, "steps": learner.steps.total}
+        if run.claim is not None:
+            write_epoch(plan.run, run.claim, result)
         progress.epoch(learner)
         tracking.epoch(learner)
         stop_if_interrupted()
@@ -93,69 +117,54 @@ def _train(run: ClaimedRun, progress: Progress, tracking: Tracking) -> None:
             plan.after_epoch(learner)
 
     callbacks = [progress, tracking, AfterEpoch(end_epoch)]
-    trainer = build_trainer(plan, ranks, claim, callbacks, loggers=tracking.loggers)
+    trainer = build_trainer(plan, run.ranks, run.claim, callbacks, loggers=tracking.loggers)
     device = trainer.strategy.root_device
-    checkpoint = find_checkpoint(plan.run, ranks)
+    checkpoint = find_checkpoint(plan.run, run.ranks)
     if checkpoint is None:  # if there is a checkpoint, it contains the prepared values
         learner.to(device)
         if not surgery.is_prepared(model):
             progress.say("  computing the initial values of the branches")
         learner.prepare()
-    trains = steps.total > 0 and bool(surgery.trainable_state(model))
+    trains = learner.steps.total > 0 and bool(surgery.trainable_state(model))
     if trains:
         trainer.fit(learner, data.train, data.dev.batches, ckpt_path=checkpoint, weights_only=True)
     learner.to(device)  # Lightning moved the model to the CPU
-    if not trains:  # score the model on dev, and record the scores as epoch 0
+    if not trains:
         trainer.strategy.precision_plugin.convert_module(learner)  # as trainer.fit does; bf16-true converts to bf16
         learner.record({"epoch": 0, "step": 0}, data.dev(model))
 
-    # Evaluation with the weights of the best epoch. Test is scored at most once.
+
+def _score_best_epoch(learner: Learner, result: Result) -> dict[str, Predictions]:
+    """Load the weights of the best epoch, score test once, and record the scores. Return the predictions by split."""
+    data, settings = learner.data, learner.settings
     best = learner.restore_best()
-    require_finite(model, lr=settings.optimizer.lr)
+    require_finite(learner.model, lr=settings.optimizer.lr)
     scored = {"dev": (data.dev.split, best["dev"])}
     if settings.score_test:
-        test_began = time.perf_counter()
-        scored["test"] = (data.test.split, data.test(model))
-        learner.seconds["evaluate"] += time.perf_counter() - test_began
-
-    # Result
+        began = time.perf_counter()
+        scored["test"] = (data.test.split, data.test(learner.model))
+        learner.seconds["evaluate"] += time.perf_counter() - began
     result.best_epoch, result.dev_curve = best["epoch"], learner.dev_curve
-    for name, (_, score) in scored.items():
+    predictions = {}
+    for name, (split, score) in scored.items():
         setattr(result, name, {key: score[key] for key in ("score", "choice", "parts")})
-    train_s = learner.seconds["train"]
-    result.times |= {**learner.seconds, "examples_per_s": learner.examples_seen / train_s if train_s else 0.0}
-    result.times["total"] = learner.seconds_before + time.perf_counter() - began
-    result.peak_memory = memory.read()
-    result.status = "done"
-    result.provenance["finished"] = now()
-
-    # Files
-    if claim is not None:
-        measure_updates(result, model, data.dev)  # not included in the reported time and memory
-        texts = learner.family.texts
-        predictions = {
-            # a checkpoint of an earlier version has no scores
-            name: (replace(split, sources=texts(split)), score["predictions"], score.get("scores"))
-            for name, (split, score) in scored.items()
-        }
-        write_end(plan.run, claim, settings, result, model, predictions, backbone=learner.backbone_fingerprint)
+        shown = replace(split, sources=learner.family.texts(split))
+        predictions[name] = (shown, score["predictions"], score.get("scores"))  # an old checkpoint has no scores
+    return predictions
 
 
-def build(plan: Plan, result: Result, ranks: Ranks) -> Learner:
+def build(plan: Plan, result: Result, ranks: Ranks) -> tuple[Learner, Fingerprint | None]:
     """Load the data and the backbone, insert the method, and record facts about them in ``result``.
 
     The jobs of a multirun share the backbone and the rows (`krona.backbones.shared`).
-    """
-    settings, share = plan.settings, plan.multirun
-    trainer, method = settings.trainer, settings.method
-    keep_freed_memory()
-    threads = default_threads() if ranks.size == 1 else max(1, cpu_count() // ranks.local_size)
-    torch.set_num_threads(threads if trainer.threads is None else trainer.threads)
-    result.provenance |= {"threads": torch.get_num_threads(), "devices": ranks.size}
-    result.notes += bf16_notes(trainer.precision, count_devices(trainer)[0])
-    pl.seed_everything(stream_seed("process", settings.seed), verbose=False)
 
-    # Data and backbone. The backbone is loaded first, because its tokenizer encodes the data.
+    Returns:
+        The LightningModule, and the fingerprint of the backbone's weights for the adapter file.
+    """
+    settings, trainer, share = plan.settings, plan.settings.trainer, plan.multirun
+    _start_process(settings, result, ranks)
+
+    # The backbone is loaded before `build_data`, because its tokenizer encodes the rows.
     splits = load_splits(settings, fingerprint=plan.data_fingerprint, share=share)
     load = shared_backbone if share else backbones.load
     backbone = load(settings.backbone, settings.task, seed=settings.seed, bf16=trainer.frozen_in_bf16)
@@ -166,23 +175,49 @@ def build(plan: Plan, result: Result, ranks: Ranks) -> Learner:
     steps = count_steps(settings, len(data.train))
     result.notes += schedule_notes(settings, steps)
 
-    # Method
     torch.manual_seed(stream_seed("branches", settings.seed))
     branch_config, notes = insert_method(
-        model, method, factor_shapes=settings.backbone.factor_shapes, reversible=share, steps=steps.total
+        model, settings.method, factor_shapes=settings.backbone.factor_shapes, reversible=share, steps=steps.total
     )
     result.notes += notes
+    result.provenance |= {"branch_config": branch_config, "method_defaults": method_defaults(settings.method)}
     longest = {"source": settings.max_source_length, "answer": data.dev.max_label_tokens}
     backbone.family.check_length(max_positions(model.config), **longest, prompt=surgery.prompt_length(model))
     optimizer_groups(model, settings.optimizer)  # raises an error for an unknown group before training starts
-    defaults = method_defaults(method)
+    _describe_model(model, result)
+
+    if trainer.frozen_in_bf16:  # before the initial weights are copied, because bf16 would round them
+        train_in_fp32(model)
+    adapter = Adapter.of(model)
+    if plan.initial is not None:
+        result.notes += plan.initial.copy_into(model, adapter)
+    if trainer.gradient_checkpointing:  # store only the input of each block, and recompute it in the backward pass
+        model.activation_checkpointing_enable({"use_reentrant": False})
+    return Learner(settings, backbone, data, steps, ranks=ranks), adapter.config.backbone
+
+
+def _start_process(settings: Run, result: Result, ranks: Ranks) -> None:
+    """Set the number of threads and the seed of this process."""
+    trainer = settings.trainer
+    keep_freed_memory()
+    threads = default_threads() if ranks.size == 1 else max(1, cpu_count() // ranks.local_size)
+    torch.set_num_threads(threads if trainer.threads is None else trainer.threads)
+    result.provenance |= {"threads": torch.get_num_threads(), "devices": ranks.size}
+    result.notes += bf16_notes(trainer.precision, count_devices(trainer)[0])
+    pl.seed_everything(stream_seed("process", settings.seed), verbose=False)
+
+
+def _describe_model(model: PreTrainedModel, result: Result) -> None:
+    """Record the numbers of parameters and operations, the ranks of the updates, and the departures from the paper.
+
+    Raises:
+        KronaError: a branch does not do what its method promises (`krona.surgery.find_branch_fault`).
+    """
     described: Any = describe_backbone(model.config)
     count = surgery.count(model)
     result.trainable_params, result.trainable_percent = count.trainable, count.percent
     result.head_params = count.head or None
     result.provenance |= {
-        "branch_config": branch_config,
-        "method_defaults": defaults,
         "update_rank": surgery.update_rank(model),
         "backbone": described | {"parameters": count.backbone},
     }
@@ -193,13 +228,3 @@ def build(plan: Plan, result: Result, ranks: Ranks) -> Learner:
             raise KronaError(fault)
         costs: Any = added_costs(model)
         result.provenance |= costs
-
-    # Initial weights and precision
-    if trainer.frozen_in_bf16:  # before the initial weights are copied, because bf16 would round them
-        train_in_fp32(model)
-    adapter = Adapter.of(model)
-    if plan.initial is not None:
-        result.notes += plan.initial.copy_into(model, adapter)
-    if trainer.gradient_checkpointing:  # store only the input of each block, and recompute it in the backward pass
-        model.activation_checkpointing_enable({"use_reentrant": False})
-    return Learner(settings, backbone, data, steps, ranks=ranks, backbone_fingerprint=adapter.config.backbone)
