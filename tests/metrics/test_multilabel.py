@@ -4,15 +4,22 @@ import warnings
 
 import numpy as np
 import pytest
-from sklearn.metrics import accuracy_score, classification_report, f1_score
+from sklearn.metrics import (
+    accuracy_score,
+    average_precision_score,
+    classification_report,
+    f1_score,
+    roc_auc_score,
+)
 
 from krona.metrics.class_scores import class_scores
 from krona.metrics.compare_methods import row_contributions
-from krona.metrics.scores import score, score_answers
+from krona.metrics.scores import get_metric, score, score_answers
 from krona.metrics.scores.metric import Answers, encode
 from krona.metrics.statistics import bootstrap, swap_test
 
 NAMES = ["micro_f1", "macro_f1", "subset_accuracy"]
+RANKED = ["roc_auc", "average_precision", "micro_roc_auc", "micro_average_precision"]
 
 
 def as_text(row: np.ndarray) -> str:
@@ -83,6 +90,62 @@ def test_resampled_test_sets_have_the_scores_of_their_rows() -> None:
     expected = np.mean([difference[0][name] - difference[1][name] for name in NAMES[:2]])
     assert swap_test(answers, shifted, NAMES[:2], swaps=50).difference == pytest.approx(expected, abs=1e-9)
     assert row_contributions([answers], NAMES).shape == (1, len(truth))
+
+
+def probabilities(case: int, shape: tuple[int, ...]) -> np.ndarray:
+    rng = np.random.default_rng(case)
+    return rng.integers(0, 5, shape) / 4 if case % 3 == 0 else rng.random(shape)  # with ties, or without
+
+
+def test_ranks_of_probabilities_are_those_of_scikit_learn() -> None:
+    means = 0
+    for case in range(200):
+        labels, targets, predictions, truth, _ = draw(case)
+        shares = probabilities(case, truth.shape)
+        ours = score(RANKED, targets, predictions, labels, scores=shares.tolist(), multilabel=True)
+        present = [k for k in range(len(labels)) if truth[:, k].any()]
+        mixed = [k for k in present if not truth[:, k].all()]
+        # As for one label per row: a mean over the labels with examples, and 50 or 0 without such a label.
+        theirs = {
+            "roc_auc": roc_auc_score(truth[:, mixed], shares[:, mixed], average="macro") if mixed else 0.5,
+            "average_precision": average_precision_score(truth[:, present], shares[:, present]) if present else 0,
+            "micro_roc_auc": roc_auc_score(truth, shares, average="micro") if 0 < truth.mean() < 1 else 0.5,
+            "micro_average_precision": average_precision_score(truth, shares, average="micro") if present else 0,
+        }
+        assert ours == pytest.approx({name: 100 * value for name, value in theirs.items()}, rel=1e-12, abs=1e-12)
+        means += len(mixed) == len(labels)
+    assert means > 20, "cases without absent labels"
+
+
+def test_a_row_without_a_probability_is_wrong_for_each_label() -> None:
+    labels, targets, predictions, truth, _ = draw(0)
+    shares: list[list[float | None]] = probabilities(1, truth.shape).tolist()
+    wrong = [[*map(float, 1 - truth[0])], *shares[1:]]
+    shares[0][1] = None
+    found = [score(RANKED, targets, predictions, labels, scores=own, multilabel=True) for own in (shares, wrong)]
+    assert found[0] == found[1]
+
+
+def test_resampled_ranks_are_those_of_repeated_and_omitted_rows() -> None:
+    rng = np.random.default_rng(0)
+    truth = rng.integers(0, 2, (12, 3))
+    runs = [Answers(truth, truth, classes=3, probabilities=np.round(rng.random((12, 3)), 1)) for _ in range(2)]
+    weights = rng.multinomial(12, [1 / 12] * 12, size=7).astype(float)
+
+    def take(run: Answers, rows: list[int]) -> Answers:
+        assert run.probabilities is not None
+        return Answers(run.targets[rows], run.predictions[rows], classes=3, probabilities=run.probabilities[rows])
+
+    for name in RANKED:
+        redrawn = get_metric(name, 3, multilabel=True).redrawn_scores(runs, weights)
+        for run, scores, shares in zip(runs, redrawn, row_contributions(runs, [name]), strict=True):
+            again = [[i for i, times in enumerate(row) for _ in range(int(times))] for row in weights]
+            assert scores == pytest.approx([score_answers([name], take(run, rows))[name] for rows in again], abs=1e-9)
+            without = [score_answers([name], take(run, [j for j in range(12) if j != i]))[name] for i in range(12)]
+            effects = (np.mean(without) - without) * 11 / 12
+            assert shares == pytest.approx(effects + score_answers([name], run)[name] / 12, abs=1e-9)
+        difference = score_answers([name], runs[0])[name] - score_answers([name], runs[1])[name]
+        assert swap_test(*runs, [name], swaps=50).difference == pytest.approx(difference, abs=1e-9)
 
 
 def test_a_metric_for_one_label_per_row_is_refused_and_named() -> None:

@@ -14,7 +14,7 @@ from krona.metrics.scores import METRICS, get_metric, score, score_answers
 from krona.metrics.scores.metric import Answers, encode
 from krona.metrics.statistics import bootstrap, swap_test
 
-NAMES = [name for name, metric in METRICS.items() if metric.of_probabilities]
+NAMES = [name for name, metric in METRICS.items() if metric.of_probabilities and metric.fits(2)]
 
 
 def library_score(name: str, truth: Any, shares: Any) -> float:

@@ -139,7 +139,7 @@ def test_exact_match_by_hand() -> None:
 def test_the_metrics_are_found_and_one_file_adds_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     of_answers = ["accuracy", "exact_match", "f1", "macro_f1", "matthews", "pearson", "spearman"]
     of_scores = ["average_precision", "brier", "ece", "log_loss", "roc_auc"]
-    of_sets = ["micro_f1", "subset_accuracy"]
+    of_sets = ["micro_average_precision", "micro_f1", "micro_roc_auc", "subset_accuracy"]
     assert list(METRICS) == sorted(of_answers + of_scores + of_sets)
     (tmp_path / "hits.py").write_text("from .accuracy import Accuracy\n\n\nclass Hits(Accuracy): ...\n")
     monkeypatch.setattr(scores, "__path__", [*scores.__path__, str(tmp_path)])

@@ -5,8 +5,10 @@ import random
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from sklearn.metrics import average_precision_score, roc_auc_score
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, pipeline
 
 from krona import paths
@@ -14,7 +16,7 @@ from krona.messages import KronaError
 from krona.tasks.values import BadRowError
 from krona.training import notebook
 from krona.training.learner import micro_batches
-from one_job import SMALL, config, finish
+from one_job import SMALL, config, finish, run
 from tasks.own_task import load, mood
 from tiny_backbones import write
 from tiny_models import family_batch, family_for, tiny
@@ -63,9 +65,8 @@ def test_a_list_as_the_label_of_another_task_names_the_setting(tmp_path: Path) -
         load(mood(str(file)), kind="hub")
     with pytest.raises(BadRowError, match="label 'mad' is not one of"):
         mood("mood.csv", kind="multilabel", metrics=["micro_f1"]).target({"label": "glad, mad"})
-    with pytest.raises(
-        KronaError, match=r"'accuracy' is for classes, one per row.* Use macro_f1, micro_f1, subset_acc"
-    ):
+    known = "average_precision, macro_f1, micro_average_precision, micro_f1, micro_roc_auc, roc_auc, subset_acc"
+    with pytest.raises(KronaError, match=f"'accuracy' is for classes, one per row.* Use {known}"):
         mood("mood.csv", kind="multilabel")
 
 
@@ -137,6 +138,27 @@ def test_from_a_file_to_predictions(kind: str, ending: str, folder: Path, tiny_f
         classify: Any = pipeline("text-classification", model=model, tokenizer=AutoTokenizer.from_pretrained("model"))
         (theirs,) = classify([answers[0]["text"]], top_k=None)
         assert {one["label"]: one["score"] for one in theirs} == pytest.approx(answers[0]["probabilities"], abs=1e-4)
+
+
+def test_metrics_of_probabilities_need_an_encoder(folder: Path, tiny_folder: Path) -> None:
+    krona("init", "tickets", "--from", write_rows(folder / "tickets.jsonl").name, "--label", "tags")
+    typed = ["method=lora", "task=tickets", "backbone=local", "task.metrics=[roc_auc,micro_average_precision]", *SMALL]
+    job, _ = finish(folder / "outputs", *typed, f"backbone.path={write(folder / 'bert', 'bert')}")
+    assert job.result is not None
+    assert job.result.test is not None
+    lines = [json.loads(line) for line in (job.folder / "predictions.jsonl").read_text().splitlines()]
+    rows = [line for line in lines if line["split"] == "test"]
+    truth = np.array([[str(k) in row["target"].split() for k in range(4)] for row in rows])
+    shares = np.array([[*row["scores"].values()] for row in rows])
+    mixed = [k for k in range(4) if 0 < truth[:, k].sum() < len(rows)]
+    assert job.result.test["parts"] == pytest.approx({
+        "roc_auc": 100 * roc_auc_score(truth[:, mixed], shares[:, mixed]),
+        "micro_average_precision": 100 * average_precision_score(truth, shares, average="micro"),
+    }, rel=1e-12)  # fmt: skip
+    assert "roc_auc" in krona("show", job.run_id)
+    failed, _ = run(config(*typed, f"backbone.path={tiny_folder}"), folder / "outputs")
+    assert "'roc_auc' needs the probability of each label" in str(failed.error)
+    assert "Use an encoder" in str(failed.error)
 
 
 def test_each_kind_of_backbone_reads_the_labels(folder: Path, tiny_folder: Path) -> None:

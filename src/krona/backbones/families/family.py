@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from transformers.modeling_outputs import CausalLMOutputWithPast
 
 from krona.messages import KronaError
+from krona.metrics.scores import need_scores
 from krona.tasks import Split, Task
 
 Batch = dict[str, Tensor]
@@ -33,6 +34,11 @@ class Family(ABC):
     def __init__(self, task: Task, tokenizer: Any) -> None:
         self.task, self.tokenizer = task, tokenizer
         self.multilabel = task is not None and task.is_multilabel
+        if self.multilabel and self.generates_text and (metrics := need_scores(task.metrics)):
+            raise KronaError(
+                f"task {task.name}: the metric '{metrics[0]}' needs the probability of each label. A backbone that "
+                "generates several labels as one text has no such probabilities. Use an encoder, or another metric."
+            )
 
     @abstractmethod
     def sources(self, split: Split, rows: Sequence[int], *, longest: int | None) -> dict[str, list[list[int]]]:

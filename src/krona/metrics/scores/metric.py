@@ -130,8 +130,8 @@ def encode(
     Args:
         labels: all target strings in the order of their ids. None means a regression.
         groups: the group of each row. None means that each row is its own group.
-        scores: the probabilities of each row, in the order of the labels. A row with NaN or None is wrong: its target
-            gets 0, and all other labels get the same probability.
+        scores: the probabilities of each row, in the order of the labels. A row with NaN or None is wrong: the labels
+            of its target get 0, and all other labels get the same probability (in a multi-label task, 1).
         multilabel: whether a string contains several labels, separated by blanks.
 
     Raises:
@@ -149,7 +149,7 @@ def encode(
             raise ValueError(f"{len(target_ids)} targets and {len(values)} {name} cannot be paired.")
     group_ids = None if groups is None else np.unique(groups, return_inverse=True)[1]
     classes = len(labels or ())
-    probabilities = None if scores is None or multilabel else _encode_probabilities(scores, target_ids, classes)
+    probabilities = None if scores is None else _encode_probabilities(scores, target_ids, classes)
     return Answers(target_ids, encode_texts(predictions, labels), classes, group_ids, probabilities)
 
 
@@ -188,7 +188,7 @@ def _encode_probabilities(scores: Sequence[Sequence[float | None]], targets: NDA
     probabilities = np.array(scores, dtype=float)  # None becomes NaN
     if probabilities.shape != (len(targets), classes) or (probabilities < 0).any() or (probabilities > 1).any():
         raise ValueError(f"The scores are not {classes} probabilities for each of the {len(targets)} rows.")
-    wrong = (1 - one_hot(targets, classes)) / max(classes - 1, 1)
+    wrong = 1 - targets if targets.ndim == 2 else (1 - one_hot(targets, classes)) / max(classes - 1, 1)
     return np.where(np.isnan(probabilities).any(1, keepdims=True), wrong, probabilities)
 
 

@@ -1,0 +1,10 @@
+"""Area under the ROC curve of all pairs of a row and a label."""
+
+from .roc_auc import RocAuc
+
+
+class MicroRocAuc(RocAuc):
+    """Area under the ROC curve of a multi-label task, of all pairs of a row and a label."""
+
+    multilabel = True
+    micro = True
