@@ -16,7 +16,7 @@ from krona.config.compose import Composed, compose_job, hydra_session
 from krona.config.multirun import expand
 from krona.runs.folder import RunState
 from krona.runs.interrupts import Interrupted
-from krona.training.plan import resolve
+from krona.training.plan import plan_run
 from krona.training.run_job import run_job
 from tasks import glue_files
 
@@ -47,7 +47,7 @@ def run(
 ) -> tuple[RunState, str]:
     """Run a composed config. Return its outcome and its output."""
     console = Console(**{"file": io.StringIO(), "width": 200, **terminal})
-    plan = replace(resolve(Composed(values), outputs), record={}, multirun=multirun, after_epoch=after_epoch)
+    plan = replace(plan_run(Composed(values), outputs), hydra_files={}, multirun=multirun, after_epoch=after_epoch)
     job = run_job(plan, console)
     return job, console.file.getvalue()
 

@@ -10,7 +10,7 @@ import torch
 from krona import KronaError, surgery
 from krona.config import check
 from krona.config.overrides import normalize
-from krona.config.settings import Placement, Run
+from krona.config.settings import Placement, RunSettings
 from krona.config.validation import find_argument_problems
 from krona.methods import lora
 from nested import with_values
@@ -30,7 +30,7 @@ def refusal(values: dict[str, Any], changes: dict[str, Any]) -> str:
 
 
 def test_a_good_config_becomes_typed_settings(configs: dict[str, Any]) -> None:
-    run: Run = check.settings(configs["krona"])
+    run: RunSettings = check.settings(configs["krona"])
     assert (run.method.branch, run.optimizer.lr) == ("krona.methods.kronecker.Kronecker", 2e-3)
     assert run.method.branch_config == {"kron_factors": [[32, 24], [24, 32]], "scaling": 1.0}
     assert run.method.placement["target_modules"] == ["q", "v"]

@@ -22,7 +22,7 @@ from krona.config.overrides import normalize
 from krona.paths import NANO, OUTPUTS, PROJECT
 from krona.training.claimed_run import claimed
 from krona.training.devices import Ranks
-from krona.training.plan import resolve
+from krona.training.plan import plan_run
 
 JOBS = (
     ("method=krona", "task=rte", "seed=1"),
@@ -101,7 +101,7 @@ SMALL = ["profile=demo", "method=lora", "task=sample_rte"]
 def test_the_record_composes_the_same_run() -> None:
     with hydra_session():
         run = compose_job([*SMALL, "method.rank=2", "seed=3"])
-    files = run.record()
+    files = run.hydra_files()
     assert yaml.safe_load(files["overrides.yaml"]) == [*SMALL, "method.rank=2", "seed=3"]
     assert check.settings(yaml.safe_load(files["config.yaml"])) == check.settings(run.config)
     assert "hydra.yaml" not in files  # Hydra did not start this one
@@ -116,7 +116,7 @@ def test_secrets_are_not_stored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert job.config["logger"]["mine"]["api_key"] == "s3cret"
     assert job.stored["logger"]["mine"]["api_key"] == "${oc.env:KEY}"
     assert job.stored["logger"]["mine"]["parts"] == [1, "${oc.env:KEY}"]
-    assert not any("s3cret" in text for text in [*job.record().values(), json.dumps(job.stored)])
+    assert not any("s3cret" in text for text in [*job.hydra_files().values(), json.dumps(job.stored)])
 
 
 def test_the_record_is_written_once(tmp_path: Path) -> None:
@@ -124,7 +124,7 @@ def test_the_record_is_written_once(tmp_path: Path) -> None:
         config = compose_job(SMALL).config
 
     def begin(config: dict[str, Any], **record: str) -> dict[str, str]:
-        spec = replace(resolve(Composed(config), tmp_path), record=record)
+        spec = replace(plan_run(Composed(config), tmp_path), hydra_files=record)
         with claimed(spec, Ranks(), Console(quiet=True)) as run:
             assert run.outcome is None
         return {file.name: file.read_text() for file in (spec.folder / ".hydra").iterdir()}

@@ -12,7 +12,7 @@ from krona.config import check
 from krona.config.choices import choices
 from krona.config.compose import compose_job
 from krona.config.multirun import expand
-from krona.config.settings import Run
+from krona.config.settings import RunSettings
 from krona.config.target_classes import find_named
 from krona.paths import CONF, PROJECT
 from krona.runs.result import Result, read_result, write_result
@@ -31,7 +31,7 @@ GIVEN = {  # values that the user must set
 OTHERS = ("recipe", "bench", "hydra", "callbacks")  # other tests check them
 
 
-def run(*overrides: str) -> Run:
+def run(*overrides: str) -> RunSettings:
     return check.settings(compose_job(overrides).config)
 
 

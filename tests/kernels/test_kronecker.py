@@ -128,8 +128,8 @@ def test_the_order_is_chosen_for_all_rows_and_terms(
     asked: list[Product] = []
     monkeypatch.setattr(Product, "plan", lambda product, **_: asked.append(product) or "b_first")
     monkeypatch.setattr(torch.compiler, "is_compiling", lambda: compiles)
-    kronecker._plan_cached.cache_clear()
+    kronecker._cheapest_order_cached.cache_clear()
     A, B = factors(4, 3, 2, 5, terms)
     kron_matmul(torch.randn(7, 6, 8, dtype=torch.float64), A, B)
-    kronecker._plan_cached.cache_clear()
+    kronecker._cheapest_order_cached.cache_clear()
     assert asked == [Product((4, 3), (2, 5), kronecker.COMPILED_ROWS if compiles else 42, counted)]

@@ -90,7 +90,7 @@ def test_a_table_plans_each_run_once(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 def test_a_report_counts_the_runs_that_wait_and_those_of_other_sweeps(tmp_path: Path) -> None:
-    first, *others = plan.plan(["profile=demo", "method=krona,lora", "task=sample_rte"], outputs=tmp_path)
+    first, *others = plan.list_states(["profile=demo", "method=krona,lora", "task=sample_rte"], outputs=tmp_path)
     made = make_result("krona", "sample_rte", sweep="table1")
     made.run_id = first.run_id
     write_result(tmp_path / first.run_id, made)

@@ -14,9 +14,9 @@ from hydra.core.singleton import Singleton
 from krona.cli.train import train
 from krona.config.compose import Composed
 from krona.runs.result import read_result, write_result
-from krona.sweeps.plan import plan
+from krona.sweeps.plan import list_states
 from krona.sweeps.status import counts_line
-from krona.training.plan import resolve
+from krona.training.plan import plan_run
 from one_job import compose_all
 from runs.made_runs import claimed
 
@@ -79,7 +79,7 @@ def test_a_sweep_resumes_the_run_of_a_process_that_was_killed_meanwhile(
 ) -> None:
     """The other process works on the first run when this process wants it, and is killed during the second run."""
     other = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
-    first, second = (resolve(Composed(config), tmp_path / "outputs") for config in compose_all([*small, TWO]))
+    first, second = (plan_run(Composed(config), tmp_path / "outputs") for config in compose_all([*small, TWO]))
     first.folder.mkdir(parents=True)
     claimed(first.folder, other.pid)
     monkeypatch.setattr("krona.training.claimed_run.write_result", lambda *given: kill(other) or write_result(*given))
@@ -100,7 +100,7 @@ def test_a_sweep_resumes_the_run_of_a_process_that_was_killed_meanwhile(
 def test_the_closing_table_has_the_states_of_krona_status(
     multirun: Multirun, small: list[str], tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    first, _ = (resolve(Composed(config), tmp_path / "outputs") for config in compose_all([*small, TWO]))
+    first, _ = (plan_run(Composed(config), tmp_path / "outputs") for config in compose_all([*small, TWO]))
     first.folder.mkdir(parents=True)
     claimed(first.folder, os.getppid())
     assert multirun(*small, TWO, "batch_size=4,0") == 1
@@ -109,7 +109,7 @@ def test_the_closing_table_has_the_states_of_krona_status(
 
 
 def status_line(overrides: list[str], outputs: Path) -> str:
-    return counts_line(plan(overrides, outputs=outputs), outputs)
+    return counts_line(list_states(overrides, outputs=outputs), outputs)
 
 
 def test_the_papers_factor_shapes_run_on_a_backbone_of_another_width(

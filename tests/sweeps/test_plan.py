@@ -148,7 +148,7 @@ def test_a_table_of_hyper_parameters_runs_its_methods_row_of_table_1(number: str
 
 def test_the_plan_has_the_state_of_each_run(tmp_path: Path) -> None:
     overrides = ["profile=demo", "method=krona,lora", "seed=0,1"]
-    waiting = plan.plan(overrides, outputs=tmp_path)
+    waiting = plan.list_states(overrides, outputs=tmp_path)
     assert [run.state for run in waiting] == ["waiting"] * 4
     changes: list[dict[str, Any]] = [
         {"status": "done", "times": {"total": 10.0}},
@@ -162,18 +162,18 @@ def test_the_plan_has_the_state_of_each_run(tmp_path: Path) -> None:
     claim = {"host": os.uname().nodename, "pid": os.getpid(), "token": "x"}
     claim_file = tmp_path / waiting[2].run_id / "claim.json"
     claim_file.write_text(json.dumps(claim))
-    runs = plan.plan(overrides, outputs=tmp_path)
+    runs = plan.list_states(overrides, outputs=tmp_path)
     assert [run.state for run in runs] == ["done", "failed", "running", "waiting"]
     assert runs[1].error == "it broke"
     assert counts_line(runs, tmp_path).startswith("4 runs: 1 done, 1 running, 1 waiting, 1 failed")
     assert seconds_left(runs, tmp_path) == pytest.approx(5 + 10)  # half of the running run, and all of the waiting run
     assert [run.run_id for run in find_runs(None, ["state=failed"], tmp_path)] == [waiting[1].run_id]
     claim_file.write_text(json.dumps({**claim, "pid": 2**22 + 1}))  # its process has ended
-    assert plan.plan(overrides, outputs=tmp_path)[2].state == "interrupted"
+    assert plan.list_states(overrides, outputs=tmp_path)[2].state == "interrupted"
 
 
 def test_a_wrong_job_does_not_affect_the_others_of_a_plan(tmp_path: Path) -> None:
-    runs = plan.plan(["profile=demo", "batch_size=0,32"], outputs=tmp_path)
+    runs = plan.list_states(["profile=demo", "batch_size=0,32"], outputs=tmp_path)
     assert [run.state for run in runs] == ["wrong", "waiting"]
     assert "batch_size=0" in str(runs[0].error)
 

@@ -155,10 +155,10 @@ def test_checkpoints(full: bool, values: dict[str, Any], copied: Path, outputs: 
     from krona.config.compose import Composed
     from krona.training.claimed_run import claimed
     from krona.training.devices import Ranks
-    from krona.training.plan import resolve
+    from krona.training.plan import plan_run
     from krona.training.trainer import AtomicCheckpoints
 
-    spec = resolve(Composed(values), outputs)
+    spec = plan_run(Composed(values), outputs)
     assert spec.folder == copied
     result, file = copied / "result.json", copied / "last.ckpt"
     write_result(copied, read_result(result).model_copy(update={"status": "interrupted"}))

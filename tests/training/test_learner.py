@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader
 from krona import surgery
 from krona.backbones.families.encoder_decoder import EncoderDecoder
 from krona.config import check
-from krona.config.settings import Optimizer, Run
+from krona.config.settings import Optimizer, RunSettings
 from krona.kernels.t5_modules import use_fast_modules
 from krona.messages import KronaError
 from krona.training.batches import TrainingBatches
@@ -64,7 +64,7 @@ def scores(*values: float) -> Any:
 
 
 @cache
-def default_settings() -> Run:
+def default_settings() -> RunSettings:
     return check.settings(config("profile=demo", "method=krona"))
 
 

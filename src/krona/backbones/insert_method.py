@@ -15,7 +15,7 @@ from krona import surgery
 from krona.backbones.families import find_architecture, target_patterns
 from krona.backbones.load import meta_model
 from krona.config.check import PLACEMENT_KEYS, TRAINS
-from krona.config.settings import Method, Run
+from krona.config.settings import Method, RunSettings
 from krona.config.target_classes import find_own
 from krona.methods.branch import Branch
 from krona.methods.factor_shapes import factor_b
@@ -62,7 +62,7 @@ def insert_method(
     return config, notes
 
 
-def fitted_factors(settings: Run) -> Any:
+def fitted_factors(settings: RunSettings) -> Any:
     """Return the method's factor shapes, or the shapes that replace them on this backbone (``fit_factors: nearest``).
 
     For a backbone on the Hub without ``sizes``, the shapes are returned unchanged, because the widths of its layers are

@@ -10,7 +10,7 @@ from krona import tasks
 from krona.config import check
 from krona.config.compose import compose_job, hydra_session
 from krona.config.overrides import normalize
-from krona.config.settings import Data, Run
+from krona.config.settings import Data, RunSettings
 from krona.display_names import BENCHMARKS
 from krona.formatting import Cell, as_typed, say, table, terminal_width
 from krona.messages import KronaError
@@ -54,7 +54,7 @@ def check_data(task: str, overrides: Sequence[str], console: Console) -> None:
     console.print(command, highlight=False, markup=False, soft_wrap=True)
 
 
-def _load(settings: Run, data: Data) -> Splits:
+def _load(settings: RunSettings, data: Data) -> Splits:
     return tasks.load(settings.task, data, prefix=settings.method.task_prefix)
 
 

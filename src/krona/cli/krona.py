@@ -134,7 +134,7 @@ def table(
     number = number.removeprefix("table")
     wanted = sweeps.table_overrides(number, overrides or [])
     if dry_run:
-        runs = sweeps.plan(wanted, outputs=paths.OUTPUTS)
+        runs = sweeps.list_states(wanted, outputs=paths.OUTPUTS)
         _print_recipes([run.config for run in runs if run.config is not None])
         runs_status.show(runs, Console(), outputs=paths.OUTPUTS)
         return

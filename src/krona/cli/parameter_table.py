@@ -23,7 +23,7 @@ from krona.config import check
 from krona.config.choices import choices, unknown_choice, without_families
 from krona.config.compose import compose_job, hydra_session
 from krona.config.overrides import find_sweep, normalize
-from krona.config.settings import Method, Run
+from krona.config.settings import Method, RunSettings
 from krona.config.target_classes import KINDS
 from krona.formatting import Cell, say, table, terminal_width
 from krona.messages import KronaError, shorten
@@ -152,7 +152,7 @@ def print_rows(rows: Iterable[MethodRow], left_out: Sequence[str], *, backbone: 
         say(console, Text(f"left out: {line}", style="dim"))
 
 
-def _compose(overrides: Sequence[str], *, starts: bool) -> Run:
+def _compose(overrides: Sequence[str], *, starts: bool) -> RunSettings:
     """Return the settings of a run. The class of a user's own method is imported only if ``starts`` is true."""
     config = compose_job(normalize(overrides)).config
     settings = check.settings(config, own=True, starts=False)

@@ -26,7 +26,7 @@ from krona.runs.parent_process import end_with_parent
 from krona.training.launcher_environment import my_rank
 
 if TYPE_CHECKING:  # these imports take time that --help does not need
-    from krona.config.settings import Run
+    from krona.config.settings import RunSettings
     from krona.runs.folder import RunState
 
 BASIC_LAUNCHER = "hydra._internal.core_plugins.basic_launcher.BasicLauncher"
@@ -73,11 +73,11 @@ def job(cfg: DictConfig) -> "RunState":
 def _run(cfg: DictConfig, console: Console, *, multirun: bool) -> "RunState":
     from krona.sweeps.output import finished_seconds, position, varied_settings
     from krona.sweeps.workers import worker_number
-    from krona.training.plan import resolve
+    from krona.training.plan import plan_run
     from krona.training.run_job import run_job
 
     plan = replace(
-        resolve(build_job(cfg), runs_folder(HydraConfig.get(), multirun=multirun)),
+        plan_run(build_job(cfg), runs_folder(HydraConfig.get(), multirun=multirun)),
         multirun=multirun,
         overrides=task_overrides(HydraConfig.get()),
         shows_notes=not multirun or not finished_seconds,  # a multirun shows notes only until one run is done
@@ -121,7 +121,7 @@ def show_states(overrides: Sequence[str]) -> None:
     """Print the runs of the command with their states (``--dry-run``)."""
     from krona.sweeps import plan, status
 
-    status.show(plan.plan(overrides, outputs=OUTPUTS), Console(), outputs=OUTPUTS)
+    status.show(plan.list_states(overrides, outputs=OUTPUTS), Console(), outputs=OUTPUTS)
 
 
 def renders_config(options: Namespace) -> bool:
@@ -138,13 +138,13 @@ def render_config(options: Namespace) -> str:
     Raises:
         KronaError: a run would fail with the same message. Checks that need the Hub or a user's own class are skipped.
     """
-    from krona.training.plan import resolve
+    from krona.training.plan import plan_run
     from krona.training.preflight import insert_without_weights, require_settings
 
     with hydra_session():
         jobs = expand(options.overrides) if options.multirun else [tuple(options.overrides)]
         job = compose_job(jobs[0])
-    plan = resolve(job, OUTPUTS, starts=False)
+    plan = plan_run(job, OUTPUTS, starts=False)
     require_settings(plan.settings, plan.initial, starts=False)
     used, notes = insert_without_weights(plan.settings) if _may_not_fit(plan.settings, job.overrides) else ({}, [])
     comments = [plan.run_id, *plan.notes, *notes]
@@ -157,7 +157,7 @@ def render_config(options: Namespace) -> str:
     return "".join(f"# {line}\n" for line in comments) + text
 
 
-def _may_not_fit(settings: "Run", overrides: Sequence[str]) -> bool:
+def _may_not_fit(settings: "RunSettings", overrides: Sequence[str]) -> bool:
     """Return whether the method may be incompatible with the backbone, and must therefore be inserted as a check.
 
     The check takes a few seconds, and is not needed for krona's own methods on the default backbone. For a user's own

@@ -1,7 +1,7 @@
 """Check a composed config before a run starts: every key, type, range and class.
 
-`settings` returns a typed `krona.config.settings.Run`, or raises one error that lists all problems. The arguments of a
-class are compared with its signature. `krona.config.target_classes` creates the objects later.
+`settings` returns a typed `krona.config.settings.RunSettings`, or raises one error that lists all problems. The
+arguments of a class are compared with its signature. `krona.config.target_classes` creates the objects later.
 """
 
 import math
@@ -56,7 +56,7 @@ def may_set_arguments(overrides: Sequence[str]) -> bool:
 
 def settings(
     config: Mapping[str, Any], *, own: bool = False, starts: bool = True, check_arguments: bool = True
-) -> s.Run:
+) -> s.RunSettings:
     """Return the typed settings of a composed config.
 
     Args:
@@ -83,7 +83,7 @@ def settings(
                     f"Unknown key {name}.{name}. Is `# @package _global_` missing in the first line of the YAML file?"
                 )
             sections[name] = task(values, own=own) if name == "task" else build_part(values, find_class)
-    if "config" in config:  # `Run` has this field, but a config must not set it
+    if "config" in config:  # `RunSettings` has this field, but a config must not set it
         problems.append(unknown_key("config", config.keys() - {"config"}))
     if isinstance(config.get("sweep"), str):
         with problems.collect():
@@ -91,9 +91,9 @@ def settings(
     plain = {key: value for key, value in config.items() if key not in PARTS}
     run = {**plain, **sections, "config": dict(config)}
     missing = {f"{name} is missing" for name in PARTS if name not in sections}
-    problems += [line for line in find_problems(s.Run, "", run) if line not in missing]
+    problems += [line for line in find_problems(s.RunSettings, "", run) if line not in missing]
     problems.raise_all()
-    return s.Run(**run)
+    return s.RunSettings(**run)
 
 
 def _finder(*, own: bool, starts: bool, check_arguments: bool) -> FindClass:

@@ -45,7 +45,7 @@ class Composed:
     hydra: HydraConf | None = None  # Hydra's own settings; None if Hydra did not start the job
     stored: dict[str, Any] = field(default_factory=dict)  # a copy of the config without secrets, for files
 
-    def record(self) -> dict[str, str]:
+    def hydra_files(self) -> dict[str, str]:
         """Return the contents of the files in a run's ``.hydra/`` folder, by file name."""
         contents: dict[str, Any] = {"config.yaml": self.stored, "overrides.yaml": list(self.overrides)}
         if self.hydra is not None:

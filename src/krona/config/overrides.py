@@ -136,7 +136,7 @@ def _check_sweeps(overrides: Sequence[str], *, multirun: bool) -> None:
 
 def _unknown_option(option: str, arguments: Sequence[str]) -> str:
     """Return the message for an unknown option, which suggests a setting or a similar option."""
-    from krona.config.settings import Run  # imports pydantic, which a correct command may not need
+    from krona.config.settings import RunSettings  # imports pydantic, which a correct command may not need
 
     name, _, value = option.partition("=")
     following = arguments[arguments.index(option) + 1 :] if option in arguments else []
@@ -145,7 +145,7 @@ def _unknown_option(option: str, arguments: Sequence[str]) -> str:
     key = name.lstrip("-").replace("-", "_")
     value = value or "true"
     hint = foreign_key_hint(name) or replace_key(key, value)
-    if not hint and key.partition(".")[0] in {*groups(), *Run.__dataclass_fields__}:
+    if not hint and key.partition(".")[0] in {*groups(), *RunSettings.__dataclass_fields__}:
         return f"{name} is not an option. Instead: {key}={value}"
     names = [each for action in option_parser()._actions for each in action.option_strings if each.startswith("--")]
     near = f": {did_you_mean(name, names)}" if closest(name, names) else ". --help lists the options"

@@ -5,7 +5,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from krona.config.settings import Placement, Run
+from krona.config.settings import Placement, RunSettings
 from krona.paths import CONF
 
 FILE = CONF / "schema.json"
@@ -19,10 +19,10 @@ BUILT = {  # the fields of each class that krona fills from _target_ and the oth
 
 def schema() -> str:
     """Return the JSON schema of config.yaml and of every YAML file with the package ``_global_``."""
-    run: dict[str, Any] = TypeAdapter(Run).json_schema()
+    run: dict[str, Any] = TypeAdapter(RunSettings).json_schema()
     definitions = run.pop("$defs")
     definitions["Method"]["properties"] |= TypeAdapter(Placement).json_schema()["properties"]
-    for name, definition in {**definitions, "Run": run}.items():
+    for name, definition in {**definitions, "RunSettings": run}.items():
         properties = {
             key: definition["properties"][key] for key in definition["properties"] if key not in BUILT.get(name, ())
         }

@@ -194,7 +194,7 @@ class Trainer:
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
-class Run:
+class RunSettings:
     """All settings of one run."""
 
     method: Method

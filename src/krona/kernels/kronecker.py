@@ -112,13 +112,13 @@ def _choose_order(x: Tensor, A: Tensor, B: Tensor, order: Order | None) -> Order
         raise ValueError(f"order={order!r} is not one of {', '.join(ORDERS)}.")
     training = torch.is_grad_enabled() and (A.requires_grad or B.requires_grad)
     if torch.compiler.is_compiling():  # torch.compile cannot trace a cache
-        fastest = _plan((COMPILED_ROWS, x.shape[-1]), A.shape, B.shape, x.device.type, training)
+        fastest = _cheapest_order((COMPILED_ROWS, x.shape[-1]), A.shape, B.shape, x.device.type, training)
     else:
-        fastest = _plan_cached(x.shape, A.shape, B.shape, x.device.type, training)
+        fastest = _cheapest_order_cached(x.shape, A.shape, B.shape, x.device.type, training)
     return order or fastest
 
 
-def _plan(x: Sequence[int], A: Sequence[int], B: Sequence[int], device: str, training: bool) -> Order:
+def _cheapest_order(x: Sequence[int], A: Sequence[int], B: Sequence[int], device: str, training: bool) -> Order:
     """Return the order with the lowest predicted cost, for the shapes of x, A and B."""
     if len(A) not in (2, 3) or len(B) != len(A) or A[:-2] != B[:-2]:
         raise ValueError(
@@ -134,4 +134,4 @@ def _plan(x: Sequence[int], A: Sequence[int], B: Sequence[int], device: str, tra
     return Product((a1, a2), (b1, b2), rows, terms=terms, device=device).plan(training=training)
 
 
-_plan_cached = lru_cache(maxsize=4096)(_plan)
+_cheapest_order_cached = lru_cache(maxsize=4096)(_cheapest_order)

@@ -45,7 +45,7 @@ class RunFolder:
         self.log = path / file_names.LOG
         self.checkpoint = path / file_names.CHECKPOINT  # saved after each epoch; removed when the run is done
         self.claim_file = path / file_names.CLAIM  # exists while a process works on the run
-        self.record = path / file_names.RECORD  # the folder with Hydra's files
+        self.hydra_folder = path / file_names.HYDRA  # the folder with Hydra's files
 
     def read(self) -> Result:
         """Return the run's result.
@@ -70,7 +70,7 @@ class RunFolder:
 
     def other_files(self) -> list[str]:
         """Return the names of files and folders in this folder that krona did not write."""
-        own = {*file_names.OWN, file_names.RECORD}
+        own = {*file_names.OWN, file_names.HYDRA}
         names = sorted(os.listdir(self.path))
         return [name for name in names if name not in own and not file_names.LEFT_OVER.fullmatch(name)]
 
@@ -167,7 +167,7 @@ class RunFolder:
 
     def remove_attempt(self, claim: claims.Claim) -> None:
         """Remove the files of earlier attempts."""
-        for name in (*file_names.WRITTEN, file_names.RECORD):
+        for name in (*file_names.WRITTEN, file_names.HYDRA):
             claim.remove(self.path / name)
 
 

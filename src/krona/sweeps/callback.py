@@ -18,7 +18,7 @@ from krona.runs.folder import RunFolder, RunState
 from krona.safe_files import remove, write_text
 from krona.sweeps import output, plan
 from krona.sweeps.workers import RUN_IDS, worker_number
-from krona.training.plan import resolve
+from krona.training.plan import plan_run
 from krona.training.run_job import run_job
 
 BASIC_SWEEPER = "hydra._internal.core_plugins.basic_sweeper.BasicSweeper"
@@ -45,7 +45,7 @@ class SweepSummary(Callback):
             if config.hydra.sweeper._target_ != BASIC_SWEEPER:
                 return
             self.jobs = list_jobs(sweeper_params(config), overrides)
-            self.runs = plan.plan_jobs(self.jobs, outputs=self.outputs)
+            self.runs = plan.list_job_states(self.jobs, outputs=self.outputs)
             self.outputs.mkdir(parents=True, exist_ok=True)
             ids = {run.run_id for run in self.runs if run.state != "wrong"}
             if file := os.environ.get(RUN_IDS):
@@ -81,7 +81,7 @@ class SweepSummary(Callback):
             if not folder.claim_file.exists() or folder.state().state not in ("interrupted", "waiting"):
                 continue
             job = replace(
-                resolve(compose_job(overrides), self.outputs),
+                plan_run(compose_job(overrides), self.outputs),
                 multirun=True,
                 overrides=overrides,
                 varied=output.varied_settings(overrides),

@@ -12,11 +12,11 @@ from krona.config.target_classes import NotAllowedError
 from krona.messages import KronaError
 from krona.paper import RECIPE_TABLES, TABLES
 from krona.runs.folder import RunFolder, RunState
-from krona.training.plan import resolve
+from krona.training.plan import plan_run
 
 
-def plan(overrides: Sequence[str], *, outputs: Path, source: Path | None = None) -> list[RunState]:
-    """Return all runs of a sweep with their states.
+def list_states(overrides: Sequence[str], *, outputs: Path, source: Path | None = None) -> list[RunState]:
+    """Return the state of each run of a sweep.
 
     Args:
         source: the file that contains the overrides, or None if the user typed them. Overrides from a file must not
@@ -26,22 +26,22 @@ def plan(overrides: Sequence[str], *, outputs: Path, source: Path | None = None)
         KronaError: the sweep has too many runs.
     """
     with hydra_session():
-        return plan_jobs(expand(normalize(["-m", *overrides])[1:]), outputs=outputs, source=source)
+        return list_job_states(expand(normalize(["-m", *overrides])[1:]), outputs=outputs, source=source)
 
 
-def plan_jobs(jobs: Sequence[tuple[str, ...]], *, outputs: Path, source: Path | None = None) -> list[RunState]:
-    """Return the runs of these jobs with their states. Call this function only while Hydra is initialised."""
-    return [_plan_run(job, outputs, source) for job in jobs]
+def list_job_states(jobs: Sequence[tuple[str, ...]], *, outputs: Path, source: Path | None = None) -> list[RunState]:
+    """Return the state of each job's run. Call this function only while Hydra is initialised."""
+    return [_find_state(job, outputs, source) for job in jobs]
 
 
-def _plan_run(job: tuple[str, ...], outputs: Path, source: Path | None) -> RunState:
+def _find_state(job: tuple[str, ...], outputs: Path, source: Path | None) -> RunState:
     config: dict[str, Any] | None = None
     typed = tuple(item.removeprefix("++") for item in job)
     run_id = " ".join(typed)
     try:
         composed = compose_job(job)
         config = composed.config
-        run_id = resolve(composed, outputs, own=source is None, starts=False).run_id
+        run_id = plan_run(composed, outputs, own=source is None, starts=False).run_id
     except KronaError as error:
         message = f"{source}: {error}" if isinstance(error, NotAllowedError) else str(error)
         return RunState(run_id, "wrong", outputs / run_id, error=message, config=config, overrides=typed)

@@ -37,9 +37,9 @@ def find_runs(sweep: str | None, where: Sequence[str], outputs: Path) -> list[Ru
     if sweep is None:
         runs = all_runs(outputs)
     else:
-        from krona.sweeps.plan import plan  # imported here because it imports Hydra, which takes 0.3 s
+        from krona.sweeps.plan import list_states  # imported here because it imports Hydra, which takes 0.3 s
 
-        runs = plan(load_command(outputs, sweep), outputs=outputs, source=command_file(outputs, sweep))
+        runs = list_states(load_command(outputs, sweep), outputs=outputs, source=command_file(outputs, sweep))
     if not runs:
         raise KronaError(f"{outputs} has no runs yet. Start a run with: python train.py profile=demo")
     runs = filter_runs(runs, where, _filter_value, KEYS)

@@ -36,7 +36,7 @@ from krona.runs.run_id import as_text, canonical, flatten
 from krona.runs.studies import default_study_name, import_optuna, open_storage, read_study, study_path
 from krona.sweeps.steps import Steps, next_point
 from krona.sweeps.workers import exit_on_interrupt, run_workers, worker_number
-from krona.training.plan import resolve
+from krona.training.plan import plan_run
 from krona.training.preflight import require
 from krona.training.run_job import run_job
 
@@ -315,12 +315,12 @@ def run_trial(search: Search, trial: "Trial") -> None:
     try:
         run = compose_run(["score_test=false", *search.typed, *values, f"sweep={search.name}"])
         plan = replace(
-            resolve(run, search.outputs),
+            plan_run(run, search.outputs),
             varied={key: value for key, _, value in (item.partition("=") for item in values)},
             after_epoch=report,
         )
         trial.set_user_attr("run_id", plan.run_id)
-        earlier = plan.run.state(ignore_claim=True).result
+        earlier = plan.run_folder.state(ignore_claim=True).result
         if earlier is not None and earlier.progress:  # the process was killed before it could stop the trial
             stop_if_pruned(earlier.progress["step"], earlier.progress["steps"])
         job = run_job(plan, search.console)

@@ -106,10 +106,10 @@ def run_sweep(overrides: Sequence[str], *, outputs: Path, workers: int) -> tuple
     if repeats := next((item for item in overrides if OVERWRITE.fullmatch(item)), None):
         raise KronaError(f"With --workers, {repeats} would repeat each run in each worker. Remove --workers.")
     from krona.sweeps.output import close  # imports torch
-    from krona.sweeps.plan import plan
+    from krona.sweeps.plan import list_states
 
     console = Console(soft_wrap=True)
-    planned = plan(overrides, outputs=outputs)
+    planned = list_states(overrides, outputs=outputs)
     say(console, f"{amount(len(planned), 'run')} in {amount(workers, 'worker')}")
     if killed := sum(code < 0 for code in run_workers(command, workers)):
         say(console, f"{amount(killed, 'worker')} killed, possibly because memory ran out. Resuming the run.")

@@ -75,7 +75,7 @@ def claimed(plan: Plan, ranks: Ranks, console: Console) -> Iterator[ClaimedRun]:
                 yield run
             elif isinstance(start, Claim):
                 run.claim, run.console = start, console
-                run.log = cleanup.enter_context(plan.run.log.open("a", encoding="utf-8"))
+                run.log = cleanup.enter_context(plan.run_folder.log.open("a", encoding="utf-8"))
                 _write_start(run, start)
                 with _recorded(run, start, run.log):
                     yield run
@@ -92,20 +92,20 @@ def claimed(plan: Plan, ranks: Ranks, console: Console) -> Iterator[ClaimedRun]:
 def _claim(plan: Plan, cleanup: ExitStack) -> Claim | RunState:
     if (outcome := find_outcome(plan)) is not None:
         if outcome.state == "done already":
-            plan.run.clean()
+            plan.run_folder.clean()
         return outcome
     require(plan.settings, plan.initial)
-    claim = plan.run.claim()
+    claim = plan.run_folder.claim()
     if claim is None:
-        error = f"{plan.run_id} is already running in {describe(plan.run.owner())}. Wait until it has ended."
+        error = f"{plan.run_id} is already running in {describe(plan.run_folder.owner())}. Wait until it has ended."
         return RunState(plan.run_id, "running", plan.folder, error=error)
     cleanup.callback(claim.release)
     if (outcome := find_outcome(plan)) is not None:  # meanwhile another process has finished the run
         return outcome
-    if plan.overwrites or plan.run.state(ignore_claim=True).state != "interrupted":
-        plan.run.remove_attempt(claim)
+    if plan.overwrites or plan.run_folder.state(ignore_claim=True).state != "interrupted":
+        plan.run_folder.remove_attempt(claim)
     plan.notes.extend(code_notes(plan))
-    checkpoint = plan.run.checkpoint
+    checkpoint = plan.run_folder.checkpoint
     if checkpoint.is_file() and (damage := find_damage(checkpoint)) is not None:
         aside = claim.set_aside(checkpoint)
         plan.notes.append(
@@ -119,11 +119,14 @@ def _write_start(run: ClaimedRun, claim: Claim) -> None:
     """Write the first files of a run. If the run resumes, keep the recorded progress until the next epoch ends."""
     forget_signals()
     plan, result = run.plan, run.result
-    if plan.run.checkpoint.is_file() and (earlier := plan.run.state(ignore_claim=True).result) is not None:
+    if (
+        plan.run_folder.checkpoint.is_file()
+        and (earlier := plan.run_folder.state(ignore_claim=True).result) is not None
+    ):
         result.dev_curve, result.progress = earlier.dev_curve, earlier.progress
     write_result(plan.folder, result, claim.write)
-    for name, text in plan.record.items():  # a resumed run keeps the files of its first start
-        if not (file := plan.run.record / name).exists():
+    for name, text in plan.hydra_files.items():  # a resumed run keeps the files of its first start
+        if not (file := plan.run_folder.hydra_folder / name).exists():
             file.parent.mkdir(exist_ok=True)
             write_text(file, text, claim.write)
 
@@ -160,7 +163,7 @@ def _recorded(run: ClaimedRun, claim: Claim, log: TextIO) -> Iterator[None]:
             if plan.settings.trainer.fast_dev_run:  # the log is in a temporary folder
                 say(run.console, trace)
             else:
-                message += f" (the stack trace is in {plan.run.log})"
+                message += f" (the stack trace is in {plan.run_folder.log})"
         run.outcome = RunState(plan.run_id, "failed", folder, result, message)
 
 
@@ -175,7 +178,7 @@ def _other_rank(run: ClaimedRun) -> Iterator[None]:
 
 
 def _is_done(plan: Plan) -> bool:
-    return plan.run.state(ignore_claim=True).state == "done"
+    return plan.run_folder.state(ignore_claim=True).state == "done"
 
 
 def new_result(plan: Plan) -> Result:
@@ -226,7 +229,7 @@ def find_outcome(plan: Plan) -> RunState | None:
     """
     if plan.overwrites:
         return None
-    known = plan.run.state(ignore_claim=True)
+    known = plan.run_folder.state(ignore_claim=True)
     if known.state == "damaged":
         raise KronaError(f"{known.error}. Remove the file, or use overwrite=true to run it again.")
     if known.state == "done" and known.result is not None:
@@ -239,7 +242,7 @@ def find_outcome(plan: Plan) -> RunState | None:
 def _done_messages(result: Result, plan: Plan) -> list[str]:
     finished = str(result.provenance.get("finished", "?")).replace("T", " ").replace("+00:00", " UTC")
     messages = [f"done already ({finished}). To run it again, add overwrite=true"]
-    messages += plan.run.find_damage(result)
+    messages += plan.run_folder.find_damage(result)
     if new := sorted(plan.settings.logger.keys() - (result.config.get("logger") or {}).keys()):
         messages.append(
             f"logger={','.join(new)}: nothing was logged, because the run is done. To log it, add overwrite=true"
@@ -249,7 +252,7 @@ def _done_messages(result: Result, plan: Plan) -> list[str]:
 
 def code_notes(plan: Plan) -> list[str]:
     """Return notes on code changes since this run was interrupted, or since a run with the same config."""
-    earlier = plan.run.state(ignore_claim=True).result
+    earlier = plan.run_folder.state(ignore_claim=True).result
     changes = [] if earlier is None else code_change(earlier)
     notes = [f"The run resumes with other code: {change}." for change in changes]
     if not (own := own_code(plan.settings.config)):

@@ -13,7 +13,7 @@ from krona import tasks
 from krona.backbones.families import Batch, Family
 from krona.backbones.load import Loaded, tokenizer_fingerprint
 from krona.backbones.shared import cached
-from krona.config.settings import Run
+from krona.config.settings import RunSettings
 from krona.messages import KronaError, first_few, join_names
 from krona.runs.result import Result
 from krona.tasks import Splits, Task
@@ -40,7 +40,7 @@ class RunData:
             yield self.train.collate_fn([self.train.dataset[row]])
 
 
-def load_splits(settings: Run, *, fingerprint: str, share: bool) -> Splits:
+def load_splits(settings: RunSettings, *, fingerprint: str, share: bool) -> Splits:
     """Return the rows of train, dev and test. The caller must not change them.
 
     Args:
@@ -68,7 +68,7 @@ def load_splits(settings: Run, *, fingerprint: str, share: bool) -> Splits:
 
 
 def build_data(
-    settings: Run, result: Result, splits: Splits, backbone: Loaded, *, cache: Path, ranks: Ranks
+    settings: RunSettings, result: Result, splits: Splits, backbone: Loaded, *, cache: Path, ranks: Ranks
 ) -> RunData:
     """Tokenise the splits, build the batches of this rank, and record facts about the data in ``result``.
 
@@ -164,7 +164,7 @@ def _unread_keys(task: Task) -> list[str]:
     return ["task.template"] * own_template + ["task.prefix"] * own_prefix
 
 
-def _first_batches(settings: Run, splits: Splits) -> Splits:
+def _first_batches(settings: RunSettings, splits: Splits) -> Splits:
     first: dict[str, Any] = {}
     for name in tasks.ROLES:
         split = getattr(splits, name)

@@ -10,7 +10,7 @@ from krona.config.compose import compose_job, hydra_session
 from krona.config.overrides import find_sweep, normalize
 from krona.messages import KronaError
 from krona.runs.result import Result
-from krona.training.plan import resolve
+from krona.training.plan import plan_run
 from krona.training.run_job import run_job
 
 
@@ -31,7 +31,7 @@ def train(overrides: Sequence[str], *, outputs: Path | str | None = None, quiet:
         raise KronaError(f"{several} has several values, but krona.train trains one run. Call it once for each value.")
     with hydra_session():
         job = compose_job(normalize(list(overrides)))
-    plan = resolve(job, paths.OUTPUTS if outputs is None else Path(outputs))
+    plan = plan_run(job, paths.OUTPUTS if outputs is None else Path(outputs))
     done = run_job(plan, Console(quiet=quiet))
     if done.error is not None or done.result is None:
         raise KronaError(done.error or f"{done.run_id} has no result.")

@@ -13,7 +13,7 @@ from krona import surgery
 from krona.backbones.families import Batch
 from krona.backbones.families.family import IGNORED
 from krona.backbones.load import Loaded
-from krona.config.settings import Run
+from krona.config.settings import RunSettings
 from krona.config.target_classes import build_optimizer
 from krona.messages import KronaError, shorten
 from krona.random_streams import stream_seed
@@ -51,7 +51,7 @@ class Learner(pl.LightningModule):
 
     def __init__(
         self,
-        settings: Run,
+        settings: RunSettings,
         backbone: Loaded,
         data: RunData,
         steps: StepCounts,

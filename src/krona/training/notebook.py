@@ -15,7 +15,7 @@ from krona.paths import OUTPUTS
 from krona.training.claimed_run import new_result
 from krona.training.devices import Ranks
 from krona.training.learner import Learner
-from krona.training.plan import resolve
+from krona.training.plan import plan_run
 from krona.training.run import build
 
 
@@ -46,7 +46,7 @@ def module_and_loaders(config: Mapping[str, Any]) -> tuple[Learner, Loaders]:
     # Lightning warns that a custom batch sampler may leave out rows, but `EvaluationBatches` includes all rows.
     warnings.filterwarnings("ignore", message="You are using a custom batch sampler `EvaluationBatches` for prediction")
     # The user's own classes are refused, because the config may come from someone else.
-    plan = resolve(Composed(config=dict(config)), OUTPUTS, own=False)
+    plan = plan_run(Composed(config=dict(config)), OUTPUTS, own=False)
     module, _ = build(plan, new_result(plan), Ranks())
     module.prepare()
     data = module.data

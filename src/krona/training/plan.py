@@ -1,4 +1,4 @@
-"""Plan a run: `resolve` turns a composed config into a `Plan`, which training, ``--cfg job`` and ``--dry-run`` read."""
+"""Turn a composed config into the `Plan` of a run, which training, ``--cfg job`` and ``--dry-run`` read."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -13,7 +13,7 @@ from krona.backbones import weights_source
 from krona.config import check
 from krona.config.compose import Composed
 from krona.config.model_folder import WIDTHS, read_model_config
-from krona.config.settings import Run
+from krona.config.settings import RunSettings
 from krona.config.target_classes import KINDS
 from krona.messages import KronaError
 from krona.methods.factor_shapes import shape_name
@@ -34,9 +34,9 @@ MIN_SECRET = 6  # characters; shorter values may be ordinary words
 class Plan:
     """A run before it starts: its settings, its id, and how this command executes it."""
 
-    settings: Run
+    settings: RunSettings
     stored: Mapping[str, Any]  # the config to store, without secrets
-    record: Mapping[str, str]  # contents of the files in the run's .hydra/, by name
+    hydra_files: Mapping[str, str]  # contents of the files in the run's .hydra/, by name
     notes: list[str]  # messages for result.json
     initial: "InitialWeights | None"  # the weights of ``init_from``
     data_fingerprint: str
@@ -72,11 +72,11 @@ class Plan:
         return self.outputs / self.run_id
 
     @property
-    def run(self) -> RunFolder:
+    def run_folder(self) -> RunFolder:
         return RunFolder(self.folder)
 
 
-def resolve(job: Composed, outputs: Path, *, own: bool = True, starts: bool = True) -> Plan:
+def plan_run(job: Composed, outputs: Path, *, own: bool = True, starts: bool = True) -> Plan:
     """Check a composed config, and return the plan of its run.
 
     torch is imported only if the run starts now, ``init_from`` is set, arguments of a class need a check, or factor
@@ -85,7 +85,8 @@ def resolve(job: Composed, outputs: Path, *, own: bool = True, starts: bool = Tr
     Args:
         outputs: the folder that contains the run's folder.
         own: whether the config comes from the user's own command and conf/, and may therefore use any class.
-        starts: whether the run starts now. If false, the user's own classes are not imported, and ``record`` is empty.
+        starts: whether the run starts now. If false, the user's own classes are not imported, and there are no
+            ``hydra_files``.
 
     Raises:
         NotAllowedError: ``own`` is false, and the config names a forbidden class.
@@ -99,7 +100,7 @@ def resolve(job: Composed, outputs: Path, *, own: bool = True, starts: bool = Tr
     return Plan(
         settings=settings,
         stored=job.stored or mask_secrets(settings.config),
-        record=job.record() if starts else {},
+        hydra_files=job.hydra_files() if starts else {},
         notes=list(job.notes),
         initial=initial,
         data_fingerprint=data,
@@ -109,7 +110,7 @@ def resolve(job: Composed, outputs: Path, *, own: bool = True, starts: bool = Tr
     )
 
 
-def read_initial(settings: Run) -> "InitialWeights | None":
+def read_initial(settings: RunSettings) -> "InitialWeights | None":
     """Return the initial weights of a run with ``init_from``."""
     if settings.init_from is None:
         return None
@@ -119,7 +120,7 @@ def read_initial(settings: Run) -> "InitialWeights | None":
 
 
 def identify(
-    settings: Run,
+    settings: RunSettings,
     initial: "InitialWeights | None" = None,
     *,
     data_fingerprint: str | None = None,
@@ -144,7 +145,7 @@ def identify(
     )
 
 
-def _find_factors(settings: Run) -> Any:
+def _find_factors(settings: RunSettings) -> Any:
     """Return the factor shapes that the backbone's layers use.
 
     Two runs whose shapes are replaced by the same shapes on this backbone therefore have the same run id.

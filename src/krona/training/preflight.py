@@ -6,7 +6,7 @@ The checks take a few seconds and write no files. All problems are reported in o
 from typing import TYPE_CHECKING, Any
 
 from krona.backbones import weights_source
-from krona.config.settings import Run, Scheduler, Trainer
+from krona.config.settings import RunSettings, Scheduler, Trainer
 from krona.config.target_classes import build, build_optimizer, find_own
 from krona.config.validation import Problems
 from krona.display_names import BENCHMARKS
@@ -27,7 +27,7 @@ OFFLINE_ADVICE = (
 )
 
 
-def require(settings: Run, initial: "InitialWeights | None" = None) -> None:
+def require(settings: RunSettings, initial: "InitialWeights | None" = None) -> None:
     """Check that a run can start on this machine, with its files and its backbone.
 
     Args:
@@ -42,7 +42,7 @@ def require(settings: Run, initial: "InitialWeights | None" = None) -> None:
     insert_without_weights(settings)
 
 
-def require_settings(settings: Run, initial: "InitialWeights | None" = None, *, starts: bool = True) -> None:
+def require_settings(settings: RunSettings, initial: "InitialWeights | None" = None, *, starts: bool = True) -> None:
     """Check a run's settings against this machine and the run's files.
 
     Args:
@@ -78,7 +78,7 @@ def require_settings(settings: Run, initial: "InitialWeights | None" = None, *, 
     problems.raise_all()
 
 
-def insert_without_weights(settings: Run) -> tuple[dict[str, Any], list[str]]:
+def insert_without_weights(settings: RunSettings) -> tuple[dict[str, Any], list[str]]:
     """Insert the method into the backbone without loading weights.
 
     Returns:
@@ -125,7 +125,7 @@ def _check_devices(trainer: Trainer) -> None:
         )
 
 
-def _check_optimizer_and_callbacks(settings: Run) -> None:
+def _check_optimizer_and_callbacks(settings: RunSettings) -> None:
     import torch
 
     from krona.training.schedule import build_schedule, count_warmup_steps
@@ -140,7 +140,7 @@ def _check_optimizer_and_callbacks(settings: Run) -> None:
         build_schedule(optimizer, warmup, 1000, scheduler=settings.scheduler)
 
 
-def _check_quantisation(settings: Run) -> None:
+def _check_quantisation(settings: RunSettings) -> None:
     from krona.backbones.quantisation import require_library
 
     method, trainer = settings.method, settings.trainer
@@ -155,7 +155,7 @@ def _check_quantisation(settings: Run) -> None:
     require_library()
 
 
-def _check_downloads(settings: Run) -> None:
+def _check_downloads(settings: RunSettings) -> None:
     task, data, backbone = settings.task, settings.data, settings.backbone
     needs_model = backbone.needs_hub
     on_hub = task.data_kind in BENCHMARKS and data.kind == "hub"

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
-from krona.config.settings import Run
+from krona.config.settings import RunSettings
 from krona.formatting import as_typed, rate, say
 from krona.messages import amount
 from krona.runs.result import Result
@@ -41,7 +41,7 @@ class Progress(pl.Callback):
             self.train_log.write(text + "\n")
             self.train_log.flush()
 
-    def begin(self, settings: Run, result: Result, *, steps: StepCounts) -> None:
+    def begin(self, settings: RunSettings, result: Result, *, steps: StepCounts) -> None:
         """Print the first lines of the run."""
         rows = " / ".join(f"{result.splits[name]['rows']:,}" for name in ("train", "dev", "test"))
         factors = ", ".join(f"{group} × {factor:g}" for group, factor in settings.optimizer.lr_factors.items())

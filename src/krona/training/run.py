@@ -19,7 +19,7 @@ from krona.backbones.insert_method import insert_method, method_defaults
 from krona.backbones.model_config import describe_backbone
 from krona.backbones.quantisation import unquantised_notes
 from krona.backbones.shared import shared_backbone
-from krona.config.settings import Run
+from krona.config.settings import RunSettings
 from krona.messages import KronaError
 from krona.random_streams import stream_seed
 from krona.runs.interrupts import stop_if_interrupted
@@ -81,10 +81,10 @@ def _train(run: ClaimedRun, progress: Progress, tracking: Tracking) -> None:
     result.provenance["finished"] = now()
     if run.claim is not None:
         measure_updates(result, learner.model, learner.data.dev)  # not included in the reported time and memory
-        write_end(plan.run, run.claim, settings, result, learner.model, predictions, backbone=backbone_weights)
+        write_end(plan.run_folder, run.claim, settings, result, learner.model, predictions, backbone=backbone_weights)
 
 
-def _advance_notes(settings: Run, model: PreTrainedModel) -> list[str]:
+def _advance_notes(settings: RunSettings, model: PreTrainedModel) -> list[str]:
     """Return what a user should know before the training about weights that are not kept and about merged exports."""
     notes = []
     if not keeps_weights(settings, size := weight_bytes(model)):
@@ -109,7 +109,7 @@ def _fit(run: ClaimedRun, learner: Learner, progress: Progress, tracking: Tracki
         result.dev_curve = learner.dev_curve
         result.progress = {"epoch": len(learner.dev_curve), "step": learner.global_step, "steps": learner.steps.total}
         if run.claim is not None:
-            write_epoch(plan.run, run.claim, result)
+            write_epoch(plan.run_folder, run.claim, result)
         progress.epoch(learner)
         tracking.epoch(learner)
         stop_if_interrupted()
@@ -119,7 +119,7 @@ def _fit(run: ClaimedRun, learner: Learner, progress: Progress, tracking: Tracki
     callbacks = [progress, tracking, AfterEpoch(end_epoch)]
     trainer = build_trainer(plan, run.ranks, run.claim, callbacks, loggers=tracking.loggers)
     device = trainer.strategy.root_device
-    checkpoint = find_checkpoint(plan.run, run.ranks)
+    checkpoint = find_checkpoint(plan.run_folder, run.ranks)
     if checkpoint is None:  # if there is a checkpoint, it contains the prepared values
         learner.to(device)
         if not surgery.is_prepared(model):
@@ -196,7 +196,7 @@ def build(plan: Plan, result: Result, ranks: Ranks) -> tuple[Learner, Fingerprin
     return Learner(settings, backbone, data, steps, ranks=ranks), adapter.config.backbone
 
 
-def _start_process(settings: Run, result: Result, ranks: Ranks) -> None:
+def _start_process(settings: RunSettings, result: Result, ranks: Ranks) -> None:
     """Set the number of threads and the seed of this process."""
     trainer = settings.trainer
     keep_freed_memory()

@@ -12,7 +12,7 @@ from krona import surgery
 from krona.adapters.adapter import Adapter
 from krona.adapters.fingerprint import Fingerprint
 from krona.adapters.origin import Origin
-from krona.config.settings import Run
+from krona.config.settings import RunSettings
 from krona.messages import KronaError
 from krona.runs.claim import Claim
 from krona.runs.folder import RunFolder
@@ -50,7 +50,7 @@ def write_epoch(run: RunFolder, claim: Claim, result: Result) -> None:
 def write_end(
     run: RunFolder,
     claim: Claim,
-    settings: Run,
+    settings: RunSettings,
     result: Result,
     model: nn.Module,
     predictions: Mapping[str, Predictions],
@@ -78,7 +78,7 @@ def weight_bytes(model: nn.Module) -> int:
     return sum(tensor.nbytes for tensor in surgery.trainable_state(model).values())
 
 
-def keeps_weights(settings: Run, size: int) -> bool:
+def keeps_weights(settings: RunSettings, size: int) -> bool:
     """Return whether a run saves its trained parameters. ``size`` is their size in bytes."""
     if settings.keep == "all" or not settings.method.placement.get("train_backbone"):
         return True

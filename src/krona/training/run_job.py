@@ -62,7 +62,7 @@ def _run_by_torchrun(plan: Plan, devices: int) -> RunState:
         process.terminate()  # torchrun forwards the signal to its processes
         process.wait()
         raise
-    known = plan.run.state()
+    known = plan.run_folder.state()
     if known.state == "done":
         return known
     error = known.error or f"The run is {known.state}. Its messages are above. The same command resumes it."

@@ -10,7 +10,7 @@ from torch import nn
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler, SequentialLR
 
 from krona import surgery
-from krona.config.settings import Optimizer, Run, Scheduler
+from krona.config.settings import Optimizer, RunSettings, Scheduler
 from krona.config.target_classes import find_own
 from krona.messages import KronaError, amount, did_you_mean, shorten
 
@@ -26,13 +26,13 @@ class StepCounts:
     total: int
 
 
-def count_batches(settings: Run, rows: int) -> int:
+def count_batches(settings: RunSettings, rows: int) -> int:
     """Return the number of batches in an epoch, each of ``batch_size`` rows, limited by ``limit_train_batches``."""
     batches, limit = -(-rows // settings.batch_size), settings.trainer.limit_train_batches
     return min(limit, batches) if isinstance(limit, int) else int(batches * limit)
 
 
-def count_steps(settings: Run, epoch: int) -> StepCounts:
+def count_steps(settings: RunSettings, epoch: int) -> StepCounts:
     """Compute the step counts of a run from the number of steps in an epoch."""
     trainer = settings.trainer
     total = trainer.max_epochs * epoch
@@ -113,7 +113,7 @@ def build_schedule(
     return schedule
 
 
-def schedule_notes(settings: Run, steps: StepCounts) -> list[str]:
+def schedule_notes(settings: RunSettings, steps: StepCounts) -> list[str]:
     """Return a list with a note if a run has no steps, or if the warm-up takes a quarter of the steps or more."""
     if not steps.total:
         return [

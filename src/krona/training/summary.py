@@ -55,7 +55,7 @@ def show_run(run: RunFolder, console: Console) -> None:
     result = known.result
     reached = f", {result.reached}" if result and known.state != "done" else ""
     say(console, f"{known.run_id}: {known.state}{reached}")
-    if (file := run.record / "overrides.yaml").is_file():
+    if (file := run.hydra_folder / "overrides.yaml").is_file():
         say(console, f"  overrides: {' '.join(yaml.safe_load(file.read_text(encoding='utf-8')) or [])}")
     for note in result.notes if result else []:
         say(console, f"  note: {note}")

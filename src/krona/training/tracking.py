@@ -7,7 +7,7 @@ from pathlib import Path
 import pytorch_lightning as pl
 from torch import Tensor
 
-from krona.config.settings import Run
+from krona.config.settings import RunSettings
 from krona.config.target_classes import find_own
 from krona.runs.folder import RunFolder
 from krona.runs.result import Result
@@ -53,7 +53,9 @@ class Tracking(pl.Callback):
 
 
 @contextmanager
-def open_loggers(settings: Run, result: Result, folder: Path, *, say: Callable[[str], None]) -> Iterator[Tracking]:
+def open_loggers(
+    settings: RunSettings, result: Result, folder: Path, *, say: Callable[[str], None]
+) -> Iterator[Tracking]:
     """Open the loggers of a run, and close them when the run ends, even after an error."""
     labels = {"method": settings.method.name, "task": settings.task.name, "sweep": settings.sweep}
     loggers = []
