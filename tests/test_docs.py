@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from krona.backbones.families import FAMILIES
+from tiny_t5 import METHODS, method_values
 from typed_run import output_of
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -24,6 +26,15 @@ def test_surgery_in_fifteen_lines(capsys: pytest.CaptureFixture[str]) -> None:
     exec(script, {})
     (comment,) = re.findall(r"# (Count\(.*\))", script)
     assert capsys.readouterr().out.strip() == comment
+
+
+def test_the_numbers_of_methods_and_architectures_are_current() -> None:
+    readme, page = ((ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "docs/adding-a-method.md"))
+    architectures = sum(map(len, FAMILIES.values()))
+    assert f"{len(METHODS)} methods equal to independent formulas on {architectures} architectures" in readme
+    names = [*METHODS, *(f"peft/{path.stem}" for path in (ROOT / "conf" / "method" / "peft").glob("*.yaml"))]
+    orders = [method_values(name)["order"] for name in names]
+    assert f"krona's methods use {min(orders)} to {max(orders)}" in page
 
 
 def run_page(command: list[str | Path], folder: Path) -> str:
