@@ -15,14 +15,14 @@ from pydantic import TypeAdapter
 
 from krona.cli import parameter_table
 from krona.config.compose import compose_job, hydra_session
-from krona.config.settings import Backbone, Data, Method, Optimizer, Placement, Run, Scheduler, Trainer
+from krona.config.settings import Backbone, Data, Method, Optimizer, Placement, RunSettings, Scheduler, Trainer
 from krona.messages import KronaError
 from krona.runs.run_id import NOT_IDENTITY
 
 ROOT = Path(__file__).resolve().parents[2]
 CONF, DOCS = ROOT / "conf", ROOT / "docs"
 SECTIONS = {
-    "": (Run,),
+    "": (RunSettings,),
     "optimizer": (Optimizer,),
     "scheduler": (Scheduler,),
     "trainer": (Trainer,),
