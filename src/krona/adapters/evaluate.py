@@ -138,7 +138,7 @@ def evaluate(
         batch_size = trainer.get("eval_batch_size", BATCH_SIZE)
     scored = bool(trained.family.labels_with_scores) and (output is not None or bool(need_scores(task.metrics)))
     found_answers = trained.predict_split(split, batch_size=batch_size, probabilities=scored)
-    predictions = [_translate(one.answer, targets, task) for one in found_answers]
+    predictions = [_translate(prediction.answer, targets, task) for prediction in found_answers]
     scores = _scores_by_label(found, task, targets, found_answers) if scored else None
     if output is not None:
         columns = ("id", "source", "target", "prediction")
@@ -147,22 +147,22 @@ def evaluate(
             {**dict(zip(columns, row, strict=True)), **split.others.get(row[0], {})} for row in values
         ]
         names = label_words(dict(task)).values()
-        for line, shares in zip(lines, scores or [], strict=scores is not None):
-            line["scores"] = dict(zip(names, shares, strict=True))
+        for line, probabilities in zip(lines, scores or [], strict=scores is not None):
+            line["scores"] = dict(zip(names, probabilities, strict=True))
         write_text(output, json_lines(lines))
     answers = encode(
         split.targets, predictions, task.target_strings(), split.groups, scores, multilabel=task.is_multilabel
     )
-    parts = score_answers(task.metrics, answers)
+    metrics = score_answers(task.metrics, answers)
     low, high = percentile_interval(bootstrap([answers], list(task.score)))
     return Evaluation(
         run_id=found.origin.run_id,
         task=task.name,
         rows=where,
         count=len(split),
-        score=task.table_score(parts),
+        score=task.table_score(metrics),
         interval=(low, high),
-        parts=parts,
+        parts=metrics,
         no_label=len(invalid_predictions(predictions, dict(task))),
         notes=_describe_rows(trained, split, found, rows),
     )
@@ -185,15 +185,15 @@ def _scores_by_label(
 
     Several labels of the run can mean one label of the task.
     """
-    places = {target: place for place, target in enumerate(task.target_strings() or [])}
-    columns = {word: places[targets[answer]] for answer, word in label_words(found.origin.task).items()}
+    indices = {target: index for index, target in enumerate(task.target_strings() or [])}
+    columns = {word: indices[targets[answer]] for answer, word in label_words(found.origin.task).items()}
     scores = []
-    for one in predictions:
-        shares = [0.0] * len(places)
-        for word, share in one.probabilities.items():
-            shares[columns[word]] += share
+    for prediction in predictions:
+        by_label = [0.0] * len(indices)
+        for word, value in prediction.probabilities.items():
+            by_label[columns[word]] += value
         # Python's min() would return 1.0 for NaN
-        scores.append([None if math.isnan(share) else min(1.0, float(f"{share:.6g}")) for share in shares])
+        scores.append([None if math.isnan(value) else min(1.0, float(f"{value:.6g}")) for value in by_label])
     return scores
 
 
@@ -282,28 +282,28 @@ def _describe_kind(task: Task) -> str:
 def _targets_by_answer(found: TrainedRun, task: Task, mapping: Sequence[str]) -> dict[str, str]:
     """Map the text that the run predicts for each label to the corresponding target of the task."""
     run_id, run_task = found.origin.run_id, found.origin.task_settings
-    own, width = label_words(found.origin.task), len(run_task.columns)
+    run_labels, width = label_words(found.origin.task), len(run_task.columns)
     if width != len(task.columns):
         raise KronaError(
             f"{run_id} reads {amount(width, 'text')} of each row, but task {task.name} has {len(task.columns)} per row."
         )
-    if bool(own) != bool(task.labels) or run_task.is_multilabel != task.is_multilabel:
-        kinds = [f"{one.name} {_describe_kind(one)}" for one in (run_task, task)]
+    if bool(run_labels) != bool(task.labels) or run_task.is_multilabel != task.is_multilabel:
+        kinds = [f"{each.name} {_describe_kind(each)}" for each in (run_task, task)]
         raise KronaError(f"{run_id} cannot be scored on these rows, because {kinds[0]} and {kinds[1]}.")
     targets = {word: str(number) for word, number in (task.labels or {}).items()}
-    words, known = ", ".join(own.values()), ", ".join(targets) or "no labels"
+    words, known = ", ".join(run_labels.values()), ", ".join(targets) or "no labels"
     counterparts = {word: word for word in targets}
     for pair in mapping:
         word, equals, to = pair.partition("=")
-        if not equals or word not in own.values() or to not in targets:
+        if not equals or word not in run_labels.values() or to not in targets:
             raise KronaError(
                 f"--map {pair} is invalid. Use WORD=WORD with a label of the run ({words}) and a label of the task "
                 f"({known})."
             )
         counterparts[word] = to
-    if missing := [word for word in own.values() if word not in counterparts]:
+    if missing := [word for word in run_labels.values() if word not in counterparts]:
         raise KronaError(
             f"The labels of {run_id} are {words}, but the labels of task {task.name} are {known}. Give the task's "
             f"label that corresponds to {join_names(missing)}, such as --map {missing[0]}={next(iter(targets))}."
         )
-    return {answer: targets[counterparts[word]] for answer, word in own.items()}
+    return {answer: targets[counterparts[word]] for answer, word in run_labels.items()}

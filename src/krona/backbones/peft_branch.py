@@ -174,23 +174,23 @@ class PeftBranch(Branch):
         return {"config": {key: translate(value) if _is_names(key, value) else value for key, value in config.items()}}
 
     @classmethod
-    def build_all(cls, model: nn.Module, places: Sequence[str], config: Mapping[str, Any]) -> "dict[str, PeftBranch]":
+    def build_all(cls, model: nn.Module, names: Sequence[str], config: Mapping[str, Any]) -> "dict[str, PeftBranch]":
         """Let peft build the tuner layers of these modules in a copy of the model, and return them as branches.
 
         Raises:
             KronaError: peft cannot insert the type into one of the modules, or changes the backbone's weights.
         """
-        peft_config = cls.to_peft_config(model, places, config)
+        peft_config = cls.to_peft_config(model, names, config)
         from peft.mapping import PEFT_TYPE_TO_TUNER_MAPPING
         from peft.tuners.tuners_utils import BaseTunerLayer
 
         twin: Any = bare_copy(model)
-        bases = {place: unwrap(model.get_submodule(place)) for place in places}
-        for place, base in bases.items():
+        bases = {name: unwrap(model.get_submodule(name)) for name in names}
+        for name, base in bases.items():
             if any(p.is_meta for p in base.parameters()):  # peft computes with the weights of some types
-                _fill_with_zeros(twin.get_submodule(public_name(place)))
-        memory = {name: p.data_ptr() for name, p in twin.named_parameters()}
-        others = _describe_modules(twin, places)
+                _fill_with_zeros(twin.get_submodule(public_name(name)))
+        memory = {parameter_name: p.data_ptr() for parameter_name, p in twin.named_parameters()}
+        others = _describe_modules(twin, names)
         try:
             with warnings.catch_warnings(record=True) as caught, redirect_stderr(StringIO()):  # of progress bars
                 warnings.simplefilter("always")
@@ -198,32 +198,32 @@ class PeftBranch(Branch):
         except Exception as error:  # peft raises many different exception types
             reason = f"{type(error).__name__}: {first_line(error)}"
             raise KronaError(f"peft cannot insert {config['peft_type']} into this backbone. {reason}") from error
-        layers = {place: twin.get_submodule(public_name(place)) for place in places}
-        if missing := [place for place, layer in layers.items() if not isinstance(layer, BaseTunerLayer)]:
+        layers = {name: twin.get_submodule(public_name(name)) for name in names}
+        if missing := [name for name, layer in layers.items() if not isinstance(layer, BaseTunerLayer)]:
             raise KronaError(f"peft does not insert {config['peft_type']} into {missing[0]}. Use other target_modules.")
-        if _describe_modules(twin, places) != others:
+        if _describe_modules(twin, names) != others:
             raise KronaError(f"{config['peft_type']} is not supported, because it also changes other modules.")
-        for name, parameter in twin.named_parameters():
-            own = name.replace(".base_layer.", ".")
-            if own in memory and memory[own] != parameter.data_ptr():
+        for parameter_name, parameter in twin.named_parameters():
+            weight = parameter_name.replace(".base_layer.", ".")
+            if weight in memory and memory[weight] != parameter.data_ptr():
                 raise KronaError(
-                    f"{config['peft_type']} with these arguments changes the backbone's weight {own} before training, "
-                    "but an adapter file does not contain this weight. Use other arguments."
+                    f"{config['peft_type']} with these arguments changes the backbone's weight {weight} before "
+                    "training, but an adapter file does not contain this weight. Use other arguments."
                 )
         tuner._modules.pop("model")
         hook = PeftTrainingHook(tuner) if PeftTrainingHook.is_needed(tuner) else None
-        branches = {place: cls._wrap(layers[place], base, config) for place, base in bases.items()}
+        branches = {name: cls._wrap(layers[name], base, config) for name, base in bases.items()}
         notes = dict.fromkeys(f"peft: {first_line(one.message)}" for one in caught if isinstance(one.message, Warning))
         # `krona.surgery.insert` reads both. A note is, for example, about a block size that peft has changed.
         next(iter(branches.values())).__dict__.update(training_hook=hook, notes=list(notes))
         return branches
 
     @classmethod
-    def to_peft_config(cls, model: nn.Module, places: Sequence[str], config: Mapping[str, Any], **more: Any) -> Any:
+    def to_peft_config(cls, model: nn.Module, modules: Sequence[str], config: Mapping[str, Any], **more: Any) -> Any:
         """Return the config of peft for these modules, with names for patterns (``feedforward_modules``)."""
         patterns = {key: value for key, value in config.items() if _is_names(key, value)}
         found = {
-            "target_modules": places,
+            "target_modules": modules,
             **{key: list(match_modules(model, value)) for key, value in patterns.items()},
         }
         names = module_names(model)  # some types share weights between the modules of one target name

@@ -162,9 +162,9 @@ class PromptBranch(Branch):
         rows = len(embeddings)
         prompt = self._values(embeddings).to(embeddings.dtype)  # (1, length, width)
         inputs["inputs_embeds"] = torch.cat([prompt.expand(rows, -1, -1), embeddings], 1)
-        if (places := inputs.get("position_ids")) is not None:
-            own = torch.arange(self.length, device=places.device, dtype=places.dtype)
-            inputs["position_ids"] = torch.cat([own.expand(len(places), -1), places], 1)
+        if (position_ids := inputs.get("position_ids")) is not None:
+            prompt_ids = torch.arange(self.length, device=position_ids.device, dtype=position_ids.dtype)
+            inputs["position_ids"] = torch.cat([prompt_ids.expand(len(position_ids), -1), position_ids], 1)
         if (types := inputs.get("token_type_ids")) is not None:
             inputs["token_type_ids"] = torch.cat([types.new_zeros(rows, self.length), types], 1)
 
@@ -184,16 +184,16 @@ class PromptBranch(Branch):
             return
         given = next(value for key in ("input_ids", "inputs_embeds") if (value := inputs.get(key)) is not None)
         if inputs.get(CACHE) is None:
-            own = DynamicCache()
-            inputs[CACHE] = EncoderDecoderCache(own, DynamicCache()) if module.config.is_encoder_decoder else own
-        made = inputs[CACHE]
-        own = made.self_attention_cache if isinstance(made, EncoderDecoderCache) else made
+            cache = DynamicCache()
+            inputs[CACHE] = EncoderDecoderCache(cache, DynamicCache()) if module.config.is_encoder_decoder else cache
+        present = inputs[CACHE]
+        cache = present.self_attention_cache if isinstance(present, EncoderDecoderCache) else present
         values = self._values(given).to(module.get_input_embeddings().weight.dtype)
         values = values.view(self.length, *self.layer_shape).expand(len(given), -1, -1, -1, -1, -1)
         by_layer = values.permute(2, 3, 0, 4, 1, 5)
         step = 2 if module.config.is_encoder_decoder else 1  # see `to_peft_config`
-        for number in range(_count_layers(module.config)):
-            own.update(*by_layer[step * number % len(by_layer)], number)
+        for layer in range(_count_layers(module.config)):
+            cache.update(*by_layer[step * layer % len(by_layer)], layer)
 
     def _values(self, like: Tensor) -> Tensor:
         """Return the output of peft's encoder, (1, length, width)."""
@@ -204,8 +204,8 @@ class PromptBranch(Branch):
         """Make room for the prompt in the mask and the position ids. Return whether the inputs begin a text."""
         if (mask := inputs.get("attention_mask")) is not None:
             inputs["attention_mask"] = self._extend_mask(mask)
-        if (places := inputs.get("position_ids")) is not None:
-            inputs["position_ids"] = places + self.length
+        if (position_ids := inputs.get("position_ids")) is not None:
+            inputs["position_ids"] = position_ids + self.length
         earlier = inputs.get(CACHE)
         return earlier is None or not earlier.get_seq_length()
 

@@ -102,18 +102,18 @@ def compare_cells(cells: Sequence[Cell]) -> dict[tuple[int, int], Difference]:
     Cells whose metrics or test sets differ from those of the first cell are excluded. If some cells have several seeds,
     cells with one seed are excluded too, because a test of methods needs several seeds.
     """
-    tested = [place for place, one in enumerate(cells) if one.samples and one.test_sets == cells[0].test_sets]
-    if any(cells[place].tested_seeds > 1 for place in tested):
-        tested = [place for place in tested if cells[place].tested_seeds > 1]
-    by_task = [compare_pairs(samples) for samples in zip(*(cells[place].samples for place in tested), strict=True)]
+    tested = [index for index, cell in enumerate(cells) if cell.samples and cell.test_sets == cells[0].test_sets]
+    if any(cells[index].tested_seeds > 1 for index in tested):
+        tested = [index for index in tested if cells[index].tested_seeds > 1]
+    by_task = [compare_pairs(samples) for samples in zip(*(cells[index].samples for index in tested), strict=True)]
     pairs = by_task[0] if by_task else []
-    return {(tested[i], tested[j]): average([found[i, j] for found in by_task]) for i, j in pairs}
+    return {(tested[i], tested[j]): average([differences[i, j] for differences in by_task]) for i, j in pairs}
 
 
 def mark_columns(table: Table, tasks: Sequence[str], baseline: str) -> None:
     """Mark each task's best row, the rows that are not significantly worse, and the rows that differ from a reference.
 
-    The reference is the row with the name ``baseline`` (`find_reference`), if it is compared.
+    The reference is the row with the name ``baseline`` (`names_row`), if it is compared.
     """
     found = {}
     for task in tasks:
@@ -128,8 +128,8 @@ def add_averages(table: Table, tasks: Sequence[str], baseline: str) -> None:
     for row in table.rows:
         lacking = [task_label(task) for task in tasks if row.cells[task].value is None]
         row.cells[AVERAGE] = Cell(missing=f"without {', '.join(lacking)}") if lacking else _average(row, tasks)
-    places = set.intersection(*({*comparable_rows(table.rows, task)} for task in tasks))
-    compared = [row for row in table.rows if row in places and row.cells[AVERAGE].value is not None]
+    comparable = set.intersection(*({*comparable_rows(table.rows, task)} for task in tasks))
+    compared = [row for row in table.rows if row in comparable and row.cells[AVERAGE].value is not None]
     compared = _choose_on_dev(compared, tasks, table.split, baseline)
     _set_reference(table, AVERAGE, compared, tasks, baseline)
     _mark_tested(table, {AVERAGE: compared})

@@ -41,10 +41,10 @@ class Count:
 
 def count(model: nn.Module) -> Count:
     """Return the number of trainable parameters and the number of the backbone's parameters before the insertion."""
-    own = dict(backbone_parameters(model))
-    head = sum(original_shape(own[name]).numel() for name in _names_in(own, _head(model)))
+    weights = dict(backbone_parameters(model))
+    head = sum(original_shape(weights[name]).numel() for name in _names_in(weights, _head(model)))
     trainable = sum(p.numel() for p in model.parameters() if p.requires_grad)
-    backbone = sum(original_shape(p).numel() for p in own.values())
+    backbone = sum(original_shape(p).numel() for p in weights.values())
     return Count(trainable=trainable - head, backbone=backbone - head, head=head)
 
 
@@ -96,8 +96,8 @@ def trainable_groups(model: nn.Module) -> dict[str, list[nn.Parameter]]:
     group of any other parameter is the last part of its name, such as ``A``, ``B``, ``bias`` or ``magnitude``.
     """
     groups: dict[str, list[nn.Parameter]] = {}
-    own = [public_name(name) for name, _ in model.named_parameters() if not is_in_adapter(name)]
-    heads, norms = set(_names_in(own, _head(model))), set(_names_in(own, norm_modules(model)))
+    names = [public_name(name) for name, _ in model.named_parameters() if not is_in_adapter(name)]
+    heads, norms = set(_names_in(names, _head(model))), set(_names_in(names, norm_modules(model)))
     for full_name, parameter in model.named_parameters():
         name = public_name(full_name)
         of_tuner = full_name.partition(".tuner.")[2].partition(".")[0]  # such as lora_A in a layer of peft
@@ -143,12 +143,12 @@ def adapter_state(model: nn.Module, name: str | None = None) -> dict[str, Tensor
     name = name or active_adapter(model)
     adapter, state = get_adapter(model, name), get_state(model)
     require_trained(state, name, current_slots(model, state))
-    own = by_first_name(
+    trained = by_first_name(
         (f"{public_name(module_name)}.{key}", parameter)
         for module_name, adapted in branch_modules(model)
         for key, parameter in adapted.own_parameters(name)
     )
-    return own | dict(adapter.trained) | frozen_tensors(model, name)
+    return trained | dict(adapter.trained) | frozen_tensors(model, name)
 
 
 def trained_names(model: nn.Module, branch: type[Branch] | None, options: Mapping[str, Any]) -> list[str]:
@@ -162,29 +162,29 @@ def trained_names(model: nn.Module, branch: type[Branch] | None, options: Mappin
         KronaError: the model does not have the head or ties its weights to other weights, or ``train_layer_norms`` is
             true and the model has no normalisation layer.
     """
-    own, every = (dict(backbone_parameters(model, tied=tied)) for tied in (False, True))
+    parameters, with_tied = (dict(backbone_parameters(model, tied=tied)) for tied in (False, True))
     head = list(options.get("head", ()))
     for module in head:
-        if not _names_in(every, [module]):
+        if not _names_in(with_tied, [module]):
             raise KronaError(f"The head {module!r} was not found, because this model has no weights with this name.")
-        for name in _names_in(every, [module]):
-            if name not in own:
-                other = next(first for first, p in own.items() if p is every[name])
+        for name in _names_in(with_tied, [module]):
+            if name not in parameters:
+                other = next(first for first, p in parameters.items() if p is with_tied[name])
                 raise KronaError(f"{name} of the head cannot train alone, because the model ties it to {other}.")
     if options.get("train_backbone", False):
-        return list(own)
+        return list(parameters)
     existing = existing_names(model, branch, options.get("target_modules", ()))
-    shared = {id(every[name]) for name in existing}  # a bias may have several names
-    trained = {*(name for name, p in own.items() if id(p) in shared), *_names_in(own, head)}
+    shared = {id(with_tied[name]) for name in existing}  # a bias may have several names
+    trained = {*(name for name, p in parameters.items() if id(p) in shared), *_names_in(parameters, head)}
     if options.get("train_layer_norms", True):
-        norms = _names_in(own, norm_modules(model))
+        norms = _names_in(parameters, norm_modules(model))
         if not norms:
             raise KronaError(
                 "train_layer_norms=true is not possible, because this model has no normalisation layer with a weight. "
                 "Set train_layer_norms=false."
             )
         trained.update(norms)
-    return [name for name in own if name in trained]
+    return [name for name in parameters if name in trained]
 
 
 def _names_in(names: Iterable[str], modules: Sequence[str]) -> list[str]:
@@ -199,25 +199,25 @@ def load_adapter_state(model: nn.Module, tensors: Mapping[str, Tensor]) -> None:
     get_adapter(model, active_adapter(model)).prepared = True
 
 
-def copy_into(own: Mapping[str, Tensor], tensors: Mapping[str, Tensor]) -> None:
-    """Copy ``tensors`` into the tensors of ``own`` that have the same names.
+def copy_into(targets: Mapping[str, Tensor], tensors: Mapping[str, Tensor]) -> None:
+    """Copy ``tensors`` into the tensors of ``targets`` that have the same names.
 
     Raises:
         KronaError: the names or shapes differ. Nothing is copied in this case.
     """
-    if own.keys() != tensors.keys():
-        missing, unknown = sorted(own.keys() - tensors.keys()), sorted(tensors.keys() - own.keys())
+    if targets.keys() != tensors.keys():
+        missing, unknown = sorted(targets.keys() - tensors.keys()), sorted(tensors.keys() - targets.keys())
         raise KronaError(
-            f"These weights belong to another method or backbone. {len(missing)} of {len(own)} names are missing"
+            f"These weights belong to another method or backbone. {len(missing)} of {len(targets)} names are missing"
             f"{f' (first {missing[0]})' if missing else ''}, and {len(unknown)} are unknown"
             f"{f' (first {unknown[0]})' if unknown else ''}."
         )
-    for name, parameter in own.items():
+    for name, parameter in targets.items():
         if parameter.shape != tensors[name].shape:
             raise KronaError(
                 f"The shape of {name} is {tuple(tensors[name].shape)} in these weights, but {tuple(parameter.shape)} "
                 "in the model."
             )
     with torch.no_grad():
-        for name, parameter in own.items():
+        for name, parameter in targets.items():
             parameter.copy_(tensors[name])
