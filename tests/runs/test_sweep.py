@@ -76,8 +76,8 @@ def test_a_table_plans_each_run_once(tmp_path: Path, monkeypatch: pytest.MonkeyP
         begin(tmp_path, *command[command.index("-m") + 1 :])
         return [0]
 
-    original = plan._plan_run
-    monkeypatch.setattr(plan, "_plan_run", plan_run)
+    original = plan._find_state
+    monkeypatch.setattr(plan, "_find_state", plan_run)
     monkeypatch.setattr(workers, "run_workers", train)
     monkeypatch.setattr("krona.paths.OUTPUTS", tmp_path)
     report = Mock()
