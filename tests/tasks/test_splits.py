@@ -134,6 +134,13 @@ def test_train_has_priority_if_a_label_has_few_rows(tmp_path: Path) -> None:
     assert "test has no rows of calm (1) and glad (2), so its scores do not measure these classes." in messages
 
 
+def test_a_label_with_one_row_is_one_note(tmp_path: Path) -> None:
+    got = read(labelled(tmp_path / "a.csv", {"sad": 97, "calm": 9, "glad": 1}))
+    assert [note for note in notes(mood("a.csv"), got) if "glad" in note] == [
+        "dev and test have no rows of glad (2), so their scores do not measure this class."
+    ]
+
+
 def test_halves_of_dev_and_a_task_with_groups(tmp_path: Path) -> None:
     train, dev = tmp_path / "train.csv", tmp_path / "dev.csv"
     labelled(train, {"sad": 9, "calm": 9, "glad": 9})

@@ -1,5 +1,6 @@
 """Build notes on row properties that may affect the scores, such as skipped rows and repeated texts."""
 
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -101,10 +102,15 @@ def _note_labels(
 
 def _note_absent_labels(task: Task, by_role: Mapping[str, Mapping[str, int]]) -> Iterator[str]:
     known = [target for target in task.target_strings() or () if target in by_role["train"]]
+    roles = defaultdict[tuple[str, ...], list[str]](list)  # by their missing labels
     for role in ("dev", "test") if known else ():
-        if missing := [task.label_name(target) for target in known if target not in by_role[role]]:
+        roles[tuple(task.label_name(target) for target in known if target not in by_role[role])].append(role)
+    for missing, names in roles.items():
+        if missing:
             classes = "this class" if len(missing) == 1 else "these classes"
-            yield f"{role} has no rows of {_list_labels(missing)}, so its scores do not measure {classes}."
+            verb, whose = ("has", "its") if len(names) == 1 else ("have", "their")
+            labels = _list_labels([*missing])
+            yield f"{join_names(names)} {verb} no rows of {labels}, so {whose} scores do not measure {classes}."
 
 
 def _list_labels(names: list[str]) -> str:
