@@ -56,6 +56,12 @@ def test_oddities_duplicates_and_a_regression(tmp_path: Path) -> None:
     assert (row(said, "lowest")[0], row(said, "highest")[0], row(said, "different values")[0]) == ("0.0", "5.0", "30")
 
 
+def test_no_fingerprint_is_computed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a.csv").write_text("\n".join(rows(20)))
+    monkeypatch.setattr("krona.tasks.rows.Split.fingerprint", property(lambda split: pytest.fail("takes much time")))
+    assert row(checked("cola", *own(tmp_path / "a.csv")), "train")[0] == "20"
+
+
 def test_bad_rows_are_counted_before_the_runs_error(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("\n".join([*rows(20), "x,2", "y,2", " ,1"]))
     done = invoke("check-data", "cola", *own(tmp_path / "a.csv"))

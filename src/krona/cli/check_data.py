@@ -90,7 +90,7 @@ def _official_table(task: Task, splits: Splits) -> tuple[list[str], list[list[Ce
 def _splits_table(splits: Splits) -> tuple[list[str], list[list[Cell]]]:
     keys = ["rows", "empty_texts", "repeated", "also_in_train", "also_in_dev"]
     rows: list[list[Cell]] = []
-    for role, facts in splits.facts.items():
+    for role, facts in splits.counts.items():
         counts = [f"{facts[key]:,}" if key in facts else "" for key in keys]
         split = splits.by_role[role]
         if split.groups is not None:
@@ -103,7 +103,7 @@ def _splits_table(splits: Splits) -> tuple[list[str], list[list[Cell]]]:
 def _labels_table(task: Task, splits: Splits) -> tuple[list[str], list[list[Cell]]]:
     rows: list[list[Cell]]
     if (targets := task.target_strings()) is None:
-        counts = [splits.facts[role]["targets"] for role in ROLES]  # sorted by target
+        counts = [splits.counts[role]["targets"] for role in ROLES]  # sorted by target
         rows = [
             ["lowest", *(next(iter(by_target)) for by_target in counts)],
             ["highest", *(next(reversed(by_target)) for by_target in counts)],

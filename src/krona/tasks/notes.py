@@ -50,7 +50,7 @@ def notes(task: Task, splits: Splits, *, train_rows: int | None = None) -> list[
     return [
         *(note for split in used.values() for note in notes_on_rows(split)),
         *_note_other_rows(task, splits),
-        *_note_labels(task, splits.facts["train"]["targets"], by_role.get("train", {}), train_rows),
+        *_note_labels(task, splits.counts["train"]["targets"], by_role.get("train", {}), train_rows),
         *_note_absent_labels(task, by_role),
         *(f"{group} are different classes, but differ only in case or blanks." for group in task.similar_labels),
         *_note_repeated(splits),
@@ -127,7 +127,7 @@ def _note_repeated(splits: Splits) -> Iterator[str]:
             ("also_in_train", "are also in train"),
             ("also_in_dev", "are also in dev"),
         )
-        for role, facts in splits.facts.items()
+        for role, facts in splits.counts.items()
         if facts.get(key)
     ]
     if counts:

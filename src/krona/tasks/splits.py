@@ -45,15 +45,22 @@ class Splits:
         rounded: dict[str, Any] = {role: split.round_targets(decimals) for role, split in self.by_role.items()}
         return replace(self, **rounded)
 
-    @cached_property
+    @property
     def facts(self) -> dict[str, dict[str, Any]]:
         """The entry `splits` of result.json (docs/results-schema.md), without the number of truncated texts."""
-        facts: dict[str, dict[str, Any]] = {}
+        return {
+            name: {"rows": len(split), "fingerprint": split.fingerprint} | self.counts[name]
+            for name, split in self.by_role.items()
+        }
+
+    @cached_property
+    def counts(self) -> dict[str, dict[str, Any]]:
+        """The counts of rows in `facts`. The fingerprints of large files take more time than their counts."""
+        counts: dict[str, dict[str, Any]] = {}
         for name, split in self.by_role.items():
-            earlier = {other: one.texts for other, one in self.by_role.items() if other in facts}
-            facts[name] = {
+            earlier = {other: one.texts for other, one in self.by_role.items() if other in counts}
+            counts[name] = {
                 "rows": len(split),
-                "fingerprint": split.fingerprint,
                 "skipped_rows": split.official.skipped_rows,
                 "skipped": [
                     {"kind": kind, "rows": len(rows), "first": f"{split.official.origin}:{rows[0]}"}
@@ -64,7 +71,7 @@ class Splits:
                 "repeated": len(split) - _count_distinct(split.texts),
                 **{f"also_in_{other}": _count_common(split.texts, texts) for other, texts in earlier.items()},
             }
-        return facts
+        return counts
 
 
 def _count_distinct(texts: Sequence[tuple[str, ...]]) -> int:
