@@ -10,7 +10,7 @@ from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
-from krona.messages import visible
+from krona.messages import escape_control_characters
 from krona.paths import INSTALLED, PROJECT, typed_command
 
 KRONA = (  # the commands of krona
@@ -46,7 +46,9 @@ def table(
     """
     if width is None:  # only a terminal shows styles
         rows = [[str(cell) for cell in row] for row in rows]
-    cells = [[visible(cell) if isinstance(cell, str) else escape(cell) for cell in row] for row in rows]
+    cells = [
+        [escape_control_characters(cell) if isinstance(cell, str) else escape(cell) for cell in row] for row in rows
+    ]
     used = [i for i in range(len(headings)) if i == 0 or any(len(row[i]) for row in cells)]
     names = [headings[i] for i in used]
     cells = [[row[i] for i in used] for row in cells]
@@ -81,18 +83,19 @@ def say(console: Console, line: Cell, *, wrap: bool = True) -> None:
     if console.is_terminal:
         console.print(escape(line), highlight=False, markup=False, soft_wrap=None if wrap else True)
     elif not console.quiet:
-        print(visible(str(line)), file=console.file)
+        print(escape_control_characters(str(line)), file=console.file)
 
 
 def show(*lines: object) -> None:
     """Print lines to standard output, with control characters escaped."""
-    print(*(visible(str(line)) for line in lines), sep="\n")
+    print(*(escape_control_characters(str(line)) for line in lines), sep="\n")
 
 
 def escape(line: Cell) -> Text:
     """Escape control characters, so that text from a file cannot move the cursor or write to the clipboard."""
     text = line if isinstance(line, Text) else Text(line)
-    return Text(visible(text.plain), style=text.style, spans=text.spans) if text.plain != visible(text.plain) else text
+    escaped = escape_control_characters(text.plain)
+    return text if escaped == text.plain else Text(escaped, style=text.style, spans=text.spans)
 
 
 def _width(cell: Cell) -> int:
@@ -133,8 +136,8 @@ def as_typed(text: str) -> str:
     The program in a command is replaced by its name if the program is on PATH, and otherwise by its path. If krona is
     an installed package, ``docs/PAGE.md`` is replaced by ``krona docs PAGE``. Control characters are escaped.
     """
-    text = PAGE.sub(r"krona docs \1", text) if INSTALLED else text
-    return WRITTEN.sub(lambda match: _python(match["script"]) if match["script"] else f"{_krona()} ", visible(text))
+    text = escape_control_characters(PAGE.sub(r"krona docs \1", text) if INSTALLED else text)
+    return WRITTEN.sub(lambda match: _python(match["script"]) if match["script"] else f"{_krona()} ", text)
 
 
 def error_lines(message: str) -> str:

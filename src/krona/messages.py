@@ -26,18 +26,18 @@ class KronaError(Exception):
     """The error for wrong input or a missing resource. The message says what is wrong, where, and what to do.
 
     The command line prints the message without a stack trace and exits with 1. A message may quote text from any file,
-    so control characters are escaped (`visible`).
+    so control characters are escaped.
     """
 
     def __str__(self) -> str:
-        return visible(super().__str__())
+        return escape_control_characters(super().__str__())
 
 
 class UnreachableError(KronaError):
     """The error if a data set or backbone is not cached and the Hub cannot be reached."""
 
 
-def visible(text: str) -> str:
+def escape_control_characters(text: str) -> str:
     """Escape control characters (such as ``\\x1b``) and unpaired surrogates in a text. Keep line ends and tabs."""
     if text.isascii() and text.isprintable():  # a shortcut for most texts
         return text

@@ -16,7 +16,7 @@ from rich.console import Console
 from krona.adapters.find import TrainedRun, find
 from krona.adapters.predictor import Prediction, Predictor, load_predictor, quote_columns
 from krona.formatting import say, table, terminal_width
-from krona.messages import KronaError, amount, did_you_mean, first_few, visible
+from krona.messages import KronaError, amount, did_you_mean, escape_control_characters, first_few
 from krona.runs.folder import require_new
 from krona.runs.predictions import invalid_predictions, label_words
 from krona.safe_files import json_lines, write_whole
@@ -150,7 +150,7 @@ def _write(out: BinaryIO, suffix: str, chunks: Iterable[Sequence[Answer]]) -> in
         if columns is None and suffix != ".jsonl":
             columns = list(to_frame(chunk))
         text = format_answers(chunk, suffix, header=done == 0, columns=columns)
-        out.write((visible(text) if out.isatty() else text).encode("utf-8"))
+        out.write((escape_control_characters(text) if out.isatty() else text).encode("utf-8"))
         out.flush()
         done += len(chunk)
     if not done:

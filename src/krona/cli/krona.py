@@ -15,7 +15,7 @@ from typer.core import TyperGroup
 from krona import paths
 from krona.cli import adapter_commands, run_commands
 from krona.formatting import as_typed, error_lines, say, show, terminal_width
-from krona.messages import KronaError, KronaWarning, visible
+from krona.messages import KronaError, KronaWarning, escape_control_characters
 from krona.report import COLUMN_MM, FORMATS
 from krona.safe_files import require_no_link
 
@@ -236,7 +236,7 @@ def _print_report(folders: list[Path], form: str, out: Path | None = None, **arg
     if target is not None and out is None:
         require_no_link(target)
     text = build_report(folders, format=form, out=target, **arguments)
-    print(text if target is None else visible(f"{target}\n"), end="")
+    print(text if target is None else escape_control_characters(f"{target}\n"), end="")
 
 
 @app.command()

@@ -19,7 +19,7 @@ from krona.config.errors import WRONG_INPUT, explain
 from krona.config.hydra_internals import option_parser
 from krona.config.overrides import normalize
 from krona.formatting import error_lines
-from krona.messages import KronaError, visible
+from krona.messages import KronaError, escape_control_characters
 from krona.paths import hide_working_directory
 from krona.runs.interrupts import Interrupted, exit_interrupted, interrupt, leave
 from krona.runs.parent_process import end_with_parent, limit_exit
@@ -67,7 +67,7 @@ def read_options(config_name: str = "config") -> Namespace:
     sys.argv[1:] = normalize(arguments)
     options = option_parser().parse_args(sys.argv[1:])
     if options.help:
-        print(visible(help_text(config_name, options.overrides)), end="")
+        print(escape_control_characters(help_text(config_name, options.overrides)), end="")
         leave(0)
     return options
 

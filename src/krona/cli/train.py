@@ -20,7 +20,7 @@ from krona.cli.launch import exit_codes, read_options
 from krona.config.compose import build_job, compose_job, hydra_session, runs_folder, task_overrides
 from krona.config.multirun import expand
 from krona.formatting import say
-from krona.messages import KronaError, UnreachableError, visible
+from krona.messages import KronaError, UnreachableError, escape_control_characters
 from krona.paths import CONF, OUTPUTS, conf_folders
 from krona.runs.parent_process import end_with_parent
 from krona.training.launcher_environment import my_rank
@@ -42,7 +42,7 @@ def train() -> None:
         if options.dry_run:
             show_states(options.overrides)
         elif renders_config(options):
-            print(visible(render_config(options)), end="")
+            print(escape_control_characters(render_config(options)), end="")
         else:  # Hydra calls `job`, with -m once for each job
             hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")(job)()
 

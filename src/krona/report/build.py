@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from krona.display_names import task_label, task_order
-from krona.messages import KronaError, amount, did_you_mean, first_few, visible
+from krona.messages import KronaError, amount, did_you_mean, escape_control_characters, first_few
 from krona.paper import ERRATA, TASKS, PaperTable
 from krona.report import COLUMN_MM, cells, costs
 from krona.report.layouts import Layout, find_layout
@@ -85,7 +85,7 @@ def build_report(
 
         write_figures(report, figures, width_mm=width_mm)
     text = render(report, out)
-    text = text if format == "terminal" else visible(text)  # escapes control characters
+    text = text if format == "terminal" else escape_control_characters(text)
     if out is not None:
         write_text(out, text)
     return text

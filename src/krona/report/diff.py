@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from krona.formatting import NOTHING, format_p, table
-from krona.messages import KronaError, visible
+from krona.messages import KronaError, escape_control_characters
 from krona.metrics.compare_methods import MIN_SEEDS
 from krona.metrics.scores.metric import Answers
 from krona.metrics.statistics import holm, mcnemar, swap_test
@@ -241,7 +241,7 @@ def render(found: RunDiff | MethodDiff, *, width: int | None = 100, examples: in
         examples: show at most this number of changed examples of two runs.
     """
     lines = _methods(found, width) if isinstance(found, MethodDiff) else _runs(found, width, examples)
-    return visible("\n".join(line.rstrip() for line in lines)) + "\n"
+    return escape_control_characters("\n".join(line.rstrip() for line in lines)) + "\n"
 
 
 def _runs(found: RunDiff, width: int | None, examples: int) -> list[str]:

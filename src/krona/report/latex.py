@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from krona.messages import KronaError, did_you_mean, visible
+from krona.messages import KronaError, did_you_mean, escape_control_characters
 from krona.report import text
 from krona.report.costs import QUANTITIES
 from krona.report.notes import closing_notes, table_notes
@@ -42,9 +42,9 @@ def render_latex(
     lines += [f"{report.empty.text} {report.empty.command}"] if report.empty else []
     tables = []
     for number, table in enumerate(report.tables, 1):
-        own = label and (label if number == 1 else f"{label}-{number}")
-        shown = _choose_columns(table, columns)
-        tables.append(_table(table, shown, rf"\caption{{{caption or _caption(table)}}}", own))
+        table_label = label and (label if number == 1 else f"{label}-{number}")
+        chosen = _choose_columns(table, columns)
+        tables.append(_table(table, chosen, rf"\caption{{{caption or _caption(table)}}}", table_label))
     after = [f"{heading}: {note.text} {note.command}" for heading, notes in closing_notes(report) for note in notes]
     return "\n".join([*map(_comment, lines), *tables, *map(_comment, after)]) + "\n"
 
@@ -87,11 +87,11 @@ def _stack(first: str, lines: Sequence[str], side: str = "c") -> str:
 
 
 def _cell(cell: Cell) -> str:
-    shown = escape_latex(text.cell_value(cell))
-    shown = rf"\textbf{{{shown}}}" if cell.best or cell.tied else shown
+    value = escape_latex(text.cell_value(cell))
+    value = rf"\textbf{{{value}}}" if cell.best or cell.tied else value
     signs = text.cell_mark(cell).replace("~", "").replace("↑", r"\uparrow").replace("↓", r"\downarrow")
-    shown += rf"\rlap{{$^{{{signs}}}$}}" if signs else ""
-    return _stack(shown, [*text.cell_details(cell), *text.paper_lines(cell)])
+    value += rf"\rlap{{$^{{{signs}}}$}}" if signs else ""
+    return _stack(value, [*text.cell_details(cell), *text.paper_lines(cell)])
 
 
 def _label(row: Row, names: dict[str, str]) -> str:
@@ -117,5 +117,6 @@ def _caption(table: Table) -> str:
 
 def escape_latex(value: str) -> str:
     """Escape LaTeX's special characters, and replace characters that LaTeX's fonts may not contain."""
-    shown = "".join(CHARACTERS.get(character, character) for character in " ".join(visible(value).splitlines()))
-    return shown.encode("latin-1", "replace").decode("latin-1")
+    line = " ".join(escape_control_characters(value).splitlines())
+    escaped = "".join(CHARACTERS.get(character, character) for character in line)
+    return escaped.encode("latin-1", "replace").decode("latin-1")

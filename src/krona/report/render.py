@@ -19,7 +19,7 @@ from rich.text import Text
 
 from krona.display_names import task_label
 from krona.formatting import NOTHING, as_typed, escape, format_p
-from krona.messages import KronaError, first_few, visible
+from krona.messages import KronaError, escape_control_characters, first_few
 from krona.report import FORMATS, text
 from krona.report.cell_frame import render_csv
 from krona.report.cells import ALPHA
@@ -319,9 +319,9 @@ def _grid(table: Table, columns: Sequence[Column], width: int) -> Grid:
 
 
 def _grid_label(row: Row, methods: Sequence[str]) -> Text:
-    label = Text(visible(row.label), style=method_style(row.method, among=methods).color)
+    label = Text(escape_control_characters(row.label), style=method_style(row.method, among=methods).color)
     settings = row.differs.split(", ") if row.differs else []
-    return label.append("".join(f"\n{visible(one)}" for one in settings), style="dim")
+    return label.append("".join(f"\n{escape_control_characters(one)}" for one in settings), style="dim")
 
 
 def _grid_cell(cell: Cell, space: int) -> Text:

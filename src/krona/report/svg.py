@@ -9,7 +9,7 @@ from typing import Any
 import matplotlib
 from matplotlib.text import Text
 
-from krona.messages import visible
+from krona.messages import escape_control_characters
 from krona.report.styles import GRID, INK, SOFT
 
 RC: Any = {
@@ -28,7 +28,7 @@ NEEDLESS = (  # parts of matplotlib's SVG to remove: they would change the page'
 
 def tooltip(text: str) -> str:
     """Encode a tooltip as the ``gid`` of a matplotlib artist, which `to_svg` decodes."""
-    return TIP + visible(text).replace("\n", " ")
+    return TIP + escape_control_characters(text).replace("\n", " ")
 
 
 @matplotlib.rc_context(RC)
@@ -39,7 +39,7 @@ def to_svg(figure: Any, title: str) -> str:
     CSS sets its style. The ``title`` is for screen readers.
     """
     for text in figure.findobj(Text):
-        text.set_text(visible(text.get_text()).replace("\t", " "))
+        text.set_text(escape_control_characters(text.get_text()).replace("\t", " "))
     out = io.StringIO()
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing", UserWarning)  # the SVG viewer chooses the font
@@ -54,5 +54,5 @@ def to_svg(figure: Any, title: str) -> str:
     width, height = figure.get_size_inches() * 72
     size = f'viewBox="0 0 {width:g} {height:g}"'
     names = 'xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink"'
-    root = f'<svg class="chart" {names} {size} role="img" aria-label="{html.escape(visible(title))}">'
+    root = f'<svg class="chart" {names} {size} role="img" aria-label="{html.escape(escape_control_characters(title))}">'
     return re.sub("<svg [^>]*>", lambda _: root, svg, count=1)
