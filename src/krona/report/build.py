@@ -234,7 +234,7 @@ def _build_table(layout: Layout, section: Section, runs: pd.DataFrame, read: cel
     rows, notes = group_rows(layout, runs)
     counts = Counter(row.key for row in rows if row.runs).values()  # for each method, the number of rows with runs
     if layout.quantity == "score" and layout.paper is None and layout.split == "test" and min(counts) > 1:
-        layout = replace(layout, split="dev", beside="test", notes=(CHOSEN, *layout.notes))
+        layout = replace(layout, split="dev", also_shown_split="test", notes=(CHOSEN, *layout.notes))
     elif layout.split == "test" and max(counts) > 1:
         notes = [AMONG, *notes]
     if len(rows) > MAX_ROWS or len(runs) > MAX_RUNS:
@@ -273,15 +273,15 @@ def _fill_scores(layout: Layout, table: Table, tasks: Sequence[str], read: cells
             runs = row.runs.get(task)
             cell = cells.score_cell(runs, layout.split, read)
             row.cells[task] = cell or Cell(runs=runs, missing=_reason(runs, layout.split))
-            if layout.beside:
-                beside = cells.score_cell(runs, layout.beside, read)
-                row.cells[f"{task} {layout.beside}"] = beside or Cell(missing="")
+            if layout.also_shown_split:
+                cell = cells.score_cell(runs, layout.also_shown_split, read)
+                row.cells[f"{task} {layout.also_shown_split}"] = cell or Cell(missing="")
     cells.mark_columns(table, tasks, layout.baseline)
     split = " dev" if layout.split == "dev" else ""
     for task in tasks:
         table.columns.append(cells.score_column(task, f"{task_label(task)}{split}", "task", table.rows))
-        if layout.beside:
-            key, label = f"{task} {layout.beside}", f"{task_label(task)} {layout.beside}"
+        if layout.also_shown_split:
+            key, label = f"{task} {layout.also_shown_split}", f"{task_label(task)} {layout.also_shown_split}"
             table.columns.append(cells.score_column(key, label, "beside", table.rows))
     if layout.average and len(tasks) > 1:
         cells.add_averages(table, tasks, layout.baseline)
@@ -291,7 +291,7 @@ def _fill_scores(layout: Layout, table: Table, tasks: Sequence[str], read: cells
         table.columns.append(Column(AVERAGE, f"{label}{split}", "average"))
     costs.add_quantities(layout, table)
     notes = describe_limits(table, tasks)
-    return [DEV_ONLY, *notes] if layout.split == "dev" and not layout.paper and not layout.beside else notes
+    return [DEV_ONLY, *notes] if layout.split == "dev" and not layout.paper and not layout.also_shown_split else notes
 
 
 def group_rows(layout: Layout, runs: pd.DataFrame) -> tuple[list[Row], list[str]]:

@@ -24,7 +24,7 @@ class Layout:
     rows: tuple[str, ...] = ()  # keys of rows that are always shown, in this order
     tasks: tuple[str, ...] = ()  # tasks that are always shown; if empty, the tasks of the runs
     split: str = "test"
-    beside: str | None = None  # another split, whose scores are shown but not compared
+    also_shown_split: str | None = None  # another split, whose scores are shown but not compared
     quantity: str = "score"  # if "score", the cells show scores; otherwise, the cells show times
     average: bool = True  # add the mean over tasks
     extras: tuple[str, ...] = ()  # names of additional columns (`krona.report.costs.QUANTITIES`)
@@ -148,7 +148,7 @@ _TABLES: dict[str, dict[str, Any]] = {
     },
     "9": {
         "title": "Table 9: shapes of A in KronA", "axis": "Shape of A", "row": _shape, "by_shape": True,
-        "split": "dev", "beside": "test", "average": False, "extras": ("rank", "effective"),
+        "split": "dev", "also_shown_split": "test", "average": False, "extras": ("rank", "effective"),
         "notes": ("The scores are the best dev scores, as in the paper. For the shape 2x384, the paper prints 86.63 in"
                   " Table 9 and 86.34 in Table 1. Test scores are shown next to the dev scores.",
                   "Rank is the highest possible rank of A ⊗ B, min(a1, a2) · min(b1, b2)."),
