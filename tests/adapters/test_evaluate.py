@@ -347,7 +347,7 @@ def test_the_command(encoders: dict[str, Path], outputs: Path, tmp_path: Path) -
 
 
 def test_overrides_without_a_run_are_refused() -> None:
-    with pytest.raises(KronaError, match="method=krona does not name a run"):
+    with pytest.raises(KronaError, match=r"No run was given\. Give the beginning of a run's id, or --best SWEEP"):
         krona("evaluate", "method=krona")
 
 

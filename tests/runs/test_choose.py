@@ -66,7 +66,7 @@ def test_without_a_choice_it_is_one_message(results: dict[str, Result], tmp_path
         choose_runs(None, "tasks")
     with pytest.raises(KronaError, match=r"a and --best night are two choices"):
         choose_runs(["a"], "night")
-    for command in ("predict", "export", "show"):
+    for command in ("predict", "export", "evaluate", "show"):
         failed = invoke(command)
         assert failed.exit_code
         assert str(failed.exception).startswith("No run was given. Give the beginning of a run's id, or --best SWEEP.")

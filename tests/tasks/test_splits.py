@@ -141,6 +141,13 @@ def test_a_label_with_one_row_is_one_note(tmp_path: Path) -> None:
     ]
 
 
+def test_groups_that_leave_no_rows_for_train_are_counted(tmp_path: Path) -> None:
+    file = tmp_path / "a.csv"
+    file.write_text("\n".join(["text,label,key", *(f"day {i},sad,{i % 2}" for i in range(30))]))
+    with pytest.raises(KronaError, match=r"no rows are left for train\. The data have 30 rows \(2 groups\) in train\."):
+        read(file, task={"group_columns": ["key"]})
+
+
 def test_halves_of_dev_and_a_task_with_groups(tmp_path: Path) -> None:
     train, dev = tmp_path / "train.csv", tmp_path / "dev.csv"
     labelled(train, {"sad": 9, "calm": 9, "glad": 9})

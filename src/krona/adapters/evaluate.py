@@ -80,14 +80,11 @@ def evaluate_runs(
     """Print the scores of each run, or write the predictions of all runs to one submission for GLUE's server.
 
     Args:
-        runs: ids of runs, beginnings of ids, folders or adapter files. Items with ``=`` are overrides of data settings.
+        runs: ids of runs, beginnings of ids, folders or adapter files.
         output: a .jsonl file for the predictions of a single run.
         submission_to: a .zip file for GLUE's server. ``rows.data`` must then be the folder of the GLUE download.
     """
-    rows = replace(rows, overrides=[item for item in runs if "=" in item])
-    found = [find(run) for run in runs if "=" not in run]
-    if not found:
-        raise KronaError(f"{' '.join(runs)} does not name a run. Give the id of a run before the overrides.")
+    found = [find(run) for run in runs]
     split = None if rows.split == RowChoice.split else rows.split
     if submission_to is not None:
         given = (rows.task, split, rows.source, rows.mapping, rows.overrides, output)

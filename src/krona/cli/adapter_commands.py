@@ -63,8 +63,9 @@ def predict(
 @app.command()
 def evaluate(
     runs: Annotated[
-        list[str], typer.Argument(help="runs or adapter files, then overrides such as data.skip_bad_rows=true")
-    ],
+        list[str] | None, typer.Argument(help="runs or adapter files, then overrides such as data.skip_bad_rows=true")
+    ] = None,
+    best: Best = None,
     task: Annotated[str | None, typer.Option(help="name of a YAML in conf/task; default: the run's task")] = None,
     data: Annotated[
         str | None,
@@ -94,10 +95,13 @@ def evaluate(
 ) -> None:
     """Score finished runs on labelled rows, or predict GLUE's unlabelled test sets for a submission."""
     from krona.adapters.evaluate import RowChoice, evaluate_runs
+    from krona.runs.choose import choose_runs
 
-    rows = RowChoice(task=task, data=data, split=split, source=source, mapping=mapping or [])
+    names = choose_runs([item for item in runs or [] if "=" not in item], best)
+    overrides = [item for item in runs or [] if "=" in item]
+    rows = RowChoice(task=task, data=data, split=split, source=source, mapping=mapping or [], overrides=overrides)
     evaluate_runs(
-        runs, rows, output=out, submission_to=submission, backbone=backbone, batch_size=batch_size,
+        names, rows, output=out, submission_to=submission, backbone=backbone, batch_size=batch_size,
         overwrite=overwrite, console=Console(),
     )  # fmt: skip
 

@@ -127,7 +127,7 @@ def load(task: Task, data: Data, *, prefix: bool = False, others: bool = False) 
         train = _balance(train, data.train_rows, seed=chosen, by_label=by_label)
     for role, split in zip(ROLES, (train, dev, test), strict=True):
         if not len(split):
-            rows = ", ".join(f"{amount(len(rows_of), 'row')} in {name}" for name, rows_of in splits.items())
+            rows = ", ".join(f"{_describe_size(rows_of)} in {name}" for name, rows_of in splits.items())
             skipped = sum(split.official.skipped_rows for split in splits.values())
             rows += f", without {amount(skipped, 'bad row')}" if skipped else ""
             raise KronaError(f"task {task.name}: no rows are left for {role}. The data have {rows}. Use more data.")
@@ -136,6 +136,11 @@ def load(task: Task, data: Data, *, prefix: bool = False, others: bool = False) 
         dev, test = replace(dev, others=by_id), replace(test, others=by_id)
     read = {name: split.official for name, split in splits.items()}
     return Splits(train=train, dev=dev, test=test, official=read)
+
+
+def _describe_size(split: Split) -> str:
+    groups = "" if split.groups is None else f" ({amount(len({*split.groups}), 'group')})"
+    return f"{amount(len(split), 'row')}{groups}"
 
 
 def divide(
