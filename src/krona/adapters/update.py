@@ -83,9 +83,9 @@ def spectrum(adapted: Adapted, name: str = "default") -> Spectrum:
     if placement.placement == "parallel":
         values = _singular_values(list(branches), d_in, d_out)
     else:
-        one = torch.eye(d_out if placement.placement == "sequential" else d_in, dtype=torch.float64)
+        identity = torch.eye(d_out if placement.placement == "sequential" else d_in, dtype=torch.float64)
         matrices = [branch_matrix(branch, with_bias=False) for branch in branches]
-        values = _svdvals(add_update(one, matrices, placement) - one)
+        values = _svdvals(add_update(identity, matrices, placement) - identity)
     if bound is not None and bound < min(d_in, d_out):  # the other values are zero up to rounding
         values = values[:bound]
     return Spectrum(values)
@@ -142,19 +142,19 @@ def measure_updates(model: nn.Module, passes: Callable[[], object]) -> dict[str,
     - ``effective_rank``, ``stable_rank``, ``drift``: means over the modules.
     """
     active = str(get_state(model).active)
-    places = {public_name(path): one for path, one in adapted_modules(model) if active in one.branches}
-    if not places:
+    modules = {public_name(path): adapted for path, adapted in adapted_modules(model) if active in adapted.branches}
+    if not modules:
         return None
-    drifts = _drifts(places, passes)
-    by_place = {name: {**_ranks(adapted, active), "drift": drifts.get(name)} for name, adapted in places.items()}
-    norms = [one["norm"] for one in by_place.values() if one["norm"] is not None]
-    means = {key: _rounded(mean(one[key] for one in by_place.values())) for key in MEASURES[1:]}
+    drifts = _drifts(modules, passes)
+    by_place = {name: {**_ranks(adapted, active), "drift": drifts.get(name)} for name, adapted in modules.items()}
+    norms = [measures["norm"] for measures in by_place.values() if measures["norm"] is not None]
+    means = {key: _rounded(mean(measures[key] for measures in by_place.values())) for key in MEASURES[1:]}
     norm = _rounded(math.sqrt(sum(norm**2 for norm in norms))) if norms else None
     return {"places": len(by_place), "norm": norm, **means, "by_place": by_place}
 
 
 @torch.no_grad()
-def _drifts(places: Mapping[str, Adapted], passes: Callable[[], object]) -> dict[str, float | None]:
+def _drifts(modules: Mapping[str, Adapted], passes: Callable[[], object]) -> dict[str, float | None]:
     sums: dict[str, list[Tensor]] = {}
 
     def watch(name: str, plain: Tensor, moved: Tensor) -> None:
@@ -163,12 +163,12 @@ def _drifts(places: Mapping[str, Adapted], passes: Callable[[], object]) -> dict
         squares = torch.stack([(moved.float() - plain).square().sum(), plain.square().sum()])
         sums.setdefault(name, []).append(squares)
 
-    for name, adapted in places.items():
+    for name, adapted in modules.items():
         adapted.watch = partial(watch, name)
     try:
         passes()
     finally:
-        for adapted in places.values():
+        for adapted in modules.values():
             adapted.watch = None
     drifts: dict[str, float | None] = {}
     for name, parts in sums.items():

@@ -67,13 +67,13 @@ def read_peft(model: nn.Module, folder: str | Path, *, branch: str | None = None
         arguments, tensors = dict[str, Any](), dict[str, Tensor]()
     else:
         chosen, arguments, by_place = _convert(peft_type, layers, config, path, branch)
-        tensors = {f"{place}.0.{key}": tensor for place, own in by_place.items() for key, tensor in own.items()}
+        tensors = {f"{module}.0.{key}": tensor for module, own in by_place.items() for key, tensor in own.items()}
     insertion = _train_options(model, config, saved)
     if chosen is not None:
         insertion |= _place_options(module_names(model), layers)
     if config.get("use_dora") and not whole:
         insertion["magnitude"] = True
-        tensors |= {f"{place}.magnitude": layer["lora_magnitude_vector"] for place, layer in layers.items()}
+        tensors |= {f"{module}.magnitude": layer["lora_magnitude_vector"] for module, layer in layers.items()}
     adapter_config = AdapterConfig(
         format=FORMAT, branch=class_path(chosen), branch_config=arguments, insertion=insertion, backbone=None
     )
@@ -97,10 +97,10 @@ def _read_prompt(loaded: Any, peft_type: str, path: Path) -> PeftImport:
 
 def _adopt(layers: Mapping[str, Mapping[str, Any]], config: Any) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """Return the arguments and the tensors of a `PeftBranch` adapter with these tuner layers."""
-    arguments, branches = PeftBranch.adopt({place: layer["tuner"] for place, layer in layers.items()}, config)
+    arguments, branches = PeftBranch.adopt({module: layer["tuner"] for module, layer in layers.items()}, config)
     tensors = by_first_name(
-        (f"{place}.0.{key}", tensor)
-        for place, branch in branches.items()
+        (f"{module}.0.{key}", tensor)
+        for module, branch in branches.items()
         for key, tensor in (*branch.named_parameters(), *branch.named_buffers())
     )
     return {"config": arguments}, {name: tensor.detach() for name, tensor in tensors.items()}
@@ -118,8 +118,8 @@ def _collect(
     from peft.utils import ModulesToSaveWrapper
 
     names = set(module_names(model))
-    own = dict(backbone_parameters(model, tied=True))
-    uses = Counter(map(id, own.values()))
+    weights = dict(backbone_parameters(model, tied=True))
+    uses = Counter(map(id, weights.values()))
     layers: dict[str, dict[str, Any]] = {}
     saved: dict[str, Tensor] = {}
     for name, module in loaded.named_modules():
@@ -136,16 +136,16 @@ def _collect(
                 raise KronaError(f"{path} adapts {name} ({kind}). krona supports only linear layers of the backbone.")
             layers[name] = _values(module)
         for key, tensor in complete.named_parameters() if complete is not None else ():
-            full = f"{name}.{key}"
-            full = full if full in own else unwrapped(full)
-            if full not in own:
-                raise KronaError(f"{path} contains {full}, but this backbone has no such weight.")
-            if uses[id(own[full])] > 1:
+            weight_name = f"{name}.{key}"
+            weight_name = weight_name if weight_name in weights else unwrapped(weight_name)
+            if weight_name not in weights:
+                raise KronaError(f"{path} contains {weight_name}, but this backbone has no such weight.")
+            if uses[id(weights[weight_name])] > 1:
                 raise KronaError(
-                    f"In {path}, modules_to_save contains {full}, but two modules of this backbone share this weight. "
-                    "peft trains a copy for one of the modules, but krona would change both modules."
+                    f"In {path}, modules_to_save contains {weight_name}, but two modules of this backbone share this "
+                    "weight. peft trains a copy for one of the modules, but krona would change both modules."
                 )
-            saved[full] = tensor.detach()
+            saved[weight_name] = tensor.detach()
     return layers, saved
 
 
@@ -163,9 +163,9 @@ def _values(layer: Any) -> dict[str, Any]:
 def _convert(
     peft_type: str, layers: Mapping[str, Mapping[str, Any]], config: Mapping[str, Any], path: Path, branch: str | None
 ) -> Converted:
-    for one in sorted(branch_classes(peft_type), key=lambda one: class_path(one) != branch):
+    for cls in sorted(branch_classes(peft_type), key=lambda cls: class_path(cls) != branch):
         try:
-            found: Converted | None = one.from_peft(layers, config)
+            found: Converted | None = cls.from_peft(layers, config)
         except KronaError as error:
             raise KronaError(f"The {peft_type} adapter in {path} is not supported. {error}") from error
         if found is not None:
@@ -177,8 +177,8 @@ def _place_options(names: Sequence[str], layers: Mapping[str, Mapping[str, Any]]
     """Return the options ``target_modules`` and, for (IA)³, ``placement``."""
     if not any("ia3_l" in layer for layer in layers.values()):
         return {"target_modules": shortest(layers, names)}
-    before = shortest([place for place, layer in layers.items() if layer["is_feedforward"]], names)
-    after = shortest([place for place, layer in layers.items() if not layer["is_feedforward"]], names)
+    before = shortest([module for module, layer in layers.items() if layer["is_feedforward"]], names)
+    after = shortest([module for module, layer in layers.items() if not layer["is_feedforward"]], names)
     placement = ["sequential"] * len(after) + ["before"] * len(before)
     return {"target_modules": [*after, *before], "placement": placement, "inner_residual": False}
 

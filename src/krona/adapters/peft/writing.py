@@ -90,17 +90,17 @@ def write_peft(
         raise KronaError(f"{adapter.branch.__name__} trains only biases. {INSTEAD}")
     if prompt_length(model):
         return _write_prompt(model, adapter, str(folder), base_model_name_or_path=base_model, revision=revision)
-    places = {public_name(path): adapted for path, adapted in adapted_modules(model) if name in adapted.branches}
+    modules = {public_name(path): adapted for path, adapted in adapted_modules(model) if name in adapted.branches}
     head = adapter.options.get("head", ())
     saved = list(dict.fromkeys(outermost(key.rpartition(".")[0], head) for key in adapter.trained))
-    norms = [] if places else [module for module in norm_modules(model) if module in saved]
-    if not places and not norms:
+    norms = [] if modules else [module for module in norm_modules(model) if module in saved]
+    if not modules and not norms:
         raise KronaError(f"Adapter {name!r} trains nothing that peft could load.")
     saved = [module for module in saved if module not in norms]
     if adapter.branch is PeftBranch:
-        form, loaded = _build_tuner(model, places, adapter, saved)
+        form, loaded = _build_tuner(model, modules, adapter, saved)
     else:
-        built = ((form, _build(model, form, adapter, saved)) for form in _forms(model, places, norms, name))
+        built = ((form, _build(model, form, adapter, saved)) for form in _forms(model, modules, norms, name))
         form, loaded = next(pair for pair in built if pair[1] is not None)  # every linear update can be a LORA
     config = loaded.peft_config["default"]
     config.base_model_name_or_path, config.revision, config.task_type = base_model, revision, task_type
@@ -137,37 +137,37 @@ def _write_prompt(model: Any, adapter: InsertedAdapter, folder: str, **source: s
     return PeftFolder(prompt.config["peft_type"], 0, config.to_dict())
 
 
-def _forms(model: nn.Module, places: Mapping[str, Adapted], norms: Sequence[str], name: str) -> Iterator[Form]:
+def _forms(model: nn.Module, modules: Mapping[str, Adapted], norms: Sequence[str], name: str) -> Iterator[Form]:
     """Yield the ways in which peft may store an adapter: first with the branches' own ``peft_type``, then as LORA."""
     if norms:
         yield Form("LN_TUNING", {"target_modules": shortest(norms, module_names(model))}, {norm: {} for norm in norms})
         return
-    for place, adapted in places.items():
-        _require_linear(place, adapted, name)
+    for module, adapted in modules.items():
+        _require_linear(module, adapted, name)
     branches: dict[str, list[Any]] = {
-        place: list(adapted.branches[name].children()) for place, adapted in places.items()
+        module: list(adapted.branches[name].children()) for module, adapted in modules.items()
     }
-    kinds = {type(branch) for own in branches.values() for branch in own}
+    kinds = {type(branch) for group in branches.values() for branch in group}
     peft_type = next(iter(kinds)).peft_type if len(kinds) == 1 else None
     if peft_type == "IA3":
-        yield _scaling_form(model, places, name)
+        yield _scaling_form(model, modules, name)
         return
-    for place, adapted in places.items():
+    for module, adapted in modules.items():
         if adapted.placements[name].placement != "parallel":
-            raise KronaError(f"The branch at {place} is {adapted.placements[name].placement}, not parallel. {INSTEAD}")
-    magnitudes = {place: adapted.magnitudes[name] for place, adapted in places.items() if name in adapted.magnitudes}
+            raise KronaError(f"The branch at {module} is {adapted.placements[name].placement}, not parallel. {INSTEAD}")
+    magnitudes = {module: adapted.magnitudes[name] for module, adapted in modules.items() if name in adapted.magnitudes}
     converted = {}
-    if peft_type is not None and all(len(own) == 1 for own in branches.values()):
-        converted = {place: own[0].to_peft() for place, own in branches.items()}
+    if peft_type is not None and all(len(group) == 1 for group in branches.values()):
+        converted = {module: group[0].to_peft() for module, group in branches.items()}
     if peft_type and converted and None not in converted.values() and (not magnitudes or peft_type == "LORA"):
-        form = _with_common_config(model, peft_type, places, converted, magnitudes)
+        form = _with_common_config(model, peft_type, modules, converted, magnitudes)
         if form is not None:
             yield form
     require_unmerged(get_state(model))  # the update of HiRA depends on the layer's own weight
-    for place, adapted in places.items():
-        down, up = low_rank(branches[place], *widths(adapted.base))
-        converted[place] = {"r": len(down), "lora_alpha": len(down)}, {"lora_A": down, "lora_B": up}
-    form = _with_common_config(model, "LORA", places, converted, magnitudes)
+    for module, adapted in modules.items():
+        down, up = low_rank(branches[module], *widths(adapted.base))
+        converted[module] = {"r": len(down), "lora_alpha": len(down)}, {"lora_A": down, "lora_B": up}
+    form = _with_common_config(model, "LORA", modules, converted, magnitudes)
     assert form is not None, "peft has patterns for both settings of a LORA, r and lora_alpha"
     yield form
 
@@ -175,7 +175,7 @@ def _forms(model: nn.Module, places: Mapping[str, Adapted], norms: Sequence[str]
 def _with_common_config(
     model: nn.Module,
     peft_type: str,
-    places: Mapping[str, Adapted],
+    modules: Mapping[str, Adapted],
     converted: Mapping[str, Any],
     magnitudes: Mapping[str, nn.Module],
 ) -> Form | None:
@@ -184,25 +184,25 @@ def _with_common_config(
     The result is None if the modules differ in a setting that has no pattern. ``converted`` contains the settings and
     the tensors of each module.
     """
-    config: dict[str, Any] = {"target_modules": shortest(places, module_names(model))}
-    settings = {place: one[0] for place, one in converted.items()}
-    layers = {place: dict(one[1]) for place, one in converted.items()}
+    config: dict[str, Any] = {"target_modules": shortest(modules, module_names(model))}
+    settings = {module: pair[0] for module, pair in converted.items()}
+    layers = {module: dict(pair[1]) for module, pair in converted.items()}
     for key in next(iter(settings.values())):
         # peft's configs store whole numbers as integers
-        values = {place: int(v) if isinstance(v := own[key], float) and v.is_integer() else v
-                  for place, own in settings.items()}  # fmt: skip
+        values = {module: int(v) if isinstance(v := own[key], float) and v.is_integer() else v
+                  for module, own in settings.items()}  # fmt: skip
         ((common, _),) = Counter(values.values()).most_common(1)
-        others = {place: value for place, value in values.items() if value != common}
+        others = {module: value for module, value in values.items() if value != common}
         # the keys of block_size_pattern are names, and the keys of the other patterns are regular expressions
         if key != "block_size":
-            others = {"^" + place.replace(".", r"\."): value for place, value in others.items()}
+            others = {"^" + module.replace(".", r"\."): value for module, value in others.items()}
         if others and key not in PATTERNS:
             return None
         config |= {key: common} | ({PATTERNS[key]: others} if others else {})
-    for place, magnitude in magnitudes.items():
+    for module, magnitude in magnitudes.items():
         config["use_dora"] = True
-        layers[place]["lora_magnitude_vector"] = magnitude.get_parameter("magnitude")
-    if any(is_conv1d(adapted.base) for adapted in places.values()):
+        layers[module]["lora_magnitude_vector"] = magnitude.get_parameter("magnitude")
+    if any(is_conv1d(adapted.base) for adapted in modules.values()):
         config["fan_in_fan_out"] = True
     return Form(peft_type, config, layers)
 
@@ -221,11 +221,11 @@ def _build(model: nn.Module, form: Form, adapter: InsertedAdapter, saved: Sequen
     except (TypeError, ValueError):  # this peft type has no such setting, or does not support a layer of GPT-2
         return None
     whole = dict.fromkeys(saved, "modules_to_save")
-    for place, tensors in form.layers.items():
+    for module, tensors in form.layers.items():
         if form.peft_type == "LN_TUNING":
-            whole[place] = "ln_tuning_layers"
+            whole[module] = "ln_tuning_layers"
         for key, tensor in tensors.items():
-            held: Any = getattr(loaded.get_base_model().get_submodule(place), key)
+            held: Any = getattr(loaded.get_base_model().get_submodule(module), key)
             parameter = getattr(held["default"], "weight", held["default"]) if "default" in held else None
             if parameter is None or parameter.shape != tensor.shape:
                 return None
@@ -235,49 +235,49 @@ def _build(model: nn.Module, form: Form, adapter: InsertedAdapter, saved: Sequen
 
 
 def _build_tuner(
-    model: nn.Module, places: Mapping[str, Adapted], adapter: InsertedAdapter, saved: Sequence[str]
+    model: nn.Module, modules: Mapping[str, Adapted], adapter: InsertedAdapter, saved: Sequence[str]
 ) -> tuple[Form, Any]:
     """Return a copy of the backbone with the same tuner layers of peft as the adapter, and its `Form`."""
     import peft
 
     names, arguments = module_names(model), adapter.branch_config["config"]
     whole_modules = shortest(saved, names, str.endswith) or None
-    config = PeftBranch.to_peft_config(model, list(places), arguments, modules_to_save=whole_modules)
+    config = PeftBranch.to_peft_config(model, list(modules), arguments, modules_to_save=whole_modules)
     with quiet():
         loaded = peft.get_peft_model(bare_copy(model, wrap_head=True), config)
-    for place, adapted in places.items():
+    for module, adapted in modules.items():
         branch: Any = next(adapted.branches[active_adapter(model)].children())
-        branch.copy_into(loaded.get_base_model().get_submodule(place))
+        branch.copy_into(loaded.get_base_model().get_submodule(module))
     _copy_modules(model, loaded, adapter, dict.fromkeys(saved, "modules_to_save"))
     lists = {key: sorted(value) for key in NAMES if isinstance(value := getattr(config, key, None), set)}
-    return Form(arguments["peft_type"], lists, {place: {} for place in places}), loaded
+    return Form(arguments["peft_type"], lists, {module: {} for module in modules}), loaded
 
 
 def _copy_modules(model: nn.Module, loaded: Any, adapter: InsertedAdapter, whole: Mapping[str, str]) -> None:
     """Copy trained backbone modules into peft's modules, whose attributes contain the trained copies."""
-    own = {**dict(backbone_parameters(model)), **get_state(model).weights_before_training, **adapter.trained}
+    weights = {**dict(backbone_parameters(model)), **get_state(model).weights_before_training, **adapter.trained}
     for module, attribute in whole.items():
         held = getattr(loaded.get_base_model().get_submodule(module), attribute)
         for key, parameter in held["default"].named_parameters():
             full = f"{module}.{key}"
-            parameter.data = own[full if full in own else unwrapped(full)].detach().clone()
+            parameter.data = weights[full if full in weights else unwrapped(full)].detach().clone()
 
 
-def _scaling_form(model: nn.Module, places: Mapping[str, Adapted], name: str) -> Form:
+def _scaling_form(model: nn.Module, modules: Mapping[str, Adapted], name: str) -> Form:
     """Return the `Form` of (IA)³, which scales the inputs of FFN modules and the outputs of other modules."""
     names, after, before = module_names(model), list[str](), list[str]()
     layers = {}
-    for place, adapted in places.items():
+    for module, adapted in modules.items():
         how = adapted.placements[name]
         if how.placement == "parallel" or how.inner_residual:
-            raise KronaError(f"The output of (IA)³ at {place} is added to the activations. {INSTEAD}")
+            raise KronaError(f"The output of (IA)³ at {module} is added to the activations. {INSTEAD}")
         scale = adapted.branches[name].get_parameter("0.scale")
         is_before = how.placement == "before"
-        layers[place] = {"ia3_l": scale[None] if is_before else scale[:, None]}
-        (before if is_before else after).append(place)
+        layers[module] = {"ia3_l": scale[None] if is_before else scale[:, None]}
+        (before if is_before else after).append(module)
     scaled_inputs = shortest(before, names, str.endswith)  # peft matches the ends of module names
     config = {"feedforward_modules": scaled_inputs, "target_modules": [*shortest(after, names), *scaled_inputs]}
-    return Form("IA3", config | {"fan_in_fan_out": is_conv1d(next(iter(places.values())).base)}, layers)
+    return Form("IA3", config | {"fan_in_fan_out": is_conv1d(next(iter(modules.values())).base)}, layers)
 
 
 def _require_linear(label: str, adapted: Adapted, name: str) -> None:
