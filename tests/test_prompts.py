@@ -187,7 +187,7 @@ def test_a_folder_of_peft_gives_the_same_outputs_and_texts(name: str, kind: str,
     model = inserted(name, tiny(kind).double())
     train(model, steps=2)
     written = write_peft(model, tmp_path, base_model=None)
-    assert (written.peft_type, written.places) == (name.partition("/")[2].upper(), 0)
+    assert (written.peft_type, written.num_modules) == (name.partition("/")[2].upper(), 0)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         theirs: Any = peft.PeftModel.from_pretrained(tiny(kind).double(), str(tmp_path)).double()

@@ -95,7 +95,7 @@ def test_a_written_folder_is_read_by_peft_and_by_krona(method: str, kind: str, t
     assert not close(bare, expected)
     again = fresh(kind)
     read = take_in(again, tmp_path / "peft", name="mine")
-    assert (read.peft_type, read.places) == (written.peft_type, written.places)
+    assert (read.peft_type, read.num_modules) == (written.peft_type, written.num_modules)
     assert close(output(again), expected)
     if find_case(method).returns_from_peft and peft_type(method, kind) == find_case(method).peft_type:
         assert surgery.count(again) == surgery.count(model)

@@ -252,7 +252,7 @@ def _write_peft(trained: Predictor, folder: Path, dtype: torch.dtype) -> list[st
     written = write_peft(trained.model, folder, base_model=base, revision=revision, task_type=task_type)
     (folder / ORIGIN).write_text(trained.origin.as_json(), encoding="utf-8")
     rank = f" and rank {written.config['r']}" if written.peft_type == "LORA" else ""
-    modules = f" at {written.places} modules" if written.places else ""
+    modules = f" at {written.num_modules} modules" if written.num_modules else ""
     return [f"a folder for peft with an adapter of type {written.peft_type}{rank}{modules}"]
 
 

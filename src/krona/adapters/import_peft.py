@@ -51,7 +51,7 @@ def import_peft(
             "largest logit."
         )
     Adapter.of(model, notes=origin.as_note()).save(out)
-    modules = f" at {read.places} modules" if read.places else ""
+    modules = f" at {read.num_modules} modules" if read.num_modules else ""
     saved = f" and {len(read.modules_to_save)} complete modules (LayerNorms or a head)" if read.modules_to_save else ""
     return [
         f"{out} contains peft's {read.peft_type}{modules}{saved}, for task {origin.task_settings.name} and backbone "

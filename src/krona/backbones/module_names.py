@@ -33,19 +33,19 @@ def shortest(wanted: Iterable[str], names: Sequence[str], matches: Callable[[str
         KronaError: the whole name of a wanted module also matches a module that is not wanted.
     """
     wanted = list(wanted)
-    words: dict[str, list[str]] = {}
+    by_last_part: dict[str, list[str]] = {}
     for name in wanted:
-        words.setdefault(name.rpartition(".")[2], []).append(name)
-    found: list[str] = []
-    for word, own in words.items():
-        if {name for name in names if matches(name, word)} == set(own):
-            found.append(word)
+        by_last_part.setdefault(name.rpartition(".")[2], []).append(name)
+    short: list[str] = []
+    for last_part, full_names in by_last_part.items():
+        if {name for name in names if matches(name, last_part)} == set(full_names):
+            short.append(last_part)
             continue
-        for name in own:
+        for name in full_names:
             other = next((n for n in names if n != name and matches(n, name)), None)
             if other is not None and other not in wanted:
                 raise KronaError(
                     f"peft would also adapt {other}, because its name ends with {name}. Keep krona's file."
                 )
-        found += own
-    return found
+        short += full_names
+    return short

@@ -213,7 +213,8 @@ class PeftBranch(Branch):
         tuner._modules.pop("model")
         hook = PeftTrainingHook(tuner) if PeftTrainingHook.is_needed(tuner) else None
         branches = {name: cls._wrap(layers[name], base, config) for name, base in bases.items()}
-        notes = dict.fromkeys(f"peft: {first_line(one.message)}" for one in caught if isinstance(one.message, Warning))
+        messages = [warning.message for warning in caught if isinstance(warning.message, Warning)]
+        notes = dict.fromkeys(f"peft: {first_line(message)}" for message in messages)
         # `krona.surgery.insert` reads both. A note is, for example, about a block size that peft has changed.
         next(iter(branches.values())).__dict__.update(training_hook=hook, notes=list(notes))
         return branches
@@ -244,9 +245,9 @@ class PeftBranch(Branch):
             if field.name not in unused and value != default:
                 arguments[field.name] = sorted(value) if isinstance(value, set) else value
         memo = {id(layer.base_layer): layer.base_layer for layer in layers.values()}  # layers may share tensors
-        copies = {place: copy.deepcopy(layer, memo) for place, layer in layers.items()}
-        bases = {place: layer.base_layer for place, layer in layers.items()}
-        return arguments, {place: cls._wrap(one, bases[place], arguments) for place, one in copies.items()}
+        copies = {module: copy.deepcopy(layer, memo) for module, layer in layers.items()}
+        bases = {module: layer.base_layer for module, layer in layers.items()}
+        return arguments, {module: cls._wrap(tuner, bases[module], arguments) for module, tuner in copies.items()}
 
     @classmethod
     def _wrap(cls, tuner: Any, base: nn.Module, config: Mapping[str, Any]) -> "PeftBranch":
@@ -300,8 +301,8 @@ class PeftBranch(Branch):
         Raises:
             KronaError: peft cannot merge this type.
         """
-        own = self.tuner.__dict__["base_layer"]
-        twin: PeftBranch = copy.deepcopy(self, {id(own): own})
+        base_layer = self.tuner.__dict__["base_layer"]
+        twin: PeftBranch = copy.deepcopy(self, {id(base_layer): base_layer})
         layer = twin.attach(copy.deepcopy(base))
         twin.to(next(base.parameters()).dtype)
         try:
@@ -402,14 +403,14 @@ class PeftTrainingHook:
 
     def state_dict(self) -> dict[str, Any]:
         """Return the values that the next steps depend on, such as the importance of each rank."""
-        return {name: {k: v for k, v in vars(one).items() if _is_plain(v)} for name, one in self._objects().items()}
+        return {name: {k: v for k, v in vars(value).items() if _is_plain(v)} for name, value in self._objects().items()}
 
     def load_state_dict(self, state: Mapping[str, Mapping[str, Any]]) -> None:
-        for name, one in self._objects().items():
-            vars(one).update(state[name])
+        for name, value in self._objects().items():
+            vars(value).update(state[name])
 
     def _objects(self) -> dict[str, Any]:
-        inner = {name: one for name, one in vars(self.tuner).items() if type(one).__module__.startswith("peft.tuners")}
+        inner = {k: v for k, v in vars(self.tuner).items() if type(v).__module__.startswith("peft.tuners")}
         return {"config": self.tuner.peft_config[NAME], **inner}
 
 
@@ -425,9 +426,9 @@ def _is_plain(value: Any) -> bool:
     return value is None or type(value) in (bool, int, float, str, Tensor)
 
 
-def _describe_modules(model: nn.Module, places: Sequence[str]) -> dict[str, tuple[type, int]]:
-    """Return the class and the number of hooks of each module outside of the modules ``places``."""
-    inside = tuple(f"{public_name(place)}." for place in places)
+def _describe_modules(model: nn.Module, names: Sequence[str]) -> dict[str, tuple[type, int]]:
+    """Return the class and the number of hooks of each module outside of the modules ``names``."""
+    inside = tuple(f"{public_name(name)}." for name in names)
     return {
         name: (type(module), len(module._forward_hooks) + len(module._forward_pre_hooks))
         for name, module in model.named_modules()

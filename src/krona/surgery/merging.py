@@ -54,8 +54,8 @@ def merge(model: nn.Module) -> None:
             adapted.base = dequantised_layer(adapted.base, weights["weight"])
             continue
         for attribute, weight in weights.items():
-            own: Any = getattr(adapted.base, attribute)
-            state.weights_before_merge[adapted.base, attribute] = own
+            original: Any = getattr(adapted.base, attribute)
+            state.weights_before_merge[adapted.base, attribute] = original
             setattr(adapted.base, attribute, nn.Parameter(weight, requires_grad=False))
     state.merged = name
 
@@ -132,11 +132,11 @@ def _merged_weights(label: str, adapted: Adapted, name: str) -> dict[str, Tensor
             "something else than x Wᵀ + b. Use the adapter unmerged."
         )
     try:
-        own = weight_matrix(base)
-        dtype = own.dtype
+        weight = weight_matrix(base)
+        dtype = weight.dtype
         wide = torch.promote_types(dtype, torch.float32)
         matrices = [branch_matrix(copy.deepcopy(branch).to(wide)) for branch in branches]
-        W = add_update(own.to(wide), matrices, placement)
+        W = add_update(weight.to(wide), matrices, placement)
     except KronaError as error:
         raise KronaError(f"{label}: {error}") from error
     if placement.placement == "sequential" and base.bias is not None:
@@ -153,13 +153,13 @@ def _merged_weights(label: str, adapted: Adapted, name: str) -> dict[str, Tensor
 def _merge_whole_layer(label: str, base: nn.Module, branch: Branch) -> dict[str, Tensor]:
     """Return the weights of a layer after its branch has merged its update into a copy of the layer."""
     layer = dequantised_layer(base) if is_quantised(base) else base
-    own = dict(layer.named_parameters())
+    originals = dict(layer.named_parameters())
     try:
-        wide = copy.deepcopy(layer).to(torch.promote_types(own["weight"].dtype, torch.float32))
+        wide = copy.deepcopy(layer).to(torch.promote_types(originals["weight"].dtype, torch.float32))
         weights = dict(branch.merged(wide).named_parameters())
     except KronaError as error:
         raise KronaError(f"{label}: {error}. Use the adapter unmerged.") from error
-    return {key: _cast(label, weights[key].detach(), weight.dtype) for key, weight in own.items()}
+    return {key: _cast(label, weights[key].detach(), weight.dtype) for key, weight in originals.items()}
 
 
 def _cast(label: str, weight: Tensor, dtype: torch.dtype) -> Tensor:

@@ -139,12 +139,12 @@ def copy_trained(
     for _, module in backbone_modules(model):
         for attribute, parameter in module._parameters.items():
             owners[id(parameter)].append((module, attribute))
-    own, known = dict(backbone_parameters(model, tied=True)), current_slots(model, state)
+    parameters, current = dict(backbone_parameters(model, tied=True)), current_slots(model, state)
     copies: dict[str, tuple[list[Slot], nn.Parameter, nn.Parameter]] = {}
     for name in names:
-        slots, original = owners[id(own[name])], own[name]
-        if known.get(name):
-            slots, original = known[name], state.weights_before_training.get(name, original)
+        slots, original = owners[id(parameters[name])], parameters[name]
+        if current.get(name):
+            slots, original = current[name], state.weights_before_training.get(name, original)
         copies[name] = slots, original, nn.Parameter(original.detach().clone()) if reversible else original
     return copies
 

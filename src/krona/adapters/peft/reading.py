@@ -25,7 +25,7 @@ class PeftImport:
     """The content of a peft folder, converted to an adapter of krona."""
 
     peft_type: str
-    places: int  # the number of adapted modules; 0 for a prompt
+    num_modules: int  # the number of adapted modules; 0 for a prompt
     modules_to_save: tuple[str, ...]  # the modules of the backbone whose complete weights are in the folder
     adapter: Adapter
     model: nn.Module  # the backbone with the adapter, as loaded by peft

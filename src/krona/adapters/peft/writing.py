@@ -41,7 +41,7 @@ class PeftFolder:
     """The content of a peft folder."""
 
     peft_type: str
-    places: int  # the number of adapted modules; 0 for a prompt
+    num_modules: int  # the number of adapted modules; 0 for a prompt
     config: dict[str, Any]
 
 
