@@ -44,7 +44,7 @@ def escape_control_characters(text: str) -> str:
     return CONTROL.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
 
 
-def amount(count: int, noun: str) -> str:
+def plural(count: int, noun: str) -> str:
     """Return a count and a noun, such as ``1 run``, ``12 runs`` or ``1,008 runs``."""
     return f"{count:,} {noun}{'s' * (count != 1)}"
 

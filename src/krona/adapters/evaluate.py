@@ -15,7 +15,7 @@ from krona.adapters.predictor import Prediction, Predictor, load_predictor
 from krona.adapters.submission import submit
 from krona.config import check
 from krona.formatting import override_text, say
-from krona.messages import KronaError, amount, did_you_mean, join_names
+from krona.messages import KronaError, did_you_mean, join_names, plural
 from krona.metrics.scores import need_scores, score_answers
 from krona.metrics.scores.metric import EMPTY_SET, encode, parse_set
 from krona.metrics.statistics import bootstrap, percentile_interval
@@ -59,7 +59,7 @@ class Evaluation:
         """Return the evaluation as lines of text."""
         parts = ", ".join(f"{name} {value:.2f}" for name, value in self.parts.items())
         low, high = self.interval
-        score = f"{self.score:.2f} [{low:.1f}, {high:.1f}] ({parts}) on {amount(self.count, 'row')}"
+        score = f"{self.score:.2f} [{low:.1f}, {high:.1f}] ({parts}) on {plural(self.count, 'row')}"
         found = [f"{self.run_id} on {self.task}, {self.rows}: {score}"]
         if self.no_label:
             found.append(f"  {self.no_label:,} of {self.count:,} predictions are invalid and are scored as wrong")
@@ -264,7 +264,7 @@ def _describe_rows(trained: Predictor, split: Split, found: TrainedRun, rows: Ro
     if not is_subset and recorded.get("fingerprint", split.fingerprint) != split.fingerprint:
         same = recorded["rows"] == len(split)
         change = (
-            "other ids, texts or labels" if same else f"{amount(len(split), 'row')} instead of {recorded['rows']:,}"
+            "other ids, texts or labels" if same else f"{plural(len(split), 'row')} instead of {recorded['rows']:,}"
         )
         notes.append(
             f"the data have changed since training: {rows.split} has {change} (read from {split.official.origin})"
@@ -282,7 +282,7 @@ def _targets_by_answer(found: TrainedRun, task: Task, mapping: Sequence[str]) ->
     run_labels, width = label_words(found.origin.task), len(run_task.columns)
     if width != len(task.columns):
         raise KronaError(
-            f"{run_id} reads {amount(width, 'text')} of each row, but task {task.name} has {len(task.columns)} per row."
+            f"{run_id} reads {plural(width, 'text')} of each row, but task {task.name} has {len(task.columns)} per row."
         )
     if bool(run_labels) != bool(task.labels) or run_task.is_multilabel != task.is_multilabel:
         kinds = [f"{each.name} {_describe_kind(each)}" for each in (run_task, task)]

@@ -14,7 +14,7 @@ from krona.adapters.find import find
 from krona.adapters.fingerprint import has_values, require_form
 from krona.adapters.peft.folder import CONFIG, WEIGHTS, check_folder
 from krona.adapters.peft.reading import read_peft
-from krona.messages import KronaError, amount, first_few, join_names
+from krona.messages import KronaError, first_few, join_names, plural
 from krona.surgery.state import get_adapter
 
 FLAGS = ("train_layer_norms", "train_backbone", "head")  # the options that select the trained backbone weights
@@ -146,12 +146,12 @@ def _differences(target: Adapter, source: Adapter, fits: Container[str]) -> list
         for name, value in target.tensors.items()
         if name not in fits
     ]
-    lines = [f"copied {len(target.tensors) - len(new)} of {amount(len(target.tensors), 'tensor')}"]
+    lines = [f"copied {len(target.tensors) - len(new)} of {plural(len(target.tensors), 'tensor')}"]
     if new:
         lines[0] += f"; these keep their initial values: {'; '.join(first_few(new, NAMED))}"
     if unused := sorted(source.tensors.keys() - target.tensors.keys()):
         lines.append(
-            f"this run does not use {amount(len(unused), 'tensor')} of the source: "
+            f"this run does not use {plural(len(unused), 'tensor')} of the source: "
             f"{'; '.join(first_few(unused, NAMED))}"
         )
     own_settings = target.config.branch_config

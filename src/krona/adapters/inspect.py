@@ -15,7 +15,7 @@ from krona.adapters.find import find
 from krona.adapters.update import MEASURES, mean, spectrum
 from krona.backbones.load import meta_model
 from krona.formatting import table
-from krona.messages import KronaError, amount
+from krona.messages import KronaError, plural
 from krona.runs.result import Result
 from krona.surgery.state import get_adapter, prompt_length
 from krona.surgery.target_modules import widths_at
@@ -132,7 +132,7 @@ def _header_lines(content: Mapping[str, Any]) -> dict[str, str]:
         "file": f"{content['file']}, format {header['format']}, {content['bytes']:,} bytes, {dtypes}",
         "backbone": f"{name}, {backbone['parameters']:,} parameters, fingerprint {backbone['shapes']}",
         "method": f"{branch}{f' ({settings})' if settings else ''}{f' at {targets}' if targets else ''}",
-        "trained": f"{amount(content['parameters']['all'], 'parameter')}{f': {kinds}' if kinds else ''}",
+        "trained": f"{plural(content['parameters']['all'], 'parameter')}{f': {kinds}' if kinds else ''}",
         "frozen": f"{content['frozen']:,} values of the branches" if content.get("frozen") else "",
     }
 
@@ -141,7 +141,7 @@ def _update_lines(content: Mapping[str, Any]) -> dict[str, str]:
     lines, update, places = {}, content.get("update", {}), content["places"]
     if update.get("norm") is not None:
         means = ", ".join(f"{key.replace('_', ' ')} {_number(update[f'mean_{key}'])}" for key in MEASURES[:-1])
-        lines["update"] = f"norm {_number(update['norm'])}; mean of {amount(len(places), 'module')}: {means}"
+        lines["update"] = f"norm {_number(update['norm'])}; mean of {plural(len(places), 'module')}: {means}"
     if (drift := update.get("mean_drift")) is not None:
         largest = max(places, key=lambda place: place["drift"] or 0.0)
         lines["drift"] = f"mean {_number(drift)}, largest {_number(largest['drift'])} at {largest['place']}"

@@ -12,7 +12,7 @@ from krona.adapters.find import TrainedRun
 from krona.adapters.origin import Origin
 from krona.backbones.families.pooling import get_pooling, has_pooled_head
 from krona.display_names import BENCHMARKS, KINDS
-from krona.messages import amount, join_names
+from krona.messages import join_names, plural
 from krona.runs.predictions import label_words
 from krona.runs.provenance import describe_data
 from krona.runs.suspicious_scores import examine
@@ -88,7 +88,7 @@ def _notes(run: TrainedRun) -> list[str]:
     if result is None or run.folder is None:
         return notes
     sizes = {split: result.splits.get(split, {}).get("rows") for split in ("train", "dev", "test")}
-    counts = ", ".join(f"{split} {amount(count, 'row')}" for split, count in sizes.items() if count)
+    counts = ", ".join(f"{split} {plural(count, 'row')}" for split, count in sizes.items() if count)
     trained = f"{result.trainable_params:,} ({result.trainable_percent:.4g} % of the backbone)"
     head = f" and a new head of {result.head_params:,}" if result.head_params else ""
     notes.append(f"Rows: {counts}. Trained parameters: {trained}{head}")

@@ -16,7 +16,7 @@ from rich.console import Console
 from krona.adapters.find import TrainedRun, find
 from krona.adapters.predictor import Prediction, Predictor, load_predictor, quote_columns
 from krona.formatting import say, table, terminal_width
-from krona.messages import KronaError, amount, did_you_mean, escape_control_characters, first_few
+from krona.messages import KronaError, did_you_mean, escape_control_characters, first_few, plural
 from krona.runs.folder import require_new
 from krona.runs.predictions import invalid_predictions, label_words
 from krona.safe_files import json_lines, write_whole
@@ -75,7 +75,7 @@ def predict(
                 done = _write(out, output.suffix, chunks)
 
         write_whole(output, fill)
-        say(errors, f"{output}: {amount(done, 'row')}")
+        say(errors, f"{output}: {plural(done, 'row')}")
     elif source is None and console.is_terminal:
         frame = to_frame([answer for chunk in chunks for answer in chunk])
         say(console, table(list(frame), frame.values.tolist(), width=terminal_width(console), left=list(frame)))
@@ -83,9 +83,9 @@ def predict(
         _print(chunks)
     for note, count in notes.items():
         if count:
-            say(errors, f"note: {note} ({amount(count, 'row')}).")
+            say(errors, f"note: {note} ({plural(count, 'row')}).")
     if empty:
-        what = f"{amount(len(empty), 'row')} without a text, which have an empty prediction"
+        what = f"{plural(len(empty), 'row')} without a text, which have an empty prediction"
         say(errors, f"note: {what}: {', '.join(first_few(empty, MAX_LOCATIONS))}.")
 
 
@@ -187,7 +187,7 @@ def _rows_from_texts(texts: Sequence[str], task: Task) -> list[tuple[str, Any]]:
     width = len(task.columns)
     if len(texts) % width:
         columns = quote_columns(task.columns)
-        raise KronaError(f"--text has {amount(len(texts), 'text')}, but each row of task {task.name} needs {columns}.")
+        raise KronaError(f"--text has {plural(len(texts), 'text')}, but each row of task {task.name} needs {columns}.")
     return [(f"text {number}", row) for number, row in enumerate(batches(texts, width), 1)]
 
 

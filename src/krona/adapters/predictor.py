@@ -20,7 +20,7 @@ from krona.adapters.origin import Origin
 from krona.backbones.families import Batch, Family, max_positions
 from krona.backbones.load import Loaded
 from krona.backbones.shared import shared_backbone
-from krona.messages import KronaError, KronaWarning, amount, join_names
+from krona.messages import KronaError, KronaWarning, join_names, plural
 from krona.paths import expand
 from krona.runs.predictions import label_text, label_words
 from krona.runs.provenance import method_change
@@ -203,8 +203,8 @@ def _by_column(row: Row, task: Task) -> Mapping[str, Any]:
     texts = row if isinstance(row, list | tuple) else [row]
     if len(texts) != len(task.columns):
         raise BadRowError(
-            f"the row has {amount(len(texts), 'text')}. {columns} Give a row as a dict, or as a list of "
-            f"{amount(len(task.columns), 'text')}.",
+            f"the row has {plural(len(texts), 'text')}. {columns} Give a row as a dict, or as a list of "
+            f"{plural(len(task.columns), 'text')}.",
             kind="",
         )
     return dict(zip(task.columns, texts, strict=True))

@@ -9,7 +9,7 @@ from krona.adapters.find import TrainedRun
 from krona.adapters.origin import compose
 from krona.adapters.predictor import Prediction, load_predictor
 from krona.config import check
-from krona.messages import KronaError, amount, join_names
+from krona.messages import KronaError, join_names, plural
 from krona.metrics.scores.metric import NUMBER
 from krona.runs.predictions import label_words
 from krona.safe_files import write_whole
@@ -63,8 +63,8 @@ def submit(runs: Sequence[TrainedRun], folder: Path, out: Path, *, backbone: str
             values, replaced = _submitted_values(answers, trained.task, words=name in WORDS)
             sheets[f"{sheet}.tsv"] = "index\tprediction\n" + "".join(f"{n}\t{v}\n" for n, v in enumerate(values))
             odd = "" if len(values) == official else f", but GLUE's test set has {official:,}"
-            changed = f"; {amount(replaced, 'prediction')} had to be replaced" if replaced else ""
-            lines.append(f"{sheet}.tsv: {amount(len(values), 'row')}{odd}{changed}")
+            changed = f"; {plural(replaced, 'prediction')} had to be replaced" if replaced else ""
+            lines.append(f"{sheet}.tsv: {plural(len(values), 'row')}{odd}{changed}")
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
         for sheet, text in sheets.items():

@@ -16,7 +16,7 @@ from krona.backbones.families.pooling import has_pooled_head, pooled_class
 from krona.backbones.quantisation import quantisation_config
 from krona.backbones.weights_source import WAYS_OUT
 from krona.config.settings import Backbone
-from krona.messages import KronaError, amount
+from krona.messages import KronaError, plural
 from krona.surgery.layers import is_norm
 from krona.tasks import Task
 from krona.tasks.hub import download_error
@@ -99,7 +99,7 @@ def _check_keys(name: str, model: PreTrainedModel, keys: dict[str, Any], new: tu
         if names:
             kind = type(model).__name__
             raise KronaError(
-                f"A {kind} with this config cannot load {name}: {amount(len(names), f'{problem} tensor')} "
+                f"A {kind} with this config cannot load {name}: {plural(len(names), f'{problem} tensor')} "
                 f"(first {names[0]}). Save the checkpoint again with {kind}.save_pretrained."
             )
 

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from krona.messages import KronaError, amount
+from krona.messages import KronaError, plural
 from krona.surgery.layers import is_quantised
 
 
@@ -63,7 +63,7 @@ def unquantised_notes(model: nn.Module) -> list[str]:
     if not layers or not any(map(is_quantised, model.modules())):
         return []
     return [
-        f"backbone.quantisation=nf4: {amount(len(layers), 'layer')} (first {layers[0]}) stay in fp32, because "
+        f"backbone.quantisation=nf4: {plural(len(layers), 'layer')} (first {layers[0]}) stay in fp32, because "
         "bitsandbytes computes wrong weights for inputs of a width of 32 modulo 64 on a CPU."
     ]
 

@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.text import Text
 
 from krona.formatting import as_typed, below, say
-from krona.messages import KronaError, amount, shorten
+from krona.messages import KronaError, plural, shorten
 from krona.paths import PROJECT
 from krona.runs.claim import describe, is_dead
 from krona.runs.folder import RunFolder, run_folders
@@ -58,8 +58,8 @@ def doctor(outputs: Path, *, as_json: bool, console: Console) -> int:
         if len(alike) > SHOWN:
             say(console, f"{'':<{INDENT}}… and {len(alike) - SHOWN} more of these (--json prints all)")
     notes = sum(finding.level == "note" for finding in findings)
-    summary = f"{amount(broken, 'thing')} broken" if broken else "nothing is broken"
-    say(console, f"\n{summary}, {amount(notes, 'note')}")
+    summary = f"{plural(broken, 'thing')} broken" if broken else "nothing is broken"
+    say(console, f"\n{summary}, {plural(notes, 'note')}")
     return int(broken > 0)
 
 
@@ -120,7 +120,7 @@ def check_runs(outputs: Path) -> Iterator[Finding]:
             state = "is dead" if is_dead(owner) else "may be dead"
             claimed.append(f"{run.path.name} is claimed by {shorten(describe(owner), 80)}, which {state}")
     counts = ", ".join(f"{count} {state}" for state, count in states.most_common())
-    yield Finding("runs", f"{amount(states.total(), 'run')} in {below(outputs)}{': ' * bool(counts)}{counts}")
+    yield Finding("runs", f"{plural(states.total(), 'run')} in {below(outputs)}{': ' * bool(counts)}{counts}")
     yield from damaged
     fix = "repeat the command that started the run, to resume it; or remove the run with krona rm"
     yield from (Finding("claims", text, "note", fix) for text in claimed)

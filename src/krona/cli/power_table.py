@@ -8,7 +8,7 @@ from rich.console import Console
 
 from krona.display_names import TASK_LABELS
 from krona.formatting import NOTHING, Cell, say, table, terminal_width
-from krona.messages import KronaError, amount, did_you_mean
+from krona.messages import KronaError, did_you_mean, plural
 from krona.metrics.power import MOST_SEEDS, Assumed, Errors, seeds_needed, smallest_difference
 from krona.paper import TASKS, read_paper_table
 from krona.tasks.notes import OFFICIAL_ROWS
@@ -92,7 +92,7 @@ def compute_power(
 
 def show(rows: Sequence[TaskPower], assumed: Assumed, *, difference: float | None, console: Console) -> None:
     headings = ["task", "metric", "examples", "one example", "at score", "discordant"]
-    headings += [amount(n, "seed") for n in rows[0].smallest_difference]
+    headings += [plural(n, "seed") for n in rows[0].smallest_difference]
     headings += [f"seeds for {difference:g}"] if difference is not None else []
     cells: list[list[Cell]] = []
     for row in rows:

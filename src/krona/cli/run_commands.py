@@ -18,7 +18,7 @@ from rich.console import Console
 from krona import paths
 from krona.cli.adapter_commands import Best
 from krona.formatting import as_typed, below, show
-from krona.messages import KronaError, amount, check_file_name, did_you_mean, first_few
+from krona.messages import KronaError, check_file_name, did_you_mean, first_few, plural
 from krona.safe_files import write_new
 
 STARTER = Path(__file__).with_name("starter")
@@ -188,14 +188,14 @@ def rm(
         if not run.is_written_by_krona():
             raise KronaError(f"krona did not write {run.result}, so {run.path} was not removed.")
         files = [file for file in run.path.rglob("*") if file.is_file()]
-        show(f"{below(run.path)}: {amount(len(files), 'file')}, {sum(f.stat().st_size for f in files) / 1e6:,.1f} MB")
+        show(f"{below(run.path)}: {plural(len(files), 'file')}, {sum(f.stat().st_size for f in files) / 1e6:,.1f} MB")
         if others := run.other_files():
             show(f"  not written by krona: {', '.join(first_few(others, MAX_NAMES))}")
-    if not yes and not typer.confirm(f"Remove {amount(len(runs), 'run')}?"):
+    if not yes and not typer.confirm(f"Remove {plural(len(runs), 'run')}?"):
         raise typer.Exit(1)
     for run in runs:
         run.remove()
-    show(f"{amount(len(runs), 'run')} removed.")
+    show(f"{plural(len(runs), 'run')} removed.")
 
 
 @app.command()
@@ -208,7 +208,7 @@ def pack(
     from krona.runs.pack import pack as write
 
     require_new(out, overwrite=overwrite)
-    show(f"{out}: {amount(write(paths.OUTPUTS, out), 'run')}, {out.stat().st_size / 1e6:.1f} MB")
+    show(f"{out}: {plural(write(paths.OUTPUTS, out), 'run')}, {out.stat().st_size / 1e6:.1f} MB")
     folders = map(RunFolder, sorted(path.parent for path in paths.OUTPUTS.glob("*/result.json")))
     if others := [run.path.name for run in folders if not run.is_written_by_krona()]:
         show(f"left out, because krona did not write result.json: {', '.join(first_few(others, MAX_NAMES))}")

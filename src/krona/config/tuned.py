@@ -12,7 +12,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from krona.messages import KronaError, amount, did_you_mean
+from krona.messages import KronaError, did_you_mean, plural
 from krona.runs.folder import RunFolder
 from krona.runs.frame import stored_results
 from krona.runs.result import Result
@@ -74,7 +74,7 @@ class StudyBest:
 
     def note(self) -> str:
         """Return a note about the origin of the values, and about keys with the smallest or largest value tried."""
-        text = f"recipe=tuned took {' '.join(self.trial.overrides)}, the best of {amount(self.trials, 'trial')} on dev "
+        text = f"recipe=tuned took {' '.join(self.trial.overrides)}, the best of {plural(self.trials, 'trial')} on dev "
         text += f"({self.score:.2f}), study {self.name}"
         for key in (key for key, distribution in self.study.axes.items() if not hasattr(distribution, "choices")):
             tried = {trial.params[key] for trial in self.study.trials if key in trial.params}
@@ -103,7 +103,7 @@ def best(config: Mapping[str, Any], *, outputs: Path, studies: Sequence[str] = (
     trials |= {study.method: study.trials for study in sorted(found_studies, key=lambda study: study.trials)}
     fitting = [study for study in found_studies if study.method == method and study.fits(config)]
     if len(fitting) > 1:
-        each = "; ".join(f"{study.name} ({amount(study.trials, 'trial')}, dev {study.score:.2f})" for study in fitting)
+        each = "; ".join(f"{study.name} ({plural(study.trials, 'trial')}, dev {study.score:.2f})" for study in fitting)
         raise KronaError(
             f"recipe=tuned: {len(fitting)} studies match {_describe(config)}: {each}. To use the first study, write "
             f"recipe=tuned/{fitting[0].name}. In a comparison, name one study of each method: recipe=tuned/ONE/ANOTHER"
@@ -195,7 +195,7 @@ def _scores_by_rate(config: Mapping[str, Any], runs: Sequence[Result]) -> dict[f
 
 def _rate_note(lr: float, scores: Mapping[float, Sequence[float]]) -> str:
     seeds = len(scores[lr])
-    note = f"recipe=tuned took lr {lr:g}, the best of {amount(len(scores), 'rate')} on dev ({fmean(scores[lr]):.2f}"
+    note = f"recipe=tuned took lr {lr:g}, the best of {plural(len(scores), 'rate')} on dev ({fmean(scores[lr]):.2f}"
     note += f", mean over {seeds} seeds)" if seeds > 1 else ")"
     edge = _edge(lr, scores)
     return note + (f". It is the {edge} rate that was tried" if edge else "")
@@ -209,7 +209,7 @@ def _require_equal_trials(counts: Mapping[str, int], config: Mapping[str, Any], 
     command = f"method={method} task={config['task']['name']} …"
     sweep = f"python train.py -m sweeps={SWEEP} {command}"
     raise KronaError(
-        f"recipe=tuned: {method} had {amount(counts[method], 'trial')}, but {other} had {counts[other]}. A fair "
+        f"recipe=tuned: {method} had {plural(counts[method], 'trial')}, but {other} had {counts[other]}. A fair "
         "comparison needs equal numbers. Run the missing trials: "
         f"{sweep if study is None else f'krona tune {command} --study {study} --trials {counts[other]}'}"
     )

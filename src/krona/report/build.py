@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from krona.display_names import task_label, task_order
-from krona.messages import KronaError, amount, did_you_mean, escape_control_characters, first_few
+from krona.messages import KronaError, did_you_mean, escape_control_characters, first_few, plural
 from krona.paper import ERRATA, TASKS, PaperTable
 from krona.report import COLUMN_MM, cells, costs
 from krona.report.layouts import Layout, find_layout
@@ -127,7 +127,7 @@ def collect(
     if layout.paper is not None:
         _add_printed(report, _paper_table(layout, layout.paper))
     if table is not None and selection.others:
-        text = f"{amount(selection.others, 'run')} of other commands would also belong to this table. To see all runs:"
+        text = f"{plural(selection.others, 'run')} of other commands would also belong to this table. To see all runs:"
         report.tables[0].notes.append(Note(text, "krona report", "missing"))
     for one in report.tables:
         one.methods = report.methods
@@ -168,7 +168,7 @@ def _make_report(layout: Layout, selection: Selection, tables: list[Table], dama
     runs, subject = selection.runs, "" if layout.paper else describe_subject(tables)
     title = f"{layout.title}: {subject}" if subject else layout.title
     states = count_states(runs, selection.waiting)
-    counts = f"{amount(len(runs) + selection.waiting, 'run')}: {states}" if states else "0 runs"
+    counts = f"{plural(len(runs) + selection.waiting, 'run')}: {states}" if states else "0 runs"
     problems = [*selection.problems, *damaged]
     return Report(title, tables, runs[runs.done], runs[~runs.done], counts, [*selection.studies], problems)
 
@@ -219,7 +219,7 @@ def _choose_split(layout: Layout, runs: pd.DataFrame) -> tuple[pd.DataFrame, str
         return runs, layout.split, []
     if scored.empty:
         return runs, "dev" if layout.paper is None else "test", []
-    text = f"This table leaves out {amount(len(runs) - len(scored), 'run')} without test scores."
+    text = f"This table leaves out {plural(len(runs) - len(scored), 'run')} without test scores."
     return scored, "test", [Note(text, kind="missing")]
 
 

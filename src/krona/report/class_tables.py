@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from krona.messages import KronaError, amount, shorten
+from krona.messages import KronaError, plural, shorten
 from krona.metrics.class_scores import class_scores, confused_pairs, confusion, residuals
 from krona.metrics.scores.metric import Answers
 from krona.report.table import Cell, Row, Table
@@ -75,7 +75,7 @@ def row_tables(table: Table) -> Iterator[tuple[str, list[tuple[str, pd.DataFrame
     for column in table.task_columns:
         for row in _best_rows(table, column.key):
             answers = row.cell(column.key).answers
-            seeds = "" if len(answers) == 1 else f" (mean of {amount(len(answers), 'seed')})"
+            seeds = "" if len(answers) == 1 else f" (mean of {plural(len(answers), 'seed')})"
             words = [*label_words(_task(row.cell(column.key))).values()]
             yield f"{row.name} on {column.label}{seeds}", [*answer_tables(answers, words)]
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from krona.messages import amount, join_names, shorten
+from krona.messages import join_names, plural, shorten
 from krona.report.table import Column, Report, Row, Table
 from krona.report.text import cell_value, number, short_names
 from krona.runs.suspicious_scores import MAX_INVALID_SHARE, SIGN
@@ -117,7 +117,7 @@ def _tests(table: Table, column: Column) -> str:
     others = [cell for cell in cells if cell.compared and not cell.best]
     untested = sum(cell.p is None for cell in others)
     worse = sum(not cell.tied for cell in others) - untested
-    words = [f"{worse} of the other {amount(len(others), 'row')} {'is' if worse == 1 else 'are'} significantly worse"]
+    words = [f"{worse} of the other {plural(len(others), 'row')} {'is' if worse == 1 else 'are'} significantly worse"]
     words = words if worse else []
     if untested == len(others) > 0:
         words = ["The other rows could not be tested"]
@@ -139,13 +139,13 @@ def _compare_with_reference(table: Table, column: Column) -> str:
         for rows, word in ((found[1], "better"), (found[-1], "worse"))
         if rows
     ]
-    shown = join_names(parts) if parts else f"none of the {amount(tested, 'tested row')} is significantly different"
+    shown = join_names(parts) if parts else f"none of the {plural(tested, 'tested row')} is significantly different"
     return f" Compared with {shorten(names[reference.name], MAX_NAME)}, {shown}."
 
 
 def _name_rows(rows: Sequence[Row], names: Mapping[str, str]) -> str:
     shown = join_names([names[row.name] for row in rows])
-    return shown if len(rows) <= MAX_NAMED and len(shown) <= 2 * MAX_NAME else amount(len(rows), "row")
+    return shown if len(rows) <= MAX_NAMED and len(shown) <= 2 * MAX_NAME else plural(len(rows), "row")
 
 
 def _failures(table: Table, column: Column) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from krona.display_names import method_label, task_label
-from krona.messages import amount, first_few, join_names, shorten
+from krona.messages import first_few, join_names, plural, shorten
 from krona.metrics.compare_methods import MIN_SEEDS
 from krona.metrics.power import POWER
 from krona.report.commands import run_commands
@@ -75,7 +75,7 @@ def score_notes(table: Table) -> list[Note]:
         for message, text in zip(row.cell(column.key).messages, cell_messages(row.cell(column.key)), strict=True)
     ]
     frame = pd.DataFrame(lines, columns=["quiet", "cause", "task", "text", "row", "label"])
-    rows = amount(sum(bool(row.runs) for row in table.rows), "row")
+    rows = plural(sum(bool(row.runs) for row in table.rows), "row")
     notes = []
     for (quiet, cause), found in sorted(frame.groupby(["quiet", "cause"], sort=False), key=lambda one: one[0][0]):
         details = tuple(
@@ -115,7 +115,7 @@ def describe_limits(table: Table, tasks: Sequence[str]) -> list[str]:
     if sizes != [1] and any(not cell.by_seed for cell in means):
         notes.append("A mean over tasks with different seeds has no interval over seeds.")
     if untested := sum(cell.compared and not cell.best and cell.p is None for cell in found):
-        notes.append(f"{amount(untested, 'cell')} could not be tested against the best of the column.")
+        notes.append(f"{plural(untested, 'cell')} could not be tested against the best of the column.")
     if any(cell.test_interval is None for cell in found):
         notes.append("Cells without stored predictions, or with several test sets, have no interval over examples.")
     return notes
@@ -184,7 +184,7 @@ def _code_note(runs: pd.DataFrame, done: pd.DataFrame) -> str:
     devices = sorted({str(result.provenance.get("device")) for result in results})
     changed = f", {dirty} with uncommitted changes" if dirty else ""
     code = f"{len(commits)} versions ({', '.join(commits[:3])})" if len(commits) > 1 else commits[0]
-    words = f"{amount(len(done), 'finished run')} of {code}{changed}, on {', '.join(devices[:3])}."
+    words = f"{plural(len(done), 'finished run')} of {code}{changed}, on {', '.join(devices[:3])}."
     others = count_states(runs, states=UNFINISHED)
     return f"{words} Not finished: {others}." if others else words
 
@@ -201,7 +201,7 @@ def describe_provenance(result: Result) -> str:
     found = result.provenance
     versions = ", ".join(f"{name} {version}" for name, version in (found.get("versions") or {}).items())
     changed = " with uncommitted changes" if found.get("git_dirty") else ""
-    threads = f", {amount(found['threads'], 'thread')}" if found.get("threads") else ""
+    threads = f", {plural(found['threads'], 'thread')}" if found.get("threads") else ""
     return (
         f"code {found.get('git_commit')}{changed}; {found.get('device')}{threads}; "
         f"backbone {found.get('backbone_fingerprint')}; {versions}"
@@ -222,7 +222,7 @@ def power_note(table: Table) -> list[Note]:
         points = table.differences[a, b, key].detectable(POWER)
         cell = b.cell(key)
         if points:
-            counts = f"{amount(cell.examples or 0, 'example')}, {amount(table.differences[a, b, key].seeds, 'seed')}"
+            counts = f"{plural(cell.examples or 0, 'example')}, {plural(table.differences[a, b, key].seeds, 'seed')}"
             found.append(f"{task_label(key)} {number(points)} ({a.name} and {b.name}, {counts})")
     text = f"{POWER_NOTE} (level 5 %, the best two rows): {', '.join(found)}."
     return [Note(text, kind="power")] if found else []
@@ -271,7 +271,7 @@ def study_sentences(study: Study, runs: pd.DataFrame) -> list[str]:
     """Describe a search: its trials, its best trial, the importance of each axis, and differences in the data."""
     counts = Counter(trial.state for trial in study.trials)
     states = ", ".join(f"{counts[state]} {state}" for state in STATES.values() if counts[state])
-    lines = [f"{amount(len(study.trials), 'trial')}: {states}."]
+    lines = [f"{plural(len(study.trials), 'trial')}: {states}."]
     made = [*runs[runs.sweep == study.name].run]
     if odd := dict.fromkeys(key for run in made[1:] for key in differing_data(made[0], run)):
         lines.append(

@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from krona.display_names import BENCHMARKS, KINDS, task_label
-from krona.messages import amount, first_few, join_names, shorten
+from krona.messages import first_few, join_names, plural, shorten
 from krona.runs.protocol import list_departures
 from krona.runs.provenance import describe_part, differing_part, find_data_kind, relative_difference
 from krona.runs.result import Result
@@ -51,7 +51,7 @@ class Section:
         if not by_rest:
             return None
         some = int((~runs.comparable).sum())
-        who = f"{amount(some, 'run')} of {len(runs)} cannot be compared" if some < len(runs) else "Not compared"
+        who = f"{plural(some, 'run')} of {len(runs)} cannot be compared" if some < len(runs) else "Not compared"
         reasons = [*by_rest.pop("", ()), *(join_names([*found]) + rest for rest, found in by_rest.items())]
         return f"{who} with the paper: {'; '.join(first_few(reasons, MAX_DEPARTURES))}."
 

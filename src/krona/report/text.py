@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from krona.display_names import task_label
 from krona.formatting import NOTHING
-from krona.messages import amount, join_names, shorten
+from krona.messages import join_names, plural, shorten
 from krona.metrics.statistics import Interval
 from krona.report.table import SCORES, Cell, Row, Table
 from krona.runs.suspicious_scores import SIGN
@@ -82,7 +82,7 @@ def cell_lines(cell: Cell) -> dict[str, str]:
     if spread := format_seeds(cell):
         lines[spread] = "range of two seeds" if len(cell.by_seed) == 2 else "half of the interval over seeds"
     if cell.by_seed and (cell.test_interval or cell.seed_interval):
-        lines[amount(len(cell.by_seed), "seed")] = ""
+        lines[plural(len(cell.by_seed), "seed")] = ""
     if cell.test_interval is not None:
         lines["–".join(number(end, 1) for end in cell.test_interval)] = "interval over examples"
     return lines
@@ -189,5 +189,5 @@ def describe_subject(tables: Sequence[Table]) -> str:
         return ""
     methods = join_names(labels) if len(labels) <= MAX_NAMED else f"{len(labels)} methods"
     settings = {row.differs for row in rows}
-    methods += f" in {amount(len(settings), 'setting')}" if len(labels) == 1 and len(settings) > 1 else ""
-    return f"{methods} on {join_names(tasks) if len(tasks) <= MAX_NAMED else amount(len(tasks), 'task')}"
+    methods += f" in {plural(len(settings), 'setting')}" if len(labels) == 1 and len(settings) > 1 else ""
+    return f"{methods} on {join_names(tasks) if len(tasks) <= MAX_NAMED else plural(len(tasks), 'task')}"

@@ -4,7 +4,7 @@ import sys
 from collections.abc import Sequence
 
 from krona import paths
-from krona.messages import KronaError, amount, did_you_mean, first_few
+from krona.messages import KronaError, did_you_mean, first_few, plural
 from krona.runs.frame import stored_results
 from krona.runs.result import Result
 from krona.runs.sweep import load_run_ids
@@ -41,5 +41,5 @@ def choose_runs(runs: Sequence[str] | None, best: str | None) -> list[str]:
     top = max(scores.values())
     first, *tied = [run for run, score in scores.items() if score == top]
     others = f", tied with {', '.join(first_few(tied, MAX_LISTED))}" if tied else ""
-    print(f"The best of {amount(len(scores), 'run')} of {best} on dev is {first} ({top:.2f}){others}.", file=sys.stderr)
+    print(f"The best of {plural(len(scores), 'run')} of {best} on dev is {first} ({top:.2f}){others}.", file=sys.stderr)
     return [first]

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from krona import paths
-from krona.messages import KronaError, amount
+from krona.messages import KronaError, plural
 from krona.runs import file_names
 from krona.runs.pack import runs_folder
 from krona.runs.predictions import DamagedRunError
@@ -99,7 +99,7 @@ def read_results(outputs: Path | str | None = None) -> pd.DataFrame:
     damaged = [str(one) for one in found if isinstance(one, KronaError)]
     if damaged:
         warnings.warn(
-            "\n  ".join([f"The table lacks {amount(len(damaged), 'damaged result')}:", *damaged]), stacklevel=2
+            "\n  ".join([f"The table lacks {plural(len(damaged), 'damaged result')}:", *damaged]), stacklevel=2
         )
     import pandas as pd
 

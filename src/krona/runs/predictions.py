@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from krona.messages import KronaError, amount
+from krona.messages import KronaError, plural
 from krona.metrics.scores import METRICS, criteria, need_scores, score_answers
 from krona.metrics.scores.metric import EMPTY_SET, NUMBER, Answers, encode, parse_set
 from krona.runs.result import Result
@@ -52,7 +52,7 @@ def read_rows(path: Path, *columns: str, labels: Sequence[str] = ()) -> dict[str
         raise KronaError(f"{path} is damaged: {error}") from error
     for name in columns:
         if count := table[name].null_count:
-            raise KronaError(f"{path} is damaged: {amount(count, 'row')} without {name}")
+            raise KronaError(f"{path} is damaged: {plural(count, 'row')} without {name}")
     found = {name: table[name].to_pylist() for name in columns}
     if "scores" in found:
         found["scores"] = [[row[label] for label in labels] for row in found["scores"]]

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from krona.display_names import method_label, task_label
-from krona.messages import amount, shorten
+from krona.messages import plural, shorten
 from krona.paper import read_recipes
 from krona.runs.provenance import differing_part
 from krona.runs.result import Result
@@ -35,9 +35,9 @@ def list_departures(result: Result) -> Iterator[str]:
         yield f"task.class_weights={weights}, and the paper's loss has no weights"
     if part := differing_part(result):
         name, found, official = part
-        yield f"{task}'s {name} has {amount(found, 'row')}, and GLUE's has {official:,}"
+        yield f"{task}'s {name} has {plural(found, 'row')}, and GLUE's has {official:,}"
     if skipped := max((split.get("skipped_rows") or 0 for split in result.splits.values()), default=0):
-        yield f"data.skip_bad_rows left out {amount(skipped, 'row')} of {task}"
+        yield f"data.skip_bad_rows left out {plural(skipped, 'row')} of {task}"
 
 
 def _backbone_departures(result: Result) -> Iterator[str]:

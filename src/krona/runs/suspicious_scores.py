@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from krona.messages import KronaError, amount, join_names, shorten
+from krona.messages import KronaError, join_names, plural, shorten
 from krona.metrics.scores import score_answers
 from krona.metrics.scores.metric import Answers
 from krona.runs import file_names
@@ -199,7 +199,7 @@ def _check_skipped_rows(result: Result) -> Iterator[ScoreMessage]:
         share = _skipped_share(result, names, first["skipped_rows"])
         details = [] if share is None else [f"{100 * share:.3g} %"]
         details += [f"{fault['rows']:,} {fault['kind']}" for fault in first.get("skipped") or []]
-        text = f"data.skip_bad_rows left out {amount(first['skipped_rows'], 'row')} of {join_names(names)}"
+        text = f"data.skip_bad_rows left out {plural(first['skipped_rows'], 'row')} of {join_names(names)}"
         text += f" ({', '.join(details)})" if details else ""
         yield ScoreMessage(text, warns=share is None or share > MAX_SKIPPED_SHARE, cause="skipped rows")
 

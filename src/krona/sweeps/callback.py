@@ -12,7 +12,7 @@ from rich.console import Console
 from krona.config.compose import compose_job, runs_folder, task_overrides
 from krona.config.multirun import list_jobs, sweeper_params
 from krona.formatting import say
-from krona.messages import KronaError, amount, first_few
+from krona.messages import KronaError, first_few, plural
 from krona.runs import sweep
 from krona.runs.folder import RunFolder, RunState
 from krona.safe_files import remove, write_text
@@ -97,10 +97,10 @@ class SweepSummary(Callback):
 
 
 def _announce(runs: Sequence[RunState]) -> None:
-    say(Console(), amount(len(runs), "run"))
+    say(Console(), plural(len(runs), "run"))
     wrong = [run for run in runs if run.state == "wrong"]
     if 0 < len(wrong) < len(runs):  # if all configs are invalid, the first job shows the error
-        say(Console(), f"  {amount(len(wrong), 'run')} will fail: {wrong[0].error}")
+        say(Console(), f"  {plural(len(wrong), 'run')} will fail: {wrong[0].error}")
     for line in _find_equal_runs(runs):
         say(Console(), f"  note: {line}")
 

@@ -11,7 +11,7 @@ import yaml
 from rich.console import Console
 
 from krona.formatting import as_typed, duration, say, table, terminal_width
-from krona.messages import amount, first_few
+from krona.messages import first_few, plural
 from krona.runs.folder import RunFolder, RunState
 from krona.runs.provenance import code_change, describe_data
 from krona.runs.run_id import as_text
@@ -205,7 +205,7 @@ def _group(lines: Sequence[tuple[RunState, str]], runs: Sequence[RunState]) -> l
     for run, line in lines:
         equal.setdefault(DIFFERENT.sub("", line), []).append(f"{run.run_id}: {line}")
     grouped = [
-        alike[0] if len(alike) == 1 else f"{len(alike)} of {amount(len(runs), 'run')}, such as {alike[0]}"
+        alike[0] if len(alike) == 1 else f"{len(alike)} of {plural(len(runs), 'run')}, such as {alike[0]}"
         for alike in equal.values()
     ]
     return first_few(grouped, MAX_LINES)
@@ -216,7 +216,7 @@ def _notes(runs: Sequence[RunState]) -> list[str]:
     for run in runs:
         if run.result is not None:
             counts.update(list(dict.fromkeys([*run.result.notes, *run.messages])))
-    total = amount(len(runs), "run")
+    total = plural(len(runs), "run")
     return first_few([f"note ({count} of {total}): {note}" for note, count in counts.items()], MAX_LINES)
 
 

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.text import Text
 
 from krona.formatting import as_typed, duration, say, table, terminal_width
-from krona.messages import KronaError, amount
+from krona.messages import KronaError, plural
 from krona.runs.filters import filter_runs, filter_value
 from krona.runs.folder import RunFolder, RunState
 from krona.runs.frame import stored_results
@@ -96,7 +96,7 @@ def counts_line(runs: Sequence[RunState], outputs: Path) -> str:
 def count_states(runs: Sequence[RunState]) -> str:
     """Return a text such as ``12 runs: 9 done, 1 running, 2 waiting``."""
     counts = Counter(run.state for run in runs)
-    return f"{amount(len(runs), 'run')}: " + ", ".join(
+    return f"{plural(len(runs), 'run')}: " + ", ".join(
         f"{counts[state]} {state}" for state in get_args(State) if counts[state]
     )
 

@@ -25,7 +25,7 @@ from krona.config.derived_values import STUDIES, TUNED
 from krona.config.multirun import expand
 from krona.config.overrides import normalize
 from krona.formatting import as_typed, say
-from krona.messages import KronaError, amount, first_line
+from krona.messages import KronaError, first_line, plural
 from krona.paths import OUTPUTS, find_first, sweeps_folders
 from krona.random_streams import stream_seed
 from krona.runs.claim import LAPSE_S, is_dead, this_process
@@ -427,7 +427,7 @@ def tune_here(
         best, running = result.require_best(), sum(trial.state == "running" for trial in result.trials)
         if running:
             say(console, f"Trials of this study that another process is still running: {running}")
-        count = amount(len(result.trials) - running, "trial")
+        count = plural(len(result.trials) - running, "trial")
         say(console, f"{name}: best of {count}: dev {best.value:.2f} with {' '.join(best.overrides)}")
     if len(names) == 1:
         say(console, as_typed(f"  python train.py {shlex.join([*overrides, *best.overrides])}"))

@@ -14,7 +14,7 @@ from pathlib import Path
 from rich.console import Console
 
 from krona.formatting import say
-from krona.messages import KronaError, amount
+from krona.messages import KronaError, plural
 from krona.paths import program
 from krona.runs.interrupts import OVERWRITE, Interrupted, exit_interrupted, interrupt, signal_number
 from krona.runs.parent_process import PARENT
@@ -110,9 +110,9 @@ def run_sweep(overrides: Sequence[str], *, outputs: Path, workers: int) -> tuple
 
     console = Console(soft_wrap=True)
     planned = list_states(overrides, outputs=outputs)
-    say(console, f"{amount(len(planned), 'run')} in {amount(workers, 'worker')}")
+    say(console, f"{plural(len(planned), 'run')} in {plural(workers, 'worker')}")
     if killed := sum(code < 0 for code in run_workers(command, workers)):
-        say(console, f"{amount(killed, 'worker')} killed, possibly because memory ran out. Resuming the run.")
+        say(console, f"{plural(killed, 'worker')} killed, possibly because memory ran out. Resuming the run.")
         run_workers(command, workers)
     name = next((run.config["sweep"] for run in planned if run.config), None)
     code = close(planned, console, sweep=name or default_sweep_name(overrides), named=name is not None)

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from krona.messages import KronaError, amount, did_you_mean
+from krona.messages import KronaError, did_you_mean, plural
 from krona.tasks.data_sources import SPLIT_FOLDERS
 from krona.tasks.files import DataFile, FileColumns
 from krona.tasks.values import BadRowError, group_similar, split_labels, text_or_empty
@@ -120,7 +120,7 @@ def draft_task(name: str, source: Path, *, texts: Sequence[str] = (), label: str
     else:
         messages += _describe_labels(column.values, words.get(label))
     if bad_rows:
-        messages.append(f"{bad_rows:,} of {amount(rows, 'row')} have no text or no label")
+        messages.append(f"{bad_rows:,} of {plural(rows, 'row')} have no text or no label")
     metrics = "[accuracy, macro_f1] # macro F1 gives each label the same weight, however rare it is"
     if is_number:
         metrics = "[pearson] # the correlation with the targets; spearman compares ranks"
@@ -128,7 +128,7 @@ def draft_task(name: str, source: Path, *, texts: Sequence[str] = (), label: str
         metrics = "[micro_f1, macro_f1] # macro F1 gives each label the same weight; also subset_accuracy"
     rule = "is random" if is_number or separator is not None else "keeps the share of each label (data.seed selects it)"
     lines = [
-        f"# A task of {amount(rows, 'row')}, written by krona init. krona docs adding-a-task explains all keys.",
+        f"# A task of {plural(rows, 'row')}, written by krona init. krona docs adding-a-task explains all keys.",
         f"name: {name}",
         f"columns: {_quote([*texts])} # the texts that the model reads",
         f"label_column: {_quote(label)}",
@@ -203,16 +203,16 @@ def _guess_text(path: Path, columns: Mapping[str, _Column]) -> str:
 def _require_labels(path: Path, label: str, column: _Column) -> None:
     what = f"{path}: the label column '{label}' has"
     if len(column.values) < 2:
-        raise KronaError(f"{what} {amount(len(column.values), 'different value')}, but a task needs at least two.")
+        raise KronaError(f"{what} {plural(len(column.values), 'different value')}, but a task needs at least two.")
     if not column.is_number and not column.repeats:
         count = f"more than {MAX_CLASSES:,}" if len(column.values) > MAX_CLASSES else f"{len(column.values):,}"
-        raise KronaError(f"{what} {count} different values in {amount(column.filled, 'row')}. Choose another --label.")
+        raise KronaError(f"{what} {count} different values in {plural(column.filled, 'row')}. Choose another --label.")
 
 
 def _describe_labels(counts: Counter[str], words: Sequence[str] | None) -> Iterator[str]:
     names = {str(i): word for i, word in enumerate(words or ())}
     listed = ", ".join(f"{names.get(word, word)} ({rows:,})" for word, rows in counts.most_common(20))
-    yield f"{amount(len(counts), 'label')}: {listed}{', …' if len(counts) > 20 else ''}"
+    yield f"{plural(len(counts), 'label')}: {listed}{', …' if len(counts) > 20 else ''}"
     for group in group_similar(counts):
         yield (
             f"{group} differ only in case or blanks. To make them one class, keep one of them in the task's labels, "

@@ -14,7 +14,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from krona.messages import KronaError, amount, did_you_mean
+from krona.messages import KronaError, did_you_mean, plural
 from krona.tasks.values import BadRowError
 
 Row = Mapping[str, Any]
@@ -147,7 +147,7 @@ class DataFile:
             if len(fields) == len(names):
                 yield line, {column: fields[position] for column, position in positions.items()}
                 continue
-            problem = f"the row has {amount(len(fields), 'field')}, but the file has {amount(len(names), 'column')}"
+            problem = f"the row has {plural(len(fields), 'field')}, but the file has {plural(len(names), 'column')}"
             quoted = any(field[:1] == '"' or field[-1:] == '"' for field in fields)
             yield line, BadRowError(problem + hint * quoted, kind="wrong number of fields")
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from krona.display_names import BENCHMARKS
-from krona.messages import amount, join_names
+from krona.messages import join_names, plural
 from krona.tasks.rows import MULTI_LINE, OfficialSplit
 from krona.tasks.splits import Splits
 from krona.tasks.task import Task
@@ -63,7 +63,7 @@ def notes_on_rows(split: OfficialSplit) -> Iterator[str]:
     Reports and packs contain these notes, so they name a file without its folder, and contain no text of a row.
     """
     file = Path(split.origin).name
-    total = f"of {amount(split.rows + split.skipped_rows, 'row')} of {split.name}"
+    total = f"of {plural(split.rows + split.skipped_rows, 'row')} of {split.name}"
     if split.skipped:
         counts = [f"{len(rows):,} {kind}, first {file}:{rows[0].split(':')[0]}" for kind, rows in split.skipped.items()]
         yield f"data.skip_bad_rows=true skipped {split.skipped_rows:,} {total}: {'; '.join(counts)}"
@@ -121,7 +121,7 @@ def _list_labels(names: list[str]) -> str:
 
 def _note_repeated(splits: Splits) -> Iterator[str]:
     counts = [
-        f"{facts[key]:,} of {amount(facts['rows'], 'row')} of {role} {what}"
+        f"{facts[key]:,} of {plural(facts['rows'], 'row')} of {role} {what}"
         for key, what in (
             ("repeated", "repeat an earlier text"),
             ("also_in_train", "are also in train"),

@@ -8,7 +8,7 @@ from functools import cached_property
 from itertools import zip_longest
 from typing import Any
 
-from krona.messages import KronaError, amount
+from krona.messages import KronaError, plural
 from krona.tasks.data_settings import Data
 from krona.tasks.files import NumberedRow
 from krona.tasks.task import Task
@@ -159,7 +159,7 @@ def read_official_split(
         raise KronaError(f"{origin} has no rows.")
     if not ids:
         first, *_ = next(iter(skipped.values()))
-        raise KronaError(f"{origin}: none of its {amount(position + 1, 'row')} can be used ({origin}:{first}).")
+        raise KronaError(f"{origin}: none of its {plural(position + 1, 'row')} can be used ({origin}:{first}).")
     official = OfficialSplit(name=name, origin=origin, rows=len(ids), skipped=skipped, suspicious=suspicious)
     group_positions = tuple(task.columns.index(name) for name in task.group_columns if name in task.columns)
     return Split(

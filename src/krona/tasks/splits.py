@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from krona.messages import KronaError, amount, did_you_mean
+from krona.messages import KronaError, did_you_mean, plural
 from krona.metrics.scores.metric import EMPTY_SET
 from krona.random_streams import stream_seed
 from krona.tasks.data_settings import Data
@@ -129,7 +129,7 @@ def load(task: Task, data: Data, *, prefix: bool = False, others: bool = False) 
         if not len(split):
             rows = ", ".join(f"{_describe_size(rows_of)} in {name}" for name, rows_of in splits.items())
             skipped = sum(split.official.skipped_rows for split in splits.values())
-            rows += f", without {amount(skipped, 'bad row')}" if skipped else ""
+            rows += f", without {plural(skipped, 'bad row')}" if skipped else ""
             raise KronaError(f"task {task.name}: no rows are left for {role}. The data have {rows}. Use more data.")
     if others and task.data_kind == "own":
         by_id = read_others(task, data, [*dev.ids, *test.ids])
@@ -139,8 +139,8 @@ def load(task: Task, data: Data, *, prefix: bool = False, others: bool = False) 
 
 
 def _describe_size(split: Split) -> str:
-    groups = "" if split.groups is None else f" ({amount(len({*split.groups}), 'group')})"
-    return f"{amount(len(split), 'row')}{groups}"
+    groups = "" if split.groups is None else f" ({plural(len({*split.groups}), 'group')})"
+    return f"{plural(len(split), 'row')}{groups}"
 
 
 def divide(
@@ -215,7 +215,7 @@ def _hold_out(train: Split, rows: float, seed: int, setting: str, by_label: bool
     """Return ``rows`` random rows of train (below 1: this fraction of train), and the other rows."""
     count = max(1, round(rows * len(train))) if rows < 1 else int(rows)
     if count >= len(train):
-        raise KronaError(f"data.{setting}={rows}: no rows are left for train, which has {amount(len(train), 'row')}.")
+        raise KronaError(f"data.{setting}={rows}: no rows are left for train, which has {plural(len(train), 'row')}.")
     return _take(train, count, seed, by_label)
 
 
@@ -352,7 +352,7 @@ def _complete(splits: Mapping[str, Split], *, seed: int, task: str, by_label: bo
 def _balance(train: Split, rows: int, *, seed: int, by_label: bool) -> Split:
     """Return ``rows`` rows of train as a split. If possible, each label has the same number of rows."""
     if rows > len(train):
-        raise KronaError(f"data.train_rows={rows} is too large, because train has only {amount(len(train), 'row')}.")
+        raise KronaError(f"data.train_rows={rows} is too large, because train has only {plural(len(train), 'row')}.")
     queues: dict[str, list[int]] = defaultdict(list)
     for index in reversed(permutation(len(train), stream_seed("subset", seed))):
         queues[train.targets[index] if by_label else ""].append(index)

@@ -10,7 +10,7 @@ from krona.config.settings import RunSettings, Scheduler, Trainer
 from krona.config.target_classes import build, build_optimizer, find_own
 from krona.config.validation import Problems
 from krona.display_names import BENCHMARKS
-from krona.messages import KronaError, UnreachableError, amount
+from krona.messages import KronaError, UnreachableError, plural
 from krona.metrics.scores import load_library_metrics
 from krona.tasks import hub
 from krona.tasks.data_sources import require_files
@@ -120,7 +120,7 @@ def _check_devices(trainer: Trainer) -> None:
     if wanted > count and num_processes() == 1:
         noun = "core" if kind == "cpu" else f"{kind} device"
         raise KronaError(
-            f"trainer.devices={wanted} is too high, because this machine has {amount(count, noun)}. Use at most "
+            f"trainer.devices={wanted} is too high, because this machine has {plural(count, noun)}. Use at most "
             f"trainer.devices={count}."
         )
 

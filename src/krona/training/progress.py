@@ -10,7 +10,7 @@ from rich.progress import Progress as Bar
 
 from krona.config.settings import RunSettings
 from krona.formatting import as_typed, rate, say
-from krona.messages import amount
+from krona.messages import plural
 from krona.runs.result import Result
 from krona.training.learner import Learner
 from krona.training.schedule import StepCounts
@@ -49,8 +49,8 @@ class Progress(pl.Callback):
         self.say(
             f"{settings.method.name} on {settings.task.name}: {result.trainable_params:,} trainable parameters "
             f"({result.trainable_percent:.4g} % of {settings.backbone.name}){head}; "
-            f"rows of train / dev / test: {rows}; {amount(steps.total, 'step')} of {settings.step_rows} rows, "
-            f"lr {settings.optimizer.lr:g}{factors and f' ({factors})'} after {amount(steps.warmup, 'step')} of warm-up"
+            f"rows of train / dev / test: {rows}; {plural(steps.total, 'step')} of {settings.step_rows} rows, "
+            f"lr {settings.optimizer.lr:g}{factors and f' ({factors})'} after {plural(steps.warmup, 'step')} of warm-up"
         )
         for note in result.notes:
             (self.say if self.shows_notes else self.write)(as_typed(f"  note: {note}"))

@@ -12,7 +12,7 @@ from torch.optim.lr_scheduler import LambdaLR, LRScheduler, SequentialLR
 from krona import surgery
 from krona.config.settings import Optimizer, RunSettings, Scheduler
 from krona.config.target_classes import find_own
-from krona.messages import KronaError, amount, did_you_mean, shorten
+from krona.messages import KronaError, did_you_mean, plural, shorten
 
 BASE_GROUP = "base"  # the optimizer's group of all weights without a factor in lr_factors
 
@@ -123,10 +123,10 @@ def schedule_notes(settings: RunSettings, steps: StepCounts) -> list[str]:
     if steps.warmup < 0.25 * steps.total or 1 == steps.warmup < steps.total:
         return []
     lr, source = settings.optimizer.lr, " of the paper" if steps.warmup == 500 else ""
-    effect = f"takes {round(100 * steps.warmup / steps.total)} % of training ({amount(steps.total, 'step')})"
+    effect = f"takes {round(100 * steps.warmup / steps.total)} % of training ({plural(steps.total, 'step')})"
     if steps.warmup >= steps.total:
         effect += f", so lr rises to {lr * (steps.total - 1) / steps.warmup:.3g}, not to {lr:g}"
     return [
-        f"The warm-up of {amount(steps.warmup, 'step')}{source} {effect}. An epoch has {amount(steps.epoch, 'step')}. "
+        f"The warm-up of {plural(steps.warmup, 'step')}{source} {effect}. An epoch has {plural(steps.epoch, 'step')}. "
         "To change the warm-up, set optimizer.warmup_steps."
     ]

@@ -7,7 +7,7 @@ import yaml
 from rich.console import Console
 
 from krona.formatting import as_typed, below, rate, say
-from krona.messages import amount
+from krona.messages import plural
 from krona.metrics.scores.metric import Answers
 from krona.paths import OUTPUTS
 from krona.report.commands import run_commands
@@ -82,5 +82,5 @@ def _test_score(answers: Mapping[str, Answers], result: Result, test: Scored) ->
         low, high = percentile_interval(bootstrap([answers["test"]], score_metrics(result.config["task"])))
         interval = f" [{low:.1f}, {high:.1f}]"
     parts = ", ".join(f"{name} {value:.2f}" for name, value in test["parts"].items())
-    rows = f"{amount(result.splits['test']['rows'], 'row')} of {describe_data(result)}"
+    rows = f"{plural(result.splits['test']['rows'], 'row')} of {describe_data(result)}"
     return f"{test['score']:.2f}{interval} ({parts}) on {rows}"
