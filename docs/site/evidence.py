@@ -16,6 +16,7 @@ from krona.metrics.power import LEVEL
 from krona.metrics.statistics import holm
 from krona.paper import read_paper_table
 from krona.report.build import collect
+from krona.report.pairs import reference_differences
 from krona.report.render import render_markdown
 from krona.report.table import Report
 
@@ -29,11 +30,13 @@ PAIRS = {  # of rows, by table of the paper
     "6": (("silu", "gelu"),),
     "9": (("2x384", "3x256"),),
 }  # fmt: skip
+REGISTERED_REFERENCE = "LoRA (train_layer_norms=false)"
 BACKBONES = {"T5-base": "training", "BERT-base": "training-bert_base", "MPNet": "training-mpnet_base",
              "MiniLM": "training-minilm_l6", "SmolLM2": "training-smollm2_135m"}  # fmt: skip
 FAIR = ("mpnet_cola", "mpnet_lora_size")  # blocks with an equal search
 RESULTS = Path(__file__).resolve().parents[1] / "results"
 SWEEPS = {  # packs of runs, and the sweep with the runs of the chosen rates
+    "sst2_minilm": "comparison_sst2_minilm",
     "mpnet_cola": "encoders_mpnet_cola",
     "mpnet_lora_size": "encoders_mpnet_lora_size",
     "minilm_cola": "encoders_minilm_cola_seeds",
@@ -84,9 +87,10 @@ def _table(block: str, first: str, where: str = "") -> list[str]:
 
 
 @cache
-def _report(block: str, where: str = "") -> Report:
-    """Return the report that ``krona report SWEEP --outputs PACK --where WHERE`` shows."""
-    return collect(RESULTS / f"encoders-{block}.tar.xz", sweep=SWEEPS[block], filters=where.split())
+def _report(block: str, where: str = "", baseline: str | None = None) -> Report:
+    """Return the report that ``krona report SWEEP --outputs PACK --where WHERE --baseline ROW`` shows."""
+    file = RESULTS / f"encoders-{block}.tar.xz"
+    return collect(file, sweep=SWEEPS[block], filters=where.split(), baseline=baseline)
 
 
 @cache
@@ -102,6 +106,28 @@ def earlier() -> list[str]:
         pair = next(pair for pair in pairs if pair["Pair"].startswith("KronA "))
         cells = [pair[name] for name in ("Common seeds", "Difference", "Interval", "Detectable")]
         lines.append(f"| [{name}](results/encoders-{block}.tar.xz) | {' | '.join(cells)} |")
+    return lines
+
+
+def registered(block: str, margin: float) -> list[str]:
+    """Return the difference of each row of a registered block to LoRA, with the verdict by the registered rule.
+
+    Args:
+        margin: the smallest difference of interest, in points.
+    """
+    table = _report(block, baseline=REGISTERED_REFERENCE).tables[0]
+    equivalent = {frozenset((a.name, b.name)): one.p_equivalent(margin) for (a, b, _), one in table.differences.items()}
+    lines = ["| row − LoRA | seeds | difference | 95 % interval | p (Holm) | p (equivalent) | verdict |"]
+    lines.append(f"|:--|{'--:|' * 5}---|")
+    for pair in reference_differences(table).itertuples():
+        p = equivalent[frozenset((pair.row, pair.reference))]
+        verdicts = [("better" if pair.difference > 0 else "worse")] if pair.p_holm < LEVEL else []
+        verdicts += [f"equivalent within {margin:g} points"] if p < LEVEL else []
+        verdict = " and ".join(verdicts) or f"open (detectable: {pair.detectable:.2f})"
+        numbers = f"{pair.difference:+.2f} | {pair.low:+.2f}…{pair.high:+.2f}".replace("-", "−")
+        corrected, unlike = format_p(pair.p_holm, 3), format_p(p, 3)
+        name = pair.row.replace("_", r"\_")
+        lines.append(f"| {name} | {pair.seeds} | {numbers} | {corrected} | {unlike} | {verdict} |")
     return lines
 
 
@@ -190,6 +216,7 @@ def _rows(name: str) -> list[dict[str, Any]]:
 
 
 TABLES = {
+    "registered_sst2_minilm": partial(registered, "sst2_minilm", margin=0.5),
     "earlier": earlier,
     "differences": differences,
     "training": training,

@@ -62,7 +62,10 @@ def test_the_name_of_a_row_makes_this_row_the_reference(tmp_path):
     assert len(names) == 2
     for name in names:
         report = collected(tmp_path, [], baseline=name)
-        assert report.tables[0].references["rte"].name == name
+        table = report.tables[0]
+        assert table.references["rte"].name == name
+        assert {*reference_differences(table)["row"]} == {row.name for row in table.rows} - {name}, "all rows"
+    assert len(reference_differences(collected(tmp_path, [], baseline="lora").tables[0])) == 1, "the best row on dev"
 
 
 def test_with_two_seeds_the_leader_is_these_runs(tmp_path):

@@ -173,7 +173,10 @@ def report(
         typer.Option("--where", help="include only these runs, such as method=krona,lora, task=rte, optimizer.lr=1e-3"),
     ] = None,
     baseline: Annotated[
-        str | None, typer.Option(help="reference to which the other rows are compared: a method or row; default: lora")
+        str | None,
+        typer.Option(
+            help="reference: a method (default: lora), or the whole name of a row, to which all rows are compared"
+        ),
     ] = None,
     outputs: Annotated[
         list[Path] | None,

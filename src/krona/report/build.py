@@ -109,7 +109,8 @@ def collect(
             own sweep. If neither is given, the report contains all runs.
         filters: conditions ``key=value[,value]`` that the runs must meet.
         run_ids: the ids of the runs to include. None means all runs.
-        baseline: the name of the reference row: a method, or the label or the name of a row. None means LoRA.
+        baseline: the name of the reference row: a method, or the label or the name of a row. None means LoRA. If a
+            method has several rows, the whole name of one of them compares all rows, not only the best ones on dev.
     """
     layout = find_layout(table, sweep)
     layout = replace(layout, sweep=sweep or layout.sweep, baseline=baseline or layout.baseline)
@@ -235,7 +236,7 @@ def _build_table(layout: Layout, section: Section, runs: pd.DataFrame, read: cel
     counts = Counter(row.key for row in rows if row.runs).values()  # for each method, the number of rows with runs
     if layout.quantity == "score" and layout.paper is None and layout.split == "test" and min(counts) > 1:
         layout = replace(layout, split="dev", also_shown_split="test", notes=(CHOSEN, *layout.notes))
-    elif layout.split == "test" and max(counts) > 1:
+    elif layout.split == "test" and max(counts) > 1 and not cells.compares_all_rows(rows, layout.baseline):
         notes = [AMONG, *notes]
     if len(rows) > MAX_ROWS or len(runs) > MAX_RUNS:
         read = cells.examine_nothing

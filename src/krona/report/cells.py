@@ -257,16 +257,21 @@ def label_other_training(rows: Sequence[Row], tasks: Sequence[str]) -> list[Row]
 
 
 def _choose_on_dev(rows: Sequence[Row], tasks: Sequence[str], split: str, baseline: str) -> list[Row]:
-    """Return the rows to compare: for the test split, each method's row with the best dev score, otherwise all rows.
+    """Return the rows to compare: for the test split, each method's row with the best dev score.
 
-    A row with the name ``baseline`` takes the place of its method's best row, because test scores did not select it.
+    All rows are compared if they have dev scores, or if ``baseline`` names one of several rows of a method.
     """
-    if split != "test":
+    if split != "test" or compares_all_rows(rows, baseline):
         return list(rows)
     by_method: dict[str, list[Row]] = {}
     for row in rows:
         by_method.setdefault(row.key, []).append(row)
-    return [max(found, key=lambda row: (row.name == baseline, _dev_score(row, tasks))) for found in by_method.values()]
+    return [max(found, key=lambda row: _dev_score(row, tasks)) for found in by_method.values()]
+
+
+def compares_all_rows(rows: Sequence[Row], baseline: str) -> bool:
+    """Return whether ``baseline`` is the whole name of one of a method's rows, such as ``LoRA (optimizer.lr=0.01)``."""
+    return any(row.name == baseline and row.differs for row in rows)
 
 
 def _dev_score(row: Row, tasks: Sequence[str]) -> float:
