@@ -216,7 +216,7 @@ def test_a_backbone_that_moved_and_another(
     rows = [["It rains.", "It is wet."]]
     expected = load(folder).predict(rows)
     moved = here.rename(tmp_path / "there")
-    shared.cache_for("backbone").clear()
+    shared.BACKBONES.clear()
     with pytest.raises(KronaError, match=r"The backbone of .* was not found at .*here.*--backbone FOLDER"):
         load(folder)
     assert load(folder, backbone=moved).predict(rows) == expected

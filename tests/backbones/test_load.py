@@ -60,13 +60,13 @@ def test_a_head_is_drawn_from_the_seed_and_the_rest_is_the_checkpoints(folders: 
     assert tiny_backbones.same(first.bert, other.bert)
     assert 0.01 < first.classifier.weight.std() < 0.04
     assert not first.classifier.bias.any()
-    shared.cache_for.cache_clear()
+    shared.BACKBONES.clear()
     settings = Backbone(name="local", path=str(folders["bert"]))
     for seed, alone in ((0, first), (1, other)):  # the jobs of a sweep share the weights, but not the heads
         assert tiny_backbones.same(shared.shared_backbone(settings, task("rte"), seed=seed, bf16=False).model, alone)
     assert loaded(folders["bert"], name="mnli").model.classifier.out_features == 3
     assert loaded(folders["bert"], name="stsb").model.classifier.out_features == 1
-    shared.cache_for.cache_clear()
+    shared.BACKBONES.clear()
 
 
 def test_an_encoder_reads_the_texts_by_themselves(folders: dict[str, Path]) -> None:

@@ -12,14 +12,21 @@ from krona.backbones import shared
 from krona.backbones.families.encoder_decoder import EncoderDecoder
 from krona.backbones.load import Loaded
 from krona.config.settings import Backbone
+from krona.recent_values import RecentValues
 from krona.tasks import Task
+from krona.training.data import SPLITS
 from tasks.glue_files import task
 from tiny_t5 import snapshot, tiny_t5
 
 
 @pytest.fixture(autouse=True)
-def nothing_kept() -> None:
-    shared.cache_for.cache_clear()
+def forget() -> None:
+    forget_shared()
+
+
+def forget_shared() -> None:
+    shared.BACKBONES.clear()
+    SPLITS.clear()
 
 
 def results(
@@ -41,9 +48,9 @@ def test_order_and_company_change_no_bit(small: list[str], tmp_path: Path) -> No
     alone = {}
     for job in jobs:
         alone |= results([job], small, tmp_path / f"alone-{job[0]}", multirun=False)
-        shared.cache_for.cache_clear()
+        forget_shared()
     together = results(jobs, small, tmp_path / "together", multirun=True)
-    shared.cache_for.cache_clear()
+    forget_shared()
     turned = results(jobs[::-1], small, tmp_path / "turned", multirun=True)
     assert together == turned == alone
     assert len(alone) == 4
@@ -88,7 +95,7 @@ def test_another_model_is_not_taken_from_the_cache(monkeypatch: pytest.MonkeyPat
 
 
 def test_a_few_are_kept() -> None:
-    make = Mock(side_effect=str)
+    make, letters = Mock(side_effect=str), RecentValues[str](2)
     for key in "abacab":
-        assert shared.cached("letters", 2, key, lambda key=key: make(key)) == key
+        assert letters.get_or_make(key, lambda key=key: make(key)) == key
     assert [call.args[0] for call in make.call_args_list] == [*"abcb"]

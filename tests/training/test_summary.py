@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
+from krona.runs.description import describe_data
 from krona.runs.folder import RunState
-from krona.runs.provenance import describe_data
 from krona.runs.result import Result
 from krona.training.summary import print_summary
 from report.generate import make_result

@@ -13,8 +13,8 @@ from krona.adapters.origin import Origin
 from krona.backbones.families.pooling import get_pooling, has_pooled_head
 from krona.display_names import BENCHMARKS, KINDS
 from krona.messages import join_names, plural
+from krona.runs.description import describe_data
 from krona.runs.predictions import label_words
-from krona.runs.provenance import describe_data
 from krona.runs.suspicious_scores import examine
 
 TEMPLATE = Path(__file__).with_name("model_card.md.jinja")

@@ -1,14 +1,11 @@
-"""Share objects between the runs of a process: a backbone's frozen weights, its tokenizer, and a task's rows.
+"""Share a backbone's frozen weights and its tokenizer between the runs of a process.
 
 Runs do not change the shared objects. Each run has its own modules, and the weights that it trains are copies
 (`surgery.insert(reversible=True)`). The result of a run therefore does not depend on other runs.
 """
 
 import copy
-from collections import OrderedDict
-from collections.abc import Callable, Hashable
 from dataclasses import replace
-from functools import cache
 from typing import Any, TypeVar
 
 from torch import nn
@@ -17,25 +14,13 @@ from krona.backbones import load
 from krona.backbones.model_config import num_outputs
 from krona.backbones.weights_source import fingerprint
 from krona.config.settings import Backbone
+from krona.recent_values import RecentValues
 from krona.tasks import Task
 
 Model = TypeVar("Model", bound=nn.Module)
 
 
-@cache
-def cache_for(kind: str) -> OrderedDict[Hashable, Any]:
-    return OrderedDict()
-
-
-def cached(kind: str, limit: int, key: Hashable, make: Callable[[], Any]) -> Any:
-    """Return the cached value of a key, or compute it with ``make``. Keep the ``limit`` most recently used values."""
-    values = cache_for(kind)
-    if key not in values:
-        while len(values) >= limit:  # remove values first, because two backbones may not fit into memory
-            values.popitem(last=False)
-        values[key] = make()
-    values.move_to_end(key)
-    return values[key]
+BACKBONES: RecentValues[load.Loaded] = RecentValues(1)
 
 
 def shared_backbone(settings: Backbone, task: Task, *, seed: int, bf16: bool) -> load.Loaded:
@@ -48,10 +33,9 @@ def shared_backbone(settings: Backbone, task: Task, *, seed: int, bf16: bool) ->
         return load.load(settings, task, seed=seed, bf16=bf16)
     content = repr(replace(settings, factor_shapes={}, learning_rates=None))
     key = (fingerprint(settings), content, None if settings.pretrained else seed, bf16, task.is_multilabel)
-    kept = cache_for("backbone")
-    if key in kept and not kept[key].has_outputs(num_outputs(task)):
-        del kept[key]  # the cached model has the head of another task
-    loaded: load.Loaded = cached("backbone", 1, key, lambda: load.load(settings, task, seed=seed, bf16=bf16))
+    if key in BACKBONES and not BACKBONES[key].has_outputs(num_outputs(task)):
+        del BACKBONES[key]  # the cached model has the head of another task
+    loaded = BACKBONES.get_or_make(key, lambda: load.load(settings, task, seed=seed, bf16=bf16))
     model = with_own_modules(loaded.model)
     load.init_new_weights(model, loaded.new_weights, seed=seed)
     return replace(loaded, model=model, family=type(loaded.family)(task, loaded.family.tokenizer))

@@ -30,10 +30,10 @@ from krona.report.runs import (
 from krona.report.sections import Section
 from krona.report.table import AVERAGE, Cell, Column, Note, Report, Row, Table
 from krona.report.text import describe_subject, setting_text
+from krona.runs.description import asked_shape, used_shape
 from krona.runs.folder import RunFolder, require_out
 from krona.runs.pack import runs_folder
 from krona.runs.protocol import RECIPE_TITLE, compare_recipes
-from krona.runs.provenance import asked_shape, used_shape
 from krona.runs.studies import Study, read_studies
 from krona.runs.sweep import load_run_ids
 from krona.safe_files import write_text

@@ -25,10 +25,10 @@ from krona.report.runs import (
     recorded_defaults,
 )
 from krona.report.text import setting_text
+from krona.runs.description import used_shape
 from krona.runs.folder import RunFolder, find_run
 from krona.runs.frame import stored_results
 from krona.runs.predictions import decode_label, read_outcomes, read_rows, score_metrics
-from krona.runs.provenance import used_shape
 from krona.runs.result import Result
 from krona.runs.studies import study_files
 

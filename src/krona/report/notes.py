@@ -15,7 +15,7 @@ from krona.report.commands import run_commands
 from krona.report.runs import UNFINISHED, count_states, differing_data, format_differing, read_setting
 from krona.report.table import AVERAGE, Cell, Note, Report, Row, Table
 from krona.report.text import number, setting_text
-from krona.runs.provenance import asked_shape, used_shape
+from krona.runs.description import asked_shape, used_shape
 from krona.runs.result import Result
 from krona.runs.studies import STATES, Study, Trial
 from krona.runs.suspicious_scores import SIGN

@@ -11,8 +11,8 @@ import pandas as pd
 
 from krona.display_names import BENCHMARKS, KINDS, task_label
 from krona.messages import first_few, join_names, plural, shorten
+from krona.runs.description import describe_split, differing_split, find_data_kind, relative_difference
 from krona.runs.protocol import list_departures
-from krona.runs.provenance import describe_part, differing_part, find_data_kind, relative_difference
 from krona.runs.result import Result
 
 SECTION = ("section", "odd_split", "departures", "comparable")  # columns of the frame of runs
@@ -33,7 +33,7 @@ class Section:
         """Return the data and the backbone. Data with other rows are described by the split that differs most."""
         odd = max((split for split in runs.odd_split if split), key=relative_difference, default=None)
         weights = "" if self.pretrained else ", random weights"
-        name = f"{describe_part(odd, self.kind)}," if odd else KINDS[self.kind]
+        name = f"{describe_split(odd, self.kind)}," if odd else KINDS[self.kind]
         name = name[:1].upper() + name[1:]
         protocol = f", protocol {self.protocol}" if self.kind in BENCHMARKS and self.protocol != "table1" else ""
         return f"{name} on {shorten(self.backbone)}{weights}{protocol}"
@@ -74,7 +74,7 @@ def describe_data(result: Result) -> dict[str, Any]:
     pretrained = bool(provenance.get("pretrained", backbone.get("pretrained", True)))
     local = backbone["name"] == "local" and backbone.get("path")
     name = Path(str(backbone["path"])).name if local else str(backbone["name"])
-    part = differing_part(result) if kind in BENCHMARKS else None
+    part = differing_split(result) if kind in BENCHMARKS else None
     named = part and (f"{task_label(result.task)}'s {part[0]}", *part[1:])
     departures: tuple[str, ...] = ()
     if kind == "glue":

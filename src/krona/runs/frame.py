@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 from krona import paths
 from krona.messages import KronaError, plural
 from krona.runs import file_names
+from krona.runs.description import used_shape
 from krona.runs.pack import runs_folder
 from krona.runs.predictions import DamagedRunError
-from krona.runs.provenance import used_shape
 from krona.runs.result import CHECKSUMS, Result, read_result
 from krona.runs.run_id import find_value
 

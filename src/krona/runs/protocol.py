@@ -6,7 +6,7 @@ from typing import Any
 from krona.display_names import method_label, task_label
 from krona.messages import plural, shorten
 from krona.paper import read_recipes
-from krona.runs.provenance import differing_part
+from krona.runs.description import differing_split
 from krona.runs.result import Result
 from krona.runs.run_id import as_text, canonical, find_value
 
@@ -33,7 +33,7 @@ def list_departures(result: Result) -> Iterator[str]:
             yield f"data.{key}={value}, and the paper's protocol uses {usual}"
     if weights := result.config["task"].get("class_weights"):
         yield f"task.class_weights={weights}, and the paper's loss has no weights"
-    if part := differing_part(result):
+    if part := differing_split(result):
         name, found, official = part
         yield f"{task}'s {name} has {plural(found, 'row')}, and GLUE's has {official:,}"
     if skipped := max((split.get("skipped_rows") or 0 for split in result.splits.values()), default=0):

@@ -1,7 +1,4 @@
-"""Record the provenance of a result: the code's commit, library versions and the machine.
-
-This module also describes how the data of a result differs from the benchmark's data.
-"""
+"""Record the provenance of a result: the code's commit, library versions and the machine. Detect changes of code."""
 
 import ast
 import hashlib
@@ -17,14 +14,11 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
-from krona.display_names import BENCHMARKS, KINDS
-from krona.methods.factor_shapes import shape_name
 from krona.paths import INSTALLED, PROJECT
 from krona.runs.result import Result
 
 LIBRARIES = ("torch", "transformers", "pytorch-lightning", "hydra-core", "datasets", "evaluate", "numpy", "krona")
 CODE = ("src", "conf", "train.py")
-Part = tuple[str, int, int]  # name of a part of the data, number of rows found, number of rows in the benchmark
 
 
 def provenance(*, device: str, threads: int) -> dict[str, Any]:
@@ -84,6 +78,15 @@ def method_change(result: Result) -> list[str]:
     """Return a message if the file of the method's class has changed since a run."""
     then, now = result.provenance.get("method_code"), method_code(result.config)
     return [] if None in (then, now) or then == now else [f"{_method_module(result.config)} has changed since this run"]
+
+
+def code_change(result: Result) -> list[str]:
+    """Return messages on changes of the code since this run."""
+    messages = method_change(result)
+    code, then = code_version()["git_code"], result.provenance.get("git_code")
+    if code is not None and then is not None and code != then:
+        messages.append(f"krona has changed since this run, from commit {then[:8]} to {code[:8]}")
+    return messages
 
 
 def _method_module(config: Mapping[str, Any]) -> str:
@@ -160,61 +163,3 @@ def _is_own(file: Path) -> bool:
 
 def _hash(code: bytes) -> str:
     return hashlib.blake2b(code, digest_size=8).hexdigest()
-
-
-def find_data_kind(result: Result) -> str:
-    """Return the kind of a run's data. Results of earlier versions have it in the provenance or in the config."""
-    task = result.config["task"]
-    inferred = "own" if task.get("files") else "sample" if task.get("sample") else "glue"
-    return str(result.data_kind or result.provenance.get("data_kind") or inferred)
-
-
-def differing_part(result: Result) -> Part | None:
-    """Return the data part whose row count differs most from the benchmark's, or None if all counts are equal."""
-    counts: dict[str, list[int]] = result.provenance.get("official_rows") or {}
-    differing = [(name, found, official) for name, (found, official) in counts.items() if found != official]
-    return max(differing, key=relative_difference, default=None)
-
-
-def relative_difference(part: Part) -> float:
-    """Return the relative difference between a part's row count and the benchmark's."""
-    _, found, official = part
-    return abs(found - official) / official
-
-
-def describe_data(result: Result) -> str:
-    """Describe the data of a run: its kind, or the row count that differs from the benchmark's."""
-    kind, part = find_data_kind(result), differing_part(result)
-    name = KINDS[kind] if part is None else describe_part(part, kind)
-    return name if result.provenance.get("pretrained", True) else f"{name}, random weights"
-
-
-def describe_part(part: Part, kind: str = "glue") -> str:
-    """Return a heading for data that has the format of a benchmark's files but a different number of rows."""
-    name, found, official = part
-    return f"{BENCHMARKS[kind]}'s format, but {found:,} instead of {official:,} rows in {name}"
-
-
-def used_shape(result: Result) -> str | None:
-    """Return the shape of A that the run used, such as ``16x12``."""
-    return _shape_of_a(result.provenance.get("branch_config") or {}) or _shape_of_a(result.config["method"])
-
-
-def asked_shape(result: Result) -> str | None:
-    """Return the shape of A in the config, such as ``32x24``, or None if the run used this shape."""
-    asked = _shape_of_a(result.config["method"])
-    return asked if asked != used_shape(result) else None
-
-
-def _shape_of_a(method: dict[str, Any]) -> str | None:
-    factors = method.get("kron_factors")
-    return shape_name(factors[0]) if factors else None
-
-
-def code_change(result: Result) -> list[str]:
-    """Return messages on changes of the code since this run."""
-    messages = method_change(result)
-    code, then = code_version()["git_code"], result.provenance.get("git_code")
-    if code is not None and then is not None and code != then:
-        messages.append(f"krona has changed since this run, from commit {then[:8]} to {code[:8]}")
-    return messages

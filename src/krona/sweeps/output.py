@@ -12,8 +12,9 @@ from rich.console import Console
 
 from krona.formatting import as_typed, duration, say, table, terminal_width
 from krona.messages import first_few, plural
+from krona.runs.description import describe_data
 from krona.runs.folder import RunFolder, RunState
-from krona.runs.provenance import code_change, describe_data
+from krona.runs.provenance import code_change
 from krona.runs.run_id import as_text
 from krona.runs.suspicious_scores import examine, message_lines
 from krona.sweeps.status import count_states, result_cells

@@ -12,9 +12,9 @@ from torch.utils.data import DataLoader
 from krona import tasks
 from krona.backbones.families import Batch, Family
 from krona.backbones.load import Loaded, tokenizer_fingerprint
-from krona.backbones.shared import cached
 from krona.config.settings import RunSettings
 from krona.messages import KronaError, first_few, join_names
+from krona.recent_values import RecentValues
 from krona.runs.result import Result
 from krona.tasks import Splits, Task
 from krona.training.batches import EvaluationBatches, TrainingBatches, source_lengths
@@ -23,6 +23,7 @@ from krona.training.evaluation import SplitEvaluation
 from krona.training.schedule import count_batches
 
 MAX_LISTED = 20  # maximum number of label weights in a note
+SPLITS: RecentValues[Splits] = RecentValues(8)  # the rows that the jobs of this process share
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,8 +64,7 @@ def load_splits(settings: RunSettings, *, fingerprint: str, share: bool) -> Spli
 
     if not share:
         return load()
-    splits: Splits = cached("splits", 8, (fingerprint, repr(task), repr(data), prefix), load)
-    return splits
+    return SPLITS.get_or_make((fingerprint, repr(task), repr(data), prefix), load)
 
 
 def build_data(

@@ -11,8 +11,8 @@ from krona.messages import plural
 from krona.metrics.scores.metric import Answers
 from krona.paths import OUTPUTS
 from krona.report.commands import run_commands
+from krona.runs.description import describe_data
 from krona.runs.folder import RunFolder, RunState
-from krona.runs.provenance import describe_data
 from krona.runs.result import Result, Scored
 from krona.runs.suspicious_scores import examine, message_lines
 
