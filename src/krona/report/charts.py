@@ -233,7 +233,10 @@ def draw_cost(table: Table, column: Column, frame: pd.DataFrame, cost: str) -> F
         last = one.score
         right = axes.transAxes.inverted().transform(axes.transData.transform((one.x, one.score)))[0] > 0.5
         place = {"xytext": (-7 if right else 7, 7), "textcoords": "offset points", "ha": "right" if right else "left"}
-        values = ", ".join(one.settings.values())
+        values = ", ".join(
+            f"{key.rpartition('.')[2]}={value}" if value in ("true", "false") else value
+            for key, value in one.settings.items()
+        )
         axes.annotate(shorten(f"{one.label} {values}".strip(), MAX_NAME), (one.x, one.score), fontsize=11, **place)
     return figure
 
