@@ -20,7 +20,8 @@ from krona.random_streams import stream_seed
 from krona.training.data import RunData
 from krona.training.devices import Ranks
 from krona.training.evaluation import Answer, SplitEvaluation
-from krona.training.schedule import BASE_GROUP, StepCounts, build_schedule, optimizer_groups
+from krona.training.optimizer_groups import BASE_GROUP, optimizer_groups
+from krona.training.schedule import StepCounts, build_schedule
 
 Loss = Callable[[Any, Batch], Tensor]
 BACKEND = "inductor"  # of torch.compile
@@ -172,7 +173,7 @@ class Learner(pl.LightningModule):
         names = [group.get("name", BASE_GROUP) for group in optimizer.param_groups]
         self._lrs = dict(zip(names, scheduler.get_last_lr(), strict=True))
         optimizer.step()
-        if self.training_hook is not None:
+        if self.training_hook is not None:  # such as AdaLoRA's allocation of ranks
             self.training_hook.after_step(self.model, self.global_step - 1)
         scheduler.step()
         self.log("train/step_loss", loss, prog_bar=self.trainer.progress_bar_callback is not None)

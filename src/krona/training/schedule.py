@@ -1,20 +1,15 @@
-"""Compute the number of training and warm-up steps, and build the learning-rate groups and the schedule."""
+"""Compute the number of training and warm-up steps, and build the schedule of the learning rate."""
 
 import inspect
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import torch
-from torch import nn
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler, SequentialLR
 
-from krona import surgery
 from krona.config.settings import Optimizer, RunSettings, Scheduler
 from krona.config.target_classes import find_own
-from krona.messages import KronaError, did_you_mean, plural, shorten
-
-BASE_GROUP = "base"  # the optimizer's group of all weights without a factor in lr_factors
+from krona.messages import KronaError, plural, shorten
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,30 +46,6 @@ def count_warmup_steps(optimizer: Optimizer, total_steps: int) -> int:
     if isinstance(warmup, int):
         return warmup
     return math.ceil(warmup * total_steps) if total_steps > 1 else 0
-
-
-def optimizer_groups(model: nn.Module, optimizer: Optimizer) -> list[Any]:
-    """Return the trainable parameters for the optimizer.
-
-    With ``optimizer.lr_factors``, the result is a list of groups, each with its own learning rate. The first group
-    contains the parameters without a factor, if there are any.
-
-    Raises:
-        KronaError: a key of ``lr_factors`` is not a group of this model's trainable parameters.
-    """
-    factors = optimizer.lr_factors
-    if not factors:
-        return [p for p in model.parameters() if p.requires_grad]
-    groups = surgery.trainable_groups(model)
-    for name in factors:
-        if name not in groups:
-            raise KronaError(
-                f"optimizer.lr_factors.{name}={factors[name]:g} does not name a group of trained weights: "
-                f"{did_you_mean(name, groups)}."
-            )
-    base = [p for name, parameters in groups.items() if name not in factors for p in parameters]
-    named = [{"name": name, "params": groups[name], "lr": optimizer.lr * factor} for name, factor in factors.items()]
-    return [{"name": BASE_GROUP, "params": base, "lr": optimizer.lr}, *named] if base else named
 
 
 def build_schedule(

@@ -28,7 +28,8 @@ LABELS = 8  # maximum number of labels in one pass, because each label needs a c
 class EncoderDecoder(Family):
     """The family of encoder-decoders.
 
-    The loss is the cross entropy of the label's tokens, and predictions are decoded greedily.
+    The loss is the cross entropy of the label's tokens (`Family.summed_loss`, also with class weights), and predictions
+    are decoded greedily.
     """
 
     auto = AutoModelForSeq2SeqLM
