@@ -52,7 +52,13 @@ def finish(outputs: Path, *words: str) -> tuple[Path, Result, str]:
         ["method=full", "optimizer.gradient_clip=0.1"],
         ["method=lora_ga", "method.init_rows=5"],
         ADALORA,
-        ["method=peft/prefix_tuning", "method.config.num_virtual_tokens=3", "method.config.encoder_hidden_size=8"],
+        # With a rate of 0.5, the two layers of the prefix encoder multiply rounding errors by up to 40 in twelve steps.
+        [
+            "method=peft/prefix_tuning",
+            "method.config.num_virtual_tokens=3",
+            "method.config.encoder_hidden_size=8",
+            "optimizer.lr=0.05",
+        ],
     ],
 )
 def test_two_processes_have_the_losses_of_one(more: list[str], overrides: list[str], tmp_path: Path) -> None:
