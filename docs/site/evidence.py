@@ -79,23 +79,22 @@ def differences() -> list[str]:
     return [*lines, "", f"On no task: {'; '.join(others)}."]
 
 
-def _table(block: str, first: str, where: str = "") -> list[str]:
+def _table(block: str, first: str) -> list[str]:
     """Return the table whose heading begins with a word in the report of a block."""
-    lines = _markdown(block, where)
+    lines = _markdown(block)
     start = next(place for place, line in enumerate(lines) if line.startswith(f"| {first} |"))
     return [*takewhile(bool, lines[start:])]
 
 
 @cache
-def _report(block: str, where: str = "", baseline: str | None = None) -> Report:
-    """Return the report that ``krona report SWEEP --outputs PACK --where WHERE --baseline ROW`` shows."""
-    file = RESULTS / f"encoders-{block}.tar.xz"
-    return collect(file, sweep=SWEEPS[block], filters=where.split(), baseline=baseline)
+def _report(block: str, baseline: str | None = None) -> Report:
+    """Return the report that ``krona report SWEEP --outputs PACK --baseline ROW`` shows."""
+    return collect(RESULTS / f"encoders-{block}.tar.xz", sweep=SWEEPS[block], baseline=baseline)
 
 
 @cache
-def _markdown(block: str, where: str = "") -> list[str]:
-    return render_markdown(_report(block, where), None).splitlines()
+def _markdown(block: str) -> list[str]:
+    return render_markdown(_report(block), None).splitlines()
 
 
 def earlier() -> list[str]:
@@ -117,17 +116,17 @@ def registered(block: str, margin: float) -> list[str]:
     """
     table = _report(block, baseline=REGISTERED_REFERENCE).tables[0]
     equivalent = {frozenset((a.name, b.name)): one.p_equivalent(margin) for (a, b, _), one in table.differences.items()}
+    texts = {text["Pair"]: text for text in table.to_reference.to_dict("records")}
     lines = ["| row − LoRA | seeds | difference | 95 % interval | p (Holm) | p (equivalent) | verdict |"]
     lines.append(f"|:--|{'--:|' * 5}---|")
     for pair in reference_differences(table).itertuples():
-        p = equivalent[frozenset((pair.row, pair.reference))]
+        text, p = texts[f"{pair.row} − {pair.reference}"], equivalent[frozenset((pair.row, pair.reference))]
         verdicts = [("better" if pair.difference > 0 else "worse")] if pair.p_holm < LEVEL else []
         verdicts += [f"equivalent within {margin:g} points"] if p < LEVEL else []
-        verdict = " and ".join(verdicts) or f"open (detectable: {pair.detectable:.2f})"
-        numbers = f"{pair.difference:+.2f} | {pair.low:+.2f}…{pair.high:+.2f}".replace("-", "−")
-        corrected, unlike = format_p(pair.p_holm, 3), format_p(p, 3)
+        cells = [text[name] for name in ("Common seeds", "Difference", "Interval", "p (Holm)")]
+        cells += [format_p(p, 3), " and ".join(verdicts) or f"open (detectable: {text['Detectable']})"]
         name = pair.row.replace("_", r"\_")
-        lines.append(f"| {name} | {pair.seeds} | {numbers} | {corrected} | {unlike} | {verdict} |")
+        lines.append(f"| {' | '.join([name, *cells])} |")
     return lines
 
 

@@ -2,12 +2,12 @@
 
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
-from typing import Generic, TypeVar
+from typing import TypeVar
 
 Value = TypeVar("Value")
 
 
-class RecentValues(OrderedDict[Hashable, Value], Generic[Value]):
+class RecentValues(OrderedDict[Hashable, Value]):
     """A dict of the ``limit`` most recently used values."""
 
     def __init__(self, limit: int) -> None:

@@ -18,8 +18,6 @@ from krona.recent_values import RecentValues
 from krona.tasks import Task
 
 Model = TypeVar("Model", bound=nn.Module)
-
-
 BACKBONES: RecentValues[load.Loaded] = RecentValues(1)
 
 

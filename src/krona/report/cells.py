@@ -259,7 +259,7 @@ def label_other_training(rows: Sequence[Row], tasks: Sequence[str]) -> list[Row]
 def _choose_on_dev(rows: Sequence[Row], tasks: Sequence[str], split: str, baseline: str) -> list[Row]:
     """Return the rows to compare: for the test split, each method's row with the best dev score.
 
-    All rows are compared if they have dev scores, or if ``baseline`` names one of several rows of a method.
+    All rows are compared if the scores are dev scores, or if ``baseline`` names one of several rows of a method.
     """
     if split != "test" or compares_all_rows(rows, baseline):
         return list(rows)
