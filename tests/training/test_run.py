@@ -2,6 +2,7 @@
 
 import csv
 import errno
+import gc
 import importlib
 import io
 import json
@@ -620,3 +621,14 @@ def test_a_run_says_that_it_resumes_with_other_code(
     _, said = run(values, tmp_path)
     change = "krona has changed since this run, from commit aaaaaaaa to bbbbbbbb"
     assert f"The run resumes with other code: {change}." in said
+
+
+def test_an_ended_run_keeps_no_model_in_memory(overrides: list[str], tmp_path: Path) -> None:
+    gc.disable()  # else the collector could hide at a random moment what the run leaves
+    try:
+        gc.collect()
+        before = sum(isinstance(each, Learner) for each in gc.get_objects())
+        finish(tmp_path, *overrides)
+        assert sum(isinstance(each, Learner) for each in gc.get_objects()) == before
+    finally:
+        gc.enable()
