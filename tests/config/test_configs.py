@@ -108,7 +108,7 @@ def test_rank_at_budget_has_one_budget_and_many_ranks() -> None:
     assert ranks[384] == {1, 2, 4, 9, 16, 64, 144, 192, 256, 384}
 
 
-@pytest.mark.parametrize(("sweep", "width"), [("cola_mpnet", 768), ("sst2_minilm", 384)])
+@pytest.mark.parametrize(("sweep", "width"), [("cola_mpnet", 768), ("sst2_minilm", 384), ("mnli_minilm", 384)])
 def test_the_comparisons_krona_has_as_many_parameters_as_its_lora(sweep: str, width: int) -> None:
     job = [f"sweeps=comparison/{sweep}", "variant=comparison/krona", "data.path=GLUE", "backbone.path=null", "seed=0"]
     shapes = fitted_factors(check.settings(compose_job(job).config))
