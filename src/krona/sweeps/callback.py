@@ -45,7 +45,10 @@ class SweepSummary(Callback):
             if config.hydra.sweeper._target_ != BASIC_SWEEPER:
                 return
             self.jobs = list_jobs(sweeper_params(config), overrides)
-            self.runs = plan.list_job_states(self.jobs, outputs=self.outputs)
+            self.runs = plan.check_runs(plan.list_job_states(self.jobs, outputs=self.outputs))
+            if self.runs and all(run.state == "wrong" for run in self.runs):
+                errors = dict.fromkeys(str(run.error) for run in self.runs)
+                raise KronaError("\n".join(first_few([*errors], output.MAX_LINES)))
             self.outputs.mkdir(parents=True, exist_ok=True)
             ids = {run.run_id for run in self.runs if run.state != "wrong"}
             if file := os.environ.get(RUN_IDS):
@@ -99,7 +102,7 @@ class SweepSummary(Callback):
 def _announce(runs: Sequence[RunState]) -> None:
     say(Console(), plural(len(runs), "run"))
     wrong = [run for run in runs if run.state == "wrong"]
-    if 0 < len(wrong) < len(runs):  # if all configs are invalid, the first job shows the error
+    if wrong:
         say(Console(), f"  {plural(len(wrong), 'run')} will fail: {wrong[0].error}")
     for line in _find_equal_runs(runs):
         say(Console(), f"  note: {line}")

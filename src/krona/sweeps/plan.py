@@ -5,14 +5,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from krona.config import check
 from krona.config.compose import compose_job, hydra_session
 from krona.config.multirun import expand, read_axes
 from krona.config.overrides import normalize
 from krona.config.target_classes import NotAllowedError
+from krona.display_names import BENCHMARKS
 from krona.messages import KronaError
 from krona.paper import RECIPE_TABLES, TABLES
 from krona.runs.folder import RunFolder, RunState
 from krona.training.plan import plan_run
+from krona.training.preflight import read_rows, require_settings
 
 
 def list_states(overrides: Sequence[str], *, outputs: Path, source: Path | None = None) -> list[RunState]:
@@ -32,6 +35,39 @@ def list_states(overrides: Sequence[str], *, outputs: Path, source: Path | None 
 def list_job_states(jobs: Sequence[tuple[str, ...]], *, outputs: Path, source: Path | None = None) -> list[RunState]:
     """Return the state of each job's run. Call this function only while Hydra is initialised."""
     return [_find_state(job, outputs, source) for job in jobs]
+
+
+def check_runs(runs: Sequence[RunState]) -> list[RunState]:
+    """Check the settings, files and rows of runs that may start. Runs that would fail get the state "wrong".
+
+    Rows on the Hub and downloads are checked when a run starts.
+    """
+    errors: dict[str, str | None] = {}  # of reading the rows, by task and data
+    return [
+        run if run.state == "wrong" or (error := _find_error(run, errors)) is None
+        else replace(run, state="wrong", error=error)
+        for run in runs
+    ]  # fmt: skip
+
+
+def _find_error(run: RunState, errors: dict[str, str | None]) -> str | None:
+    if run.config is None or run.state in ("done", "running"):
+        return None
+    settings = check.settings(run.config, own=True, starts=False, check_arguments=False)
+    try:
+        require_settings(settings, starts=False)
+    except KronaError as error:
+        return str(error)
+    if settings.task.data_kind in BENCHMARKS and settings.data.kind == "hub":
+        return None
+    key = repr((settings.task, settings.data))
+    if key not in errors:
+        errors[key] = None
+        try:
+            read_rows(settings)
+        except KronaError as error:
+            errors[key] = str(error)
+    return errors[key]
 
 
 def _find_state(job: tuple[str, ...], outputs: Path, source: Path | None) -> RunState:

@@ -17,6 +17,7 @@ from krona.tasks.task import Task
 
 TIMEOUT_S = 8.0  # seconds that the test request may take
 MIRROR = "HF_ENDPOINT=URL of a mirror"
+GLUE_ON_DISK = "data=tsv data.path=FOLDER (GLUE's own files; data=jsonl for SuperGLUE)"
 LABELLED_SPLITS = ("train", "validation", "validation_matched", "validation_mismatched")
 
 
@@ -106,8 +107,8 @@ def hub_splits(task: Task, data: Data, *, prefix: bool) -> dict[str, Split]:
         revision = f", revision {data.revision}" if data.revision else ""
         raise KronaError(
             f"The data set {data.name} ({task.hub_name}{revision}) is not in the local cache, and could not be loaded "
-            f"from {endpoint()}: {why.rstrip('.')}. Use profile=demo (sample data without a download), data=tsv "
-            f"data.path=FOLDER (GLUE's own files; data=jsonl for SuperGLUE), or {MIRROR}."
+            f"from {endpoint()}: {why.rstrip('.')}. Use profile=demo (sample data without a download), "
+            f"{GLUE_ON_DISK}, or {MIRROR}."
         ) from error
     name = f"{data.name} {task.hub_name}"
     return {

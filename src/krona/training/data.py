@@ -23,7 +23,7 @@ from krona.training.evaluation import SplitEvaluation
 from krona.training.schedule import count_batches
 
 MAX_LISTED = 20  # maximum number of label weights in a note
-SPLITS: RecentValues[Splits] = RecentValues(8)  # the rows that the jobs of this process share
+SPLITS: RecentValues[Splits] = RecentValues(8)  # rows that this process has read and will need again
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,12 +41,12 @@ class RunData:
             yield self.train.collate_fn([self.train.dataset[row]])
 
 
-def load_splits(settings: RunSettings, *, fingerprint: str, share: bool) -> Splits:
+def load_splits(settings: RunSettings, *, fingerprint: str, keep: bool) -> Splits:
     """Return the rows of train, dev and test. The caller must not change them.
 
     Args:
         fingerprint: the fingerprint of the data in the run id.
-        share: whether to keep the rows in memory for other jobs of this process.
+        keep: whether to keep the rows in memory for the next call of this process.
 
     Raises:
         KronaError: the data cannot be read or divided, or the data files have changed since the run id was computed.
@@ -62,9 +62,11 @@ def load_splits(settings: RunSettings, *, fingerprint: str, share: bool) -> Spli
             )
         return splits
 
-    if not share:
-        return load()
-    return SPLITS.get_or_make((fingerprint, repr(task), repr(data), prefix), load)
+    key = (fingerprint, repr(task), repr(data), prefix)
+    splits = SPLITS.get_or_make(key, load)
+    if not keep:
+        del SPLITS[key]
+    return splits
 
 
 def build_data(

@@ -5,6 +5,7 @@ The checks take a few seconds and write no files. All problems are reported in o
 
 from typing import TYPE_CHECKING, Any
 
+from krona import tasks
 from krona.backbones import weights_source
 from krona.config.settings import RunSettings, Scheduler, Trainer
 from krona.config.target_classes import build, build_optimizer, find_own
@@ -20,26 +21,32 @@ from krona.training.plan import read_initial
 if TYPE_CHECKING:  # imports torch
     from krona.adapters.init_from import InitialWeights
 
-OFFLINE_ADVICE = (
-    "Use profile=demo (sample data and a small backbone, without a download), "
-    "backbone=local backbone.path=FOLDER (a model on disk), data=tsv data.path=FOLDER (GLUE's own files; "
-    f"data=jsonl for SuperGLUE), or {hub.MIRROR}"
-)
-
 
 def require(settings: RunSettings, initial: "InitialWeights | None" = None) -> None:
-    """Check that a run can start on this machine, with its files and its backbone.
+    """Check that a run can start on this machine, with its rows and its backbone.
 
     Args:
         initial: the weights of ``init_from``, if the caller has already found them.
 
     Raises:
-        KronaError: the settings have problems. The message has one line for each problem.
+        KronaError: the settings have problems, with one line for each, or the rows cannot be used.
         UnreachableError: the settings have no problems, but the Hub is needed and cannot be reached.
     """
     require_settings(settings, initial)
     _check_downloads(settings)
+    read_rows(settings)
     insert_without_weights(settings)
+
+
+def read_rows(settings: RunSettings) -> None:
+    """Read the rows of a run, and keep them for the run.
+
+    Raises:
+        KronaError: a file or a row is wrong, or the rows cannot be divided.
+    """
+    from krona.training.data import load_splits  # imports transformers
+
+    load_splits(settings, fingerprint=tasks.data_fingerprint(settings.task, settings.data), keep=True)
 
 
 def require_settings(settings: RunSettings, initial: "InitialWeights | None" = None, *, starts: bool = True) -> None:
@@ -62,6 +69,9 @@ def require_settings(settings: RunSettings, initial: "InitialWeights | None" = N
             initial.require(method.branch)
     with problems.collect():
         _check_devices(settings.trainer)
+    if settings.task.is_multilabel:
+        with problems.collect():
+            _check_multilabel(settings)
     if starts:
         with problems.collect():
             _check_optimizer_and_callbacks(settings)
@@ -125,6 +135,16 @@ def _check_devices(trainer: Trainer) -> None:
         )
 
 
+def _check_multilabel(settings: RunSettings) -> None:
+    if settings.backbone.folder is None and settings.backbone.sizes is None:
+        return  # the backbone's config must be downloaded
+    from krona.backbones.families import find_family
+    from krona.backbones.model_config import build_config
+
+    config = build_config(settings.backbone, settings.task)
+    find_family(config, settings.backbone.name_or_path).check_metrics(settings.task)
+
+
 def _check_optimizer_and_callbacks(settings: RunSettings) -> None:
     import torch
 
@@ -162,14 +182,16 @@ def _check_downloads(settings: RunSettings) -> None:
     needs_data = on_hub and data.name is not None and task.hub_name is not None
     if not (needs_data or needs_model) or (reason := hub.unreachable()) is None:
         return
-    missing = []
+    missing, ways_out = [], ["profile=demo (nothing to download)"]
     if needs_data and not hub.is_cached(str(data.name), str(task.hub_name), data.revision):
         missing.append(f"the data set {data.name} ({task.hub_name})")
+        ways_out.append(hub.GLUE_ON_DISK)
     if needs_model and not hub.model_is_cached(backbone.name, backbone.revision):
         revision = f" (revision {backbone.revision})" if backbone.revision else ""
         missing.append(f"the backbone {backbone.name}{revision}")
+        ways_out.append(weights_source.MODEL_ON_DISK)
     if missing:
         raise UnreachableError(
             f"The local cache does not contain {' and '.join(missing)}. The Hub ({hub.endpoint()}) could not be "
-            f"reached: {reason}. {OFFLINE_ADVICE}"
+            f"reached: {reason}. Use {', '.join(ways_out)}, or {hub.MIRROR}."
         )

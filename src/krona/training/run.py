@@ -166,7 +166,7 @@ def build(plan: Plan, result: Result, ranks: Ranks) -> tuple[Learner, Fingerprin
     _start_process(settings, result, ranks)
 
     # The backbone is loaded before `build_data`, because its tokenizer encodes the rows.
-    splits = load_splits(settings, fingerprint=plan.data_fingerprint, share=share)
+    splits = load_splits(settings, fingerprint=plan.data_fingerprint, keep=share)
     load = shared_backbone if share else backbones.load
     backbone = load(settings.backbone, settings.task, seed=settings.seed, bf16=trainer.frozen_in_bf16)
     model = backbone.model

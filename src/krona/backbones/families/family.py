@@ -34,7 +34,15 @@ class Family(ABC):
     def __init__(self, task: Task, tokenizer: Any) -> None:
         self.task, self.tokenizer = task, tokenizer
         self.multilabel = task is not None and task.is_multilabel
-        if self.multilabel and self.generates_text and (metrics := need_scores(task.metrics)):
+
+    @classmethod
+    def check_metrics(cls, task: Task) -> None:
+        """Check that the backbone's predictions have the probabilities that the task's metrics need.
+
+        Raises:
+            KronaError: a metric needs the probability of each label, but the backbone generates all labels as one text.
+        """
+        if task.is_multilabel and cls.generates_text and (metrics := need_scores(task.metrics)):
             raise KronaError(
                 f"task {task.name}: the metric '{metrics[0]}' needs the probability of each label. A backbone that "
                 "generates several labels as one text has no such probabilities. Use an encoder, or another metric."
