@@ -19,7 +19,8 @@ from krona import surgery
 from krona.backbones.families import Batch, Family, find_architecture, find_family, target_patterns
 from krona.backbones.insert_method import insert_method
 from krona.backbones.load import random_model
-from krona.backbones.peft_branch import NAME, PeftBranch, quiet
+from krona.backbones.peft_branch import PeftBranch
+from krona.backbones.peft_config import NAME, quiet
 from krona.config.settings import Backbone
 from krona.kernels.t5_modules import use_fast_modules
 from krona.messages import KronaError

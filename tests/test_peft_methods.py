@@ -17,7 +17,8 @@ from krona.adapters.adapter import class_path
 from krona.adapters.peft.reading import read_peft
 from krona.adapters.peft.writing import write_peft
 from krona.backbones.insert_method import insert_method
-from krona.backbones.peft_branch import NAME, PeftBranch, fit_shares
+from krona.backbones.peft_branch import PeftBranch
+from krona.backbones.peft_config import NAME, resolve_step_fractions
 from krona.config import check
 from krona.kernels.t5_modules import use_fast_modules
 from krona.messages import KronaError
@@ -221,15 +222,17 @@ def test_a_variant_has_the_size_of_lora_of_rank_1(path: Path) -> None:
     changes: Any = OmegaConf.to_container(OmegaConf.load(path))
     arguments = {**method_values(f"peft/{path.stem}")["config"], **changes["method"]["config"]}
     layer = nn.ModuleDict({"q": nn.Linear(768, 768, bias=False)})
-    surgery.insert(layer, PeftBranch, target_modules=["q"], train_layer_norms=False, config=fit_shares(arguments, 1000))
+    surgery.insert(
+        layer, PeftBranch, target_modules=["q"], train_layer_norms=False, config=resolve_step_fractions(arguments, 1000)
+    )
     size = surgery.count(layer).trainable
     assert size == pytest.approx(1536 * (2 if path.stem == "adalora" else 1), rel=0.05)
 
 
 def test_shares_of_the_steps() -> None:
     shares = {"peft_type": "ADALORA", "total_step": 1.0, "tinit": 0.1, "tfinal": 0.25, "beta1": 0.5}
-    assert fit_shares(shares, 240) == {**shares, "total_step": 240, "tinit": 24, "tfinal": 60}
-    assert fit_shares(shares, 0)["total_step"] == 1
+    assert resolve_step_fractions(shares, 240) == {**shares, "total_step": 240, "tinit": 24, "tfinal": 60}
+    assert resolve_step_fractions(shares, 0)["total_step"] == 1
 
 
 def test_groups_of_rates_have_the_names_of_peft() -> None:
@@ -276,7 +279,7 @@ def test_a_value_that_peft_changes_is_a_note() -> None:
 
 
 def test_a_missing_package_is_one_message(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("krona.backbones.peft_branch.find_spec", lambda name: None)
+    monkeypatch.setattr("krona.backbones.peft_config.find_spec", lambda name: None)
     with pytest.raises(KronaError, match=re.escape('Install it with: pip install "krona[peft]"')):
         method(config={"peft_type": "OFT"})
 

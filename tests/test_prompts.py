@@ -18,7 +18,7 @@ from krona.adapters.find import find
 from krona.adapters.peft.reading import read_peft
 from krona.adapters.peft.writing import write_peft
 from krona.backbones.families.family import CACHE
-from krona.backbones.peft_branch import PROMPT_TYPES
+from krona.backbones.peft_config import PROMPT_TYPES
 from krona.backbones.prompts import PromptBranch
 from krona.messages import KronaError
 from krona.runs.result import read_result

@@ -350,7 +350,7 @@ def test_other_weights_and_another_backbone_are_refused(tmp_path: Path) -> None:
 
 def test_without_peft_a_message_names_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model = trained("lora", "t5")
-    monkeypatch.setattr("krona.backbones.peft_branch.find_spec", lambda name: None)
+    monkeypatch.setattr("krona.backbones.peft_config.find_spec", lambda name: None)
     for step in (lambda: write_peft(model, tmp_path, base_model=None), lambda: read_peft(model, tmp_path)):
         with pytest.raises(KronaError, match=r'pip install "krona\[peft\]"'):
             step()

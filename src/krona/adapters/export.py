@@ -25,7 +25,7 @@ from krona.adapters.peft.writing import write_peft
 from krona.adapters.predictor import Predictor, load_predictor
 from krona.backbones.families import find_architecture
 from krona.backbones.families.pooling import get_pooling, has_pooled_head
-from krona.backbones.peft_branch import quiet
+from krona.backbones.peft_config import quiet
 from krona.config.model_folder import write_pooling
 from krona.messages import KronaError, did_you_mean, join_names, shorten
 from krona.runs.claim import is_alive

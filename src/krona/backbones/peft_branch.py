@@ -6,100 +6,46 @@ its layer, so that krona's own functions count, save, switch, merge and remove i
 
 import copy
 import dataclasses
-import inspect
 import json
 import warnings
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager, redirect_stderr
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import redirect_stderr
 from functools import cache
-from importlib.util import find_spec
 from io import StringIO
-from types import SimpleNamespace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from krona.backbones.module_names import module_names, shortest
-from krona.config.validation import find_argument_problems
-from krona.messages import KronaError, did_you_mean, first_line
+from krona.backbones.peft_config import (
+    EXAMPLE_STEPS,
+    NAME,
+    SET_BY_KRONA,
+    make_config,
+    quiet,
+    resolve_step_fractions,
+    tuner_types,
+)
+from krona.backbones.peft_training import PeftTrainingHook
+from krona.messages import KronaError, first_line
 from krona.methods.branch import Branch
-from krona.paths import choice_files
 from krona.surgery.layers import dequantised_layer, is_linear, is_quantised, weight_matrix
 from krona.surgery.saving import remove_branches, restore
 from krona.surgery.state import get_state
 from krona.surgery.target_modules import match_modules, widths
 from krona.surgery.wrapper import public_name, unwrap
 
-NAME = "default"  # the name of the adapter inside peft's layers
-EXAMPLE_STEPS = 1000  # the number of steps for a config that is only checked or counted
-PROMPT_TYPES = ("PROMPT_TUNING", "P_TUNING", "PREFIX_TUNING", "CARTRIDGE")  # the types of `krona.backbones.prompts`
-SET_BY_KRONA = ("target_modules", "modules_to_save", "task_type", "inference_mode", "base_model_name_or_path")
-
-
-def require_peft() -> None:
-    """Check that the peft package is installed.
-
-    Raises:
-        KronaError: the package was not found.
-    """
-    if find_spec("peft") is None:
-        raise KronaError('The peft package is not installed. Install it with: pip install "krona[peft]"')
-
-
-def config_classes() -> dict[str, Any]:
-    """Return peft's config classes by the name of their type. Raises the error of `require_peft`."""
-    require_peft()
-    with quiet():
-        from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING
-
-    return {kind.value: cls for kind, cls in PEFT_TYPE_TO_CONFIG_MAPPING.items()}
-
 
 def bare_copy(model: nn.Module) -> Any:
     """Return a copy of the model without branches. The copy and the model share the memory of the weights."""
     from krona.backbones.shared import with_own_modules  # imports transformers, which most commands do not need
 
-    twin = with_own_modules(model)
-    if "krona" in twin.__dict__:
-        remove_branches(twin, list(get_state(twin).adapters))
-        restore(twin)
-    return twin
-
-
-def make_config(
-    arguments: Mapping[str, Any], *, types: Collection[str], set_by_krona: Sequence[str] = (), **more: Any
-) -> Any:
-    """Return a config of peft.
-
-    Args:
-        arguments: ``peft_type`` and the arguments of the type's config class.
-        types: the types that the branch class can use.
-        set_by_krona: arguments that only krona may set, besides `SET_BY_KRONA`.
-        more: arguments from krona.
-
-    Raises:
-        KronaError: peft is not installed, the type is unknown or not possible, or an argument is wrong.
-    """
-    kinds = config_classes()
-    name, others = arguments.get("peft_type"), {key: value for key, value in arguments.items() if key != "peft_type"}
-    if name not in kinds:
-        raise KronaError(f"method.config.peft_type={name!r} is not a type of peft: {did_you_mean(str(name), kinds)}")
-    if name not in types:
-        known = f"peft/{name.lower()}" in choice_files("method")
-        reason = f"Use method=peft/{name.lower()}." if known else "This type does not adapt layers."
-        raise KronaError(f"method.config.peft_type={name} is not possible. {reason}")
-    krona_only = (*SET_BY_KRONA, *set_by_krona)
-    if given := [key for key in krona_only if key in others]:
-        raise KronaError(f"krona sets method.config.{given[0]} itself. Use method.target_modules, or remove the key.")
-    find: Any = find_argument_problems  # peft's config classes are dataclasses
-    if problems := find(kinds[name], "method.config.", others, without=(*krona_only, "peft_type")):
-        raise KronaError("\n".join(problems))
-    try:
-        with quiet():
-            return kinds[name](**others, **more)
-    except (TypeError, ValueError) as error:
-        raise KronaError(f"method.config is not possible for {name}: {first_line(error)}") from error
+    copied = with_own_modules(model)
+    if "krona" in copied.__dict__:
+        remove_branches(copied, list(get_state(copied).adapters))
+        restore(copied)
+    return copied
 
 
 def freeze_as_buffers(tuner: nn.Module) -> None:
@@ -111,36 +57,6 @@ def freeze_as_buffers(tuner: nn.Module) -> None:
                 module.register_buffer(name, parameter.detach())
 
 
-def tuner_types() -> list[str]:
-    """Return the types of peft that adapt layers (`build_all`), in the order of peft's registry."""
-    configs = config_classes()
-    from peft.mapping import PEFT_TYPE_TO_TUNER_MAPPING
-    from peft.tuners.tuners_utils import BaseTuner
-
-    tuners = [kind.value for kind, cls in PEFT_TYPE_TO_TUNER_MAPPING.items() if issubclass(cls, BaseTuner)]
-    return [kind for kind in tuners if "target_modules" in inspect.signature(configs[kind]).parameters]
-
-
-def fit_shares(arguments: Mapping[str, Any], steps: int) -> dict[str, Any]:
-    """Return the arguments of a peft config, with numbers of steps instead of shares of a run's steps.
-
-    A share is a number with a decimal point for an argument that must be an integer, such as ``tinit: 0.1``.
-    """
-    fields = getattr(config_classes().get(arguments.get("peft_type", "")), "__dataclass_fields__", {})
-    kinds_of = {key: str(field.type) for key, field in fields.items()}
-    counts = [key for key, kind in kinds_of.items() if "int" in kind and "float" not in kind]
-    shares = {key: arguments[key] for key in counts if isinstance(arguments.get(key), float)}
-    return {**arguments, **{key: round(share * max(1, steps)) for key, share in shares.items()}}
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Hide the warnings of peft, which are about its own models and files."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
-
-
 class PeftBranch(Branch):
     """The tuner layer of a peft adapter at one layer of the backbone.
 
@@ -149,7 +65,7 @@ class PeftBranch(Branch):
 
     Args:
         config: ``peft_type`` and the arguments of this type's config class. An argument that is a number of steps may
-            be a share of the run's steps instead, such as ``tinit: 0.1``.
+            be a fraction of the run's steps instead, such as ``tinit: 0.1``.
     """
 
     computes_layer = True
@@ -163,14 +79,14 @@ class PeftBranch(Branch):
     def check_arguments(cls, *, config: Mapping[str, Any]) -> None:  # type: ignore[override]
         """Check the arguments of peft's config class, with the errors of `make_config`."""
         targets = list(config.get("feedforward_modules") or ["q"])
-        make_config(fit_shares(config, EXAMPLE_STEPS), types=tuner_types(), target_modules=targets)
+        make_config(resolve_step_fractions(config, EXAMPLE_STEPS), types=tuner_types(), target_modules=targets)
 
     @classmethod
     def fit_to_run(
         cls, arguments: dict[str, Any], translate: Callable[[Sequence[str]], list[str]], steps: int | None
     ) -> dict[str, Any]:
-        """Return the arguments with the backbone's module names, and with numbers of steps instead of shares."""
-        config = fit_shares(arguments["config"], EXAMPLE_STEPS if steps is None else steps)
+        """Return the arguments with the backbone's module names, and with numbers of steps for fractions of the run."""
+        config = resolve_step_fractions(arguments["config"], EXAMPLE_STEPS if steps is None else steps)
         return {"config": {key: translate(value) if _is_names(key, value) else value for key, value in config.items()}}
 
     @classmethod
@@ -181,42 +97,25 @@ class PeftBranch(Branch):
             KronaError: peft cannot insert the type into one of the modules, or changes the backbone's weights.
         """
         peft_config = cls.to_peft_config(model, names, config)
-        from peft.mapping import PEFT_TYPE_TO_TUNER_MAPPING
-        from peft.tuners.tuners_utils import BaseTunerLayer
-
-        twin: Any = bare_copy(model)
-        bases = {name: unwrap(model.get_submodule(name)) for name in names}
-        for name, base in bases.items():
-            if any(p.is_meta for p in base.parameters()):  # peft computes with the weights of some types
-                _fill_with_zeros(twin.get_submodule(public_name(name)))
-        memory = {parameter_name: p.data_ptr() for parameter_name, p in twin.named_parameters()}
-        others = _describe_modules(twin, names)
-        try:
-            with warnings.catch_warnings(record=True) as caught, redirect_stderr(StringIO()):  # of progress bars
-                warnings.simplefilter("always")
-                tuner = PEFT_TYPE_TO_TUNER_MAPPING[peft_config.peft_type](twin, peft_config, NAME)
-        except Exception as error:  # peft raises many different exception types
-            reason = f"{type(error).__name__}: {first_line(error)}"
-            raise KronaError(f"peft cannot insert {config['peft_type']} into this backbone. {reason}") from error
-        layers = {name: twin.get_submodule(public_name(name)) for name in names}
-        if missing := [name for name, layer in layers.items() if not isinstance(layer, BaseTunerLayer)]:
-            raise KronaError(f"peft does not insert {config['peft_type']} into {missing[0]}. Use other target_modules.")
-        if _describe_modules(twin, names) != others:
-            raise KronaError(f"{config['peft_type']} is not supported, because it also changes other modules.")
-        for parameter_name, parameter in twin.named_parameters():
-            weight = parameter_name.replace(".base_layer.", ".")
-            if weight in memory and memory[weight] != parameter.data_ptr():
-                raise KronaError(
-                    f"{config['peft_type']} with these arguments changes the backbone's weight {weight} before "
-                    "training, but an adapter file does not contain this weight. Use other arguments."
-                )
+        copied: Any = bare_copy(model)
+        layers = {name: unwrap(model.get_submodule(name)) for name in names}
+        for name, layer in layers.items():
+            if any(p.is_meta for p in layer.parameters()):  # peft computes with the weights of some types
+                _fill_with_zeros(copied.get_submodule(public_name(name)))
+        memory = {weight: p.data_ptr() for weight, p in copied.named_parameters()}
+        tuner, warned = _insert_tuner(copied, peft_config, names)
+        if changed := _find_changed_weight(copied, memory):
+            raise KronaError(
+                f"{config['peft_type']} with these arguments changes the backbone's weight {changed} before "
+                "training, but an adapter file does not contain this weight. Use other arguments."
+            )
         tuner._modules.pop("model")
-        hook = PeftTrainingHook(tuner) if PeftTrainingHook.is_needed(tuner) else None
-        branches = {name: cls._wrap(layers[name], base, config) for name, base in bases.items()}
-        messages = [warning.message for warning in caught if isinstance(warning.message, Warning)]
-        notes = dict.fromkeys(f"peft: {first_line(message)}" for message in messages)
-        # `krona.surgery.insert` reads both. A note is, for example, about a block size that peft has changed.
-        next(iter(branches.values())).__dict__.update(training_hook=hook, notes=list(notes))
+        branches = {
+            name: cls._wrap(copied.get_submodule(public_name(name)), layer, config) for name, layer in layers.items()
+        }
+        first = next(iter(branches.values()))  # `krona.surgery.insert` reads the hook and the notes of this branch
+        first.training_hook = PeftTrainingHook(tuner) if PeftTrainingHook.is_needed(tuner) else None
+        first.notes = warned
         return branches
 
     @classmethod
@@ -260,10 +159,10 @@ class PeftBranch(Branch):
         for name, value in vars(tuner).items():  # such as the random indices of SHiRA
             if isinstance(value, dict) and isinstance(value.get(NAME), Tensor):
                 branch.register_buffer(name, value[NAME])
-        branch.attach(base)
+        branch.bind_tuner(base)
         return branch.to("meta") if any(p.is_meta for p in base.parameters()) else branch
 
-    def attach(self, base: nn.Module) -> Any:
+    def bind_tuner(self, base: nn.Module) -> Any:
         """Return peft's layer, which computes the output of ``base`` with the update."""
         tuner = self.tuner
         if tuner.__dict__.get("base_layer") is not base:
@@ -288,7 +187,7 @@ class PeftBranch(Branch):
         return self
 
     def beside(self, layer: nn.Module, x: Tensor) -> Tensor:
-        output: Tensor = self.attach(layer)(x)
+        output: Tensor = self.bind_tuner(layer)(x)
         return output
 
     def forward(self, x: Tensor) -> Tensor:
@@ -302,9 +201,9 @@ class PeftBranch(Branch):
             KronaError: peft cannot merge this type.
         """
         base_layer = self.tuner.__dict__["base_layer"]
-        twin: PeftBranch = copy.deepcopy(self, {id(base_layer): base_layer})
-        layer = twin.attach(copy.deepcopy(base))
-        twin.to(next(base.parameters()).dtype)
+        branch: PeftBranch = copy.deepcopy(self, {id(base_layer): base_layer})
+        layer = branch.bind_tuner(copy.deepcopy(base))
+        branch.to(next(base.parameters()).dtype)
         try:
             with torch.no_grad(), quiet():
                 layer.merge()
@@ -359,71 +258,49 @@ def _probe_rank(config: str, d_in: int, d_out: int) -> int | None:
         return None
 
 
-class PeftTrainingHook:
-    """Add a type's term to the loss, and let the type allocate ranks after each step (AdaLoRA)."""
+def _insert_tuner(model: nn.Module, peft_config: Any, names: Sequence[str]) -> tuple[Any, list[str]]:
+    """Let peft replace the modules ``names`` by its tuner layers. Return peft's tuner, and its warnings as notes.
 
-    def __init__(self, tuner: Any) -> None:
-        self.tuner = tuner
+    Raises:
+        KronaError: peft raises an error, leaves one of the modules as it is, or also changes other modules.
+    """
+    from peft.mapping import PEFT_TYPE_TO_TUNER_MAPPING
+    from peft.tuners.tuners_utils import BaseTunerLayer
 
-    @classmethod
-    def is_needed(cls, tuner: Any) -> bool:
-        """Return whether a type has a term of the loss or an allocation of ranks."""
-        from peft.tuners.tuners_utils import BaseTuner
+    kind, others = peft_config.peft_type.value, _describe_modules(model, names)
+    try:
+        with warnings.catch_warnings(record=True) as caught, redirect_stderr(StringIO()):  # of progress bars
+            warnings.simplefilter("always")
+            tuner = PEFT_TYPE_TO_TUNER_MAPPING[peft_config.peft_type](model, peft_config, NAME)
+    except Exception as error:  # peft raises many different exception types
+        reason = f"{type(error).__name__}: {first_line(error)}"
+        raise KronaError(f"peft cannot insert {kind} into this backbone. {reason}") from error
+    for name in names:
+        if not isinstance(model.get_submodule(public_name(name)), BaseTunerLayer):
+            raise KronaError(f"peft does not insert {kind} into {name}. Use other target_modules.")
+    if _describe_modules(model, names) != others:
+        raise KronaError(f"{kind} is not supported, because it also changes other modules.")
+    # for example, about a block size that peft has changed
+    messages = [warning.message for warning in caught if isinstance(warning.message, Warning)]
+    return tuner, list(dict.fromkeys(f"peft: {first_line(message)}" for message in messages))
 
-        return type(tuner).forward is not BaseTuner.forward or hasattr(tuner, "update_and_allocate")
 
-    def penalty(self, model: nn.Module) -> Tensor | None:
-        """Return the type's term of the loss, or None."""
-        from peft.tuners.tuners_utils import BaseTuner
+def _find_changed_weight(model: nn.Module, memory: Mapping[str, int]) -> str | None:
+    """Return the name of a weight that peft has replaced.
 
-        if type(self.tuner).forward is BaseTuner.forward:
-            return None
-        first = next(p for p in model.parameters() if p.requires_grad)
-        zero = torch.zeros((), device=first.device, dtype=torch.promote_types(first.dtype, torch.float32))
-        # peft adds the term to the loss in the model's output
-        output: Any = SimpleNamespace(loss=zero)
-        with self._model(SimpleNamespace(forward=lambda: output, named_parameters=model.named_parameters)):
-            self.tuner.forward()
-        penalty: Tensor = output.loss
-        return penalty
-
-    def after_step(self, model: nn.Module, step: int) -> None:
-        """Let peft allocate ranks after the optimizer's step number ``step``, counted from 0."""
-        if hasattr(self.tuner, "update_and_allocate"):
-            with self._model(model):
-                self.tuner.update_and_allocate(step)
-
-    @contextmanager
-    def _model(self, model: Any) -> Iterator[None]:
-        self.tuner.__dict__["model"] = model  # only during a call, because the model refers to this object
-        try:
-            yield
-        finally:
-            del self.tuner.__dict__["model"]
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return the values that the next steps depend on, such as the importance of each rank."""
-        return {name: {k: v for k, v in vars(value).items() if _is_plain(v)} for name, value in self._objects().items()}
-
-    def load_state_dict(self, state: Mapping[str, Mapping[str, Any]]) -> None:
-        for name, value in self._objects().items():
-            vars(value).update(state[name])
-
-    def _objects(self) -> dict[str, Any]:
-        inner = {k: v for k, v in vars(self.tuner).items() if type(v).__module__.startswith("peft.tuners")}
-        return {"config": self.tuner.peft_config[NAME], **inner}
+    Args:
+        memory: the addresses of the weights before peft inserted its layers, by name.
+    """
+    for name, parameter in model.named_parameters():
+        weight = name.replace(".base_layer.", ".")
+        if memory.get(weight, parameter.data_ptr()) != parameter.data_ptr():
+            return weight
+    return None
 
 
 def _is_names(key: str, value: Any) -> bool:
     """Return whether a value of a peft config contains names of modules."""
     return key.endswith("_modules") and isinstance(value, list)
-
-
-def _is_plain(value: Any) -> bool:
-    """Return whether a checkpoint can contain the value."""
-    if isinstance(value, dict | list):
-        return all(map(_is_plain, value.values() if isinstance(value, dict) else value))
-    return value is None or type(value) in (bool, int, float, str, Tensor)
 
 
 def _describe_modules(model: nn.Module, names: Sequence[str]) -> dict[str, tuple[type, int]]:

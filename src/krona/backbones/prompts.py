@@ -21,7 +21,8 @@ from torch.utils.hooks import RemovableHandle
 from transformers import DynamicCache, EncoderDecoderCache
 
 from krona.backbones.families.family import CACHE
-from krona.backbones.peft_branch import PROMPT_TYPES, freeze_as_buffers, make_config, quiet
+from krona.backbones.peft_branch import freeze_as_buffers
+from krona.backbones.peft_config import PROMPT_TYPES, make_config, quiet
 from krona.messages import KronaError, first_line
 from krona.methods.branch import Branch
 from krona.surgery.wrapper import Prompts

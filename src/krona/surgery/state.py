@@ -26,7 +26,7 @@ class InsertedAdapter:
     prepared: bool = True  # false until `krona.surgery.prepare` has computed the initial values of the branches
     trained: dict[str, nn.Parameter] = field(default_factory=dict)  # the trained backbone weights, by name
     notes: list[str] = field(default_factory=list)  # messages of the branches for the user
-    training_hook: Any = None  # what the method does in each training step, or None (`krona.backbones.peft_branch`)
+    training_hook: Any = None  # what the method does in each training step, or None (`krona.backbones.peft_training`)
 
 
 @dataclass

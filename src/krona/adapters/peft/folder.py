@@ -8,8 +8,9 @@ import torch
 from torch import nn
 
 from krona.adapters.adapter import class_path, open_safetensors
-from krona.backbones.peft_branch import PROMPT_TYPES, PeftBranch, quiet, require_peft, tuner_types
+from krona.backbones.peft_branch import PeftBranch
 from krona.backbones.peft_branch import bare_copy as copy_backbone
+from krona.backbones.peft_config import PROMPT_TYPES, quiet, require_peft, tuner_types
 from krona.config.choices import branch_targets
 from krona.config.target_classes import PEFT_CLASSES, find_named
 from krona.messages import KronaError, shorten

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from krona.adapters.adapter import FORMAT, Adapter, AdapterConfig, class_path
 from krona.adapters.peft.folder import branch_classes, keeps_tuner, load_folder, unwrapped
 from krona.backbones.module_names import module_names, outermost, shortest
-from krona.backbones.peft_branch import PROMPT_TYPES, PeftBranch
+from krona.backbones.peft_branch import PeftBranch
+from krona.backbones.peft_config import PROMPT_TYPES
 from krona.messages import KronaError
 from krona.methods.peft_layers import Converted
 from krona.surgery.layers import is_linear

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from krona.adapters.peft.folder import bare_copy, unwrapped
 from krona.adapters.update import low_rank
 from krona.backbones.module_names import module_names, outermost, shortest
-from krona.backbones.peft_branch import PeftBranch, quiet, require_peft
+from krona.backbones.peft_branch import PeftBranch
+from krona.backbones.peft_config import quiet, require_peft
 from krona.messages import KronaError
 from krona.surgery.layers import is_conv1d, is_linear, is_quantised
 from krona.surgery.state import (
