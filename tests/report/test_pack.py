@@ -40,6 +40,11 @@ def test_a_pack_contains_no_text_and_no_path(tmp_path: Path) -> None:
     assert json.loads(texts[f"{run_ids[0]}/result.json"])["config"]["data"]["path"] is None
 
 
+def test_a_report_without_runs_names_the_pack(tmp_path: Path) -> None:
+    file, _ = made(tmp_path / "outputs")
+    assert f"No finished run under {file} belongs".replace(" ", "") in "".join(build_report(file, table="9").split())
+
+
 def test_a_folder_of_data_is_packed_by_name_and_the_other_columns_of_rows_are_left_out(tmp_path: Path) -> None:
     result = make_result("lora", kind="own", change={"task.files": "/home/me/films"})
     folder = tmp_path / "outputs" / result.run_id

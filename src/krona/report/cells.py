@@ -115,12 +115,12 @@ def mark_columns(table: Table, tasks: Sequence[str], baseline: str) -> None:
 
     The reference is the row with the name ``baseline`` (`names_row`), if it is compared.
     """
-    found = {}
+    by_column = {}
     for task in tasks:
         rows = [row for row in comparable_rows(table.rows, task) if row.cells[task].value is not None]
-        found[task] = _choose_on_dev(rows, [task], table.split, baseline)
-        _set_reference(table, task, found[task], [task], baseline)
-    _mark_tested(table, found)
+        by_column[task] = rows if table.compares_all_rows else _choose_on_dev(rows, [task])
+        _set_reference(table, task, by_column[task], [task], baseline)
+    _mark_tested(table, by_column)
 
 
 def add_averages(table: Table, tasks: Sequence[str], baseline: str) -> None:
@@ -130,7 +130,7 @@ def add_averages(table: Table, tasks: Sequence[str], baseline: str) -> None:
         row.cells[AVERAGE] = Cell(missing=f"without {', '.join(lacking)}") if lacking else _average(row, tasks)
     comparable = set.intersection(*({*comparable_rows(table.rows, task)} for task in tasks))
     compared = [row for row in table.rows if row in comparable and row.cells[AVERAGE].value is not None]
-    compared = _choose_on_dev(compared, tasks, table.split, baseline)
+    compared = compared if table.compares_all_rows else _choose_on_dev(compared, tasks)
     _set_reference(table, AVERAGE, compared, tasks, baseline)
     _mark_tested(table, {AVERAGE: compared})
 
@@ -138,6 +138,11 @@ def add_averages(table: Table, tasks: Sequence[str], baseline: str) -> None:
 def names_row(baseline: str, row: Row) -> bool:
     """Return whether a reference is the name of a method, or the label or the whole name of a row."""
     return baseline.casefold() in {name.casefold() for name in (row.key, row.method, row.label, row.name)}
+
+
+def names_one_variant(baseline: str, rows: Sequence[Row]) -> bool:
+    """Return whether a reference is the whole name of one of a method's rows, such as ``LoRA (optimizer.lr=0.01)``."""
+    return any(row.name == baseline and row.differs for row in rows)
 
 
 def _set_reference(table: Table, column: str, rows: Sequence[Row], tasks: Sequence[str], baseline: str) -> None:
@@ -256,22 +261,12 @@ def label_other_training(rows: Sequence[Row], tasks: Sequence[str]) -> list[Row]
     return [*found]
 
 
-def _choose_on_dev(rows: Sequence[Row], tasks: Sequence[str], split: str, baseline: str) -> list[Row]:
-    """Return the rows to compare: for the test split, each method's row with the best dev score.
-
-    All rows are compared if the scores are dev scores, or if ``baseline`` names one of several rows of a method.
-    """
-    if split != "test" or compares_all_rows(rows, baseline):
-        return list(rows)
+def _choose_on_dev(rows: Sequence[Row], tasks: Sequence[str]) -> list[Row]:
+    """Return each method's row with the best dev score."""
     by_method: dict[str, list[Row]] = {}
     for row in rows:
         by_method.setdefault(row.key, []).append(row)
-    return [max(found, key=lambda row: _dev_score(row, tasks)) for found in by_method.values()]
-
-
-def compares_all_rows(rows: Sequence[Row], baseline: str) -> bool:
-    """Return whether ``baseline`` is the whole name of one of a method's rows, such as ``LoRA (optimizer.lr=0.01)``."""
-    return any(row.name == baseline and row.differs for row in rows)
+    return [max(variants, key=lambda row: _dev_score(row, tasks)) for variants in by_method.values()]
 
 
 def _dev_score(row: Row, tasks: Sequence[str]) -> float:

@@ -10,7 +10,7 @@ import pandas as pd
 
 from krona.display_names import method_order, task_label, task_order
 from krona.metrics.statistics import Interval
-from krona.report.runs import read_setting
+from krona.report.runs import Run, read_setting
 from krona.report.table import seed_interval
 from krona.report.text import SEEDS
 
@@ -93,10 +93,10 @@ def _curve(runs: pd.DataFrame, setting: str, split: str) -> list[CurvePoint]:
     return points
 
 
-def _setting_value(run: object, setting: str) -> float | None:
+def _setting_value(run: Run, setting: str) -> float | None:
     text = read_setting(run, setting)
     if setting == ROWS and text in (None, "null"):
-        rows = run.result.splits.get("train", {}).get("rows")  # type: ignore[attr-defined]
+        rows = run.result.splits.get("train", {}).get("rows")
         return None if rows is None else float(rows)
     try:
         value = float(text or "0")

@@ -2,18 +2,16 @@
 
 import json
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import pandas as pd
 
-from krona.messages import KronaError, did_you_mean
-from krona.paths import choice_files
-from krona.report.sections import SECTION, describe_data
+from krona.messages import KronaError
+from krona.report.sections import SECTION, Section, describe_data
 from krona.runs import file_names
-from krona.runs.filters import filter_runs, filter_value
 from krona.runs.folder import RunFolder
 from krona.runs.frame import StoredResult, column_values, stored_results
 from krona.runs.predictions import unusable_result
@@ -29,7 +27,6 @@ SPLITS = ("train", "dev", "test")
 SETS = tuple(f"{name} set" for name in SPLITS)  # keys of the split fingerprints in the settings
 DATA = (*SETS, "rows left out")
 CONTENT = (*DATA, "backbone content", "own code")  # not in the config; an unfinished run may not have them
-WHERE_KEYS = ("method", "task", "seed", "state", "sweep", "run", "any key of the config")
 # The keys of settings that are not shown.
 HIDDEN = tuple(f"method.{key}" for key in ("name", "label", "order", "_target_", "source", "fit_factors"))
 NO_SETTING = ("seed", "score_test")  # keys of the config that do not distinguish variants
@@ -37,6 +34,27 @@ OF_METHOD = ("method.", "optimizer.lr", "own code")  # settings in which compare
 OF_TRAINING = ("trainer.", "optimizer.", "scheduler", "batch_size", "micro_batch_size", "data.train_rows", "train set")
 Settings = Mapping[str, str]  # maps the dotted keys of the config, and the keys of `CONTENT`, to texts
 Defaults = Mapping[str, Mapping[str, Any]]  # the default arguments of each method's class
+
+
+class Run(Protocol):
+    """A row of the table of runs (`load_runs`), with its most used columns."""
+
+    Index: int
+    run_id: str
+    status: str
+    method: str
+    task: str
+    seed: int
+    sweep: str | None
+    dev: float
+    test: float
+    result: Result
+    path: Path  # the run's result.json
+    section: Section
+    comparable: bool
+    settings: Settings
+    variant: int
+    done: bool
 
 
 def load_runs(folders: Sequence[Path]) -> tuple[pd.DataFrame, list[str]]:
@@ -181,7 +199,7 @@ def _flatten(config: str) -> Settings:
     return {key: as_text(value) for key, value in flatten(counted)} if counted else {}
 
 
-def read_setting(run: Any, key: str) -> str | None:
+def read_setting(run: Run, key: str) -> str | None:
     """Return the value of a key in a run's settings or config, or None if the key does not exist."""
     if key in run.settings:
         return str(run.settings[key])
@@ -189,50 +207,19 @@ def read_setting(run: Any, key: str) -> str | None:
     return None if value is None or isinstance(value, Mapping) else as_text(canonical(value))
 
 
-def _filter_value(run: Any, key: str) -> str | None:
-    known = run.settings.get(key) or run.settings.get(f"method.{key}")
-    return known or filter_value(run.run_id, run.status, run.result.config, key)
-
-
-def select_where(runs: pd.DataFrame, conditions: Sequence[str]) -> pd.DataFrame:
-    """Return the runs that meet all conditions ``key=value[,value]`` (`filter_runs`)."""
-    if not conditions:
-        return runs
-    kept = filter_runs([*runs.run], conditions, _filter_value, WHERE_KEYS)
-    return runs.loc[[run.Index for run in kept]]
-
-
-def select_sweep(runs: pd.DataFrame, sweep: str, planned: Collection[str], *, required: bool) -> pd.DataFrame:
-    """Return the runs of a sweep, including the runs in ``planned`` that were finished when the sweep started.
-
-    Raises:
-        KronaError: the sweep has no runs, and ``required`` is true.
-    """
-    found = runs[(runs.sweep == sweep) | runs.run_id.isin([*planned])]
-    if len(found) or not required:
-        return found
-    names, shipped = {*runs.sweep.dropna()}, choice_files("sweeps")
-    if sweep in shipped:
-        others = f" (sweeps with runs: {', '.join(sorted(names))})" if names else ""
-        raise KronaError(
-            f"The sweep {sweep} has no runs here{others}. To start them, run: python train.py -m sweeps={sweep}"
-        )
-    raise KronaError(f"The sweep {sweep} was not found: {did_you_mean(sweep, sorted(names | {*shipped}))}")
-
-
-def first_run(runs: pd.DataFrame) -> Any:
+def first_run(runs: pd.DataFrame) -> Run:
     """Return the first finished run or, if no run is finished, the first run."""
-    found = [*runs.run]
-    return next((run for run in found if run.done), found[0])
+    candidates: list[Run] = [*runs.run]
+    return next((run for run in candidates if run.done), candidates[0])
 
 
-def has_prefix(run: Any) -> bool:
+def has_prefix(run: Run) -> bool:
     """Return whether a run's source texts begin with the task's name. This prefix changes the data fingerprints."""
     given = run.result.config["task"].get("prefix")
     return bool(run.result.config["method"].get("task_prefix") if given is None else given)
 
 
-def list_settings(firsts: Sequence[Any]) -> list[dict[str, str]]:
+def list_settings(firsts: Sequence[Run]) -> list[dict[str, str]]:
     """Return the settings that distinguish variants, given a run of each: those that their sweep varied, if recorded.
 
     Without a record of one sweep for all runs, these are the settings in which the runs differ.
@@ -246,11 +233,11 @@ def list_settings(firsts: Sequence[Any]) -> list[dict[str, str]]:
     one_sweep = len({run.sweep for run in firsts}) == 1 and firsts[0].sweep
     if one_sweep and len({*map(tuple, recorded)}) == 1 and len({*map(str, recorded)}) == len(firsts):
         return recorded
-    keys = differing_settings(firsts)
+    keys = _differing_keys(firsts)
     return [{key: run.settings.get(key, "not set") for key in keys} for run in firsts]
 
 
-def differing_settings(runs: Iterable[Any]) -> list[str]:
+def _differing_keys(runs: Iterable[Run]) -> list[str]:
     """Return the keys of the settings in which runs differ. A missing value differs from every other value.
 
     If the config settings already distinguish all variants, omit the keys of `CONTENT`.
@@ -263,7 +250,7 @@ def differing_settings(runs: Iterable[Any]) -> list[str]:
     return found if len(distinct) < len(every) else typed
 
 
-def differing_training(a: Any, b: Any) -> list[str]:
+def differing_training(a: Run, b: Run) -> list[str]:
     """Return the training settings in which two runs differ. Only runs without such differences are compared.
 
     Differences in the method, its hyper-parameters and the learning rate are ignored, as are unknown values. If one of
@@ -280,7 +267,7 @@ def differing_training(a: Any, b: Any) -> list[str]:
     return [key for key in found if key not in CONTENT] or found
 
 
-def differing_data(a: Any, b: Any) -> list[str]:
+def differing_data(a: Run, b: Run) -> list[str]:
     """Return which data (such as ``train set``) of two runs differ. Unknown values do not count as different."""
     both = [key for key in DATA if key in a.settings and key in b.settings and has_prefix(a) == has_prefix(b)]
     return [key for key in both if a.settings[key] != b.settings[key]]

@@ -27,7 +27,7 @@ class Section:
     backbone: str
     pretrained: bool
     protocol: str
-    whole: bool  # false if the data have the benchmark's format but other rows
+    complete: bool  # false if the data have the benchmark's format but other rows
 
     def heading(self, runs: pd.DataFrame) -> str:
         """Return the data and the backbone. Data with other rows are described by the split that differs most."""
@@ -57,7 +57,7 @@ class Section:
 
     def order(self, runs: pd.DataFrame) -> tuple[Any, ...]:
         """Return a sort key: GLUE first, and runs that are comparable with the paper before others."""
-        shipped = (not runs.comparable.any(), not self.pretrained, not self.whole, self.backbone, self.protocol)
+        shipped = (not runs.comparable.any(), not self.pretrained, not self.complete, self.backbone, self.protocol)
         return ([*KINDS].index(self.kind), *shipped)
 
 

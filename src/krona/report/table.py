@@ -9,6 +9,7 @@ import pandas as pd
 from krona.metrics.compare_methods import MIN_SEEDS, Difference, Sample
 from krona.metrics.scores.metric import Answers, Floats
 from krona.metrics.statistics import Interval, t_interval
+from krona.report.runs import Run
 from krona.report.sections import Section
 from krona.runs.studies import Study
 from krona.runs.suspicious_scores import ScoreMessage
@@ -115,7 +116,7 @@ class Row:
     settings: dict[str, str] = field(default_factory=dict)  # the settings that differ from other rows with this label
     differs: str = ""  # these settings as text
     runs: dict[str, pd.DataFrame] = field(default_factory=dict)  # all runs by task
-    first: dict[str, Any] = field(default_factory=dict)  # one representative run by task
+    first: dict[str, Run] = field(default_factory=dict)  # one representative run by task
     cells: dict[str, Cell] = field(default_factory=dict)  # all cells by column key
 
     @property
@@ -162,6 +163,7 @@ class Table:
     warning: str | None = None  # against misuse of the numbers
     comparable: bool = False  # whether some of the runs are comparable with the paper's numbers
     split: str = "test"  # the split of the scores in all columns except those of the kind "beside"
+    compares_all_rows: bool = True  # false if only the row with the best dev score of each method is compared
     methods: Sequence[str] = ()  # the methods of all tables of the report, which determine the colours
     notes: list[Note] = field(default_factory=list)
     over_tasks: pd.DataFrame | None = None  # ranks and means over the tasks, one row for each row of the table

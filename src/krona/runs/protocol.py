@@ -1,14 +1,12 @@
 """Compare a run with the paper's protocol."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from krona.display_names import method_label, task_label
+from krona.display_names import task_label
 from krona.messages import plural, shorten
-from krona.paper import read_recipes
 from krona.runs.description import differing_split
 from krona.runs.result import Result
-from krona.runs.run_id import as_text, canonical, find_value
 
 PARAMETERS = 222_903_552
 SIZES = {
@@ -16,7 +14,6 @@ SIZES = {
     "feed_forward_proj": "relu", "vocab_size": 32128,
 }  # fmt: skip
 PUBLISHED = ("google-t5/t5-base", "t5-base")  # names of the weights on the Hub
-RECIPE_TITLE = "Hyper-parameters beside the paper's (Tables 10 to 18)"
 SPLIT = {"protocol": "table1", "seed": 42, "train_rows": None, "dev_from_train": None, "test_from_train": None}
 
 
@@ -56,29 +53,3 @@ def _backbone_departures(result: Result) -> Iterator[str]:
         yield f"the backbone has {', '.join(sizes)}"
     elif not published and not config.get("path"):
         yield f"the weights are those of {shorten(config['name'])}, and the paper used {PUBLISHED[0]}"
-
-
-def compare_recipes(configs: Iterable[Mapping[str, Any]]) -> list[dict[str, str]]:
-    """Return the hyper-parameters of runs beside the paper's (Tables 10 to 18), one line for equal values.
-
-    A line has the keys Method, Tasks, Setting, and Paper, which contains the values that differ, or "the same". Runs of
-    methods and tasks that the paper does not have are left out.
-    """
-    tasks: dict[tuple[str, str, str], dict[str, None]] = {}
-    for config in configs:
-        method, task = str(config["method"]["name"]), str(config["task"]["name"])
-        recipe = read_recipes().get((method, task.removeprefix("sample_")))
-        if recipe is None:
-            continue
-        found = {key: as_text(canonical(find_value(config, key))) for key in recipe}
-        odd = {key: value for key, value in recipe.items() if found[key] != value}
-        line = method_label(method), _format_settings(found), _format_settings(odd) or "the same"
-        tasks.setdefault(line, {})[task_label(task)] = None
-    return [
-        {"Method": method, "Tasks": ", ".join(names), "Setting": setting, "Paper": paper}
-        for (method, setting, paper), names in tasks.items()
-    ]
-
-
-def _format_settings(values: Mapping[str, str]) -> str:
-    return ", ".join(f"{key.rpartition('.')[2]}={value}" for key, value in values.items())

@@ -1,0 +1,50 @@
+"""Show the paper's numbers: beside the scores of comparable runs, or in a table of their own."""
+
+from collections.abc import Iterable
+
+from krona.display_names import task_label, task_order
+from krona.paper import ERRATA, TASKS, PaperTable
+from krona.report.layouts import Layout
+from krona.report.table import Cell, Column, Note, Report, Row, Table
+
+LABELS = {"avg": "Avg", "params": "Params (%)", "latency": "Inference latency (%)", "training_time": "Training time"}
+HEADING = "The printed numbers (T5-base, GLUE, single runs)"
+
+
+def add_paper_numbers(rows: Iterable[Row], paper: PaperTable) -> None:
+    """Add the paper's numbers to the cells of comparable runs. For parameters, the difference is not shown."""
+    for row in rows:
+        for key, cell in row.cells.items() if not row.settings else ():
+            if cell.runs is None or cell.runs.comparable.all():
+                cell.paper = paper.value(row.key, "training_time" if key == "time" else key)
+                cell.comparable = key != "params"
+
+
+def add_paper_table(report: Report, layout: Layout, paper: PaperTable) -> None:
+    """Add the table with the paper's numbers, unless another table shows them beside the scores."""
+    printed = _paper_table(layout, paper)
+    comparable = [table for table in report.tables if table.comparable]
+    for table in comparable:
+        table.notes += printed.notes
+    report.tables += [] if comparable else [printed]
+
+
+def _paper_table(layout: Layout, paper: PaperTable) -> Table:
+    keys = sorted(paper.columns, key=lambda key: (key != "params", task_order(key)))
+    columns = [Column(key, LABELS.get(key, task_label(key)), "paper") for key in keys]
+    table = Table(layout.name, layout.title, HEADING, layout.axis, columns, [])
+    digits = 0 if layout.quantity == "cost" else 2
+    for key, values in paper.rows.items():
+        cells = {name: Cell(value, digits=digits) for name, value in values.items()}
+        table.rows.append(Row(key, layout.label(key), cells=cells))
+    notes = [
+        f"The paper prints the average {paper.rows[row]['avg']:.2f} for {layout.label(row)}, but the printed scores "
+        f"give {mean}."
+        for (number, row), mean in ERRATA.items()
+        if number == layout.name
+    ]
+    if {"avg", *TASKS} <= set(paper.columns):
+        which = "other" if notes else "paper's"
+        notes.append(f"The {which} averages agree with the printed scores to 0.01. The paper rounds ties down.")
+    table.notes = [*map(Note, notes)]
+    return table

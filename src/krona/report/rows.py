@@ -1,0 +1,95 @@
+"""Group the runs of a section into the rows of a table, and name the rows."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from krona.display_names import task_label
+from krona.messages import first_few
+from krona.report.layouts import Layout
+from krona.report.runs import DATA, first_run, list_settings
+from krona.report.table import Row
+from krona.report.text import setting_text
+from krona.runs.description import asked_shape, used_shape
+
+MAX_NOTES = 5  # maximum number of notes about variants
+
+
+def group_rows(layout: Layout, runs: pd.DataFrame) -> tuple[list[Row], list[str]]:
+    """Group a section's runs into rows. Return the rows, without cells, in table order, and notes on variants.
+
+    The variants of a method are groups of runs that differ in a setting other than the seed. Each variant has its own
+    row. Variants on different tasks share a row if the settings that distinguish them are equal.
+    """
+    by_settings: dict[tuple[str, tuple[tuple[str, str], ...]], Row] = {}
+    notes: list[str] = []
+    for (key, task), group in runs.groupby(["row", "task"]):
+        variants = _split_variants(group)
+        firsts = [first_run(variant) for variant in variants]
+        settings_of_variants = list_settings(firsts)
+        for variant, first, settings in zip(variants, firsts, settings_of_variants, strict=True):
+            row = by_settings.setdefault((key, tuple(settings.items())), Row(key, settings=settings))
+            row.runs[task], row.first[task] = variant, first
+        if len(variants) > 1:
+            keys = [*settings_of_variants[0]]
+            subject = f"{layout.label(key)} on {task_label(task)}"
+            notes.append(f"{subject} has {len(variants)} variants ({', '.join(keys)}). Each has its own row.")
+            if data := [name for name in keys if name in DATA]:
+                latest = max(firsts, key=lambda run: str(run.result.provenance["started"]))
+                notes[-1] += f" The latest run has {', '.join(f'{name}={latest.settings.get(name)}' for name in data)}."
+    with_runs = {row.key for row in by_settings.values()}
+    rows = [*by_settings.values(), *(Row(key) for key in layout.rows if key not in with_runs)]
+    rows.sort(key=lambda row: (layout.order(row.key), [_by_size(*item) for item in row.settings.items()]))
+    for row in rows:
+        name_row(layout, row)
+    return rows, first_few(notes, MAX_NOTES)
+
+
+def _split_variants(runs: pd.DataFrame) -> list[pd.DataFrame]:
+    """Return the runs of each variant. If any variant has finished runs, omit the variants without finished runs.
+
+    A run that ended before it recorded its data fingerprints is added to a variant whose other settings are equal.
+    """
+    by_variant = dict(iter(runs.groupby("variant", sort=False)))
+    if runs.done.all():
+        return [*by_variant.values()]
+    items = {variant: {*group.settings.iloc[0].items()} for variant, group in by_variant.items()}
+    for variant in [*by_variant]:
+        complete = next((other for other in by_variant if other != variant and items[variant] < items[other]), None)
+        if complete is not None:
+            by_variant[complete] = pd.concat([by_variant[complete], by_variant.pop(variant)])
+    return [group for group in by_variant.values() if group.done.any()] or [*by_variant.values()]
+
+
+def _by_size(key: str, value: str) -> tuple[str, float, str]:
+    """Return a sort key that sorts lr=0.0001 before lr=0.001, and 2x384 before 12x64."""
+    try:
+        return key, float(value.split("x")[0]), value
+    except ValueError:
+        return key, float("inf"), value
+
+
+def name_row(layout: Layout, row: Row) -> None:
+    """Set a row's label and the text of its differing settings. The text names the shape of A that the layers use."""
+    first = next(iter(row.first.values()), None)
+    used, asked = (used_shape(first.result), asked_shape(first.result)) if first else (None, None)
+    row.label = layout.label(row.key)
+    texts = {key: setting_text(key, value) for key, value in row.settings.items()}
+    if (key := "method.kron_factors") in texts:
+        texts[key] = f"{used} (the paper's {asked})" if asked else used or row.settings[key]
+    words = [f"{key.removeprefix('method.')}={value}" for key, value in texts.items()]
+    if layout.by_shape and asked:  # in a table of shapes, the label is the shape that was used
+        row.label, words = used or row.label, [f"the paper's {row.key}", *words]
+    row.differs = ", ".join(words)
+
+
+def best_rows(rows: Sequence[Row], split: str, most: int) -> list[Row]:
+    """Return the best rows, in the order of ``rows``: the rows with the most tasks and the highest mean."""
+
+    def rank(row: Row) -> tuple[int, float]:
+        means = [mean for runs in row.runs.values() if not np.isnan(mean := runs[split].mean())]
+        return len(means), float(np.mean(means)) if means else 0.0
+
+    kept = {*sorted(rows, key=rank, reverse=True)[:most]}
+    return [row for row in rows if row in kept]

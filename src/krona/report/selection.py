@@ -1,0 +1,76 @@
+"""Select the runs of a report: those of a sweep, of conditions, or of a list of run ids."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from krona.messages import KronaError, did_you_mean
+from krona.paths import choice_files
+from krona.report.layouts import Layout
+from krona.report.runs import Run, load_runs
+from krona.runs.filters import filter_runs, filter_value
+from krona.runs.folder import RunFolder
+from krona.runs.studies import Study, read_studies
+from krona.runs.sweep import load_run_ids
+
+WHERE_KEYS = ("method", "task", "seed", "state", "sweep", "run", "any key of the config")
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The runs of a report."""
+
+    runs: pd.DataFrame
+    waiting: int  # the number of runs that a sweep plans and that have not started
+    others: int  # the number of runs of other sweeps that would fit the report's tables
+    studies: Sequence[Study]  # the searches to which some of the runs belong
+    problems: Sequence[str]  # messages about files that could not be used
+
+
+def select_runs(
+    folders: Sequence[Path], layout: Layout, filters: Sequence[str], run_ids: Collection[str] | None, *, required: bool
+) -> Selection:
+    """Read the runs that belong to a layout, and select those of its sweep or of ``run_ids`` that meet all filters.
+
+    Raises:
+        KronaError: the sweep has no runs, and ``required`` is true.
+    """
+    runs, problems = load_runs(folders)
+    runs["row"] = runs.result.map(layout.row)
+    num_fitting, planned = int(runs.row.notna().sum()), set[str](run_ids or ())
+    if run_ids is not None:
+        runs = runs[runs.run_id.isin([*run_ids])]
+    elif layout.sweep is not None:
+        planned = {name for folder in folders for name in load_run_ids(folder, layout.sweep)}
+        runs = _select_sweep(runs, layout.sweep, planned, required=required)
+    others = num_fitting - int(runs.row.notna().sum())
+    if filters:
+        runs = runs.loc[[run.Index for run in filter_runs([*runs.run], filters, _filter_value, WHERE_KEYS)]]
+    studies_or_errors = [study for folder in folders for study in read_studies(folder)]
+    problems += [str(error) for error in studies_or_errors if isinstance(error, KronaError)]
+    studies = [study for study in studies_or_errors if isinstance(study, Study) and study.name in {*runs.sweep}]
+    pruned = [trial.run_id for study in studies for trial in study.trials if trial.state == "pruned"]
+    runs = runs[(runs.done | ~runs.run_id.isin(pruned)) & runs.row.notna()]
+    begun = {run_id for run_id in planned if any(RunFolder(folder / run_id).result.is_file() for folder in folders)}
+    return Selection(runs, 0 if filters else len(planned - begun), others, studies, problems)
+
+
+def _select_sweep(runs: pd.DataFrame, sweep: str, planned: Collection[str], *, required: bool) -> pd.DataFrame:
+    """Return the runs of a sweep, including the runs in ``planned`` that were finished when the sweep started."""
+    selected = runs[(runs.sweep == sweep) | runs.run_id.isin([*planned])]
+    if len(selected) or not required:
+        return selected
+    names, shipped = {*runs.sweep.dropna()}, choice_files("sweeps")
+    if sweep in shipped:
+        others = f" (sweeps with runs: {', '.join(sorted(names))})" if names else ""
+        raise KronaError(
+            f"The sweep {sweep} has no runs here{others}. To start them, run: python train.py -m sweeps={sweep}"
+        )
+    raise KronaError(f"The sweep {sweep} was not found: {did_you_mean(sweep, sorted(names | {*shipped}))}")
+
+
+def _filter_value(run: Run, key: str) -> str | None:
+    known = run.settings.get(key) or run.settings.get(f"method.{key}")
+    return known or filter_value(run.run_id, run.status, run.result.config, key)
