@@ -43,11 +43,18 @@ def compose_all(overrides: list[str]) -> list[dict[str, Any]]:
 
 
 def run(
-    values: dict[str, Any], outputs: Path, *, multirun: bool = False, after_epoch: Any = None, **terminal: Any
+    values: dict[str, Any],
+    outputs: Path,
+    *,
+    multirun: bool = False,
+    shows_notes: bool = True,
+    after_epoch: Any = None,
+    **terminal: Any,
 ) -> tuple[RunState, str]:
     """Run a composed config. Return its outcome and its output."""
     console = Console(**{"file": io.StringIO(), "width": 200, **terminal})
-    plan = replace(plan_run(Composed(values), outputs), hydra_files={}, multirun=multirun, after_epoch=after_epoch)
+    options: Any = {"multirun": multirun, "shows_notes": shows_notes, "after_epoch": after_epoch}
+    plan = replace(plan_run(Composed(values), outputs), hydra_files={}, **options)
     job = run_job(plan, console)
     return job, console.file.getvalue()
 

@@ -61,13 +61,15 @@ def test_a_task_from_a_file(
     with pytest.raises(KronaError, match=r"run: krona init my_tickets --from my tickets\.csv$"), hydra_session():
         compose_job(normalize(["data='my tickets.csv'"]))
     init(Path("support"), source="my tickets.csv")
-    written, *_, check_it, try_it, train_it = capsys.readouterr().out.splitlines()
+    written, *_, check_it, try_it, compare = capsys.readouterr().out.splitlines()
     assert written == "conf/task/support.yaml"
-    assert check_it.endswith("krona check-data support data.skip_bad_rows=true")
-    assert try_it.endswith("krona train task=support method=lora profile=demo data.skip_bad_rows=true")
-    assert train_it.endswith("krona train task=support method=lora data.skip_bad_rows=true")
+    assert check_it.endswith("krona check-data support")
+    assert try_it.endswith("krona train task=support method=lora profile=demo")
+    assert compare.endswith("krona train -m task=support method=lora,krona,layer_norm backbone=minilm_l6 sweep=support")
     with hydra_session():
-        settings = check.settings(compose_job(normalize(["task=support", "data.skip_bad_rows=true"])).config)
+        settings = check.settings(compose_job(normalize(["task=support"])).config)
+        stopping = compose_job(normalize(["task=support", "data.skip_bad_rows=false"])).config
+    assert (settings.data.skip_bad_rows, stopping["data"]["skip_bad_rows"]) == (True, False)
     assert settings.task.files == {"train": str(tmp_path / "my tickets.csv")}  # also valid in another folder
     splits = tasks.load(settings.task, settings.data)
     assert sum(map(len, splits.by_role.values())) == 40

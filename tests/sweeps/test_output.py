@@ -62,16 +62,17 @@ def test_failed_jobs_are_rows_and_can_be_repeated(tmp_path: Path) -> None:
 def test_the_last_line_is_the_next_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(summary, "OUTPUTS", tmp_path)
     jobs = shapes(tmp_path)
-    assert said(jobs, sweep="factor_shapes")[-1].endswith("krona report --sweep factor_shapes")
+    assert said(jobs, sweep="factor_shapes")[-1].endswith("krona report factor_shapes")
     assert said(jobs)[-1].startswith("next: ")
     assert next_command(jobs[:2], "sweep-1", named=False) == f"krona diff {jobs[0].run_id} {jobs[1].run_id}"
     other = [jobs[0], job(tmp_path, task="cola")]
-    assert next_command(other, "sweep-1", named=False) == "krona report --sweep sweep-1"
-    assert next_command(jobs[:2], "mine") == "krona report --sweep mine"
-    assert next_command(jobs[:2], "my sweep") == "krona report --sweep 'my sweep'"
-    assert next_command(jobs, "sweep-1", named=False) == "krona report --sweep sweep-1"
+    assert next_command(other, "sweep-1", named=False) == "krona report sweep-1"
+    assert next_command(jobs[:2], "mine") == "krona report mine"
+    assert next_command(jobs[:2], "table1") == "krona report --sweep table1"  # `krona report table1` is Table 1
+    assert next_command(jobs[:2], "my sweep") == "krona report 'my sweep'"
+    assert next_command(jobs, "sweep-1", named=False) == "krona report sweep-1"
     monkeypatch.setattr(summary, "OUTPUTS", tmp_path / "others")
-    assert next_command(jobs, "x") == f"krona report --sweep x --outputs {tmp_path}"
+    assert next_command(jobs, "x") == f"krona report x --outputs {tmp_path}"
     assert next_command([RunState("x", "failed", tmp_path, error="no")], "table1") == "krona status"
 
 

@@ -46,6 +46,12 @@ def test_a_failed_run_says_how_to_repeat_and_how_to_remove_it(outputs: Path) -> 
     assert "rm -r" not in said(outputs, "state=done")
 
 
+def test_the_command_that_removes_failed_runs_can_be_pasted(tmp_path: Path) -> None:
+    write_all(tmp_path, [make_result("lora", "rte", seed, status="failed") for seed in range(5)])
+    command = said(tmp_path).splitlines()[-1]
+    assert sorted(command.partition("krona rm ")[2].split(" ")) == sorted(path.name for path in tmp_path.iterdir())
+
+
 def test_an_unreadable_result_is_a_row_and_one_line(outputs: Path) -> None:
     (outputs / "a broken run").mkdir()
     (outputs / "a broken run" / "result.json").write_text('{"run_id": "a broken run", "status": "do')

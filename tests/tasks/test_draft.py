@@ -48,12 +48,12 @@ def test_the_columns_and_labels_are_found_and_the_task_reads_the_file(tmp_path: 
     assert (task.columns, task.label_column, task.metrics) == (("body",), "category", ("accuracy", "macro_f1"))
     assert task.labels == {"billing": 0, "login": 1, "no": 2}
     assert '- "billing" # 21' in draft.yaml
-    assert draft.bad_rows == 2
+    assert task.skip_bad_rows
     assert draft.messages == [
         "label column: category (guessed; --label COLUMN selects another column)",
         "text column: body (guessed; --text COLUMN selects other columns)",
         "3 labels: billing (21), login (20), no (20)",
-        "2 of 62 rows have no text or no label",
+        "rows without a text or without a label: 2 of 62. Runs skip and count them (skip_bad_rows: true in the file)",
     ]
     splits = load(task, kind="hub", skip_bad_rows=True)
     assert sum(map(len, splits.by_role.values())) == 60

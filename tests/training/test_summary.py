@@ -36,4 +36,4 @@ def test_the_next_command_uses_the_weights_if_they_were_kept(tmp_path: Path) -> 
 
 
 def test_the_name_of_a_sweep_is_quoted_in_a_command() -> None:
-    assert "krona report --sweep 'my sweep' --outputs /outputs\n" in said(make_result(sweep="my sweep"))
+    assert "krona report 'my sweep' --outputs /outputs\n" in said(make_result(sweep="my sweep"))

@@ -115,15 +115,13 @@ def _init_task(name: str, source: str, texts: list[str], label: str | None) -> N
     draft = draft_task(name, data, texts=texts, label=label)
     file = Path("conf") / "task" / f"{name}.yaml"
     write_new(Path(), {file: lambda file_: file_.write_text(draft.yaml, encoding="utf-8")})
-    skip = " data.skip_bad_rows=true" if draft.bad_rows else ""
     show(file, *(f"  {message}" for message in draft.messages))
-    for heading, command in (
-        ("check", f"krona check-data {name}{skip}"),
-        ("try", f"profile=demo{skip}"),
-        ("train", skip),
+    for line in (
+        f"check:   krona check-data {name}",
+        f"try:     krona train task={name} method=lora profile=demo",
+        f"compare: krona train -m task={name} method=lora,krona,layer_norm backbone=minilm_l6 sweep={name}",
     ):
-        typed = command if heading == "check" else f"krona train task={name} method=lora {command.strip()}"
-        print(as_typed(f"{heading + ':':<7}{typed.rstrip()}"))
+        print(as_typed(line))
 
 
 @app.command()

@@ -181,8 +181,8 @@ def _scores_by_rate(config: Mapping[str, Any], runs: Sequence[Result]) -> dict[f
             scores[float(run.config["optimizer"]["lr"])].append(float(run.dev["choice"]))
     if not scores:
         raise KronaError(
-            f"recipe=tuned: no finished run of sweeps={SWEEP} and no study was found for {_describe(config)}. Run one "
-            f"of these commands first: python train.py -m sweeps={SWEEP} {command} or krona tune {command}"
+            f"recipe=tuned: there is no search of {_describe(config)}. Run first: krona tune {command} (or python "
+            f"train.py -m sweeps={SWEEP} {command})"
         )
     counts = {lr: len(each) for lr, each in scores.items()}
     if len(set(counts.values())) > 1:

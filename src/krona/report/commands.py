@@ -1,5 +1,6 @@
 """List the commands that use a finished run."""
 
+import re
 import shlex
 from pathlib import Path
 
@@ -7,6 +8,12 @@ from krona import paths
 from krona.formatting import below
 from krona.runs.folder import RunFolder
 from krona.runs.result import Result
+
+
+def report_command(sweep: str) -> str:
+    """Return the command that prints the report of a sweep."""
+    is_table = re.fullmatch("table[0-9]+", sweep)  # as an argument, this name selects a table of the paper
+    return f"krona report {'--sweep ' if is_table else ''}{shlex.quote(sweep)}"
 
 
 def run_commands(path: Path, result: Result) -> list[tuple[str, str]]:

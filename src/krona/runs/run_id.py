@@ -28,6 +28,7 @@ NOT_IDENTITY = frozenset(
         "method.order",
         "method.source",
         "task.files",
+        "task.skip_bad_rows",  # the default of data.skip_bad_rows
         "task.slices",
         "trainer.accelerator",
         "trainer.benchmark",

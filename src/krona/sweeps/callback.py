@@ -11,7 +11,7 @@ from rich.console import Console
 
 from krona.config.compose import compose_job, runs_folder, task_overrides
 from krona.config.multirun import list_jobs, sweeper_params
-from krona.formatting import say
+from krona.formatting import as_typed, say
 from krona.messages import KronaError, first_few, plural
 from krona.runs import sweep
 from krona.runs.folder import RunFolder, RunState
@@ -103,7 +103,7 @@ def _announce(runs: Sequence[RunState]) -> None:
     say(Console(), plural(len(runs), "run"))
     wrong = [run for run in runs if run.state == "wrong"]
     if wrong:
-        say(Console(), f"  {plural(len(wrong), 'run')} will fail: {wrong[0].error}")
+        say(Console(), as_typed(f"  {plural(len(wrong), 'run')} will fail: {wrong[0].error}"))
     for line in _find_equal_runs(runs):
         say(Console(), f"  note: {line}")
 

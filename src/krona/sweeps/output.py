@@ -2,7 +2,6 @@
 
 import os
 import re
-import shlex
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -12,6 +11,7 @@ from rich.console import Console
 
 from krona.formatting import as_typed, duration, say, table, terminal_width
 from krona.messages import first_few, plural
+from krona.report.commands import report_command
 from krona.runs.description import describe_data
 from krona.runs.folder import RunFolder, RunState
 from krona.runs.provenance import code_change
@@ -142,7 +142,7 @@ def show(runs: Sequence[RunState], console: Console, *, sweep: str, named: bool 
 def _outcome(run: RunState) -> str:
     result = run.result
     if run.error is not None or result is None:
-        return f"{run.state}  {run.run_id}: {run.error}"
+        return f"{run.state}  {run.run_id}: {as_typed(str(run.error))}"
     scores = [
         f"{name} {outcome['score']:.2f}" for name, outcome in (("dev", result.dev), ("test", result.test)) if outcome
     ]
@@ -180,7 +180,7 @@ def next_command(runs: Sequence[RunState], sweep: str, *, named: bool = True) ->
     option = outputs_option(done[0])
     if len(done) == 2 and not named and len({run.result.task for run in done if run.result is not None}) == 1:
         return f"krona diff {done[0].run_id} {done[1].run_id}{option}"
-    return f"krona report --sweep {shlex.quote(sweep)}{option}"
+    return f"{report_command(sweep)}{option}"
 
 
 def _done_runs(runs: Iterable[RunState]) -> list[RunState]:
@@ -222,7 +222,7 @@ def _notes(runs: Sequence[RunState]) -> list[str]:
 
 
 def _failures(runs: Sequence[RunState]) -> list[str]:
-    lines = _group([(run, run.error) for run in runs if run.error], runs)
+    lines = _group([(run, as_typed(run.error)) for run in runs if run.error], runs)
     if any(run.result is not None and run.result.status == "failed" for run in runs):
         lines.append("To run failed runs again, add retry=failed to the same command.")
     return lines

@@ -168,8 +168,6 @@ def _problems(runs: Sequence[RunState], outputs: Path) -> list[str]:
     own = [run for run in bad if RunFolder(run.folder).is_written_by_krona()]
     if any(run.state == "damaged" for run in own):
         lines.append("To repeat a damaged run, remove it, then run its command again.")
-    removable = [run.run_id for run in own]
-    if removable:
-        more = f" … ({len(removable) - 3} more)" if len(removable) > 3 else ""
-        lines.append(as_typed(f"To remove these runs: krona rm {shlex.join(removable[:3])}{more}"))
+    if own:
+        lines.append(as_typed(f"To remove these runs: krona rm {shlex.join(run.run_id for run in own)}"))
     return lines

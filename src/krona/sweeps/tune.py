@@ -316,6 +316,7 @@ def run_trial(search: Search, trial: "Trial") -> None:
         run = compose_run(["score_test=false", *search.typed, *values, f"sweep={search.name}"])
         plan = replace(
             plan_run(run, search.outputs),
+            shows_notes=trial.number == 0,
             varied={key: value for key, _, value in (item.partition("=") for item in values)},
             after_epoch=report,
         )

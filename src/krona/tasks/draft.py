@@ -72,7 +72,6 @@ class Draft:
 
     yaml: str
     messages: list[str]
-    bad_rows: int  # rows without a text or without a label
 
 
 def draft_task(name: str, source: Path, *, texts: Sequence[str] = (), label: str | None = None) -> Draft:
@@ -119,8 +118,9 @@ def draft_task(name: str, source: Path, *, texts: Sequence[str] = (), label: str
         messages.append(f"{label} contains numbers, so the task is a regression")
     else:
         messages += _describe_labels(column.values, words.get(label))
+    bad = f"rows without a text or without a label: {bad_rows:,} of {rows:,}"
     if bad_rows:
-        messages.append(f"{bad_rows:,} of {plural(rows, 'row')} have no text or no label")
+        messages.append(f"{bad}. Runs skip and count them (skip_bad_rows: true in the file)")
     metrics = "[accuracy, macro_f1] # macro F1 gives each label the same weight, however rare it is"
     if is_number:
         metrics = "[pearson] # the correlation with the targets; spearman compares ranks"
@@ -136,10 +136,11 @@ def draft_task(name: str, source: Path, *, texts: Sequence[str] = (), label: str
         *(["kind: multilabel # a row can have several labels, or none"] if separator is not None else []),
         *([f"label_separator: {_quote(separator)}"] if separator else []),
         f"metrics: {metrics}",
+        *([f"skip_bad_rows: true # {bad}"] if bad_rows else []),
         *SPLIT_COMMENT.format(rule=rule).splitlines(),
         f"files: {_quote({'train': str(source)} if path == source else str(source))}",
     ]
-    return Draft("\n".join(lines) + "\n", messages, bad_rows)
+    return Draft("\n".join(lines) + "\n", messages)
 
 
 def _count(path: Path) -> tuple[dict[str, _Column], int, Counter[frozenset[str]]]:

@@ -145,6 +145,8 @@ class Task(BaseModel):
     """
     slices: Words = ()
     """Columns of the data file. `krona show` prints the score for each of their values, such as each language."""
+    skip_bad_rows: StrictBool = False
+    """The default of data.skip_bad_rows: whether malformed rows are skipped and counted, instead of stopping a run."""
     replace: Mapping[str, str] = Field(default_factory=dict)
     """Maps substrings of the texts, such as `<br>`, to their replacements, which are applied in this order."""
     marks: Mapping[str, str] = Field(default_factory=dict)

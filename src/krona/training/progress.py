@@ -41,6 +41,10 @@ class Progress(pl.Callback):
             self.train_log.write(text + "\n")
             self.train_log.flush()
 
+    def note(self, text: str) -> None:
+        """Write a note to train.log and, if ``shows_notes``, print it."""
+        (self.say if self.shows_notes else self.write)(as_typed(f"  note: {text}"))
+
     def begin(self, settings: RunSettings, result: Result, *, steps: StepCounts) -> None:
         """Print the first lines of the run."""
         rows = " / ".join(f"{result.splits[name]['rows']:,}" for name in ("train", "dev", "test"))
@@ -53,7 +57,7 @@ class Progress(pl.Callback):
             f"lr {settings.optimizer.lr:g}{factors and f' ({factors})'} after {plural(steps.warmup, 'step')} of warm-up"
         )
         for note in result.notes:
-            (self.say if self.shows_notes else self.write)(as_typed(f"  note: {note}"))
+            self.note(note)
         self._steps, self._epochs = steps.total, settings.trainer.max_epochs
         self._shows_bar = settings.trainer.enable_progress_bar
 

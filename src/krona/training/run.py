@@ -68,8 +68,7 @@ def _train(run: ClaimedRun, progress: Progress, tracking: Tracking) -> None:
     learner.after_backward = tracking.after_backward
     result.times["setup"] = time.perf_counter() - began
     progress.begin(settings, result, steps=learner.steps)
-    for note in _advance_notes(settings, learner.model):
-        progress.say(f"  {note}")
+    _say_in_advance(progress, settings, learner.model)
 
     _fit(run, learner, progress, tracking)
     predictions = _score_best_epoch(learner, result)
@@ -85,21 +84,19 @@ def _train(run: ClaimedRun, progress: Progress, tracking: Tracking) -> None:
         write_end(plan.run_folder, run.claim, settings, result, learner.model, predictions, backbone=backbone_weights)
 
 
-def _advance_notes(settings: RunSettings, model: PreTrainedModel) -> list[str]:
-    """Return what a user should know before the training about weights that are not kept and about merged exports."""
-    notes = []
+def _say_in_advance(progress: Progress, settings: RunSettings, model: PreTrainedModel) -> None:
+    """Print what a user should know before the training about weights that are not kept and about merged exports."""
     if not keeps_weights(settings, size := weight_bytes(model)):
-        notes.append(
-            f"The run does not keep the trained weights ({size / 1e6:,.0f} MB, keep={settings.keep}), so krona "
+        progress.say(
+            f"  The run does not keep the trained weights ({size / 1e6:,.0f} MB, keep={settings.keep}), so krona "
             "predict and krona export will not work. To keep the weights, add keep=all."
         )
     if has_pooled_head(model.config):
-        notes.append(
+        progress.note(
             f"backbone.pooling={get_pooling(model.config)}: transformers has no class for this classifier, so a "
             "merged export needs trust_remote_code=True. To avoid this, add "
             f"backbone.pooling={find_architecture(model).library_pooling}."
         )
-    return notes
 
 
 def _fit(run: ClaimedRun, learner: Learner, progress: Progress, tracking: Tracking) -> None:

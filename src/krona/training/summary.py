@@ -10,7 +10,7 @@ from krona.formatting import as_typed, below, rate, say
 from krona.messages import plural
 from krona.metrics.scores.metric import Answers
 from krona.paths import OUTPUTS
-from krona.report.commands import run_commands
+from krona.report.commands import report_command, run_commands
 from krona.runs.description import describe_data
 from krona.runs.folder import RunFolder, RunState
 from krona.runs.result import Result, Scored
@@ -36,13 +36,13 @@ def print_summary(run: RunState, console: Console) -> None:
     for line in lines:
         say(console, f"  {line}")
     sweep, outputs = result.config.get("sweep"), outputs_option(run)
-    chosen = f"--sweep {shlex.quote(sweep)}" if sweep else f"--where task={shlex.quote(result.task)}"
+    report = report_command(sweep) if sweep else f"krona report --where task={shlex.quote(result.task)}"
     advice, use = run_commands(run.folder, result)[0]
     lines = [
         str(RunFolder(run.folder).result),
         as_typed(f"next: {use}") if use else advice,
         as_typed(f"or:   krona show {shlex.quote(result.run_id if not outputs else below(run.folder))} --mistakes 20"),
-        as_typed(f"or:   krona report {chosen}{outputs}"),
+        as_typed(f"or:   {report}{outputs}"),
         as_typed(f"or:   krona diff {result.run_id} ANOTHER_RUN{outputs}"),
     ]
     for line in lines:  # the lines are not wrapped, so that they can be copied
