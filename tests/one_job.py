@@ -3,10 +3,11 @@
 import io
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -49,12 +50,13 @@ def run(
     multirun: bool = False,
     shows_notes: bool = True,
     after_epoch: Any = None,
+    hydra_files: Mapping[str, str] = MappingProxyType({}),
     **terminal: Any,
 ) -> tuple[RunState, str]:
     """Run a composed config. Return its outcome and its output."""
     console = Console(**{"file": io.StringIO(), "width": 200, **terminal})
     options: Any = {"multirun": multirun, "shows_notes": shows_notes, "after_epoch": after_epoch}
-    plan = replace(plan_run(Composed(values), outputs), hydra_files={}, **options)
+    plan = replace(plan_run(Composed(values), outputs), hydra_files=hydra_files, **options)
     job = run_job(plan, console)
     return job, console.file.getvalue()
 

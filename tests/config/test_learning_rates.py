@@ -1,14 +1,13 @@
 """Test the learning rate and the warm-up outside the paper's setting, and the notes on their origin."""
 
+from typing import Any
+
 import pytest
 
-from krona.config.choices import choices
-from krona.config.compose import Composed, compose_job
-
-pytestmark = pytest.mark.usefixtures("session")
+from typed_config import choices, compose
 
 
-def values(job: Composed) -> tuple[float, float]:
+def values(job: Any) -> tuple[float, float]:
     return job.config["optimizer"]["lr"], job.config["optimizer"]["warmup_steps"]
 
 
@@ -35,12 +34,12 @@ def values(job: Composed) -> tuple[float, float]:
 def test_the_rate_and_the_warm_up_fit_the_method_the_backbone_and_the_data(
     typed: str, lr: float, warmup: float
 ) -> None:
-    assert values(compose_job(typed.split())) == (lr, warmup)
+    assert values(compose(*typed.split())) == (lr, warmup)
 
 
 @pytest.mark.parametrize("backbone", sorted(set(choices("backbone")) - {"hub", "local"}))
 def test_every_backbone_but_t5_has_a_rate_of_its_own_for_full_fine_tuning(backbone: str) -> None:
-    full, lora = (compose_job([f"method={method}", f"backbone={backbone}"]) for method in ("full", "lora"))
+    full, lora = (compose(f"method={method}", f"backbone={backbone}") for method in ("full", "lora"))
     if "architecture" in full.config["backbone"]:
         assert values(full)[0] < values(lora)[0]
         assert all(
@@ -53,6 +52,6 @@ def test_every_backbone_but_t5_has_a_rate_of_its_own_for_full_fine_tuning(backbo
 
 def test_a_rate_of_t5_on_another_architecture_is_told() -> None:
     other = ["method=lora", "backbone=hub", "backbone.name=a/b", "++backbone.architecture=bert"]
-    (note,) = compose_job(other).notes
+    (note,) = compose(*other).notes
     assert "lr 0.001 was found on T5, not on bert" in note
-    assert compose_job([*other, "optimizer.lr=1e-4"]).notes == []
+    assert compose(*other, "optimizer.lr=1e-4").notes == []

@@ -8,12 +8,17 @@ import jsonschema
 import pytest
 from omegaconf import OmegaConf
 
-from krona.config.schema import FILE, schema
-from krona.paths import CONF, SWEEPS
+from krona.config.schema import schema
+from typed_run import PROJECT
 
+CONF = PROJECT / "conf"
+FILE = CONF / "schema.json"
 VALIDATOR = jsonschema.Draft202012Validator(json.loads(FILE.read_text(encoding="utf-8")))
 GLOBAL = [
-    path for folder in (CONF, SWEEPS) for path in folder.rglob("*.yaml") if "# @package _global_" in path.read_text()
+    path
+    for folder in (CONF, PROJECT / "sweeps")
+    for path in folder.rglob("*.yaml")
+    if "# @package _global_" in path.read_text()
 ]
 
 

@@ -2,20 +2,8 @@
 
 import pytest
 
-from krona import KronaError
-from krona.config import check
-from krona.config.compose import compose_job
-from krona.config.overrides import normalize
 from krona.config.suggestions import foreign_key_hint, foreign_key_hints, replace_key
-
-pytestmark = pytest.mark.usefixtures("session")
-
-
-def refusal(*arguments: str) -> str:
-    with pytest.raises(KronaError) as caught:
-        check.settings(compose_job(normalize(arguments)).config)
-    return str(caught.value)
-
+from typed_config import compose, refusal, settings
 
 OTHERS = ("krona ", "krona.", "Trained.", "--")  # commands, names in Python, and options
 KEYS = list({instead: key for key, instead in foreign_key_hints().items() if not key.startswith(OTHERS)}.values())
@@ -55,10 +43,8 @@ def test_a_replacement_can_be_typed_and_has_an_effect(instead: str) -> None:
     if all("=" in item for item in arguments) and not slow:  # otherwise the suggestion is a sentence
         of_lora = key in ("method.rank", "method.alpha", "method.rank_stabilised") and "method=lora" not in arguments
         arguments += ["method=lora"] if of_lora else []
-        arguments = normalize(arguments)
-        plain = check.settings(compose_job([]).config).config
-        changed = check.settings(compose_job(arguments).config, own=True).config
-        assert changed != plain or instead.startswith(("optimizer.weight_decay=0.01", "trainer.precision=32-true"))
+        is_default = instead.startswith(("optimizer.weight_decay=0.01", "trainer.precision=32-true"))
+        assert is_default or settings(*arguments).config != compose().config
 
 
 @pytest.mark.parametrize(

@@ -1,38 +1,38 @@
 """Test recipe=tuned: the values of a search, the note about their origin, and equal numbers of trials."""
 
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from krona import KronaError
-from krona.config import check, tuned
-from krona.config.compose import compose_job
-from krona.config.derived_values import TUNED, set_tuned_values
-from krona.config.multirun import expand
-from krona.config.overrides import normalize
-from krona.runs.result import Result, write_result
-from krona.training.plan import identify
-from runs.made_runs import new_study
-
-pytestmark = pytest.mark.usefixtures("session")
+from runs.made_runs import new_study, run
+from typed_config import compose, compose_all, run_id
 
 
-def config_of(*overrides: str) -> dict[str, Any]:
-    return compose_job(["profile=demo", *overrides]).config
+@pytest.fixture(autouse=True)
+def runs_in_a_temporary_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("krona.config.derived_values.OUTPUTS", tmp_path)
+
+
+def tuned(*words: str, studies: Sequence[str] = ()) -> tuple[dict[str, Any], str]:
+    """Return the config of a command with recipe=tuned, and its note."""
+    job = compose("profile=demo", *words, "/".join(["recipe=tuned", *studies]))
+    (note,) = job.notes
+    return job.config, note
+
+
+def lr(*words: str) -> float:
+    return float(tuned(*words)[0]["optimizer"]["lr"])
 
 
 def trial(outputs: Path, dev: float, *overrides: str, sweep: str = "learning_rates") -> str:
     """Write a finished run that was scored on dev alone. Return its run id."""
-    config = config_of(*overrides, "score_test=false", f"sweep={sweep}")
-    run_id = identify(check.settings(config))
-    names = [config[group]["name"] for group in ("method", "task")]
-    result = Result(run_id=run_id, status="done", method=names[0], task=names[1], seed=config["seed"], config=config)
+    words = ["profile=demo", *overrides, "score_test=false", f"sweep={sweep}"]
     part = {"score": dev, "choice": dev, "parts": {"accuracy": dev}}
-    result.dev, result.trainable_params, result.provenance = part, 1, {"git_commit": None}
-    write_result(outputs / run_id, result)
-    return run_id
+    return run(outputs, run_id(*words), config=compose(*words).config, dev=part, test=None).name
 
 
 def rates(outputs: Path, method: str, devs: dict[float, float]) -> None:
@@ -40,47 +40,40 @@ def rates(outputs: Path, method: str, devs: dict[float, float]) -> None:
         trial(outputs, dev, f"method={method}", f"optimizer.lr={lr}")
 
 
-def best(outputs: Path, *overrides: str) -> tuple[dict[str, Any], str]:
-    return tuned.best(config_of(*overrides), outputs=outputs)
-
-
 def test_the_best_rate_on_dev_and_the_smaller_on_a_tie(tmp_path: Path) -> None:
     rates(tmp_path, "krona", {1e-3: 60, 3e-3: 71, 1e-2: 71})
-    values, note = best(tmp_path, "method=krona", "seed=5")
-    assert values == {"optimizer.lr": 3e-3}
+    config, note = tuned("method=krona", "seed=5")
+    assert config == compose("profile=demo", "method=krona", "seed=5", "optimizer.lr=3e-3").config
     assert note == "recipe=tuned took lr 0.003, the best of 3 rates on dev (71.00)"
     with pytest.raises(KronaError, match="sweeps=learning_rates method=krona"):
-        best(tmp_path, "method=krona", "batch_size=16")  # other settings, for which these trials give no information
+        tuned("method=krona", "batch_size=16")  # other settings, for which these trials give no information
 
 
 def test_each_rate_wants_the_same_number_of_seeds(tmp_path: Path) -> None:
     rates(tmp_path, "krona", {1e-3: 60, 3e-3: 70})
     trial(tmp_path, 70, "method=krona", "optimizer.lr=3e-3", "seed=1")
     with pytest.raises(KronaError, match="the same number of finished seeds"):
-        best(tmp_path, "method=krona")
+        tuned("method=krona")
 
 
 def test_a_method_with_fewer_trials_than_another_is_refused(tmp_path: Path) -> None:
     rates(tmp_path, "krona", {1e-3: 60, 3e-3: 71, 1e-2: 65})
     rates(tmp_path, "lora", {1e-3: 60, 3e-3: 71})
-    assert best(tmp_path, "method=krona")[0] == {"optimizer.lr": 3e-3}, "lora may be unfinished: krona had no fewer"
+    assert lr("method=krona") == 3e-3, "lora may be unfinished: krona had no fewer"
     with pytest.raises(KronaError, match=r"lora had 2 trials, but krona had 3\b.*sweeps=learning_rates method=lora"):
-        best(tmp_path, "method=lora")
+        tuned("method=lora")
     trial(tmp_path, 99, "method=lora", "optimizer.lr=1e-2", "task=sample_sst2")
     with pytest.raises(KronaError, match="lora had 2"):
-        best(tmp_path, "method=lora")
+        tuned("method=lora")
 
 
-def test_recipe_tuned_stands_for_the_best_of_a_search(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert normalize(["-m", "recipe=tuned"]) == ["-m", TUNED]
+def test_each_job_of_a_multirun_takes_the_best_of_its_search(tmp_path: Path) -> None:
     rates(tmp_path, "krona", {1e-3: 60, 3e-3: 71, 1e-2: 65})
-    monkeypatch.setattr("krona.config.derived_values.OUTPUTS", tmp_path)
-    (job,) = expand(["profile=demo", "method=krona", TUNED])
-    composed = compose_job(job)
+    (job,) = compose_all("recipe=tuned", "profile=demo", "method=krona")
+    assert job.config["optimizer"]["lr"] == 3e-3
+    assert job.notes == ["recipe=tuned took lr 0.003, the best of 3 rates on dev (71.00)"]
     with pytest.raises(KronaError, match=r"^recipe=tuned: there is no search of lora on .*sweeps=learning_rates"):
-        compose_job(["profile=demo", "method=lora", TUNED])
-    assert composed.config["optimizer"]["lr"] == 3e-3
-    assert composed.notes == ["recipe=tuned took lr 0.003, the best of 3 rates on dev (71.00)"]
+        tuned("method=lora")
 
 
 # ---- studies -----------------------------------------------------------------------------------------------------
@@ -102,36 +95,29 @@ def study(
     opened = new_study(outputs, name, base=f"{method} {task} nano seed 0")
     for number, score in enumerate(dev):
         overrides = own if number == 0 else (*own[1:], f"optimizer.lr=0.00{number}")
-        run_id = trial(outputs, score, f"method={method}", *overrides, sweep=name)
-        attributes = {"overrides": [one.removeprefix("++") for one in overrides], "run_id": run_id}
+        name_of_run = trial(outputs, score, f"method={method}", *overrides, sweep=name)
+        attributes = {"overrides": [item.removeprefix("++") for item in overrides], "run_id": name_of_run}
         opened.add_trial(optuna.trial.create_trial(value=score, user_attrs=attributes))
 
 
-def test_a_study_goes_before_the_sweep_and_gives_all_that_it_varied(tmp_path: Path, monkeypatch) -> None:
+def test_a_study_goes_before_the_sweep_and_gives_all_that_it_varied(tmp_path: Path) -> None:
     rates(tmp_path, "krona", {1e-3: 60})
     study(tmp_path, "krona", 80, 70)
-    _, note = best(tmp_path, "method=krona", "seed=3")
+    config, note = tuned("method=krona", "seed=3", "method.scaling=8.0")
     assert note == (
         "recipe=tuned took optimizer.lr=0.004 method.scaling=2.0 factors=2x384 method.fit_factors=nearest, the best "
         "of 2 trials on dev (80.00), study krona-sample_rte-nano"
     )
-    monkeypatch.setattr("krona.config.derived_values.OUTPUTS", tmp_path)
-    config = config_of("method=krona", "method.scaling=8.0")
-    assert set_tuned_values(config, ["method.scaling=8.0"]) == note
     assert config["method"]["kron_factors"] == [[2, 384], [384, 2]]
     assert config["optimizer"]["lr"] == 0.004
     assert config["method"]["scaling"] == 8.0, "what is typed stays"
 
 
-def test_a_study_gives_the_factors_of_the_rate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_study_gives_the_factors_of_the_rate(tmp_path: Path) -> None:
     study(tmp_path, "lora", 80, own=("optimizer.lr=0.004", "++optimizer.lr_factors.B=8.0"))
-    monkeypatch.setattr("krona.config.derived_values.OUTPUTS", tmp_path)
-    config = config_of("method=lora", "++optimizer.lr_factors.A=0.5")
     with pytest.raises(KronaError, match="there is no search of lora"):
-        set_tuned_values(config, [])
-    config = config_of("method=lora")
-    set_tuned_values(config, [])
-    assert config["optimizer"]["lr_factors"] == {"B": 8.0}
+        tuned("method=lora", "optimizer.lr_factors.A=0.5")
+    assert tuned("method=lora")[0]["optimizer"]["lr_factors"] == {"B": 8.0}
 
 
 def test_a_study_of_another_task_is_not_read(tmp_path: Path) -> None:
@@ -140,7 +126,7 @@ def test_a_study_of_another_task_is_not_read(tmp_path: Path) -> None:
     study(tmp_path, "lora", 90, own=("optimizer.lr=0.004",), name="other", task="sample_cola")
     for folder in tmp_path.glob("lora-*"):
         shutil.rmtree(folder)
-    _, note = best(tmp_path, "method=krona")
+    _, note = tuned("method=krona")
     assert "80.00" in note
 
 
@@ -148,18 +134,18 @@ def test_a_study_of_other_settings_is_not_taken(tmp_path: Path) -> None:
     study(tmp_path, "krona", 80)
     rates(tmp_path, "krona", {1e-3: 60})
     with pytest.raises(KronaError, match="there is no search of krona"):
-        best(tmp_path, "method=krona", "batch_size=16")
+        tuned("method=krona", "batch_size=16")
 
 
 def test_a_study_and_a_sweep_of_fewer_trials_do_not_compare(tmp_path: Path) -> None:
     study(tmp_path, "krona", 80, 70, 60)
     rates(tmp_path, "lora", {1e-3: 60, 3e-3: 71})
     with pytest.raises(KronaError, match=r"lora had 2 trials, but krona had 3\b.*krona tune method=lora"):
-        best(tmp_path, "method=lora")
+        tuned("method=lora")
     rates(tmp_path, "lora", {1e-2: 65, 3e-2: 50})
-    assert best(tmp_path, "method=lora")[0] == {"optimizer.lr": 3e-3}
+    assert lr("method=lora") == 3e-3
     with pytest.raises(KronaError, match=r"krona had 3 trials, but lora had 4\b.*krona tune method=krona .* 4"):
-        best(tmp_path, "method=krona")
+        tuned("method=krona")
 
 
 def test_of_two_studies_that_fit_one_must_be_named(tmp_path: Path) -> None:
@@ -167,15 +153,14 @@ def test_of_two_studies_that_fit_one_must_be_named(tmp_path: Path) -> None:
     study(tmp_path, "krona", 80, 70)
     study(tmp_path, "krona", 75, own=wide, name="krona-wide")
     with pytest.raises(KronaError) as raised:
-        best(tmp_path, "method=krona")
+        tuned("method=krona")
     assert "krona-sample_rte-nano (2 trials, dev 80.00); krona-wide (1 trial, dev 75.00)" in str(raised.value)
     assert "To use the first study, write recipe=tuned/krona-sample_rte-nano" in str(raised.value)
-    values, _ = tuned.best(config_of("method=krona"), outputs=tmp_path, studies=["krona-wide"])
-    assert values["method.scaling"] == 4.0
+    assert tuned("method=krona", studies=["krona-wide"])[0]["method"]["scaling"] == 4.0
     with pytest.raises(KronaError, match="the study does not exist: did you mean 'krona-wide'"):
-        tuned.best(config_of("method=krona"), outputs=tmp_path, studies=["krona_wide"])
+        tuned("method=krona", studies=["krona_wide"])
     with pytest.raises(KronaError, match="recipe=tuned/krona-wide does not name a study of lora on sample_rte"):
-        tuned.best(config_of("method=lora"), outputs=tmp_path, studies=["krona-wide"])
+        tuned("method=lora", studies=["krona-wide"])
 
 
 def test_named_studies_alone_are_compared(tmp_path: Path) -> None:
@@ -185,27 +170,14 @@ def test_named_studies_alone_are_compared(tmp_path: Path) -> None:
     study(tmp_path, "krona", 70, own=("optimizer.lr=0.006",), name="krona-short")
     both = ["krona-short", "lora-short"]
     for method in ("krona", "lora"):
-        assert f"study {method}-short" in tuned.best(config_of(f"method={method}"), outputs=tmp_path, studies=both)[1]
+        assert f"study {method}-short" in tuned(f"method={method}", studies=both)[1]
     with pytest.raises(KronaError, match=r"lora had 1 trial, but krona had 3\b.* --study lora-short --trials 3"):
-        tuned.best(config_of("method=lora"), outputs=tmp_path, studies=["krona-long", "lora-short"])
+        tuned("method=lora", studies=["krona-long", "lora-short"])
 
 
-def test_a_named_study_is_typed_after_a_slash(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert normalize(["recipe=tuned/krona-wide/lora-wide"]) == [f"{TUNED}/krona-wide/lora-wide"]
-    study(tmp_path, "krona", 80, name="krona-wide")
-    study(tmp_path, "krona", 75, own=("optimizer.lr=0.005",))
-    monkeypatch.setattr("krona.config.derived_values.OUTPUTS", tmp_path)
-    (job,) = expand(["profile=demo", "method=krona", *normalize(["recipe=tuned/krona-wide"])])
-    composed = compose_job(job)
-    assert composed.config["optimizer"]["lr"] == 0.004
-    assert composed.notes[0].endswith("study krona-wide")
-
-
-def test_a_search_over_a_key_without_a_group_is_taken_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_search_over_a_key_without_a_group_is_taken_too(tmp_path: Path) -> None:
     study(tmp_path, "krona", 80, own=("optimizer.lr=0.004", "batch_size=16"))
-    monkeypatch.setattr("krona.config.derived_values.OUTPUTS", tmp_path)
-    config = config_of("method=krona")
-    set_tuned_values(config, [])
+    config, _ = tuned("method=krona")
     assert (config["optimizer"]["lr"], config["batch_size"]) == (0.004, 16)
 
 
@@ -213,4 +185,4 @@ def test_a_study_without_a_finished_trial_must_be_resumed(tmp_path: Path) -> Non
     rates(tmp_path, "krona", {1e-3: 60})
     study(tmp_path, "krona", name="begun")
     with pytest.raises(KronaError, match="The study begun has no finished trial yet"):
-        best(tmp_path, "method=krona")
+        tuned("method=krona")

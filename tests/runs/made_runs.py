@@ -31,7 +31,8 @@ def run(outputs: Path, name: str = "krona-rte-s0", **changes: Any) -> Path:
         "config": config,
     }
     known: dict[str, Any] = {**values, **changes}
-    result = Result(run_id=name, method="krona", task="rte", seed=0, **known)
+    names: Any = {group: known["config"][group]["name"] for group in ("method", "task")}
+    result = Result(run_id=name, seed=known["config"].get("seed", 0), **names, **known)
     folder = outputs / name
     folder.mkdir(parents=True)
     write_result(folder, result)

@@ -421,6 +421,17 @@ def test_an_interrupted_run_is_recorded_and_resumes(
     assert_same(job.folder, done)
 
 
+def test_hydras_files_are_those_of_the_first_start(values: dict[str, Any], tmp_path: Path) -> None:
+    def written(changes: dict[str, Any], stop: Any = None, **files: str) -> dict[str, str]:
+        with suppress(Interrupted):
+            run({**values, **changes}, tmp_path, hydra_files=files, after_epoch=stop)
+        return {file.name: file.read_text() for file in tmp_path.glob("*/.hydra/*")}
+
+    assert written({}, interrupt_after(1), a="1", b="2") == {"a": "1", "b": "2"}
+    assert written({}, a="3", b="4") == {"a": "1", "b": "2"}  # the run resumes
+    assert written({"overwrite": True}, a="5", b="6") == {"a": "5", "b": "6"}
+
+
 def test_files_left_by_a_killed_process_are_removed(values: dict[str, Any], done: Path, tmp_path: Path) -> None:
     folder = Path(shutil.copytree(done, tmp_path / done.name))
     there = {path.name for path in folder.iterdir()}
