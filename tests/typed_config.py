@@ -1,5 +1,6 @@
 """Compose, check and name the jobs of a command from the words that a user types after `python train.py`."""
 
+from argparse import Namespace
 from collections.abc import Mapping
 from typing import Any
 
@@ -43,9 +44,14 @@ def run_id(*words: str) -> str:
     return identify(settings(*words))
 
 
+def parse(*words: str) -> Namespace:
+    """Return the options of a command, with its overrides."""
+    return option_parser().parse_args(normalize(words))
+
+
 def render(*words: str) -> str:
     """Return what `--cfg job` prints."""
-    return render_config(option_parser().parse_args(normalize([*words, "--cfg", "job"])))
+    return render_config(parse(*words, "--cfg", "job"))
 
 
 def refusal(*words: str) -> str:

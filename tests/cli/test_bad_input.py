@@ -11,12 +11,11 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from krona import KronaError, safe_files
+from krona import KronaError, paths, safe_files
 from krona.cli import krona
-from krona.config.compose import compose_job, hydra_session
-from krona.config.overrides import normalize
-from krona.paths import NANO, PROJECT
 from one_job import config, run, typed
+from typed_config import compose
+from typed_run import PROJECT
 
 SCHEMA = json.loads((PROJECT / "docs" / "result.schema.json").read_text())
 
@@ -30,9 +29,7 @@ def wrong(outputs: Path, *arguments: str, multirun: bool = False) -> str:
     """Return the error message of a command with wrong input, as the command line prints it."""
     before = tree(outputs)
     try:
-        with hydra_session():
-            values = compose_job(normalize(arguments)).config
-        job, _ = run(values, outputs, multirun=multirun)
+        job, _ = run(compose(*arguments).config, outputs, multirun=multirun)
         assert job.state == "failed", job
         message = str(job.error)
     except KronaError as error:
@@ -82,7 +79,7 @@ TYPED = [
     (["~task"], "~task is not possible, because a run needs a task"),
     (["recipe=krona/rtee"], "recipe=krona/rtee does not exist: did you mean 'krona/rte'?"),
     (["profile=demo", "method.kron_factors=[[5,8]]"], "(5, 8)"),
-    ([*DRAWN, f"backbone.tokenizer={NANO}", "backbone.sizes.vocab_size=10"], "has embeddings for 10"),
+    ([*DRAWN, f"backbone.tokenizer={paths.NANO}", "backbone.sizes.vocab_size=10"], "has embeddings for 10"),
     (["backbone=local"], "backbone.path must be given (a model's folder): backbone.path="),
 ]
 

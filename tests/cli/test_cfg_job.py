@@ -4,17 +4,8 @@ import pytest
 import yaml
 
 from krona import KronaError
-from krona.cli.train import render_config, renders_config
-from krona.config import check
-from krona.config.choices import choices
-from krona.config.hydra_internals import option_parser
-from krona.config.overrides import normalize
-from krona.training.plan import identify
-from one_job import config
-
-
-def render(*arguments: str) -> str:
-    return str(render_config(option_parser().parse_args(normalize([*arguments, "--cfg", "job"]))))
+from krona.cli.train import renders_config
+from typed_config import choices, normalize, parse, render, run_id
 
 
 def test_the_values_of_a_run_and_its_id() -> None:
@@ -41,7 +32,7 @@ def test_the_id_is_that_of_the_run(name: str) -> None:
     """`--cfg job` does not import the branch, and the run does."""
     given = ["method.config.peft_type=LORA"] if name == "peft" else []  # method=peft alone has no type
     overrides = [f"method={name}", "task=rte", "optimizer.lr=0.1", *given]
-    assert render(*overrides).startswith(f"# {identify(check.settings(config(*overrides), own=True))}\n")
+    assert render(*overrides).startswith(f"# {run_id(*overrides)}\n")
 
 
 def test_the_fitted_shape_stands_beside_the_papers() -> None:
@@ -77,9 +68,9 @@ def test_of_a_multirun_the_first_job_is_shown() -> None:
 
 
 def test_other_options_are_left_to_hydra() -> None:
-    assert renders_config(option_parser().parse_args(["--cfg", "job"]))
+    assert renders_config(parse("--cfg", "job"))
     for arguments in (["--cfg", "hydra"], ["--cfg", "job", "--package", "method"], ["seed=1"]):
-        assert not renders_config(option_parser().parse_args(arguments))
+        assert not renders_config(parse(*arguments))
 
 
 def test_a_branchs_argument_that_its_yaml_leaves_at_the_default_can_be_typed() -> None:

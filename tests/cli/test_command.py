@@ -14,12 +14,10 @@ from typing import Any
 import pytest
 
 from hub_server import Hub, serve
-from krona.config.choices import choices
-from krona.paths import PROJECT
-from krona.runs.result import read_result
 from local_server import LocalHandler, running
 from tasks.test_hub import glue_repository
-from typed_run import invoke, start, train, wait_for
+from typed_config import choices
+from typed_run import PROJECT, invoke, start, train, wait_for
 
 NOWHERE = "http://127.0.0.1:9"
 
@@ -42,9 +40,9 @@ def test_the_default_command_from_the_hub_and_then_from_its_cache(hub: Hub, tmp_
     short = ["trainer.max_steps=2", "batch_size=4", "optimizer.warmup_steps=1"]
     done = train(outputs, "method=krona", "task=rte", *short, env=hub.environment(home))
     assert (done.returncode, done.stderr) == (0, ""), done.stderr
-    result = read_result(only_result(outputs))
-    assert (result.status, result.data_kind, result.provenance["pretrained"]) == ("done", "glue", True)
-    assert {name: split["rows"] for name, split in result.splits.items()} == {"train": 20, "dev": 3, "test": 4}
+    result = json.loads(only_result(outputs).read_text())
+    assert (result["status"], result["data_kind"], result["provenance"]["pretrained"]) == ("done", "glue", True)
+    assert {name: split["rows"] for name, split in result["splits"].items()} == {"train": 20, "dev": 3, "test": 4}
     assert str(only_result(outputs)) in done.stdout
     rows = map(json.loads, (only_result(outputs).parent / "predictions.jsonl").read_text().splitlines())
     ((source, target),) = {(row["source"], row["target"]) for row in rows if row["id"] == "validation-3"}
@@ -110,7 +108,7 @@ def test_ctrl_c_is_recorded_and_the_same_command_goes_on(
         done = train(outputs, *command)
         assert (done.returncode, done.stderr) == (0, "")
         assert "resumes after epoch" in done.stdout
-        assert len(read_result(only_result(outputs)).dev_curve) == 40
+        assert len(json.loads(only_result(outputs).read_text())["dev_curve"]) == 40
 
 
 SLOW = ["torch", "transformers", "datasets", "pytorch_lightning", "scipy", "pandas", "sklearn", "matplotlib", "wandb"]

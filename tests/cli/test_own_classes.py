@@ -7,9 +7,7 @@ from pathlib import Path
 import pytest
 
 from krona import KronaError, paths
-from krona.cli.train import render_config
-from krona.config.hydra_internals import option_parser
-from krona.config.overrides import normalize
+from typed_config import render
 from typed_run import krona
 
 DEMO = ["profile=demo", "method=lora", "task=sample_rte"]
@@ -17,7 +15,7 @@ COMMANDS: dict[str, Callable[[], str | None]] = {
     "check-data": lambda: krona("check-data", "sample_rte", *DEMO[:2]),
     "params": lambda: krona("params", "--backbone", "nano"),
     "table": lambda: krona("table", "1", *DEMO, "seed=0", "--dry-run"),
-    "train": lambda: render_config(option_parser().parse_args(normalize([*DEMO, "--cfg", "job"]))),
+    "train": lambda: render(*DEMO),
 }
 
 

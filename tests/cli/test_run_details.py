@@ -8,8 +8,6 @@ import numpy as np
 import pytest
 
 from krona import paths
-from krona.metrics.scores import score
-from krona.runs.predictions import label_words
 from runs.made_runs import run
 from typed_run import invoke
 
@@ -25,10 +23,13 @@ ROWS = [  # target, prediction, language, probability of the prediction
 
 
 def write_run(outputs: Path, rows: list[dict[str, Any]], task: dict[str, Any]) -> Path:
-    labels = None if task["labels"] is None else [str(i) for i in range(len(task["labels"]))]
-    parts = score(task["metrics"], [row["target"] for row in rows], [row["prediction"] for row in rows], labels)
-    mean = float(np.mean([*parts.values()]))
-    scored = {"score": mean, "choice": mean, "parts": parts}
+    (metric,) = task["metrics"]
+    pairs = [(row["target"], row["prediction"]) for row in rows]
+    if metric == "accuracy":
+        score = 100 * float(np.mean([target == prediction for target, prediction in pairs]))
+    else:
+        score = 100 * float(np.corrcoef(np.array(pairs, float).T)[0, 1])
+    scored = {"score": score, "choice": score, "parts": {metric: score}}
     config = {"method": {"name": "krona"}, "task": task, "keep": "adapter", "trainer": {"max_epochs": 3}}
     values: dict[str, Any] = {
         "splits": {"test": {"rows": len(rows)}, "train": {"rows": 9, "targets": {"0": 5, "1": 4}}},
@@ -54,7 +55,7 @@ def tickets(*, scores: bool = True, **task: Any) -> tuple[list[dict[str, Any]], 
     for number, (target, prediction, language, p) in enumerate(ROWS):
         row: dict[str, Any] = {"id": f"train-{number}", "source": f"text {number}", "target": target}
         row |= {"prediction": prediction, "line": number + 2, "columns": {"key": f"T-{number}", "language": language}}
-        word = label_words({"labels": LABELS}).get(prediction)
+        word = LABELS[int(prediction)] if prediction.isdigit() else None
         rows.append(row | ({"scores": {word: p}} if scores and p is not None else {}))
     values = {"name": "tickets", "labels": LABELS, "metrics": ["accuracy"], "files": {"train": "/some/where/t.csv"}}
     return rows, values | task

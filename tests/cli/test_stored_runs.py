@@ -5,10 +5,7 @@ from pathlib import Path
 import pytest
 
 from krona import KronaError, paths
-from krona.formatting import as_typed
-from krona.report.notes import code_version
-from krona.runs.result import Result, write_result
-from report.generate import make_result
+from report.generate import make_result, write_all
 from runs.made_runs import claimed, dead_pid, run, tree
 from typed_run import invoke
 
@@ -23,8 +20,7 @@ def outputs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_list_has_a_line_for_each_run(outputs: Path) -> None:
     done, failed = make_result("lora"), make_result("krona", status="failed", change={"optimizer.warmup_steps": 0.06})
-    for result in (done, failed):
-        write_result(outputs / result.run_id, result)
+    write_all(outputs, [done, failed])
     lines = [line.split()[:2] for line in invoke("list").output.splitlines()]
     assert [done.run_id, "done"] in lines
     assert [failed.run_id, "failed"] in lines
@@ -45,12 +41,18 @@ def test_show_has_the_state_the_command_line_and_the_notes_of_a_run(outputs: Pat
 
 def test_report_accepts_a_sweep_by_name_and_html_as_a_flag(outputs: Path) -> None:
     named, other = (make_result(method, sweep=method) for method in ("lora", "pa"))
-    for result in (named, other):
-        write_result(outputs / result.run_id, result)
+    write_all(outputs, [named, other])
     assert invoke("report", "lora").output == invoke("report", "--sweep", "lora").output != invoke("report").output
     assert str(invoke("report", "lora", "--sweep", "pa").exception).endswith("Give only one name.")
     assert invoke("report", "lora", "--html").output == f"{outputs / 'report.html'}\n"
     assert "<html" in (outputs / "report.html").read_text(encoding="utf-8")
+
+
+def test_a_report_names_the_version_of_an_installed_krona(outputs: Path) -> None:
+    result = make_result()
+    result.provenance |= {"git_commit": None, "versions": {"krona": "0.2.0"}}
+    write_all(outputs, [result])
+    assert "1 finished run of krona 0.2.0" in invoke("report", "table1").output
 
 
 def test_the_default_outputs_do_not_follow_links(outputs: Path, tmp_path: Path) -> None:
@@ -160,14 +162,3 @@ def test_docs_prints_a_page_by_its_name_or_its_path() -> None:
     assert (paths.DOCS / "first_hour.py").read_text() in invoke("docs", "first-hour-in-python").output
     assert "`python -m pydoc krona.surgery`\n" in invoke("docs", "api").output
     assert "did you mean 'errors'" in str(invoke("docs", "eror").exception)
-
-
-def test_an_installed_krona_names_pages_by_the_command_and_its_code_by_itscode_version(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    assert as_typed("see docs/methods/lora.md") == "see docs/methods/lora.md"
-    monkeypatch.setattr("krona.formatting.INSTALLED", True)
-    assert as_typed("see docs/methods/lora.md").endswith("krona docs methods/lora")
-    result: Result = make_result()
-    result.provenance |= {"git_commit": None, "versions": {"krona": "0.2.0"}}
-    assert code_version(result) == "krona 0.2.0"
