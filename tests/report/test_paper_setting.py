@@ -7,7 +7,13 @@ import pytest
 import one_job
 from krona.paper import TASKS
 from krona.report.build import collect
-from krona.runs.protocol import PARAMETERS, PUBLISHED, SIZES, SPLIT, list_departures
+from krona.runs.protocol import (
+    DATA_SETTINGS,
+    T5_BASE_NAMES,
+    T5_BASE_PARAMETERS,
+    T5_BASE_SIZES,
+    list_departures,
+)
 from report.generate import collected, make_result, write_all
 
 
@@ -18,10 +24,10 @@ def differences(report):
 
 def test_the_setting_is_that_of_the_shipped_yamls() -> None:
     config = one_job.config()
-    assert config["backbone"]["sizes"].items() <= SIZES.items()
-    assert SIZES["num_decoder_layers"] == SIZES["num_layers"]
-    assert config["backbone"]["name"] in PUBLISHED
-    assert {key: config["data"][key] for key in SPLIT} == SPLIT
+    assert config["backbone"]["sizes"].items() <= T5_BASE_SIZES.items()
+    assert T5_BASE_SIZES["num_decoder_layers"] == T5_BASE_SIZES["num_layers"]
+    assert config["backbone"]["name"] in T5_BASE_NAMES
+    assert {key: config["data"][key] for key in DATA_SETTINGS} == DATA_SETTINGS
 
 
 def test_a_folder_of_t5_base_does_too_whatever_its_name(tmp_path) -> None:
@@ -37,7 +43,7 @@ def test_a_folder_of_t5_base_does_too_whatever_its_name(tmp_path) -> None:
         ({"data.seed": 7}, "7", "42"),
         ({"data.train_rows": 100}, "100", "all rows"),
         ({"data.protocol": "appendix_d1"}, "appendix_d1", "table1"),
-        ({"backbone.path": "/elsewhere/t5_base"}, "15,600,000 parameters", f"{PARAMETERS:,}"),
+        ({"backbone.path": "/elsewhere/t5_base"}, "15,600,000 parameters", f"{T5_BASE_PARAMETERS:,}"),
     ],
 )
 def test_what_departs_has_no_difference_and_the_warning_says_why(tmp_path, change, found, expected) -> None:

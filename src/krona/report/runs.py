@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import pandas as pd
 
 from krona.messages import KronaError
-from krona.report.sections import SECTION, Section, describe_data
+from krona.report.sections import RunData, Section, find_section
 from krona.runs import file_names
 from krona.runs.folder import RunFolder
 from krona.runs.frame import StoredResult, column_values, stored_results
@@ -63,7 +63,7 @@ def load_runs(folders: Sequence[Path]) -> tuple[pd.DataFrame, list[str]]:
     The table has the columns of `krona.results` that `COLUMNS` lists, and these columns:
 
     - ``result`` and ``path``: the result of the run, and its result.json,
-    - `SECTION`: the run's section, and what distinguishes its data from the paper's,
+    - the fields of `RunData`: the run's section, and what distinguishes its data from the paper's,
     - ``settings`` and ``variant``: the settings without the seed, and a number that identifies equal settings,
     - ``done``: whether the run has finished; unfinished runs have no scores,
     - `COSTS`: the costs and other quantities, in the units of result.json,
@@ -75,7 +75,7 @@ def load_runs(folders: Sequence[Path]) -> tuple[pd.DataFrame, list[str]]:
     results, paths, problems = _read(folders)
     fixed_subsets = {_subset(result) for result in results if _subset_seed(result) not in (None, result.seed)}
     defaults = recorded_defaults(results)
-    known: dict[tuple[Any, ...], tuple[Settings, dict[str, Any]]] = {}
+    known: dict[tuple[Any, ...], tuple[Settings, RunData]] = {}
     variants: dict[frozenset[tuple[str, str]], int] = {}
     rows: list[dict[str, Any]] = []
     for result, path in zip(results, paths, strict=True):
@@ -83,17 +83,17 @@ def load_runs(folders: Sequence[Path]) -> tuple[pd.DataFrame, list[str]]:
             drawn = _subset_seed(result) == result.seed and _subset(result) not in fixed_subsets
             key = drawn, result.status == "done", *result.shared
             if key not in known:
-                known[key] = _settings(result, defaults, drawn=drawn), describe_data(result)
+                known[key] = _settings(result, defaults, drawn=drawn), find_section(result)
         except (LookupError, TypeError, ValueError, ArithmeticError, AttributeError) as error:
             problems.append(str(unusable_result(path, error)))
             continue
         settings, data = known[key]
         variant = variants.setdefault(frozenset(settings.items()), len(variants))
-        own = {"result": result, "path": path, **data, "settings": settings, "variant": variant}
+        own = {"result": result, "path": path, **data._asdict(), "settings": settings, "variant": variant}
         status = "done" if result.status == "done" else RunFolder(path.parent).status(result)
         own |= {"status": status, "done": status == "done"}
         rows.append({**column_values(result), **own, **_costs(result, path)})
-    names = [*COLUMNS, "result", "path", *SECTION, "settings", "variant", "done", *COSTS]
+    names = [*COLUMNS, "result", "path", *RunData._fields, "settings", "variant", "done", *COSTS]
     frame = pd.DataFrame(rows, columns=names, dtype=object)  # string dtypes would make the selection of rows slower
     floats = dict.fromkeys(("dev", "test", *COSTS), float)
     frame = frame.astype({**floats, "seed": int, "variant": int, "done": bool, "comparable": bool})

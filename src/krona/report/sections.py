@@ -5,17 +5,16 @@ Runs of different sections are never compared.
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 
 from krona.display_names import BENCHMARKS, KINDS, task_label
-from krona.messages import first_few, join_names, plural, shorten
-from krona.runs.description import describe_split, differing_split, find_data_kind, relative_difference
+from krona.messages import first_few, plural, shorten
+from krona.runs.description import OfficialSplit, describe_split, differing_split, find_data_kind, relative_difference
 from krona.runs.protocol import list_departures
 from krona.runs.result import Result
 
-SECTION = ("section", "odd_split", "departures", "comparable")  # columns of the frame of runs
 MAX_DEPARTURES = 6  # maximum number of differences from the paper in a warning
 
 
@@ -31,9 +30,9 @@ class Section:
 
     def heading(self, runs: pd.DataFrame) -> str:
         """Return the data and the backbone. Data with other rows are described by the split that differs most."""
-        odd = max((split for split in runs.odd_split if split), key=relative_difference, default=None)
+        split = max((split for split in runs.differing_split if split), key=relative_difference, default=None)
         weights = "" if self.pretrained else ", random weights"
-        name = f"{describe_split(odd, self.kind)}," if odd else KINDS[self.kind]
+        name = f"{describe_split(split, self.kind)}," if split else KINDS[self.kind]
         name = name[:1].upper() + name[1:]
         protocol = f", protocol {self.protocol}" if self.kind in BENCHMARKS and self.protocol != "table1" else ""
         return f"{name} on {shorten(self.backbone)}{weights}{protocol}"
@@ -44,16 +43,12 @@ class Section:
             return "These are generated sentences, not GLUE. Compare the rows with one another, not with the paper."
         if not self.pretrained:
             return "The backbone has random weights. Use these numbers to test the code, not to compare methods."
-        by_rest: dict[str, dict[str, None]] = {}  # maps the text after the comma to the texts before it
-        for departure in (departure for found in runs.departures for departure in found):
-            first, comma, rest = departure.partition(", ")
-            by_rest.setdefault(comma + rest, {})[first] = None
-        if not by_rest:
+        reasons = [*dict.fromkeys(reason for departures in runs.departures for reason in departures)]
+        if not reasons:
             return None
-        some = int((~runs.comparable).sum())
-        who = f"{plural(some, 'run')} of {len(runs)} cannot be compared" if some < len(runs) else "Not compared"
-        reasons = [*by_rest.pop("", ()), *(join_names([*found]) + rest for rest, found in by_rest.items())]
-        return f"{who} with the paper: {'; '.join(first_few(reasons, MAX_DEPARTURES))}."
+        count = int((~runs.comparable).sum())
+        subject = f"{plural(count, 'run')} of {len(runs)} cannot be compared" if count < len(runs) else "Not compared"
+        return f"{subject} with the paper: {'; '.join(first_few(reasons, MAX_DEPARTURES))}."
 
     def order(self, runs: pd.DataFrame) -> tuple[Any, ...]:
         """Return a sort key: GLUE first, and runs that are comparable with the paper before others."""
@@ -61,12 +56,17 @@ class Section:
         return ([*KINDS].index(self.kind), *shipped)
 
 
-def describe_data(result: Result) -> dict[str, Any]:
-    """Return the values of the columns `SECTION` for one run.
+class RunData(NamedTuple):
+    """The section of a run, and what distinguishes its data from the paper's: columns of the table of runs."""
 
-    ``odd_split`` is the split whose number of rows differs most from the official one, or None. ``departures`` are the
-    differences from the paper's setting. A run without departures on GLUE is ``comparable`` with the paper.
-    """
+    section: Section
+    differing_split: OfficialSplit | None  # the split whose number of rows differs most from the official one
+    departures: tuple[str, ...]  # the differences from the paper's setting
+    comparable: bool  # whether the run is on GLUE without departures
+
+
+def find_section(result: Result) -> RunData:
+    """Return the section of a run, and the differences of its data from the paper's."""
     config, provenance = result.config, result.provenance
     backbone, kind = config["backbone"], find_data_kind(result)
     if kind not in KINDS:
@@ -74,12 +74,11 @@ def describe_data(result: Result) -> dict[str, Any]:
     pretrained = bool(provenance.get("pretrained", backbone.get("pretrained", True)))
     local = backbone["name"] == "local" and backbone.get("path")
     name = Path(str(backbone["path"])).name if local else str(backbone["name"])
-    part = differing_split(result) if kind in BENCHMARKS else None
-    named = part and (f"{task_label(result.task)}'s {part[0]}", *part[1:])
+    split = differing_split(result) if kind in BENCHMARKS else None
+    named_split = split and (f"{task_label(result.task)}'s {split[0]}", *split[1:])
     departures: tuple[str, ...] = ()
     if kind == "glue":
         departures = tuple(list_departures(result) if result.departures is None else result.departures)
     protocol = str(config.get("data", {}).get("protocol", "table1"))
-    section = Section(kind, name, pretrained, protocol, part is None)
-    comparable = kind == "glue" and pretrained and not departures
-    return dict(zip(SECTION, (section, named, departures, comparable), strict=True))
+    section = Section(kind, name, pretrained, protocol, split is None)
+    return RunData(section, named_split, departures, kind == "glue" and pretrained and not departures)

@@ -15,7 +15,7 @@ from krona.backbones.module_names import module_names, outermost, shortest
 from krona.backbones.peft_branch import PeftBranch
 from krona.backbones.peft_config import PROMPT_TYPES
 from krona.messages import KronaError
-from krona.methods.peft_layers import Converted
+from krona.methods.peft_layers import Converted, Layers
 from krona.surgery.layers import is_linear
 from krona.surgery.state import backbone_parameters, norm_modules
 from krona.surgery.trainable import by_first_name
@@ -30,6 +30,16 @@ class PeftImport:
     modules_to_save: tuple[str, ...]  # the modules of the backbone whose complete weights are in the folder
     adapter: Adapter
     model: nn.Module  # the backbone with the adapter, as loaded by peft
+
+
+@dataclass(frozen=True)
+class Branches:
+    """The branches of an adapter: their class, its arguments, the tensors, and the options of the insertion."""
+
+    cls: type[Any] | None  # None for an adapter without branches
+    arguments: dict[str, Any]
+    tensors: dict[str, Tensor]
+    insertion: dict[str, Any]
 
 
 @torch.no_grad()
@@ -58,28 +68,25 @@ def read_peft(model: nn.Module, folder: str | Path, *, branch: str | None = None
     peft_type = str(config["peft_type"].value)
     if peft_type in PROMPT_TYPES:
         return _read_prompt(loaded, peft_type, path)
-    whole = keeps_tuner(peft_type, branch)
-    layers, saved = _collect(loaded.get_base_model(), model, path, whole=whole)
-    chosen: Any = None
-    if whole:
-        chosen = PeftBranch
-        arguments, tensors = _adopt(layers, loaded.peft_config["default"])
+    tuners, complete = _find_layers(loaded.get_base_model())
+    if keeps_tuner(peft_type, branch):
+        branches = _adopt(model, tuners, loaded.peft_config["default"])
     elif peft_type == "LN_TUNING":
-        arguments, tensors = dict[str, Any](), dict[str, Tensor]()
+        complete |= {name: tuner.ln_tuning_layers["default"] for name, tuner in tuners.items()}
+        branches = Branches(None, {}, {}, {})
     else:
-        chosen, arguments, by_place = _convert(peft_type, layers, config, path, branch)
-        tensors = {f"{module}.0.{key}": tensor for module, own in by_place.items() for key, tensor in own.items()}
-    insertion = _train_options(model, config, saved)
-    if chosen is not None:
-        insertion |= _place_options(module_names(model), layers)
-    if config.get("use_dora") and not whole:
-        insertion["magnitude"] = True
-        tensors |= {f"{module}.magnitude": layer["lora_magnitude_vector"] for module, layer in layers.items()}
+        branches = _convert(model, tuners, config, path, branch)
+    saved = _name_weights(complete, model, path)
+    modules = list(dict.fromkeys(key.rpartition(".")[0] for key in saved))
     adapter_config = AdapterConfig(
-        format=FORMAT, branch=class_path(chosen), branch_config=arguments, insertion=insertion, backbone=None
+        format=FORMAT,
+        branch=class_path(branches.cls),
+        branch_config=branches.arguments,
+        insertion=_train_options(model, config, modules) | branches.insertion,
+        backbone=None,
     )
-    modules = tuple(dict.fromkeys(key.rpartition(".")[0] for key in saved))
-    return PeftImport(peft_type, len(layers), modules, Adapter(adapter_config, tensors | saved, path), loaded)
+    adapter = Adapter(adapter_config, branches.tensors | saved, path)
+    return PeftImport(peft_type, len(tuners), tuple(modules), adapter, loaded)
 
 
 def _read_prompt(loaded: Any, peft_type: str, path: Path) -> PeftImport:
@@ -96,58 +103,69 @@ def _read_prompt(loaded: Any, peft_type: str, path: Path) -> PeftImport:
     return PeftImport(peft_type, 0, (), Adapter(config, tensors, path), loaded)
 
 
-def _adopt(layers: Mapping[str, Mapping[str, Any]], config: Any) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """Return the arguments and the tensors of a `PeftBranch` adapter with these tuner layers."""
-    arguments, branches = PeftBranch.adopt({module: layer["tuner"] for module, layer in layers.items()}, config)
-    tensors = by_first_name(
-        (f"{module}.0.{key}", tensor)
-        for module, branch in branches.items()
-        for key, tensor in (*branch.named_parameters(), *branch.named_buffers())
-    )
-    return {"config": arguments}, {name: tensor.detach() for name, tensor in tensors.items()}
-
-
-def _collect(
-    loaded: nn.Module, model: nn.Module, path: Path, *, whole: bool
-) -> tuple[dict[str, dict[str, Any]], dict[str, Tensor]]:
-    """Return the tensors and numbers of each peft layer by module name, and the tensors of complete modules.
-
-    With ``whole``, the tuner layers themselves are returned, with the key ``tuner``.
-    """
-    from peft.tuners.ln_tuning.layer import LNTuningLayer
+def _find_layers(loaded: nn.Module) -> tuple[dict[str, Any], dict[str, nn.Module]]:
+    """Return peft's tuner layers, and the complete modules of ``modules_to_save``, by module name."""
     from peft.tuners.tuners_utils import BaseTunerLayer
     from peft.utils import ModulesToSaveWrapper
 
-    names = set(module_names(model))
+    modules = dict(loaded.named_modules())
+    tuners = {name: module for name, module in modules.items() if isinstance(module, BaseTunerLayer)}
+    wrappers = {name: module for name, module in modules.items() if isinstance(module, ModulesToSaveWrapper)}
+    return tuners, {name: wrapper.modules_to_save["default"] for name, wrapper in wrappers.items()}
+
+
+def _name_weights(complete: Mapping[str, nn.Module], model: nn.Module, path: Path) -> dict[str, Tensor]:
+    """Return the weights of complete modules by their names in the backbone."""
     weights = dict(backbone_parameters(model, tied=True))
     uses = Counter(map(id, weights.values()))
-    layers: dict[str, dict[str, Any]] = {}
-    saved: dict[str, Tensor] = {}
-    for name, module in loaded.named_modules():
-        complete: Any = None
-        if isinstance(module, ModulesToSaveWrapper):
-            complete = module.modules_to_save["default"]
-        elif whole and isinstance(module, BaseTunerLayer):
-            layers[name] = {"tuner": module}
-        elif isinstance(module, LNTuningLayer):
-            complete, layers[name] = module.ln_tuning_layers["default"], {}
-        elif isinstance(module, BaseTunerLayer):
-            if name not in names or not is_linear(module.get_base_layer()):
-                kind = type(module.get_base_layer()).__name__
-                raise KronaError(f"{path} adapts {name} ({kind}). krona supports only linear layers of the backbone.")
-            layers[name] = _values(module)
-        for key, tensor in complete.named_parameters() if complete is not None else ():
-            weight_name = f"{name}.{key}"
-            weight_name = weight_name if weight_name in weights else unwrapped(weight_name)
-            if weight_name not in weights:
-                raise KronaError(f"{path} contains {weight_name}, but this backbone has no such weight.")
-            if uses[id(weights[weight_name])] > 1:
+    named: dict[str, Tensor] = {}
+    for module_name, module in complete.items():
+        for key, tensor in module.named_parameters():
+            name = f"{module_name}.{key}"
+            name = name if name in weights else unwrapped(name)
+            if name not in weights:
+                raise KronaError(f"{path} contains {name}, but this backbone has no such weight.")
+            if uses[id(weights[name])] > 1:
                 raise KronaError(
-                    f"In {path}, modules_to_save contains {weight_name}, but two modules of this backbone share this "
-                    "weight. peft trains a copy for one of the modules, but krona would change both modules."
+                    f"In {path}, modules_to_save contains {name}, but two modules of this backbone share this weight. "
+                    "peft trains a copy for one of the modules, but krona would change both modules."
                 )
-            saved[weight_name] = tensor.detach()
-    return layers, saved
+            named[name] = tensor.detach()
+    return named
+
+
+def _adopt(model: nn.Module, tuners: Mapping[str, Any], config: Any) -> Branches:
+    """Return the branches of an adapter that keeps peft's tuner layers."""
+    arguments, adopted = PeftBranch.adopt(tuners, config)
+    tensors = by_first_name(
+        (f"{module}.0.{key}", tensor)
+        for module, branch in adopted.items()
+        for key, tensor in (*branch.named_parameters(), *branch.named_buffers())
+    )
+    detached = {name: tensor.detach() for name, tensor in tensors.items()}
+    return Branches(
+        PeftBranch, {"config": arguments}, detached, {"target_modules": shortest(tuners, module_names(model))}
+    )
+
+
+def _convert(
+    model: nn.Module, tuners: Mapping[str, Any], config: Mapping[str, Any], path: Path, branch: str | None
+) -> Branches:
+    """Return the branches of an adapter whose tensors krona's own class for the type of peft has too."""
+    peft_type, names = str(config["peft_type"].value), module_names(model)
+    for name, tuner in tuners.items():
+        base = tuner.get_base_layer()
+        if name not in names or not is_linear(base):
+            kind = type(base).__name__
+            raise KronaError(f"{path} adapts {name} ({kind}). krona supports only linear layers of the backbone.")
+    layers = {name: _values(tuner) for name, tuner in tuners.items()}
+    cls, arguments, by_module = _call_from_peft(peft_type, layers, config, path, branch)
+    tensors = {f"{module}.0.{key}": tensor for module, values in by_module.items() for key, tensor in values.items()}
+    insertion = _place_options(names, layers)
+    if config.get("use_dora"):
+        insertion["magnitude"] = True
+        tensors |= {f"{module}.magnitude": layer["lora_magnitude_vector"] for module, layer in layers.items()}
+    return Branches(cls, arguments, tensors, insertion)
 
 
 def _values(layer: Any) -> dict[str, Any]:
@@ -161,20 +179,20 @@ def _values(layer: Any) -> dict[str, Any]:
     return values
 
 
-def _convert(
-    peft_type: str, layers: Mapping[str, Mapping[str, Any]], config: Mapping[str, Any], path: Path, branch: str | None
+def _call_from_peft(
+    peft_type: str, layers: Layers, config: Mapping[str, Any], path: Path, branch: str | None
 ) -> Converted:
     for cls in sorted(branch_classes(peft_type), key=lambda cls: class_path(cls) != branch):
         try:
-            found: Converted | None = cls.from_peft(layers, config)
+            converted: Converted | None = cls.from_peft(layers, config)
         except KronaError as error:
             raise KronaError(f"The {peft_type} adapter in {path} is not supported. {error}") from error
-        if found is not None:
-            return found
+        if converted is not None:
+            return converted
     raise KronaError(f"The {peft_type} adapter in {path} is not supported, because its modules differ too much.")
 
 
-def _place_options(names: Sequence[str], layers: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+def _place_options(names: Sequence[str], layers: Layers) -> dict[str, Any]:
     """Return the options ``target_modules`` and, for (IA)³, ``placement``."""
     if not any("ia3_l" in layer for layer in layers.values()):
         return {"target_modules": shortest(layers, names)}
@@ -184,11 +202,10 @@ def _place_options(names: Sequence[str], layers: Mapping[str, Mapping[str, Any]]
     return {"target_modules": [*after, *before], "placement": placement, "inner_residual": False}
 
 
-def _train_options(model: nn.Module, config: Mapping[str, Any], saved: Mapping[str, Tensor]) -> dict[str, Any]:
+def _train_options(model: nn.Module, config: Mapping[str, Any], modules: Sequence[str]) -> dict[str, Any]:
     """Return the options ``train_layer_norms`` and ``head`` for the complete modules in the folder."""
     names, norms = module_names(model), set(norm_modules(model))
-    modules = list(dict.fromkeys(key.rpartition(".")[0] for key in saved))
     every = bool(norms) and norms <= set(modules)
-    whole = [word for word in config.get("modules_to_save") or [] if word in names]
-    head = dict.fromkeys(outermost(module, whole) for module in modules if not (every and module in norms))
+    listed = [word for word in config.get("modules_to_save") or [] if word in names]
+    head = dict.fromkeys(outermost(module, listed) for module in modules if not (every and module in norms))
     return {"train_layer_norms": every, "head": list(head)}
