@@ -319,7 +319,7 @@ def test_answers_that_are_no_label_or_no_number_are_counted(
     assert values["STS-B.tsv"] == ["2.500", "0.000", "5.000", "0.000", "2.500"]
     assert re.findall(r"(\d+) predictions had to be replaced", said) == ["267", "100"]
     one = score(runs[1])
-    assert f"  {one.count // 4} of {one.count} predictions are invalid and are scored as wrong" in one.lines()
+    assert f"  invalid predictions, which are scored as wrong: {one.count // 4} of {one.count}" in one.lines()
 
 
 def test_refused_submissions(encoders: dict[str, Path], glue: Path, tmp_path: Path) -> None:

@@ -61,17 +61,15 @@ def test_all_rows_in_order_in_every_form(
     assert f"not labels ({unknown} rows)" in " ".join(capsys.readouterr().err.split())
     if ending == "jsonl":
         found = [json.loads(line) for line in output.read_text().splitlines()]
-        assert list(found[0]) == ["sentence", "prediction", "word", "probabilities"]
-        assert [row["word"] for row in found] == [one.word for one in expected]
+        assert list(found[0]) == ["sentence", "prediction", "probabilities"]
         shares = [row["probabilities"] for row in found]
     else:
         with output.open(newline="") as file:
             found = list(csv.DictReader(file, delimiter={"tsv": "\t", "csv": ","}[ending]))
-        assert list(found[0]) == ["sentence", "prediction", "word", "p(negative)", "p(positive)"]
-        assert [row["word"] for row in found] == [one.word or "" for one in expected]
+        assert list(found[0]) == ["sentence", "prediction", "p(negative)", "p(positive)"]
         shares = [{word: float(row[f"p({word})"]) for word in ("negative", "positive")} for row in found]
     assert [row["sentence"] for row in found] == SENTENCES
-    assert [row["prediction"] for row in found] == [one.answer for one in expected]
+    assert [row["prediction"] for row in found] == [one.word or one.answer for one in expected]
     assert len({one.answer for one in expected}) > 2  # otherwise the order would not be tested
     assert shares == [pytest.approx(dict(one.probabilities), abs=1e-5) for one in expected]
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted([rows.name, output.name])
@@ -138,11 +136,11 @@ def test_several_runs_side_by_side(rte: Path, tmp_path: Path, outputs: Path, sst
     assert row.keys() == {*pair, rte.name, mrpc.name}
     for run in (rte, mrpc):
         (alone,) = load(run).predict([pair])
-        assert row[run.name]["prediction"] == alone.answer
+        assert row[run.name]["prediction"] == (alone.word or alone.answer)
         assert row[run.name]["probabilities"] == pytest.approx(dict(alone.probabilities))
     ask(rte, mrpc, texts=pair.values(), output=tmp_path / "a.tsv")
     header = (tmp_path / "a.tsv").read_text().splitlines()[0].split("\t")
-    assert header[2:4] == [f"{rte.name}: prediction", f"{rte.name}: word"]
+    assert header[2:4] == [f"{rte.name}: prediction", f"{rte.name}: p(entailment)"]
     assert f"{mrpc.name}: p(equivalent)" in header
 
 
@@ -232,20 +230,19 @@ def test_rows_without_a_text_keep_their_place_and_are_named(
     out = tmp_path / f"a.{ending}"
     ask(sst2, source=tmp_path / "rows.csv", output=out)
     said = " ".join(capsys.readouterr().err.split())
-    assert f"note: 2 rows without a text, which have an empty prediction: {tmp_path}/rows.csv:3, " in said.replace(
-        "- ", "-"
-    )
+    note = f"note: the prediction of 2 rows without a text is empty: {tmp_path}/rows.csv:3, "
+    assert note in said.replace("- ", "-")
     if ending == "csv":
         rows = [*csv.DictReader(out.read_text().splitlines())]
-        assert rows[0].keys() == {"id", "sentence", "prediction", "word", "p(negative)", "p(positive)"}
+        assert rows[0].keys() == {"id", "sentence", "prediction", "p(negative)", "p(positive)"}
     else:
         rows = [*map(json.loads, out.read_text().splitlines())]
         assert rows[1] == {
-            "id": "2", "sentence": "", "prediction": "", "word": None,
+            "id": "2", "sentence": "", "prediction": "",
             "probabilities": {"negative": None, "positive": None},
         }  # fmt: skip
     assert [row["id"] for row in rows] == ["1", "2", "3", "4", *"5" * 10]
-    expected = [one.answer for one in load(sst2).predict(["good", "bad", *["fine"] * 10])]
+    expected = [one.word or one.answer for one in load(sst2).predict(["good", "bad", *["fine"] * 10])]
     assert [row["prediction"] for row in rows] == [expected[0], "", expected[1], "", *expected[2:]]
     (tmp_path / "none.csv").write_text('id,sentence\n1,""\n')
     ask(sst2, source=tmp_path / "none.csv", output=tmp_path / f"b.{ending}")
@@ -257,7 +254,7 @@ def test_the_command_with_texts(rte: Path, monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(paths, "OUTPUTS", rte.parent)
     texts = ["--text", "It rains.", "It is wet.", "--batch-size", "2"]
     header, row = krona("predict", rte.name, *texts).splitlines()
-    assert header == "sentence1\tsentence2\tprediction\tword\tp(entailment)\tp(not_entailment)"
+    assert header == "sentence1\tsentence2\tprediction\tp(entailment)\tp(not_entailment)"
     assert row.startswith("It rains.\tIt is wet.\t")
 
 
@@ -271,7 +268,7 @@ def test_a_standard_output_without_room_is_one_message(sst2: Path, rows: Path, m
 
 
 def test_cells_with_tabs_and_line_ends_stay_one_line() -> None:
-    answer = {"sentence": "one\ttwo\nthree", "prediction": "0", "word": None, "probabilities": {"a": 0.25}}
-    assert predict_command.format_answers([answer], ".tsv", header=False) == "one two three\t0\t\t0.250000\n"
+    answer = {"sentence": "one\ttwo\nthree", "prediction": "0", "probabilities": {"a": 0.25}}
+    assert predict_command.format_answers([answer], ".tsv", header=False) == "one two three\t0\t0.250000\n"
     (row,) = csv.reader(io.StringIO(predict_command.format_answers([answer], ".csv", header=False)))
-    assert row == ["one\ttwo\nthree", "0", "", "0.250000"]
+    assert row == ["one\ttwo\nthree", "0", "0.250000"]

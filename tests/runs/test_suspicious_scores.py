@@ -81,7 +81,7 @@ def test_a_few_invalid_predictions_do_not_hide_constant_ones() -> None:
     ("given", "expected"),
     [
         ("2.51 2.5 2.49 2.5", ["all 4 test predictions are 2.5"]),
-        ("many 2.5 1.0 3.0", ["1 of 4 test predictions are not a number"]),
+        ("many 2.5 1.0 3.0", ["1 of 4 test predictions is not a number"]),
         ("-1 -2 1.0 3.0", []),
     ],
 )

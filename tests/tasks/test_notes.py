@@ -68,6 +68,11 @@ def test_skipped_rows_are_counted_by_kind_with_the_first_of_each(tmp_path: Path)
     assert "2 wrong number of fields, first a.tsv:23" in note
 
 
+def test_a_note_on_one_row_is_in_the_singular() -> None:
+    note = find_note(task("rte"), made_up(), "Repeated")
+    assert "1 of 1 row of dev is also in train, 1 of 1 row of test is also in train" in note
+
+
 def test_a_part_that_is_halved_is_noted_once(tmp_path: Path) -> None:
     dev = write(tmp_path, "rte", dev=9) / "dev.tsv"
     dev.write_text(dev.read_text() + "99\tone\n")

@@ -62,7 +62,7 @@ class Evaluation:
         score = f"{self.score:.2f} [{low:.1f}, {high:.1f}] ({parts}) on {plural(self.count, 'row')}"
         found = [f"{self.run_id} on {self.task}, {self.rows}: {score}"]
         if self.no_label:
-            found.append(f"  {self.no_label:,} of {self.count:,} predictions are invalid and are scored as wrong")
+            found.append(f"  invalid predictions, which are scored as wrong: {self.no_label:,} of {self.count:,}")
         return [*found, *(f"  {note}" for note in self.notes)]
 
 

@@ -12,7 +12,7 @@ from krona.adapters.origin import Origin, compose
 from krona.adapters.peft.folder import check_folder
 from krona.adapters.peft.reading import read_peft
 from krona.adapters.predictor import Predictor, load_backbone
-from krona.messages import KronaError
+from krona.messages import KronaError, plural
 from krona.runs.file_names import ADAPTER
 from krona.runs.folder import require_new
 
@@ -51,8 +51,9 @@ def import_peft(
             "largest logit."
         )
     Adapter.of(model, notes=origin.as_note()).save(out)
-    modules = f" at {read.num_modules} modules" if read.num_modules else ""
-    saved = f" and {len(read.modules_to_save)} complete modules (LayerNorms or a head)" if read.modules_to_save else ""
+    modules = f" at {plural(read.num_modules, 'module')}" if read.num_modules else ""
+    complete = plural(len(read.modules_to_save), "complete module")
+    saved = f" and {complete} (LayerNorms or a head)" if read.modules_to_save else ""
     return [
         f"{out} contains peft's {read.peft_type}{modules}{saved}, for task {origin.task_settings.name} and backbone "
         f"{origin.backbone['name']}.",

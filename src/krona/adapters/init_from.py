@@ -99,7 +99,7 @@ class InitialWeights:
         }
         branches = target.tensors.keys() - get_adapter(model, "default").trained.keys()
         if not fits or (branches and not branches & fits.keys()):
-            kind = f"{len(branches):,} branch tensors" if branches else f"{len(target.tensors):,} tensors"
+            kind = plural(len(branches), "branch tensor") if branches else plural(len(target.tensors), "tensor")
             raise KronaError(f"None of this run's {kind} has the same name and shape as a tensor in {label}.")
         _require_whole_branches(label, target, source, branches & fits.keys())
         for key, value in fits.items():

@@ -25,7 +25,7 @@ from krona.tasks import InputRows, Task
 from krona.tasks.values import BadRowError, plain_value
 
 CHUNK = 1024  # the number of rows that are read, predicted and written at a time
-ADDED = ("prediction", "word", "probabilities")  # the columns that are added after the input's columns
+ADDED = ("prediction", "probabilities")  # the columns that are added after the input's columns
 MAX_LOCATIONS = 5  # maximum number of rows without a text in a note
 SUFFIXES = (".tsv", ".csv", ".jsonl")
 # maps column names to values; the values are dicts for probabilities, and for each of several runs
@@ -93,8 +93,8 @@ def predict(
     for note, count in notes.items():
         say(errors, f"note: {note} ({plural(count, 'row')}).")
     if empty:
-        what = f"{plural(len(empty), 'row')} without a text, which have an empty prediction"
-        say(errors, f"note: {what}: {', '.join(first_few(empty, MAX_LOCATIONS))}.")
+        where = ", ".join(first_few(empty, MAX_LOCATIONS))
+        say(errors, f"note: the prediction of {plural(len(empty), 'row')} without a text is empty: {where}.")
 
 
 @dataclass(frozen=True)
@@ -203,10 +203,9 @@ def _rows_from_texts(texts: Sequence[str], task: Task) -> list[tuple[str, Any]]:
 
 
 def _columns(prediction: Prediction) -> Answer:
-    if not prediction.probabilities:
-        return {"prediction": prediction.answer}
+    predicted = prediction.answer if prediction.word is None else prediction.word
     probabilities = {label: None if math.isnan(value) else value for label, value in prediction.probabilities.items()}
-    return {"prediction": prediction.answer, "word": prediction.word, "probabilities": probabilities}
+    return {"prediction": predicted, **({"probabilities": probabilities} if probabilities else {})}
 
 
 def batches(items: Iterable[Any], size: int) -> Iterator[list[Any]]:

@@ -50,7 +50,7 @@ def predict(
     batch_size: Annotated[int, typer.Option(min=1, help="rows per batch")] = 64,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="replace the output file")] = False,
 ) -> None:
-    """Predict the label of each row with finished runs. The output also contains label names and probabilities."""
+    """Predict the label of each row with finished runs. The output also contains the probability of each label."""
     from krona.adapters.predict_command import predict as run_predict
     from krona.runs.choose import choose_runs
 

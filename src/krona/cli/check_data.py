@@ -13,7 +13,7 @@ from krona.config.overrides import normalize
 from krona.config.settings import Data, RunSettings
 from krona.display_names import BENCHMARKS
 from krona.formatting import Cell, as_typed, say, table, terminal_width
-from krona.messages import KronaError
+from krona.messages import KronaError, plural
 from krona.metrics.scores.metric import EMPTY_SET
 from krona.tasks import ROLES, Splits, Task
 from krona.tasks.data_sources import require_files
@@ -116,5 +116,5 @@ def _labels_table(task: Task, splits: Splits) -> tuple[list[str], list[list[Cell
     rows = [[task.label_name(target), *(f"{by_target[target]:,}" for by_target in by_split)] for target in shown]
     if len(shown) < len(names):
         others = [sum(by_target.values()) - sum(by_target[name] for name in shown) for by_target in by_split]
-        rows.append([f"{len(names) - len(shown):,} other labels", *(f"{count:,}" for count in others)])
+        rows.append([plural(len(names) - len(shown), "other label"), *(f"{count:,}" for count in others)])
     return ["label", *ROLES], rows

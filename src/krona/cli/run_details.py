@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from rich.console import Console
 
 from krona.formatting import as_typed, say, table, terminal_width
-from krona.messages import KronaError
+from krona.messages import KronaError, plural
 from krona.report.class_tables import answer_tables
 from krona.runs.folder import RunFolder
 from krona.runs.predictions import SPLITS, label_words, read_outcomes
@@ -60,10 +60,11 @@ def print_details(run: RunFolder, console: Console, *, mistakes: int = 0, slices
 
 
 def _mistake_lines(result: Result, mistakes: Sequence[Mistake], split: str, most: int, is_class: bool) -> Iterator[str]:
-    what = "wrong predictions" if is_class else "predictions with an error"
+    count = len(mistakes)
+    what = plural(count, "wrong prediction") if is_class else f"{plural(count, 'prediction')} with an error"
     has_scores = is_class and any(mistake.size is not None for mistake in mistakes)
     order = "" if is_class and not has_scores else ", the worst first"
-    yield f"\n{split}: {len(mistakes):,} {what}{f' (the first {most:,})' if len(mistakes) > most else ''}{order}"
+    yield f"\n{split}: {what}{f' (the first {most:,})' if count > most else ''}{order}"
     for mistake in mistakes[:most]:
         size = "" if mistake.size is None else f" (p {mistake.size:.3f})" if is_class else f" ({mistake.size:+.4g})"
         yield f"{mistake.place}: target {mistake.target}, prediction {mistake.prediction}{size}"

@@ -149,7 +149,8 @@ def _check_predictions(result: Result, outcomes: Outcomes, split: str) -> Iterat
         ((commonest, times),) = Counter(invalid).most_common(1)
         words = shorten(", ".join(label_words(task)), 200)
         kind = f"label of {result.task} ({words})" if task.get("labels") else "number"
-        problem = f"are not a {kind} and count as wrong (most frequent: {times:,} × {commonest[:40]!r})"
+        verbs = ("is", "counts") if len(invalid) == 1 else ("are", "count")
+        problem = f"{verbs[0]} not a {kind} and {verbs[1]} as wrong (most frequent: {times:,} × {commonest[:40]!r})"
         share, unlearned, cause = f"{len(invalid):,} of {count:,}", 2 * len(invalid) > count, INVALID
     else:
         texts = [text.strip() for text in outcomes.predictions]

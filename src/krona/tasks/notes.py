@@ -76,7 +76,7 @@ def _note_other_rows(task: Task, splits: Splits) -> Iterator[str]:
     other = {name: pair for name, pair in official_rows(task, splits.official).items() if pair[0] != pair[1]}
     if other:
         counts = ", ".join(
-            f"{rows:,} rows of {name} instead of {official:,}" for name, (rows, official) in other.items()
+            f"{plural(rows, 'row')} of {name} instead of {official:,}" for name, (rows, official) in other.items()
         )
         name = BENCHMARKS[task.data_kind]
         yield f"{name}'s format, but not {name}'s rows: {counts}. The scores are not comparable with scores on {name}."
@@ -121,11 +121,11 @@ def _list_labels(names: list[str]) -> str:
 
 def _note_repeated(splits: Splits) -> Iterator[str]:
     counts = [
-        f"{facts[key]:,} of {plural(facts['rows'], 'row')} of {role} {what}"
-        for key, what in (
-            ("repeated", "repeat an earlier text"),
-            ("also_in_train", "are also in train"),
-            ("also_in_dev", "are also in dev"),
+        f"{facts[key]:,} of {plural(facts['rows'], 'row')} of {role} {one if facts[key] == 1 else several}"
+        for key, one, several in (
+            ("repeated", "repeats an earlier text", "repeat an earlier text"),
+            ("also_in_train", "is also in train", "are also in train"),
+            ("also_in_dev", "is also in dev", "are also in dev"),
         )
         for role, facts in splits.counts.items()
         if facts.get(key)

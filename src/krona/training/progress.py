@@ -53,8 +53,9 @@ class Progress(pl.Callback):
         self.say(
             f"{settings.method.name} on {settings.task.name}: {result.trainable_params:,} trainable parameters "
             f"({result.trainable_percent:.4g} % of {settings.backbone.name}){head}; "
-            f"rows of train / dev / test: {rows}; {plural(steps.total, 'step')} of {settings.step_rows} rows, "
-            f"lr {settings.optimizer.lr:g}{factors and f' ({factors})'} after {plural(steps.warmup, 'step')} of warm-up"
+            f"rows of train / dev / test: {rows}; {plural(steps.total, 'step')} of "
+            f"{plural(settings.step_rows, 'row')}, lr {settings.optimizer.lr:g}{factors and f' ({factors})'} after "
+            f"{plural(steps.warmup, 'step')} of warm-up"
         )
         for note in result.notes:
             self.note(note)
