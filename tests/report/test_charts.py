@@ -80,6 +80,18 @@ def test_the_differences_of_a_report_have_a_chart_for_the_mean_and_for_each_task
     assert rows[0] == [*mean["row"]]
 
 
+def test_charts_write_the_labels_of_variants_without_markup(tmp_path):
+    results = [make_result("krona_b", "rte", seed, rows=80, change={"optimizer.lr": rate})
+               for seed in range(3) for rate in (1e-3, 2e-3)]  # fmt: skip
+    (table,) = collected(
+        tmp_path, [*results, *grid(["lora"], ["rte"], rows=80)], baseline="KronA^B (optimizer.lr=0.001)"
+    ).tables
+    names = {*score_frame(table, table.score_columns[0]).name}
+    assert names == {"LoRA", "KronAᴮ (lr=0.001)", "KronAᴮ (lr=0.002)"}
+    (chart,) = draw_table_differences(table)
+    assert {text.get_text() for text in chart.axes[0].get_yticklabels()} == names - {"KronAᴮ (lr=0.001)"}
+
+
 def test_cost_axes_start_at_zero_and_similar_costs_are_a_sentence(tmp_path):
     times = {"lora": 21.0, "krona": 23.0, "full": 24.0}
     table, column, frame = scores(tmp_path, {"lora": 70.0, "krona": 71.0, "full": 72.0}, costs=times)

@@ -133,7 +133,8 @@ def test_the_label_of_a_point_has_every_setting_that_differs(tmp_path):
         result.times["train"] = 10.0 + number
     write_all(tmp_path, results)
     page = build_report(tmp_path, format="html")
-    assert {"KronA 2x384, 0.01", "KronA 12x64, 0.01"} <= {*re.findall(r">(KronA [\w, .]+)</text>", page)}
+    labels = {*re.findall(r">(KronA [^<]+)</text>", page)}
+    assert {"KronA (kron_factors=2x384, lr=0.01)", "KronA (kron_factors=12x64, lr=0.01)"} <= labels
 
 
 def test_a_sweep_begins_with_its_curve_and_a_comparison_with_the_differences(tmp_path):

@@ -54,7 +54,7 @@ def test_a_warning_is_at_the_cell_and_in_the_average(outputs):
     ]
 
 
-NOTES = (CONSTANT, "data.seed=7, and the paper's protocol uses 42.", "broken")
+NOTES = (CONSTANT, "data.seed=7, and the paper's protocol uses 42", "broken")
 
 
 @pytest.mark.parametrize("form", FORMATS)

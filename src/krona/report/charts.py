@@ -10,6 +10,7 @@ import matplotlib
 import numpy as np
 import pandas as pd
 from matplotlib import ticker
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from krona.display_names import method_label
@@ -21,7 +22,7 @@ from krona.report.pairs import format_interval
 from krona.report.styles import BETTER, COLORS, GRID, INK, PAPER, SOFT, WORSE, method_style
 from krona.report.svg import RC, tooltip
 from krona.report.table import Column, Table
-from krona.report.text import cell_value, format_range, number, plain_label
+from krona.report.text import cell_value, format_range, number, plain_label, short_names
 from krona.runs.studies import Study
 
 WIDTH, HEIGHT = 440.0, 280.0  # points
@@ -40,8 +41,9 @@ def score_frame(table: Table, column: Column) -> pd.DataFrame:
     The column ``settings`` contains the settings that distinguish the row from others of its method.
     """
     lines = []
-    for row in table.rows:
-        cell = row.cell(column.key)
+    cells = {row: row.cell(column.key) for row in table.rows}
+    names = short_names([row for row, cell in cells.items() if cell.value is not None])
+    for row, cell in cells.items():
         if cell.value is None:
             continue
         style = method_style(row.method, among=table.methods)
@@ -50,10 +52,10 @@ def score_frame(table: Table, column: Column) -> pd.DataFrame:
         costs = {cost: mean_cost(cell, cost) for cost in CHARTED}
         ranks = {name: row.cell(name).value for name in ("rank", "effective")}
         lines.append({
-            "row": row, "cell": cell, "label": plain_label(row.label), "settings": row.settings, "score": cell.value,
-            "name": f"{plain_label(row.label)} {row.differs}".strip(), "low": low, "high": high, "color": style.color,
-            "mark": style.mark, "hollow": False, "tip": f"{plain_label(row.name)}: {cell_value(cell)}{ends}",
-            **costs, **ranks,
+            "row": row, "method": row.method, "cell": cell, "label": plain_label(row.label), "settings": row.settings,
+            "name": shorten(plain_label(names[row.name]), MAX_NAME), "score": cell.value, "low": low, "high": high,
+            "color": style.color, "mark": style.mark, "hollow": False,
+            "tip": f"{plain_label(row.name)}: {cell_value(cell)}{ends}", **costs, **ranks,
         })  # fmt: skip
     return pd.DataFrame(lines)
 
@@ -66,10 +68,10 @@ def short(value: float, _: object = None) -> str:
     return f"{value:.3g}".replace("e-0", "e-").replace("-", "−")
 
 
-def _new(title: str, x: str, y: str, width: float = WIDTH, height: float = HEIGHT) -> tuple[Figure, Any]:
+def _new(title: str, x: str, y: str, width: float = WIDTH, height: float = HEIGHT) -> tuple[Figure, Axes]:
     figure = Figure(figsize=(width / 72, height / 72), layout="constrained")
     figure.set_label(title)
-    axes: Any = figure.subplots()
+    axes: Axes = figure.subplots()
     axes.patch.set_visible(False)
     axes.spines[:].set_visible(False)
     axes.set(xlabel=x, ylabel=y)
@@ -79,12 +81,12 @@ def _new(title: str, x: str, y: str, width: float = WIDTH, height: float = HEIGH
     return figure, axes
 
 
-def _mark(axes: Any, x: float, y: float, color: str, tip: str, **style: Any) -> None:
+def _mark(axes: Axes, x: float, y: float, color: str, tip: str, **style: Any) -> None:
     options = {"marker": "o", "markersize": 7, "markeredgewidth": 1.4, "clip_on": False, "zorder": 3, **style}
     axes.plot([x], [y], linestyle="none", color=color, gid=tooltip(tip), **options)
 
 
-def _fit_scores(axes: Any, scores: Sequence[float], ends: Sequence[float] = ()) -> float:
+def _fit_scores(axes: Axes, scores: Sequence[float], ends: Sequence[float] = ()) -> float:
     """Fit the vertical axis to scores and the ends of their intervals, and return its lower end.
 
     The axis excludes a single score far below all others, so that the differences between the others stay visible.
@@ -97,7 +99,7 @@ def _fit_scores(axes: Any, scores: Sequence[float], ends: Sequence[float] = ()) 
     return middle - half
 
 
-def _fit_cost(axes: Any, values: Sequence[float], *, log: bool) -> None:
+def _fit_cost(axes: Axes, values: Sequence[float], *, log: bool) -> None:
     """Start a cost axis at zero. A logarithmic axis covers at least a decade, and has an extra position for zero."""
     if not log:
         axes.set_xlim(0, 1.06 * max(values) or 1)
@@ -118,15 +120,15 @@ def _fit_cost(axes: Any, values: Sequence[float], *, log: bool) -> None:
     axes.set_xlim(low, high)
 
 
-def _scatter(axes: Any, frame: pd.DataFrame, xs: Sequence[float]) -> None:
+def _scatter(axes: Axes, frame: pd.DataFrame, xs: Sequence[float]) -> None:
     """Draw the scores with their intervals. A score below the axis is a triangle at its lower end."""
     bottom = _fit_scores(axes, [*frame.score], [*frame.low, *frame.high])
-    for one, x in zip(frame.itertuples(), xs, strict=True):
-        if one.high > one.low and one.score >= bottom:
-            axes.vlines(x, one.low, one.high, color=one.color, linewidth=1.4, alpha=0.65)
-        marker = "v" if one.score < bottom else one.mark
-        fill = {"markerfacecolor": PAPER} if one.hollow else {}
-        _mark(axes, x, max(one.score, bottom), one.color, one.tip, marker=marker, **fill)
+    for row, x in zip(frame.itertuples(), xs, strict=True):
+        if row.high > row.low and row.score >= bottom:
+            axes.vlines(x, row.low, row.high, color=row.color, linewidth=1.4, alpha=0.65)
+        marker = "v" if row.score < bottom else row.mark
+        fill = {"markerfacecolor": PAPER} if row.hollow else {}
+        _mark(axes, x, max(row.score, bottom), row.color, row.tip, marker=marker, **fill)
 
 
 @matplotlib.rc_context(RC)
@@ -147,20 +149,20 @@ def draw_differences(pairs: pd.DataFrame, title: str, order: Sequence[str] = ())
     names = [shorten(plain_label(name), MAX_NAME) for name in pairs.row]
     width = 330 + 6 * max(12, *map(len, names))
     figure, axes = _new(f"{title}: difference to {reference}", label, "", width, 26 * len(pairs) + 66)
-    for place, one in enumerate(pairs.itertuples()):
-        certain = one.p_holm <= ALPHA
-        color, marker, verdict = (BETTER, ">", "better") if one.difference > 0 else (WORSE, "<", "worse")
+    for position, pair in enumerate(pairs.itertuples()):
+        certain = pair.p_holm <= ALPHA
+        color, marker, verdict = (BETTER, ">", "better") if pair.difference > 0 else (WORSE, "<", "worse")
         if not certain:
             color, marker, verdict = (SOFT, "o", "not certain")
-        axes.barh(place, 2 * one.detectable, left=-one.detectable, height=1, color=GRID, linewidth=0)
-        axes.hlines(place, one.low, one.high, color=color, linewidth=2.4 if certain else 1.6)
-        text = f"{one.difference:+.1f}".replace("-", "−")
-        tip = f"{plain_label(one.row)} − {reference}: {text} {format_interval(one)}, p (Holm) {one.p_holm:.2g}"
+        axes.barh(position, 2 * pair.detectable, left=-pair.detectable, height=1, color=GRID, linewidth=0)
+        axes.hlines(position, pair.low, pair.high, color=color, linewidth=2.4 if certain else 1.6)
+        text = f"{pair.difference:+.1f}".replace("-", "−")
+        tip = f"{plain_label(pair.row)} − {reference}: {text} {format_interval(pair)}, p (Holm) {pair.p_holm:.2g}"
         fill = {} if certain else {"markerfacecolor": PAPER}
-        _mark(axes, one.difference, place, color, tip, marker=marker, markersize=8, **fill)
+        _mark(axes, pair.difference, position, color, tip, marker=marker, markersize=8, **fill)
         for words, shift in ((text, 38), (verdict, 46)):
             axes.annotate(
-                words, (1, place), xycoords=("axes fraction", "data"), xytext=(shift, 0), textcoords="offset points",
+                words, (1, position), xycoords=("axes fraction", "data"), xytext=(shift, 0), textcoords="offset points",
                 va="center", ha="right" if words is text else "left", annotation_clip=False,
                 fontweight="bold" if certain else "normal", color=INK if words is text else color,
             )  # fmt: skip
@@ -175,14 +177,14 @@ def draw_differences(pairs: pd.DataFrame, title: str, order: Sequence[str] = ())
 def draw_levels(frame: pd.DataFrame, title: str) -> Figure:
     """Draw the scores of all rows with their intervals, and the paper's numbers as rings."""
     figure, axes = _new(title, f"{title}, score", "", 480, 26 * len(frame) + 60)
-    for place, one in enumerate(frame.itertuples()):
-        axes.hlines(place, one.low, one.high, color=one.color, linewidth=2)
-        _mark(axes, one.score, place, one.color, one.tip, marker=one.mark)
-        if one.cell.paper is not None:
+    for position, row in enumerate(frame.itertuples()):
+        axes.hlines(position, row.low, row.high, color=row.color, linewidth=2)
+        _mark(axes, row.score, position, row.color, row.tip, marker=row.mark)
+        if row.cell.paper is not None:
             ring = {"markersize": 11, "markerfacecolor": "none"}
-            _mark(axes, one.cell.paper, place, COLORS[1], f"the paper: {one.cell.paper:.2f}", **ring)
+            _mark(axes, row.cell.paper, position, COLORS[1], f"the paper: {row.cell.paper:.2f}", **ring)
     axes.set_ylim(len(frame) - 0.5, -0.5)
-    axes.set_yticks(range(len(frame)), [shorten(name, MAX_NAME) for name in frame.name], color=INK)
+    axes.set_yticks(range(len(frame)), [*frame.name], color=INK)
     axes.grid(axis="y", visible=False)
     return figure
 
@@ -227,17 +229,15 @@ def draw_cost(table: Table, column: Column, frame: pd.DataFrame, cost: str) -> F
     _scatter(axes, frame, [*frame.x])
     _fit_cost(axes, [*frame.x], log=quantity.logarithmic)
     last = math.inf
-    for one in front.sort_values("score", ascending=False).itertuples() if joined else ():
-        if last - one.score < 0.08 * np.ptp(axes.get_ylim()):
+    for row in front.sort_values("score", ascending=False).itertuples() if joined else ():
+        if last - row.score < 0.08 * np.ptp(axes.get_ylim()):
             continue  # the label would overlap the one above
-        last = one.score
-        right = axes.transAxes.inverted().transform(axes.transData.transform((one.x, one.score)))[0] > 0.5
-        place = {"xytext": (-7 if right else 7, 7), "textcoords": "offset points", "ha": "right" if right else "left"}
-        values = ", ".join(
-            f"{key.rpartition('.')[2]}={value}" if value in ("true", "false") else value
-            for key, value in one.settings.items()
-        )
-        axes.annotate(shorten(f"{one.label} {values}".strip(), MAX_NAME), (one.x, one.score), fontsize=11, **place)
+        last = row.score
+        right = axes.transAxes.inverted().transform(axes.transData.transform((row.x, row.score)))[0] > 0.5
+        axes.annotate(
+            row.name, (row.x, row.score), xytext=(-7 if right else 7, 7), textcoords="offset points",
+            ha="right" if right else "left", fontsize=11,
+        )  # fmt: skip
     return figure
 
 
@@ -338,18 +338,18 @@ def draw_swept(frame: pd.DataFrame, column: Column, key: str) -> Figure:
 def _draw_lines(title: str, x: str, y: str, lines: Mapping[str, tuple[str, pd.DataFrame]], *, log: bool) -> Figure:
     """Draw a line for each name. ``lines`` contains its method and a frame with x, y, low and high."""
     figure, axes = _new(title, x, y)
-    found = pd.concat([frame for _, frame in lines.values()])
+    points = pd.concat([frame for _, frame in lines.values()])
     for name, (method, frame) in lines.items():
         style = method_style(method)
         axes.plot(frame.x, frame.y, color=style.color, linewidth=1.8, label=name, gid=tooltip(name), clip_on=False)
-        for one in frame.itertuples():
-            if one.high > one.low:
-                axes.vlines(one.x, one.low, one.high, color=style.color, linewidth=1.4, alpha=0.5)
-            _mark(axes, one.x, one.y, style.color, f"{name}: {number(one.y)} at {one.x:g}", marker=style.mark)
-    _fit_scores(axes, [*found.y], [*found.low, *found.high])
+        for point in frame.itertuples():
+            if point.high > point.low:
+                axes.vlines(point.x, point.low, point.high, color=style.color, linewidth=1.4, alpha=0.5)
+            _mark(axes, point.x, point.y, style.color, f"{name}: {number(point.y)} at {point.x:g}", marker=style.mark)
+    _fit_scores(axes, [*points.y], [*points.low, *points.high])
     if log:
-        _fit_cost(axes, [*found.x], log=True)
-        values = sorted({*found.x})
+        _fit_cost(axes, [*points.x], log=True)
+        values = sorted({*points.x})
         axes.set_xticks(values, [short(value) for value in values], rotation=40 if len(values) > 6 else 0)
     else:
         axes.xaxis.set_major_locator(ticker.MaxNLocator(6, integer=True))
@@ -360,12 +360,12 @@ def _draw_lines(title: str, x: str, y: str, lines: Mapping[str, tuple[str, pd.Da
 def epoch_charts(column: Column, frame: pd.DataFrame) -> list[Figure]:
     """Return a chart of the dev score by epoch, if a row has several epochs. Lines show the range over seeds."""
     lines = {}
-    for one in frame.sort_values("score", ascending=False)[:MAX_LINES].itertuples() if column.kind == "task" else ():
-        epochs = [epoch for result in one.cell.runs.result for epoch in result.dev_curve]
-        curve = pd.DataFrame(epochs, columns=["epoch", "score"]).dropna().groupby("epoch").score
-        if curve.ngroups > 1:
-            found = curve.agg(["mean", "min", "max"]).reset_index()
-            lines[shorten(one.name, MAX_NAME)] = one.row.method, found.set_axis(["x", "y", "low", "high"], axis=1)
+    for row in frame.sort_values("score", ascending=False)[:MAX_LINES].itertuples() if column.kind == "task" else ():
+        epochs = [epoch for result in row.cell.runs.result for epoch in result.dev_curve]
+        scores = pd.DataFrame(epochs, columns=["epoch", "score"]).dropna().groupby("epoch").score
+        if scores.ngroups > 1:
+            curve = scores.agg(["mean", "min", "max"]).reset_index()
+            lines[row.name] = row.method, curve.set_axis(["x", "y", "low", "high"], axis=1)
     return [_draw_lines("Dev score by epoch", "epoch", "dev score", lines, log=False)] if lines else []
 
 
@@ -373,7 +373,10 @@ def curve_charts(curves: Curves) -> list[Figure]:
     """Return the chart of the score against a setting, and for learning rates the charts of `expected_best_of_k`."""
     names = {method: plain_label(method_label(method)) for method in curves.lines}
     lines = {
-        names[method]: (method, _frame([(one.x, one.score, *(one.interval or (one.score,) * 2)) for one in points]))
+        names[method]: (
+            method,
+            _frame([(point.x, point.score, *(point.interval or (point.score,) * 2)) for point in points]),
+        )
         for method, points in curves.lines.items()
     }
     setting, split = NAMES[curves.setting], curves.split
@@ -403,11 +406,11 @@ def _frame(lines: Sequence[tuple[Any, ...]]) -> pd.DataFrame:
 def study_frame(study: Study) -> pd.DataFrame:
     """Return the scored trials of a search: number, state, score and the value on each axis (Optuna's internal one)."""
     lines = []
-    for one in study.trials:
-        if one.value is not None and one.state in ("finished", "pruned"):
-            known = {key: axis for key, axis in study.axes.items() if key in one.params}
-            values = {key: axis.to_internal_repr(one.params[key]) for key, axis in known.items()}
-            lines.append({"trial": one.number, "state": one.state, "score": one.value, **values})
+    for trial in study.trials:
+        if trial.value is not None and trial.state in ("finished", "pruned"):
+            known = {key: axis for key, axis in study.axes.items() if key in trial.params}
+            values = {key: axis.to_internal_repr(trial.params[key]) for key, axis in known.items()}
+            lines.append({"trial": trial.number, "state": trial.state, "score": trial.value, **values})
     return pd.DataFrame(lines, columns=["trial", "state", "score", *study.axes])
 
 
@@ -427,11 +430,11 @@ def _draw_trials(frame: pd.DataFrame, key: str, distribution: Any) -> Figure:
     if distribution is None:
         axes.step(done.trial, [*accumulate(done.score, max)], where="post", color=SOFT, linewidth=1.1, gid="front")
         axes.xaxis.set_major_locator(ticker.MaxNLocator(6, integer=True))
-    for one in frame.to_dict("records"):
-        pruned = one["state"] == "pruned"
-        tip = f"trial {one['trial']}, {one['state']}: {number(one['score'])}"
+    for trial in frame.to_dict("records"):
+        pruned = trial["state"] == "pruned"
+        tip = f"trial {trial['trial']}, {trial['state']}: {number(trial['score'])}"
         style = {"marker": "x"} if pruned else {}
-        _mark(axes, one[key], one["score"], SOFT if pruned else COLORS[0], tip, **style)
+        _mark(axes, trial[key], trial["score"], SOFT if pruned else COLORS[0], tip, **style)
     if log:
         _fit_cost(axes, [distribution.low, distribution.high], log=True)
         axes.set_xlim(distribution.low, distribution.high)

@@ -16,6 +16,7 @@ DEFAULT = ("score", "params", "time")  # the columns of a table that is not the 
 MAX_COLUMNS = 4  # a table with more columns takes the width of both columns of the page
 NEEDS = r"Needs \usepackage{booktabs}, \usepackage{graphicx} and \usepackage[T1]{fontenc}."
 FIT = r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%"  # shrinks a table that is too wide
+TAGS = (r"\textsuperscript{{{}}}", r"\textsubscript{{{}}}")
 CHARACTERS = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
     "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
@@ -96,10 +97,8 @@ def _cell(cell: Cell) -> str:
 
 def _label(row: Row, names: dict[str, str]) -> str:
     """Return the label of a row, with one line for each setting that distinguishes it from other rows of its label."""
-    name, above, below = text.label_parts(row.label)
-    raised = rf"\textsuperscript{{{above}}}" if above else ""
     settings = names[row.name].removeprefix(row.label).strip(" ()")
-    label = escape_latex(name) + raised + (rf"\textsubscript{{{below}}}" if below else "")
+    label = text.tag_labels(row.label, escape_latex, TAGS)
     return _stack(label, settings.split(", ") if settings else [], "l")
 
 
@@ -107,8 +106,7 @@ def _caption(table: Table) -> str:
     title = re.sub(r"^Table \d+: ", "", table.title)  # LaTeX numbers the tables
     words = [f"{title[:1].upper()}{title[1:]}. {table.heading}."]
     if table.section is not None:
-        legend = text.legend([table]).replace("~ not", "Bold without a star: not")
-        words.append(legend.replace("see the note", "see the comments in the source"))
+        words.append(text.legend([table], tied="Bold without a star:", notes="the comments in the source"))
         words += ["The best row is chosen by dev scores. Test scores are next to the dev scores."] * any(
             column.kind == "beside" for column in table.columns
         )

@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.table import Table as Grid
 from rich.text import Text
 
-from krona.display_names import task_label
+from krona.display_names import method_label, task_label
 from krona.formatting import NOTHING, as_typed, escape, format_p
 from krona.messages import KronaError, escape_control_characters, first_few
 from krona.report import FORMATS, text
@@ -37,7 +37,6 @@ MAX_COLUMNS = 6  # an HTML table shows at most this number of columns; the table
 MAX_CHARTED = 12  # if a report has more score columns, only the first column of each of the first 12 tables has charts
 MAX_DIFFERENCES = 24  # the terminal shows at most this number of differences to the reference
 MAX_NOTED = 3  # a note names at most this number of rows
-MAX_KEYS = 14  # a legend with more entries is folded
 MAX_WIDTH = 20  # a column with longer texts is left-aligned in the terminal
 MAX_LINES = 20  # in the terminal, a section below the tables shows at most this number of notes
 FIRST = ("average", "task", "beside", "params", "time", "memory")  # columns of these kinds are preferred, in this order
@@ -83,8 +82,7 @@ def render_html(report: Report, out: Path | None) -> str:
         return str(escape_html(value))
 
     filters = {
-        "label": lambda label: Markup(text.tagged_label(label, plain)),
-        "sentence": lambda line: Markup(text.tagged_sentence(line, plain)),
+        "sentence": lambda line: Markup(text.tag_labels(line, plain)),
         "breakable": lambda line: Markup(plain(line).replace("=", "=<wbr>")),
         "messages": lambda cell: " ".join(cell_messages(cell)),
         "number": lambda value, digits=2: NOTHING if pd.isna(value) else text.number(value, digits),
@@ -100,8 +98,8 @@ def render_html(report: Report, out: Path | None) -> str:
     }
     page = _fill(
         report, "report.html", filters, errors=False,
-        charts=charts, curves=curves.find_curves(report.runs), method_style=method_style,
-        differences=draw_table_differences, dark_style=Markup(dark_style()), max_keys=MAX_KEYS, max_charted=MAX_CHARTED,
+        charts=charts, curves=curves.find_curves(report.runs), method_style=method_style, method_label=method_label,
+        differences=draw_table_differences, dark_style=Markup(dark_style()), max_charted=MAX_CHARTED,
         charts_for_all=sum(len(one.score_columns) for one in report.tables) <= MAX_CHARTED,
     )  # fmt: skip
     return strip_folders(page)
@@ -182,8 +180,7 @@ def render_markdown(report: Report, out: Path | None) -> str:
     """Return the report as GitHub-flavoured Markdown."""
     filters = {
         "escape_md": _escape_md,
-        "label_md": lambda label: text.tagged_label(label, _escape_md),
-        "sentence_md": lambda line: text.tagged_sentence(str(line), _escape_md),
+        "sentence_md": lambda line: text.tag_labels(str(line), _escape_md),
         "note_md": _note_md,
     }
     return _fill(report, "report.md", filters).rstrip() + "\n"
@@ -196,7 +193,7 @@ def _escape_md(value: str) -> str:
 
 def _note_md(note: Note) -> str:
     """Return a note as Markdown. Its command is formatted as code, because GitHub changes quotes and dashes in text."""
-    sentence = text.tagged_sentence(note.text, _escape_md)
+    sentence = text.tag_labels(note.text, _escape_md)
     if not note.command:
         return sentence
     return f"{sentence} `{note.command}`".replace("\n", " ")

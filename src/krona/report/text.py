@@ -13,6 +13,9 @@ from krona.runs.suspicious_scores import SIGN
 SEEDS = "the range of two seeds, or Student's t interval (95 %) of more seeds"  # explains intervals over seeds
 BEST, TIED, SIGNS = "*", "~", {1: "↑", -1: "↓"}  # marks of cells (`legend`)
 MAX_NAMED = 4  # longer lists of rows, methods or tasks are shortened
+LABEL = re.compile(r"(\w+?)\^(\w)(?:_(\w+))?")  # the name, superscript and subscript of a label such as KronA^B_res
+HTML_TAGS = ("<sup>{}</sup>", "<sub>{}</sub>")
+SMALL = str.maketrans("Bres", "ᴮᵣₑₛ")
 LONG = re.compile(r"-?\d+\.\d{7,}(e-?\d+)?")
 WORDS = {("trainer.max_steps", "-1"): "no limit", ("data.train_rows", "null"): "all"}
 
@@ -38,29 +41,23 @@ def format_range(ends: Interval) -> str:
     return " to ".join(map(number, ends))
 
 
-def label_parts(label: str) -> tuple[str, str, str]:
-    """Split a label such as ``KronA^B_res`` into its name, superscript and subscript: ``KronA``, ``B``, ``res``."""
-    found = re.fullmatch(r"(\w+?)\^(\w)(?:_(\w+))?", label)
-    return (found[1], found[2], found[3] or "") if found else (label, "", "")
+def tag_labels(line: str, escape: Callable[[str], str], tags: tuple[str, str] = HTML_TAGS) -> str:
+    """Escape a text, and write the labels of methods in it, such as ``KronA^B_res``, with superscripts and subscripts.
+
+    ``tags`` are the patterns of a superscript and of a subscript. Markdown accepts those of HTML.
+    """
+    tagged, end = "", 0
+    for match in LABEL.finditer(line):
+        name, above, below = match.groups("")
+        tagged += escape(line[end : match.start()] + name) + tags[0].format(escape(above))
+        tagged += tags[1].format(escape(below)) if below else ""
+        end = match.end()
+    return tagged + escape(line[end:])
 
 
-def tagged_label(label: str, escape: Callable[[str], str]) -> str:
-    """Return a label with its superscript and subscript as HTML, which Markdown accepts too."""
-    name, above, below = map(escape, label_parts(label))
-    return name + (f"<sup>{above}</sup>" if above else "") + (f"<sub>{below}</sub>" if below else "")
-
-
-def tagged_sentence(line: str, escape: Callable[[str], str]) -> str:
-    """Escape a sentence, and write the labels of methods in it with superscripts and subscripts."""
-    parts = re.split(r"(\w+\^\w(?:_\w+)?)", line)  # labels are at odd positions
-    return "".join(tagged_label(part, escape) if i % 2 else escape(part) for i, part in enumerate(parts))
-
-
-def plain_label(label: str) -> str:
-    """Return a label for text without markup, such as ``KronAᴮᵣₑₛ``."""
-    name, above, below = label_parts(label)
-    small = str.maketrans("Bres", "ᴮᵣₑₛ")
-    return name + above.translate(small) + below.translate(small)
+def plain_label(line: str) -> str:
+    """Return a text with labels without markup, such as ``KronAᴮᵣₑₛ``."""
+    return LABEL.sub(lambda match: match[1] + f"{match[2]}{match[3] or ''}".translate(SMALL), line)
 
 
 def cell_value(cell: Cell) -> str:
@@ -129,8 +126,11 @@ def paper_lines(cell: Cell) -> list[str]:
     return [line for line in (f"paper {number(cell.paper, min(2, cell.digits))}", difference(cell)) if line]
 
 
-def legend(tables: Sequence[Table]) -> str:
-    """Return sentences that explain the lines and marks in the cells of a report's tables, or "" for other tables."""
+def legend(tables: Sequence[Table], *, tied: str = TIED, notes: str = "the note") -> str:
+    """Return sentences that explain the lines and marks in the cells of a report's tables, or "" for other tables.
+
+    ``tied`` and ``notes`` are the arguments of `explain_marks`.
+    """
     if not any(table.section for table in tables):
         return ""
     cells = [cell for table in tables for row in table.rows for cell in row.cells.values()]
@@ -142,22 +142,32 @@ def legend(tables: Sequence[Table]) -> str:
         "from–to: bootstrap over the scored set's examples (95 %)": any(cell.test_interval for cell in cells),
         "Δ: difference from the paper's number": any(cell.difference is not None for cell in cells),
     }
-    return f"{_sentence(numbers)} {explain_marks(tables)}".strip()
+    return f"{_sentence(numbers)} {explain_marks(tables, tied=tied, notes=notes)}".strip()
 
 
-def explain_marks(tables: Sequence[Table]) -> str:
-    """Return sentences that explain the marks in the cells of the tables."""
+def explain_marks(tables: Sequence[Table], *, tied: str = TIED, notes: str = "the note") -> str:
+    """Return sentences that explain the marks in the cells of the tables.
+
+    Args:
+        tied: the mark of the cells that are not significantly worse than the best.
+        notes: where the reader finds the warnings.
+    """
     cells = [cell for table in tables for row in table.rows for cell in row.cells.values()]
-    names = sorted({row.label for table in tables for row in table.references.values()})
+    references = {short_names(table.rows)[row.name] for table in tables for row in table.references.values()}
+    has_tied, has_sign = any(cell.tied for cell in cells), any(cell.sign for cell in cells)
+    better_or_worse = f"{SIGNS[1]} or {SIGNS[-1]} significantly better or worse than {' or '.join(sorted(references))}"
     marks = {
         f"{BEST} best": any(cell.best for cell in cells),
-        f"{TIED} not significantly worse than the best by a t-test over examples and seeds (5 % level, Holm over all "
-        "pairs of rows and all tasks of a table)": any(cell.tied for cell in cells),
-        f"{SIGNS[1]} or {SIGNS[-1]} significantly better or worse than {' or '.join(names)} by the same test (5 % "
-        "level, Holm over the pairs with this row on all tasks of a table)": any(cell.sign for cell in cells),
+        f"{tied} not significantly worse than the best": has_tied,
+        better_or_worse: has_sign,
     }
-    warned = {f"{SIGN} a warning: see the note": any(cell.warned for cell in cells)}
-    return f"{_sentence(marks)} {_sentence(warned)}".strip()
+    tests = {
+        "Significance: Student's t-test over examples and seeds (5 % level)": has_tied or has_sign,
+        "for the best, Holm over all pairs of rows and all tasks of a table": has_tied,
+        f"for {SIGNS[1]} and {SIGNS[-1]}, Holm over the pairs with this row on all tasks of a table": has_sign,
+    }
+    warned = {f"{SIGN} a warning: see {notes}": any(cell.warned for cell in cells)}
+    return " ".join(filter(None, map(_sentence, (marks, tests, warned))))
 
 
 def _sentence(parts: Mapping[str, bool]) -> str:
@@ -167,15 +177,13 @@ def _sentence(parts: Mapping[str, bool]) -> str:
 
 def short_names(rows: Sequence[Row]) -> dict[str, str]:
     """Map the names of rows to names that contain only the settings in which the rows of one label differ."""
-    found = {}
+    names = {}
     for row in rows:
-        same = [one for one in rows if one.label == row.label]
-        settings = {
-            key: value for key, value in row.settings.items() if len({one.settings.get(key) for one in same}) > 1
-        }
-        words = ", ".join(f"{key.rpartition('.')[2]}={setting_text(key, value)}" for key, value in settings.items())
-        found[row.name] = f"{row.label} ({words})" if words else row.label
-    return found if len({*found.values()}) == len(found) else {name: name for name in found}
+        variants = [other.settings for other in rows if other.label == row.label]
+        differing = [key for key in row.settings if len({settings.get(key) for settings in variants}) > 1]
+        words = ", ".join(f"{key.rpartition('.')[2]}={setting_text(key, row.settings[key])}" for key in differing)
+        names[row.name] = f"{row.label} ({words})" if words else row.label
+    return names if len({*names.values()}) == len(names) else {name: name for name in names}
 
 
 def describe_subject(tables: Sequence[Table]) -> str:
