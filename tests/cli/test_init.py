@@ -75,6 +75,8 @@ def test_a_task_from_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         init("rte", *SOURCE)
     with pytest.raises(KronaError, match=r"krona init NAME --from my tickets\.csv"):
         init(*SOURCE)
+    with pytest.raises(KronaError, match=r"task='my task' is not a valid name"):  # printed commands contain the name
+        init("my task", *SOURCE)
     with pytest.raises(KronaError, match=r"nothing\.csv: no such file"):
         init("other", "--from", "nothing.csv")
     with pytest.raises(KronaError, match=r"Add --from FILE"):

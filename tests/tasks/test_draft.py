@@ -53,10 +53,26 @@ def test_the_columns_and_labels_are_found_and_the_task_reads_the_file(tmp_path: 
         "label column: category (guessed; --label COLUMN selects another column)",
         "text column: body (guessed; --text COLUMN selects other columns)",
         "3 labels: billing (21), login (20), no (20)",
-        "rows without a text or without a label: 2 of 62. Runs skip and count them (skip_bad_rows: true in the file)",
+        "rows that are malformed, or have no text or no label: 2 of 62. "
+        "Runs skip and count them (skip_bad_rows: true in the file)",
     ]
     splits = load(task, kind="hub", skip_bad_rows=True)
     assert sum(map(len, splits.by_role.values())) == 60
+
+
+def test_malformed_rows_are_counted_and_skipped(tmp_path: Path) -> None:
+    file = write_csv(tmp_path / "t.csv", TICKETS)
+    file.write_text(f"{file.read_text()}T-99,too short\n")
+    draft = draft_task("tickets", file)
+    assert any("no label: 1 of 61. Runs skip" in message for message in draft.messages)
+    splits = load(compose(draft.yaml), kind="hub", skip_bad_rows=True)
+    assert sum(map(len, splits.by_role.values())) == 60
+    file.write_text("a,b\n1\n")
+    with pytest.raises(KronaError, match=r"no rows that can be read \(.*t\.csv:2: the row has 1 field.*\)\.$"):
+        draft_task("tickets", file)
+    file.write_text("id;body;category\n1;a text;bug\n")
+    with pytest.raises(KronaError, match=r"has only one column, 'id;body;category'\. Save it as a CSV with commas"):
+        draft_task("tickets", file)
 
 
 def test_named_columns_are_not_guessed(tmp_path: Path) -> None:

@@ -105,7 +105,7 @@ def _init_task(name: str, source: str, texts: list[str], label: str | None) -> N
     data = paths.expand(source)
     if name == ".":
         raise KronaError(f"The task has no name. Write: krona init NAME --from {source}")
-    check_file_name("task", name)
+    check_file_name("task", name, forbidden="/\\ =,:'\"()[]{}$")  # it is part of printed commands
     if name in paths.choice_files("task"):
         raise KronaError(f"The task {name} exists already: {paths.choice_files('task')[name]}. Choose another name.")
     if HUB_NAME.fullmatch(source) and not data.exists():

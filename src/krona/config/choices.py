@@ -87,7 +87,7 @@ def unknown_choice(group: str, name: str) -> str:
     if more:
         return f"{group}={name} does not exist{more}"
     if group == "task":
-        more = ". To define a task of your own, start from the example that krona init writes"
+        more = ". To make a task of your own data, run: krona init NAME --from FILE"
     elif group == "backbone":
         more = f". To use a model of the Hub, set backbone=hub backbone.name={name}"
     elif group == "factors":

@@ -12,7 +12,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from krona.messages import KronaError, did_you_mean, plural
+from krona.messages import KronaError, did_you_mean, first_few, join_names, plural
 from krona.runs.folder import RunFolder
 from krona.runs.frame import stored_results
 from krona.runs.result import Result
@@ -20,6 +20,7 @@ from krona.runs.run_id import canonical, find_value, flatten
 from krona.runs.studies import Study, Trial, default_study_name, read_study, study_files
 
 SWEEP = "learning_rates"
+MAX_KEYS = 5  # maximum number of different settings in a message
 # keys that change the length of a run, on which the default of optimizer.warmup_steps depends
 LENGTH = {"batch_size", "trainer.max_epochs", "trainer.max_steps", "data.train_rows"}
 GROUP_KEYS = {"factors": ("method.kron_factors", "method.fit_factors")}  # maps a group to the keys that its files set
@@ -56,7 +57,12 @@ class StudyBest:
 
     def fits(self, config: Mapping[str, Any]) -> bool:
         """Return whether a config and the best trial's config differ only in the searched keys and the seed."""
-        return _without(self.config, self.varied) == _without(config, self.varied)
+        return not self.differences(config)
+
+    def differences(self, config: Mapping[str, Any]) -> list[str]:
+        """Return the keys, other than the searched keys and the seed, in which a config differs from the study."""
+        own, other = _without(self.config, self.varied), _without(config, self.varied)
+        return [key for key in {**own, **other} if key not in own or key not in other or own[key] != other[key]]
 
     def values(self) -> dict[str, Any]:
         """Return the values of the searched keys and of ``optimizer.lr``.
@@ -114,7 +120,7 @@ def best(config: Mapping[str, Any], *, outputs: Path, studies: Sequence[str] = (
         return study.values(), study.note()
     if studies:
         raise KronaError(f"recipe=tuned/{'/'.join(studies)} does not name a study of {_describe(config)}.")
-    scores = _scores_by_rate(config, runs)
+    scores = _scores_by_rate(config, runs, others=[study for study in found_studies if study.method == method])
     trials[method] = sum(map(len, scores.values()))
     has_study = max(trials, key=trials.__getitem__) in {study.method for study in found_studies}
     _require_equal_trials(trials, config, study=default_study_name(config) if has_study else None)
@@ -172,17 +178,23 @@ def _find_swept_runs(config: Mapping[str, Any], outputs: Path) -> list[Result]:
     return [run for run in finished if run.config.get("sweep") == SWEEP and _have_same_data(run.config, config)]
 
 
-def _scores_by_rate(config: Mapping[str, Any], runs: Sequence[Result]) -> dict[float, list[float]]:
-    """Return the dev scores by learning rate, one score for each seed."""
+def _scores_by_rate(
+    config: Mapping[str, Any], runs: Sequence[Result], *, others: Sequence[StudyBest]
+) -> dict[float, list[float]]:
+    """Return the dev scores by learning rate, one score for each seed. ``others`` are studies with other settings."""
     command = f"method={config['method']['name']} task={config['task']['name']} …"
     scores: dict[float, list[float]] = defaultdict(list)
     for run in runs:
         if run.dev is not None and _without(run.config, ()) == _without(config, ()):
             scores[float(run.config["optimizer"]["lr"])].append(float(run.dev["choice"]))
     if not scores:
+        hint = ""
+        if others:
+            keys = join_names(first_few(others[0].differences(config), MAX_KEYS))
+            hint = f". The study {others[0].name} is not used, because it had other values of {keys}"
         raise KronaError(
             f"recipe=tuned: there is no search of {_describe(config)}. Run first: krona tune {command} (or python "
-            f"train.py -m sweeps={SWEEP} {command})"
+            f"train.py -m sweeps={SWEEP} {command}){hint}"
         )
     counts = {lr: len(each) for lr, each in scores.items()}
     if len(set(counts.values())) > 1:

@@ -118,7 +118,7 @@ def draft_task(name: str, source: Path, *, texts: Sequence[str] = (), label: str
         messages.append(f"{label} contains numbers, so the task is a regression")
     else:
         messages += _describe_labels(column.values, words.get(label))
-    bad = f"rows without a text or without a label: {bad_rows:,} of {rows:,}"
+    bad = f"rows that are malformed, or have no text or no label: {bad_rows:,} of {rows:,}"
     if bad_rows:
         messages.append(f"{bad}. Runs skip and count them (skip_bad_rows: true in the file)")
     metrics = "[accuracy, macro_f1] # macro F1 gives each label the same weight, however rare it is"
@@ -144,12 +144,17 @@ def draft_task(name: str, source: Path, *, texts: Sequence[str] = (), label: str
 
 
 def _count(path: Path) -> tuple[dict[str, _Column], int, Counter[frozenset[str]]]:
-    """Return the counts of each column, the number of rows, and the number of rows by their empty columns."""
+    """Return the counts of each column, the number of rows, and the number of rows by their empty columns.
+
+    In a malformed row, all columns count as empty.
+    """
     columns, rows, empty = defaultdict[str, _Column](_Column), 0, Counter[frozenset[str]]()
+    malformed = list[str]()
     for line, row in DataFile(path, FileColumns(names={}, others=True)):
         rows += 1
         if isinstance(row, BadRowError):
-            raise KronaError(f"{path}:{line}: {row}. Correct the row.")
+            malformed.append(f"{path}:{line}: {row}")
+            continue
         texts = {name: text_or_empty(value) for name, value in row.items()}
         for name, text in texts.items():
             column = columns[name]
@@ -157,8 +162,11 @@ def _count(path: Path) -> tuple[dict[str, _Column], int, Counter[frozenset[str]]
                 column.add(text)
             column.lists += isinstance(row[name], list)
         empty[frozenset(name for name, text in texts.items() if not text)] += 1
-    if not rows:
-        raise KronaError(f"{path} has no rows.")
+    if not columns:
+        raise KronaError(f"{path} has no rows{''.join(f' that can be read ({first})' for first in malformed[:1])}.")
+    if len(columns) == 1 and ";" in (name := next(iter(columns))):
+        raise KronaError(f"{path} has only one column, '{name}'. Save it as a CSV with commas between columns.")
+    empty[frozenset(columns)] += len(malformed)
     return dict(columns), rows, empty
 
 
