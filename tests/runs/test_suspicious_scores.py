@@ -164,6 +164,13 @@ def lines(outputs: Path, result: Result) -> list[str]:
     return message_lines(result, examine(result, outputs / result.run_id)[1])
 
 
+def test_a_few_skipped_rows_are_only_counted_by_the_note_of_the_run(tmp_path: Path) -> None:
+    result = make_result("krona", "rte")
+    for skipped, printed in ((9, False), (90, True)):
+        result.splits["train"] |= {"rows": 2_500, "skipped_rows": skipped}
+        assert any("left out" in line for line in lines(tmp_path, result)) == printed
+
+
 def test_the_last_messages_after_a_run_has_advice(tmp_path: Path) -> None:
     result = make_result("krona", "rte")
     set_outcomes(result, ["0"] * 6 + ["1"] * 4, ["1"] * 10)

@@ -29,6 +29,7 @@ from krona.runs.result import Result
 SIGN = "!"  # marks a score with a warning in every output format
 MAX_INVALID_SHARE = 0.1  # if a larger share of the predictions are not a label, a warning is shown
 INVALID = f"more than {100 * MAX_INVALID_SHARE:.0f} % invalid predictions"
+SKIPPED = "skipped rows"
 MAX_SKIPPED_SHARE = 0.01  # if a larger share of a data source's rows is skipped, a warning is shown
 TOLERANCE = 1e-6  # largest difference of two scores that count as equal
 
@@ -89,7 +90,11 @@ def message_lines(result: Result, messages: Mapping[str, Sequence[ScoreMessage]]
 
     ``messages`` contains the messages by split, as `examine` returns them.
     """
-    found = messages["test" if result.test else "dev"]
+    found = [
+        message
+        for message in messages["test" if result.test else "dev"]
+        if message.warns or message.cause != SKIPPED  # a note of the run already counts a few skipped rows
+    ]
     lines = [f"{SIGN} {message.text}" if message.warns else message.text for message in found]
     one_target = any(_check_training_targets(result))  # in this case longer training would not help
     if any(message.unlearned for message in found) and not one_target:
@@ -202,7 +207,7 @@ def _check_skipped_rows(result: Result) -> Iterator[ScoreMessage]:
         details += [f"{fault['rows']:,} {fault['kind']}" for fault in first.get("skipped") or []]
         text = f"data.skip_bad_rows left out {plural(first['skipped_rows'], 'row')} of {join_names(names)}"
         text += f" ({', '.join(details)})" if details else ""
-        yield ScoreMessage(text, warns=share is None or share > MAX_SKIPPED_SHARE, cause="skipped rows")
+        yield ScoreMessage(text, warns=share is None or share > MAX_SKIPPED_SHARE, cause=SKIPPED)
 
 
 def _skipped_share(result: Result, names: Sequence[str], skipped: int) -> float | None:

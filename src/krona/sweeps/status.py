@@ -80,7 +80,7 @@ def show(runs: Sequence[RunState], console: Console, *, outputs: Path, most: int
     say(console, "")
     say(console, counts_line(runs, outputs))
     for line in _problems(runs, outputs):
-        say(console, line, wrap=False)
+        say(console, as_typed(line), wrap=False)
 
 
 def counts_line(runs: Sequence[RunState], outputs: Path) -> str:
@@ -169,5 +169,5 @@ def _problems(runs: Sequence[RunState], outputs: Path) -> list[str]:
     if any(run.state == "damaged" for run in own):
         lines.append("To repeat a damaged run, remove it, then run its command again.")
     if own:
-        lines.append(as_typed(f"To remove these runs: krona rm {shlex.join(run.run_id for run in own)}"))
+        lines.append(f"To remove these runs: krona rm {shlex.join(run.run_id for run in own)}")
     return lines
