@@ -65,8 +65,8 @@ def _from_file(path: Path) -> TrainedRun:
             f"{path} does not record its task and backbone, because no run wrote it. Use krona.Adapter.load in Python."
         )
     origin = Origin.parse(notes[NOTE], f"The entry `{NOTE}` in the header of {path}")
-    beside, result = path.parent / file_names.RESULT, None
-    if beside.is_file() and origin.run_id == path.parent.name:
-        result = read_result(beside)
+    result_file, result = path.parent / file_names.RESULT, None
+    if result_file.is_file() and origin.run_id == path.parent.name:
+        result = read_result(result_file)
         require_unchanged(result, path)
     return TrainedRun(origin, path, result, path.parent)

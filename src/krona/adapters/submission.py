@@ -3,6 +3,7 @@
 import io
 import zipfile
 from collections.abc import Mapping, Sequence
+from operator import itemgetter
 from pathlib import Path
 
 from krona.adapters.find import TrainedRun
@@ -51,37 +52,40 @@ def submit(runs: Sequence[TrainedRun], folder: Path, out: Path, *, backbone: str
         for file, _, _ in FILES[name]:
             if not (folder / file).is_file():
                 raise KronaError(f"{folder / file} was not found. Set --data to the folder of the GLUE download.")
-    lines, sheets = list[str](), dict[str, str]()
+    lines, texts = list[str](), dict[str, str]()
     for name, run in by_task.items():
         trained, task = load_predictor(run, backbone=backbone), check.task(compose([f"task={name}"])["task"], own=True)
-        for file, sheet, official in FILES[name]:
+        for file, stem, official in FILES[name]:
             rows = list(InputRows(str(folder / file), task))
             if not rows:
                 raise KronaError(f"{folder / file} contains no rows.")
             split = trained.make_split([values for _, values in rows], locations=[location for location, _ in rows])
-            answers = trained.predict_split(split, batch_size=batch_size)
-            values, replaced = _submitted_values(answers, trained.task, words=name in WORDS)
-            sheets[f"{sheet}.tsv"] = "index\tprediction\n" + "".join(f"{n}\t{v}\n" for n, v in enumerate(values))
-            odd = "" if len(values) == official else f", but GLUE's test set has {official:,}"
+            predictions = trained.predict_split(split, batch_size=batch_size)
+            values, replaced = _submitted_values(predictions, trained.task, words=name in WORDS)
+            texts[f"{stem}.tsv"] = "index\tprediction\n" + "".join(f"{n}\t{v}\n" for n, v in enumerate(values))
+            expected = "" if len(values) == official else f", but GLUE's test set has {official:,}"
             changed = f"; {plural(replaced, 'prediction')} had to be replaced" if replaced else ""
-            lines.append(f"{sheet}.tsv: {plural(len(values), 'row')}{odd}{changed}")
+            lines.append(f"{stem}.tsv: {plural(len(values), 'row')}{expected}{changed}")
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
-        for sheet, text in sheets.items():
-            archive.writestr(zipfile.ZipInfo(sheet, (1980, 1, 1, 0, 0, 0)), text)
+        for name, text in texts.items():
+            archive.writestr(zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0)), text)
     write_whole(out, lambda part: part.write_bytes(packed.getvalue()))
-    names = [f"{name}.tsv" for name in [sheet for files in FILES.values() for _, sheet, _ in files] + list(OTHERS)]
-    if missing := [name for name in names if name not in sheets]:
+    names = [f"{name}.tsv" for name in [stem for files in FILES.values() for _, stem, _ in files] + list(OTHERS)]
+    if missing := [name for name in names if name not in texts]:
         lines.append(f"A complete submission also contains {join_names(missing)}.")
     return [*lines, str(out)]
 
 
-def _submitted_values(answers: Sequence[Prediction], task: Task, *, words: bool) -> tuple[list[str], int]:
+def _submitted_values(predictions: Sequence[Prediction], task: Task, *, words: bool) -> tuple[list[str], int]:
     """Return the predictions in the submission format, and the number of replaced predictions."""
     if not task.labels:
-        numbers = [float(one.answer) if NUMBER.fullmatch(one.answer) else None for one in answers]
+        texts = [prediction.answer for prediction in predictions]
+        numbers = [float(text) if NUMBER.fullmatch(text) else None for text in texts]
         values = [f"{min(HIGHEST, max(LOWEST, number or LOWEST)):.3f}" for number in numbers]
         return values, numbers.count(None)
     ids = {word: target for target, word in label_words(dict(task)).items()}
-    likeliest = [one.word or max(one.probabilities, key=lambda word: one.probabilities[word]) for one in answers]
-    return (likeliest if words else [ids[word] for word in likeliest]), sum(one.word is None for one in answers)
+    valid = [prediction.word for prediction in predictions]
+    likeliest = [max(prediction.probabilities.items(), key=itemgetter(1))[0] for prediction in predictions]
+    submitted = [word or other for word, other in zip(valid, likeliest, strict=True)]
+    return (submitted if words else [ids[word] for word in submitted]), valid.count(None)

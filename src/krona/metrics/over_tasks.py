@@ -22,7 +22,7 @@ Runs = Sequence[Floats]  # the runs of one method: for each task, the scores of 
 
 
 @dataclass(frozen=True)
-class Ranks:
+class MeanRanks:
     """The ranks of M methods over N tasks.
 
     The best method of a task has rank 1. Tied methods get the mean of their ranks.
@@ -33,7 +33,7 @@ class Ranks:
     critical_difference: float  # the smallest significant difference of mean ranks (Nemenyi's test, 5 % level)
 
 
-def mean_ranks(scores: Floats) -> Ranks:
+def mean_ranks(scores: Floats) -> MeanRanks:
     """Return the ranks of methods over tasks.
 
     The p-value comes from random permutations of each task's ranks. The usual χ² distribution, and the F distribution
@@ -53,7 +53,7 @@ def mean_ranks(scores: Floats) -> Ranks:
     p = p_value((ranks.sum(0) ** 2).sum(), (sums**2).sum(1))  # Friedman's statistic increases with this sum of squares
     q = studentized_range.ppf(LEVEL, methods, np.inf) / np.sqrt(2)
     difference = q * np.sqrt(methods * (methods + 1) / (6 * tasks))
-    return Ranks(ranks.mean(0), p, float(difference))
+    return MeanRanks(ranks.mean(0), p, float(difference))
 
 
 def interquartile_mean(runs: Runs) -> float:

@@ -8,8 +8,7 @@ import torch
 from torch import nn
 
 from krona.adapters.adapter import class_path, open_safetensors
-from krona.backbones.peft_branch import PeftBranch
-from krona.backbones.peft_branch import bare_copy as copy_backbone
+from krona.backbones.peft_branch import PeftBranch, bare_copy
 from krona.backbones.peft_config import PROMPT_TYPES, quiet, require_peft, tuner_types
 from krona.config.choices import branch_targets
 from krona.config.target_classes import PEFT_CLASSES, find_named
@@ -113,7 +112,7 @@ def load_folder(model: nn.Module, path: Path, branch: str | None = None) -> Any:
 
     try:
         with quiet():
-            copy = bare_copy(model, wrap_head=any(POOLED_HEAD in key for key in keys))
+            copy = copy_for_peft(model, wrap_head=any(POOLED_HEAD in key for key in keys))
             loaded = peft.PeftModel.from_pretrained(copy, str(path), low_cpu_mem_usage=True).eval()
             expected = set(peft.get_peft_model_state_dict(loaded, save_embedding_layers=False))
     except Exception as error:  # peft raises many different exception types
@@ -128,11 +127,11 @@ def load_folder(model: nn.Module, path: Path, branch: str | None = None) -> Any:
 
 
 def unwrapped(key: str) -> str:
-    """Return krona's name of a weight of a classifier that `bare_copy` wrapped."""
+    """Return krona's name of a weight of a classifier that `copy_for_peft` wrapped."""
     return key.replace(POOLED_HEAD, "classifier.")
 
 
-def bare_copy(model: nn.Module, *, wrap_head: bool) -> Any:
+def copy_for_peft(model: nn.Module, *, wrap_head: bool) -> Any:
     """Return a copy of the model without branches. The copy and the model share the memory of the weights.
 
     With ``wrap_head``, the classifier of a pooled encoder is wrapped, and peft stores it as ``classifier.0.weight``.
@@ -140,7 +139,7 @@ def bare_copy(model: nn.Module, *, wrap_head: bool) -> Any:
     """
     from krona.backbones.families.pooling import has_pooled_head  # imports transformers
 
-    copy = copy_backbone(model)
+    copy = bare_copy(model)
     if wrap_head and has_pooled_head(getattr(copy, "config", None)):
         copy.classifier = nn.Sequential(copy.get_submodule("classifier"))
     return copy

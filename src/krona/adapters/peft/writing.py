@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from krona.adapters.peft.folder import bare_copy, unwrapped
+from krona.adapters.peft.folder import copy_for_peft, unwrapped
 from krona.adapters.update import low_rank
 from krona.backbones.module_names import module_names, outermost, shortest
 from krona.backbones.peft_branch import PeftBranch
@@ -131,7 +131,7 @@ def _write_prompt(model: Any, adapter: InsertedAdapter, folder: str, **source: s
     task_type = "SEQ_2_SEQ_LM" if model.config.is_encoder_decoder else "CAUSAL_LM"
     config = type(prompt).to_peft_config(model, prompt.config, task_type=task_type, **source)
     with quiet():
-        loaded: Any = peft.get_peft_model(bare_copy(model, wrap_head=False), config)
+        loaded: Any = peft.get_peft_model(copy_for_peft(model, wrap_head=False), config)
         loaded.prompt_encoder["default"].load_state_dict(prompt.tuner.state_dict())
         loaded.get_base_model().name_or_path = ""  # otherwise peft writes the path of the backbone into the config
         loaded.save_pretrained(folder)
@@ -218,7 +218,7 @@ def _build(model: nn.Module, form: Form, adapter: InsertedAdapter, saved: Sequen
     try:
         config = config_class(**form.config, modules_to_save=whole_modules)
         with quiet():
-            loaded = peft.get_peft_model(bare_copy(model, wrap_head=True), config)
+            loaded = peft.get_peft_model(copy_for_peft(model, wrap_head=True), config)
     except (TypeError, ValueError):  # this peft type has no such setting, or does not support a layer of GPT-2
         return None
     whole = dict.fromkeys(saved, "modules_to_save")
@@ -245,7 +245,7 @@ def _build_tuner(
     whole_modules = shortest(saved, names, str.endswith) or None
     config = PeftBranch.to_peft_config(model, list(modules), arguments, modules_to_save=whole_modules)
     with quiet():
-        loaded = peft.get_peft_model(bare_copy(model, wrap_head=True), config)
+        loaded = peft.get_peft_model(copy_for_peft(model, wrap_head=True), config)
     for module, adapted in modules.items():
         branch: Any = next(adapted.branches[active_adapter(model)].children())
         branch.copy_into(loaded.get_base_model().get_submodule(module))

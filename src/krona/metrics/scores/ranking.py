@@ -1,4 +1,4 @@
-"""The base class of metrics that rank the examples by the probability of a class."""
+"""The base classes of metrics that rank the examples by the probability of a class."""
 
 from abc import abstractmethod
 from collections.abc import Sequence
@@ -9,18 +9,20 @@ from numpy.typing import NDArray
 
 from .metric import Answers, Floats, Metric, Sums, one_hot, one_hot_levels
 
+Mask = NDArray[np.bool_]
+
 
 class Ranking(Metric):
-    """A mean over the classes with examples, each against all others. With two classes, only the second class counts.
+    """Base class of ROC AUC and average precision: each class against all others, averaged over the classes.
 
-    In a multi-label task, each label is a class, also if there are two. As `Spearman`, the metric is a function of sums
-    only if the targets are fixed.
+    A task with two classes uses the second class only. In a multi-label task, each label is a class. Classes without
+    examples are left out. The metric is a function of sums as long as the targets do not change, as in the
+    randomisation test: the sums are the histograms of the probabilities, of the examples of a class and of the others.
     """
 
     of_probabilities = True
     ranked = True
     multilabel: ClassVar[bool | None] = None
-    micro: ClassVar[bool] = False  # rank all pairs of a row and a label together, instead of a mean over the labels
     undefined: float  # the value if no class can be scored
 
     @abstractmethod
@@ -31,38 +33,29 @@ class Ranking(Metric):
         """
 
     def sums(self, answers: Answers, values: Floats | None) -> Sums:
-        columns = []
-        for own, scores in self._by_class(answers):
-            levels = np.unique(scores) if values is None else values
-            nearest = one_hot_levels(scores.ravel(), levels).reshape(*scores.shape, -1)
-            columns += [(nearest * kind[..., None]).sum(1) for kind in (own, ~own)]
-        ends = np.cumsum([column.shape[1] for column in columns])[:-1]
+        histograms = []  # (n, levels) for the examples of each class, and for the other examples
+        for is_class, probabilities in self._by_class(answers):
+            levels = np.unique(probabilities) if values is None else values
+            nearest = one_hot_levels(probabilities.ravel(), levels).reshape(*probabilities.shape, -1)
+            histograms += [(nearest * mask[..., None]).sum(1) for mask in (is_class, ~is_class)]
+        boundaries = np.cumsum([histogram.shape[1] for histogram in histograms])[:-1]
 
         def value(sums: Floats) -> Floats:
-            counts = np.split(sums, ends, axis=-1)
+            counts = np.split(sums, boundaries, axis=-1)
             return self._mean([self.area(*pair) for pair in zip(counts[::2], counts[1::2], strict=True)])
 
-        return Sums(np.hstack(columns), value)
+        return Sums(np.hstack(histograms), value)
 
     def redrawn_scores(self, runs: Sequence[Answers], weights: Floats) -> Floats:
-        # With ``micro``, each draw has a weight for each pair. Some draws at a time need less memory.
-        parts = np.array_split(weights, min(len(weights), runs[0].classes) if self.micro else 1)
-        return np.stack([np.concatenate([self._redraw(run, part) for part in parts]) for run in runs])
+        return np.stack([
+            self._mean([self.area(*_count(*pair, weights)) for pair in self._by_class(run)]) for run in runs
+        ])  # fmt: skip
 
-    def _redraw(self, run: Answers, weights: Floats) -> Floats:
-        return self._mean([self.area(*_count(*pair, weights)) for pair in self._by_class(run)])
-
-    def _by_class(self, answers: Answers) -> list[tuple[NDArray[np.bool_], Floats]]:
-        """Return, for each class that counts, whether each example has this class, and its probability, (n, 1).
-
-        With ``micro``, return a single pair with the values of all labels, (n, labels).
-        """
-        assert answers.probabilities is not None
-        owns = answers.targets == 1 if answers.is_multilabel else one_hot(answers.targets, answers.classes) == 1
-        if self.micro:
-            return [(owns, answers.probabilities)]
+    def _by_class(self, answers: Answers) -> list[tuple[Mask, Floats]]:
+        """Return, for each class that counts, whether each example has this class, and its probability, (n, 1)."""
+        is_class, probabilities = _pairs(answers)
         classes = [1] if answers.classes == 2 and not answers.is_multilabel else range(answers.classes)
-        return [(owns[:, [label]], answers.probabilities[:, [label]]) for label in classes]
+        return [(is_class[:, [label]], probabilities[:, [label]]) for label in classes]
 
     def _mean(self, areas: Sequence[tuple[Floats, Floats]]) -> Floats:
         each = np.array([area for area, _ in areas])
@@ -72,11 +65,32 @@ class Ranking(Metric):
         return np.asarray(100.0 * np.where(total > 0, mean, self.undefined))
 
 
-def _count(own: NDArray[np.bool_], scores: Floats, weights: Floats) -> tuple[Floats, Floats]:
+class MicroRanking(Ranking):
+    """Base class of rankings of all pairs of a row and a label of a multi-label task together."""
+
+    multilabel = True
+
+    def redrawn_scores(self, runs: Sequence[Answers], weights: Floats) -> Floats:
+        # Each draw has a weight for each pair. Some draws at a time need less memory.
+        redraw, chunks = super().redrawn_scores, np.array_split(weights, min(len(weights), runs[0].classes))
+        return np.concatenate([redraw(runs, chunk) for chunk in chunks], axis=1)
+
+    def _by_class(self, answers: Answers) -> list[tuple[Mask, Floats]]:
+        return [_pairs(answers)]
+
+
+def _pairs(answers: Answers) -> tuple[Mask, Floats]:
+    """Return whether each example has each class, and the probability of each class, (n, classes)."""
+    assert answers.probabilities is not None
+    is_class = answers.targets if answers.is_multilabel else one_hot(answers.targets, answers.classes)
+    return is_class == 1, answers.probabilities
+
+
+def _count(is_class: Mask, probabilities: Floats, weights: Floats) -> tuple[Floats, Floats]:
     """Return the number of drawn examples of the class, and of other examples, with each score, (draws, levels)."""
-    order = np.argsort(scores, axis=None, kind="stable")
-    ordered = scores.ravel()[order]
+    order = np.argsort(probabilities, axis=None, kind="stable")
+    ordered = probabilities.ravel()[order]
     starts = np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1]])
-    drawn, own = weights[:, order // scores.shape[1]], own.ravel()[order]
-    positive, negative = (np.add.reduceat(drawn * kind, starts, axis=1) for kind in (own, ~own))
+    drawn, is_class = weights[:, order // probabilities.shape[1]], is_class.ravel()[order]
+    positive, negative = (np.add.reduceat(drawn * mask, starts, axis=1) for mask in (is_class, ~is_class))
     return positive, negative
