@@ -6,7 +6,6 @@ import os
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -65,15 +64,7 @@ def predict(
     rows = _rows_from_texts(texts, task) if source is None else InputRows(source, task, quoting=quoting)
     predictors = [load_predictor(run, backbone=backbone) for run in trained]
     notes, empty = Counter[str](), list[str]()  # complete when all chunks are written
-
-    def answer_chunks() -> Iterator[list[Answer]]:
-        for chunk in batches(rows, CHUNK):
-            answered = _answer(chunk, predictors, batch_size)
-            notes.update(answered.notes)
-            empty.extend(answered.empty)
-            yield answered.answers
-
-    chunks = answer_chunks()
+    chunks = (_answer(chunk, predictors, batch_size, notes, empty) for chunk in batches(rows, CHUNK))
     errors = Console(stderr=True)
     if output is not None:
         done = 0
@@ -90,33 +81,33 @@ def predict(
         say(console, table(list(frame), frame.values.tolist(), width=terminal_width(console), left=list(frame)))
     else:
         _print(chunks)
-    for note, count in notes.items():
+    for note, count in (+notes).items():  # + leaves out the notes of no row
         say(errors, f"note: {note} ({plural(count, 'row')}).")
     if empty:
         where = ", ".join(first_few(empty, MAX_LOCATIONS))
         say(errors, f"note: the prediction of {plural(len(empty), 'row')} without a text is empty: {where}.")
 
 
-@dataclass(frozen=True)
-class _Answered:
-    """The answers of some rows, the number of rows with each note, and the locations of the rows without a text."""
-
-    answers: list[Answer]
-    notes: Counter[str]
-    empty: list[str]
-
-
-def _answer(rows: Sequence[tuple[str, Any]], predictors: Sequence[Predictor], batch_size: int) -> _Answered:
+def _answer(
+    rows: Sequence[tuple[str, Any]],
+    predictors: Sequence[Predictor],
+    batch_size: int,
+    notes: Counter[str],
+    empty: list[str],
+) -> list[Answer]:
     """Return the texts and the predictions of each row. A row of a file without a text has an empty prediction.
 
-    Each row is a tuple of its location in the input and its texts.
+    Args:
+        rows: tuples of the location of a row in the input and its texts.
+        notes: the number of rows by note, to which the rows are added.
+        empty: the locations of rows without a text, to which those of ``rows`` are added.
     """
     with_text = [not (isinstance(row, dict) and _has_no_text(row, predictors[0].task)) for _, row in rows]
-    empty = [location for (location, _), has_text in zip(rows, with_text, strict=True) if not has_text]
+    empty += [location for (location, _), has_text in zip(rows, with_text, strict=True) if not has_text]
     read = [pair for pair, has_text in zip(rows, with_text, strict=True) if has_text]
     locations, values = [location for location, _ in read], [row for _, row in read]
     splits = [predictor.make_split(values, locations=locations) for predictor in predictors]
-    by_run_id, notes, answers = {}, Counter[str](), []
+    by_run_id, answers = {}, []
     for predictor, split in zip(predictors, splits, strict=True):
         origin, kind = predictor.origin, "labels" if predictor.task.labels else "numbers"
         predictions = predictor.predict_split(split, batch_size=batch_size)
@@ -138,7 +129,7 @@ def _answer(rows: Sequence[tuple[str, Any]], predictors: Sequence[Predictor], ba
         # with several runs, or if a column has one of these names, the run id is added to the column names
         nested = len(predictors) > 1 or not answer.keys().isdisjoint(ADDED)
         answers.append(answer | (by_run if nested else next(iter(by_run.values()))))
-    return _Answered(answers, +notes, empty)  # + leaves out the notes of no row
+    return answers
 
 
 def _has_no_text(row: Mapping[str, Any], task: Task) -> bool:

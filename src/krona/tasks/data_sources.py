@@ -126,7 +126,7 @@ class InputRows(DataFile):
     def __iter__(self) -> Iterator[tuple[str, Row]]:  # type: ignore[override]
         for line, row in super().__iter__():
             if isinstance(row, BadRowError):
-                raise KronaError(f"{self.name}:{line}: {row}.")
+                raise KronaError(f"{self.name}:{line}: {row}. Correct the row.")
             yield f"{self.name}:{line}", row
 
 
