@@ -256,7 +256,7 @@ def _apply_rule(
     if len(train) <= CARVED:
         raise KronaError(
             f"task {task}: no rows are left for train, because it has {plural(len(train), 'row')} and "
-            f"data.protocol={protocol} moves {CARVED} of them to {'dev' if protocol == 'table1' else 'test'}. Use "
+            f"data.protocol={protocol} moves {CARVED:,} of them to {'dev' if protocol == 'table1' else 'test'}. Use "
             "data.protocol=validation, which uses the validation rows as dev and test, or write a task file in "
             "conf/task that contains files: {train: FILE}."
         )
