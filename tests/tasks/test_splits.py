@@ -255,7 +255,7 @@ def test_splits_with_no_rows(tmp_path: Path) -> None:
         load(task("rte"), kind="tsv", path=str(tmp_path))
     write(tmp_path, "sst2", train=1000)
     for protocol, role in (("table1", "dev"), ("appendix_d1", "test")):
-        with pytest.raises(KronaError, match=rf"1000 rows and data.protocol={protocol} moves 1000 of them to {role}"):
+        with pytest.raises(KronaError, match=rf"1,000 rows and data.protocol={protocol} moves 1,000 of them to {role}"):
             load(task("sst2"), kind="tsv", path=str(tmp_path), protocol=protocol)
 
 
