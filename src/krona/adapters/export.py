@@ -65,14 +65,7 @@ def export(
             the logits of the exported model differ, or ``out`` cannot be replaced (`exported_folder`). No incomplete
             folder is left behind.
     """
-    if to not in FORMS:
-        raise KronaError(
-            f"--to {to} is not an export format: {did_you_mean(to, FORMS)} (merged is a model for transformers)"
-        )
-    if dtype is not None and (to != "merged" or dtype not in DTYPES):
-        raise KronaError(f"--to {to} --dtype {dtype} is not possible. --to merged can have {', '.join(DTYPES)}.")
-    if run.adapter is None and to != "merged":
-        raise KronaError(f"{run.origin.run_id} trained nothing, so there is no adapter to export.")
+    _require_possible(run, to, dtype)
     write, read = FORMS[to]
     with exported_folder(out, overwrite=overwrite) as part:
         trained = load_predictor(run, backbone=backbone)
@@ -86,24 +79,41 @@ def export(
                 f"--to {to} is not possible. {error} Or use --to adapter, which supports every method."
             ) from error
         # torch's max also returns NaN, unlike Python's
-        difference = float(torch.tensor([compare_logits(one, expected) for one in read(trained, part)]).max())
+        difference = float(torch.tensor([compare_logits(model, expected) for model in read(trained, part)]).max())
         if not difference <= tolerance:
             raise KronaError(
                 f"--to {to} failed, because the logits of the exported model differ by {difference:.2g} times the "
                 "largest logit. Nothing was exported."
             )
-        if has_pooled_head(trained.model.config) and to != "adapter":
-            way = "load this model with trust_remote_code=True" if to == "merged" else "use the code in README.md"
-            lines.append(
-                f"transformers has no class for a classifier with the pooling {get_pooling(trained.model.config)}: "
-                f"{way}, or train with backbone.pooling={find_architecture(trained.model).library_pooling}"
-            )
-        if dtype is not None:
-            lines.append(f"the weights are in {dtype}, but the run was trained and scored in {run.origin.precision}")
+        lines += _describe_use(trained, to, dtype)
         text = model_card(run, to, lines, auto=trained.family.auto.__name__, model=trained.model)
         (part / "README.md").write_text(text, encoding="utf-8")
     same = "identical" if not difference else f"equal up to {difference:.1e} times the largest logit"
     return [*lines, f"the logits of the exported model and of the run are {same}"]
+
+
+def _require_possible(run: TrainedRun, to: str, dtype: str | None) -> None:
+    """Raise an error if the format or the dtype is invalid, or the run trained no adapter."""
+    if to not in FORMS:
+        raise KronaError(
+            f"--to {to} is not an export format: {did_you_mean(to, FORMS)} (merged is a model for transformers)"
+        )
+    if dtype is not None and (to != "merged" or dtype not in DTYPES):
+        raise KronaError(f"--to {to} --dtype {dtype} is not possible. --to merged can have {', '.join(DTYPES)}.")
+    if run.adapter is None and to != "merged":
+        raise KronaError(f"{run.origin.run_id} trained nothing, so there is no adapter to export.")
+
+
+def _describe_use(trained: Predictor, to: str, dtype: str | None) -> Iterator[str]:
+    """Yield messages about how the export is loaded, and about its dtype."""
+    if has_pooled_head(trained.model.config) and to != "adapter":
+        way = "load this model with trust_remote_code=True" if to == "merged" else "use the code in README.md"
+        yield (
+            f"transformers has no class for a classifier with the pooling {get_pooling(trained.model.config)}: "
+            f"{way}, or train with backbone.pooling={find_architecture(trained.model).library_pooling}"
+        )
+    if dtype is not None:
+        yield f"the weights are in {dtype}, but the run was trained and scored in {trained.origin.precision}"
 
 
 @contextmanager

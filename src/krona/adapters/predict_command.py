@@ -58,24 +58,13 @@ def predict(
         require_new(output, overwrite=overwrite, source=source)
     trained = [find(run) for run in runs]
     task = _common_task(trained)
-    recorded = [run.result.config["data"].get("quoting") for run in trained if run.result is not None]
-    quoting = next(filter(None, recorded), None)  # a TSV file is read with the quoting of the training data
-    rows: Iterable[tuple[str, Any]]
-    rows = _rows_from_texts(texts, task) if source is None else InputRows(source, task, quoting=quoting)
+    rows = _rows_from_texts(texts, task) if source is None else _rows_from_file(source, task, trained)
     predictors = [load_predictor(run, backbone=backbone) for run in trained]
     notes, empty = Counter[str](), list[str]()  # complete when all chunks are written
     chunks = (_answer(chunk, predictors, batch_size, notes, empty) for chunk in batches(rows, CHUNK))
     errors = Console(stderr=True)
     if output is not None:
-        done = 0
-
-        def fill(path: Path) -> None:
-            nonlocal done
-            with path.open("wb") as out:
-                done = _write(out, output.suffix, chunks)
-
-        write_whole(output, fill)
-        say(errors, f"{output}: {plural(done, 'row')}")
+        say(errors, f"{output}: {plural(_write_file(output, chunks), 'row')}")
     elif source is None and console.is_terminal:
         frame = to_frame([answer for chunk in chunks for answer in chunk])
         say(console, table(list(frame), frame.values.tolist(), width=terminal_width(console), left=list(frame)))
@@ -160,6 +149,19 @@ def _write(out: BinaryIO, suffix: str, chunks: Iterable[Sequence[Answer]]) -> in
     return done
 
 
+def _write_file(output: Path, chunks: Iterable[Sequence[Answer]]) -> int:
+    """Write the predictions to a file, which replaces ``output`` when it is complete. Return the number of rows."""
+    done = 0
+
+    def fill(path: Path) -> None:
+        nonlocal done
+        with path.open("wb") as out:
+            done = _write(out, output.suffix, chunks)
+
+    write_whole(output, fill)
+    return done
+
+
 def _print(chunks: Iterable[Sequence[Answer]]) -> None:
     """Write the predictions to standard output as TSV."""
     try:
@@ -183,6 +185,12 @@ def _common_task(trained: Sequence[TrainedRun]) -> Task:
                 f"{quote_columns(columns)}. Use a separate command for each run."
             )
     return task
+
+
+def _rows_from_file(source: str, task: Task, trained: Sequence[TrainedRun]) -> Iterable[tuple[str, Any]]:
+    """Return the rows of a file or of standard input. A TSV file is read with the quoting of the training data."""
+    recorded = [run.result.config["data"].get("quoting") for run in trained if run.result is not None]
+    return InputRows(source, task, quoting=next(filter(None, recorded), None))
 
 
 def _rows_from_texts(texts: Sequence[str], task: Task) -> list[tuple[str, Any]]:
