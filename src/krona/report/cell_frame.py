@@ -51,9 +51,9 @@ def _records(report: Report) -> Iterator[CellRecord]:
     for table in report.tables:
         for row in table.rows:
             for column in table.columns:
-                place = {"row": row.label, "differs": row.differs, "column": column.key, "metric": column.metric}
+                keys = {"row": row.label, "differs": row.differs, "column": column.key, "metric": column.metric}
                 yield _record(
-                    row.cell(column.key), table=table.name, section=table.heading, warning=table.warning, **place
+                    row.cell(column.key), table=table.name, section=table.heading, warning=table.warning, **keys
                 )
     for run in report.unfinished.run:
         reason = run.result.error or run.result.reached
@@ -62,7 +62,7 @@ def _records(report: Report) -> Iterator[CellRecord]:
         yield CellRecord(table="not used", missing=problem)
 
 
-def _record(cell: Cell, *, table: str, **place: str | None) -> CellRecord:
+def _record(cell: Cell, *, table: str, **keys: str | None) -> CellRecord:
     t_low, t_high = cell.t_interval or (None, None)
     test_low, test_high = cell.test_interval or (None, None)
     return CellRecord(
@@ -70,7 +70,7 @@ def _record(cell: Cell, *, table: str, **place: str | None) -> CellRecord:
         test_low=test_low, test_high=test_high, paper=cell.paper, difference=cell.difference, best=int(cell.best),
         not_told_apart=int(cell.tied), p_holm=cell.p, against_reference=cell.sign, mark=SIGN * cell.warned,
         messages=" ".join(cell_messages(cell)), missing=cell.missing,
-        runs="" if cell.runs is None else " ".join(cell.runs.run_id), **place,
+        runs="" if cell.runs is None else " ".join(cell.runs.run_id), **keys,
     )  # fmt: skip
 
 
@@ -78,7 +78,9 @@ def render_csv(report: Report, out: Path | None) -> str:
     """Return the frame as CSV. Text that a spreadsheet would run as a formula is prefixed with an apostrophe."""
     frame = to_frame(report)
     for name in frame.columns:
-        quoted = frame[name].map(lambda one: isinstance(one, str) and one.lstrip().startswith(FORMULA)).astype(bool)
+        quoted = (
+            frame[name].map(lambda value: isinstance(value, str) and value.lstrip().startswith(FORMULA)).astype(bool)
+        )
         frame[name] = frame[name].mask(quoted, "'" + frame[name].astype(str))
     flags = {name: frame[name].astype("Int64") for name in ("best", "not_told_apart")}  # written as 1 and 0
     return str(frame.assign(**flags).to_csv(index=False, lineterminator="\n"))

@@ -60,15 +60,15 @@ def score_cell(runs: pd.DataFrame | None, split: str, examine: Examine) -> Cell 
     cell = Cell(float(np.mean([*by_seed.values()])), done, by_seed)
     answers: dict[int, Answers] = {}
     for seed, path in zip(done.seed.astype(int), done.path, strict=True):
-        by_split, found = examine(path)
-        for message in found[split]:
+        by_split, messages = examine(path)
+        for message in messages[split]:
             cell.messages.setdefault(message, []).append(seed)
         if split in by_split:
             answers[seed] = by_split[split]
     if not answers:
         return cell
     first, *others = answers.values()
-    if any(not np.array_equal(one.targets, first.targets) for one in others):
+    if any(not np.array_equal(other.targets, first.targets) for other in others):
         return cell
     metrics, cell.answers = metrics_of(cell), (*answers.values(),)
     cell.examples, cell.draws = len(first), bootstrap(cell.answers, metrics)
@@ -91,9 +91,9 @@ def metrics_of(cell: Cell) -> list[str]:
 
 def score_column(key: str, label: str, kind: str, rows: Sequence[Row]) -> Column:
     """Return a score column, with the names of its metrics and the sizes of its data sets."""
-    found = [row.cells[key] for row in rows if row.cells[key].value is not None]
-    metric = ", ".join(METRICS.get(name, name) for name in metrics_of(found[0])) if found else ""
-    return Column(key, label, kind, metric, tuple(sorted({cell.examples for cell in found if cell.examples})))
+    cells = [row.cells[key] for row in rows if row.cells[key].value is not None]
+    metric = ", ".join(METRICS.get(name, name) for name in metrics_of(cells[0])) if cells else ""
+    return Column(key, label, kind, metric, tuple(sorted({cell.examples for cell in cells if cell.examples})))
 
 
 def compare_cells(cells: Sequence[Cell]) -> dict[tuple[int, int], Difference]:
@@ -102,12 +102,12 @@ def compare_cells(cells: Sequence[Cell]) -> dict[tuple[int, int], Difference]:
     Cells whose metrics or test sets differ from those of the first cell are excluded. If some cells have several seeds,
     cells with one seed are excluded too, because a test of methods needs several seeds.
     """
-    tested = [index for index, cell in enumerate(cells) if cell.samples and cell.test_sets == cells[0].test_sets]
-    if any(cells[index].tested_seeds > 1 for index in tested):
-        tested = [index for index in tested if cells[index].tested_seeds > 1]
-    by_task = [compare_pairs(samples) for samples in zip(*(cells[index].samples for index in tested), strict=True)]
+    positions = [index for index, cell in enumerate(cells) if cell.samples and cell.test_sets == cells[0].test_sets]
+    if any(cells[index].tested_seeds > 1 for index in positions):
+        positions = [index for index in positions if cells[index].tested_seeds > 1]
+    by_task = [compare_pairs(samples) for samples in zip(*(cells[index].samples for index in positions), strict=True)]
     pairs = by_task[0] if by_task else []
-    return {(tested[i], tested[j]): average([differences[i, j] for differences in by_task]) for i, j in pairs}
+    return {(positions[i], positions[j]): average([differences[i, j] for differences in by_task]) for i, j in pairs}
 
 
 def mark_columns(table: Table, tasks: Sequence[str], baseline: str) -> None:
@@ -165,14 +165,14 @@ def _average(row: Row, tasks: Sequence[str]) -> Cell:
     by_seed = {seed: float(np.mean([part.by_seed[seed] for part in parts])) for seed in seeds}
     cell = Cell(float(np.mean([part.value for part in parts])), pd.concat([part.runs for part in parts]), by_seed)
     for task, part in zip(tasks, parts, strict=True):
-        for message, found in part.messages.items():
+        for message, seeds_with_message in part.messages.items():
             if message.warns:
-                cell.messages[replace(message, text=f"{task_label(task)}: {message.text}")] = found
+                cell.messages[replace(message, text=f"{task_label(task)}: {message.text}")] = seeds_with_message
     draws = [part.draws for part in parts if part.draws is not None]
     if len(draws) == len(parts):
         # The draws of all tasks come from generators with the same seed. Shuffling makes the draws independent.
         rng = np.random.default_rng(0)
-        cell.test_interval = percentile_interval(np.mean([rng.permutation(one) for one in draws], axis=0))
+        cell.test_interval = percentile_interval(np.mean([rng.permutation(values) for values in draws], axis=0))
     if all(part.samples for part in parts):
         cell.samples = tuple(sample for part in parts for sample in part.samples)
         cell.test_sets = tuple(test_set for part in parts for test_set in part.test_sets)
@@ -184,7 +184,7 @@ def _mark_tested(table: Table, columns: Mapping[str, Sequence[Row]]) -> None:
 
     A row with too many invalid predictions counts as failed and is not tested, unless it has the best score.
     """
-    found: dict[tuple[Row, Row, str], Difference] = {}
+    tested: dict[tuple[Row, Row, str], Difference] = {}
     tops: dict[str, Row] = {}
     for column, rows in columns.items():
         if len(rows) < 2:  # a single cell is not marked
@@ -197,19 +197,19 @@ def _mark_tested(table: Table, columns: Mapping[str, Sequence[Row]]) -> None:
         for row in compared:
             row.cells[column].compared = True
         differences = compare_cells([row.cells[column] for row in compared])
-        found |= {(compared[i], compared[j], column): one for (i, j), one in differences.items()}
-    table.differences |= found
-    table.p_values |= zip(found, holm([one.p for one in found.values()]), strict=True)
+        tested |= {(compared[i], compared[j], column): difference for (i, j), difference in differences.items()}
+    table.differences |= tested
+    table.p_values |= zip(tested, holm([difference.p for difference in tested.values()]), strict=True)
     for (a, b, column), p in table.p_values.items():
         if a is tops.get(column):
             cell, worse = b.cells[column], p <= ALPHA and table.differences[a, b, column].value > 0
             cell.p, cell.tied = p, not worse and not cell.best
-    with_reference = [place for place in found if table.references.get(place[2]) in place[:2]]
-    corrected = dict(zip(with_reference, holm([found[place].p for place in with_reference]), strict=True))
+    with_reference = [pair for pair in tested if table.references.get(pair[2]) in pair[:2]]
+    corrected = dict(zip(with_reference, holm([tested[pair].p for pair in with_reference]), strict=True))
     table.p_reference |= corrected
     for (a, b, column), p in corrected.items():
         is_first = a is table.references[column]
-        sign = 1 if (found[a, b, column].value > 0) != is_first else -1
+        sign = 1 if (tested[a, b, column].value > 0) != is_first else -1
         (b if is_first else a).cells[column].sign = sign if p <= ALPHA else 0
 
 
@@ -225,10 +225,10 @@ def comparable_rows(rows: Sequence[Row], task: str) -> list[Row]:
     groups: list[list[Row]] = []
     for row in with_runs:
         if row not in untrained:
-            same = (one for one in groups if not differing_training(one[0].first[task], row.first[task]))
-            if (group := next(same, None)) is None:
-                groups.append(group := [])
-            group.append(row)
+            equal = (group for group in groups if not differing_training(group[0].first[task], row.first[task]))
+            if (equal_group := next(equal, None)) is None:
+                groups.append(equal_group := [])
+            equal_group.append(row)
     compared = max(groups, key=lambda group: _order(group, task), default=[])
     first = [*compared, *untrained][:1]
     return compared + [row for row in untrained if not differing_training(first[0].first[task], row.first[task])]
@@ -250,15 +250,15 @@ def label_other_training(rows: Sequence[Row], tasks: Sequence[str]) -> list[Row]
 
     Also add the differing training settings to the settings of these rows.
     """
-    found: dict[Row, None] = {}
+    others: dict[Row, None] = {}
     for task in tasks:
         compared = comparable_rows(rows, task)
         for row in rows:
             if task in row.first and row not in compared:
-                found[row] = None
+                others[row] = None
                 for key in differing_training(compared[0].first[task], row.first[task]):
                     row.settings.setdefault(key, read_setting(row.first[task], key) or "not set")
-    return [*found]
+    return [*others]
 
 
 def _choose_on_dev(rows: Sequence[Row], tasks: Sequence[str]) -> list[Row]:

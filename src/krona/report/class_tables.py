@@ -33,7 +33,7 @@ def answer_tables(answers: Sequence[Answers], words: Sequence[str]) -> Iterator[
         words: the labels of the task by id. An empty list means a regression.
     """
     if not words:
-        errors = pd.DataFrame([residuals(one) for one in answers]).mean()
+        errors = pd.DataFrame([residuals(answer) for answer in answers]).mean()
         yield "prediction − target", pd.DataFrame([[f"{value:.4g}" for value in errors]], columns=[*errors.index])
         return
     names = [shorten(word, MAX_LABEL) for word in words]
@@ -43,11 +43,13 @@ def answer_tables(answers: Sequence[Answers], words: Sequence[str]) -> Iterator[
 
 
 def _class_table(answers: Sequence[Answers], names: Sequence[str]) -> tuple[str, pd.DataFrame]:
-    found = [class_scores(one) for one in answers]
-    arrays = [np.column_stack([one.precision, one.recall, one.f1, one.rows]) for one in found]
-    runs = [pd.DataFrame(array, index=one.ids, columns=SCORES) for one, array in zip(found, arrays, strict=True)]
-    scores = pd.concat(runs).groupby(level=0).mean()
-    means = pd.concat([pd.DataFrame(one.averages()) for one in found]).groupby(level=0).mean()
+    runs = [class_scores(answers_of_run) for answers_of_run in answers]
+    frames = [
+        pd.DataFrame(np.column_stack([run.precision, run.recall, run.f1, run.rows]), index=run.ids, columns=SCORES)
+        for run in runs
+    ]
+    scores = pd.concat(frames).groupby(level=0).mean()
+    means = pd.concat([pd.DataFrame(run.averages()) for run in runs]).groupby(level=0).mean()
     shown = scores.loc[scores.F1.nsmallest(MAX_CLASSES, keep="first").index.sort_values()]
     texts = shown.map("{:.2f}".format).assign(rows=shown.rows.map("{:,.0f}".format))
     texts.insert(0, "label", [names[label] for label in shown.index])
@@ -57,7 +59,7 @@ def _class_table(answers: Sequence[Answers], names: Sequence[str]) -> tuple[str,
 
 
 def _confusion_table(answers: Sequence[Answers], names: Sequence[str]) -> tuple[str, pd.DataFrame]:
-    counts = np.mean([confusion(one) for one in answers], axis=0)
+    counts = np.mean([confusion(answer) for answer in answers], axis=0)
     digits = 0 if len(answers) == 1 else 1
     columns = [*names, "no label"]
     if len(names) > MAX_MATRIX:

@@ -61,8 +61,8 @@ def add_quantities(layout: Layout, table: Table) -> None:
     values = _quantities(table.rows)
     for name in layout.extras:
         quantity = QUANTITIES[name]
-        for place, row in enumerate(table.rows):
-            value = values[name].get(place, math.nan)
+        for position, row in enumerate(table.rows):
+            value = values[name].get(position, math.nan)
             row.cells[name] = _mean_cell([*relative[row].values()], 1) if relative else _quantity_cell(name, value)
         known = [row.cells[name] for row in table.rows if row.cells[name].value is not None]
         if known or quantity.always:
@@ -77,11 +77,12 @@ def add_quantities(layout: Layout, table: Table) -> None:
 
 def _quantities(rows: Sequence[Row]) -> pd.DataFrame:
     """Return the value of each quantity (columns) for each position of a row with finished runs (index)."""
-    runs = [done.assign(place=place) for place, row in enumerate(rows) if (done := row.done) is not None]
-    frame = pd.concat([pd.DataFrame(columns=["place", "percent", *QUANTITIES], dtype=float), *runs])
+    runs = [done.assign(position=position) for position, row in enumerate(rows) if (done := row.done) is not None]
+    frame = pd.concat([pd.DataFrame(columns=["position", "percent", *QUANTITIES], dtype=float), *runs])
     frame["params"] = frame.percent
-    frame[[*QUANTITIES]] /= [one.unit for one in QUANTITIES.values()]
-    return frame.groupby("place").agg({name: _mean if one.average else "max" for name, one in QUANTITIES.items()})
+    frame[[*QUANTITIES]] /= [quantity.unit for quantity in QUANTITIES.values()]
+    aggregations = {name: _mean if quantity.average else "max" for name, quantity in QUANTITIES.items()}
+    return frame.groupby("position").agg(aggregations)
 
 
 def _mean(values: pd.Series) -> float:
@@ -127,14 +128,14 @@ def _relative_steps(rows: Sequence[Row], reference: str) -> dict[Row, dict[str, 
     """
     base_runs = next((row.runs for row in rows if row.key == reference and not row.settings), {})
     base = {task: [*runs.step.dropna()] for task, runs in base_runs.items()}
-    found: dict[Row, dict[str, Cell]] = {row: {} for row in rows}
+    relative: dict[Row, dict[str, Cell]] = {row: {} for row in rows}
     for row in rows:
         for task in [task for task in row.runs if base.get(task)]:
             if len(timed := row.runs[task].dropna(subset=["step"])):
                 ratios = timed.step / float(np.mean(base[task]))
                 by_seed = dict(zip(timed.seed.astype(int), ratios.astype(float), strict=True))
-                found[row][task] = Cell(float(np.mean([*by_seed.values()])), timed, by_seed)
-    return found
+                relative[row][task] = Cell(float(np.mean([*by_seed.values()])), timed, by_seed)
+    return relative
 
 
 def fill_times(layout: Layout, table: Table, tasks: Sequence[str]) -> list[str]:
@@ -173,7 +174,7 @@ def benchmark_tables(layout: Layout, folders: Sequence[Path]) -> tuple[list[Tabl
 
     If there are no benchmark results, the list is empty.
     """
-    found: dict[str, dict[str, Any]] = {}
+    benches: dict[str, dict[str, Any]] = {}
     problems = []
     for path in (folder / "bench" / f"{kind}.json" for folder in folders for kind in ("latency", "training")):
         try:
@@ -183,13 +184,13 @@ def benchmark_tables(layout: Layout, folders: Sequence[Path]) -> tuple[list[Tabl
                 row["percent"] = None if row["ratio_to_full"] is None else 100 * float(row["ratio_to_full"])
             machine = content["machine"]["gpu"] or content["machine"]["processor"]
             backbone = str(content["settings"]["options"]["backbone"])
-            found[path.stem] = {"rows": rows, "machine": str(machine), "backbone": backbone}
+            benches[path.stem] = {"rows": rows, "machine": str(machine), "backbone": backbone}
         except FileNotFoundError:
             continue
         except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
             reason = f"{type(error).__name__}: {error}"
             problems.append(f"{path} is not a benchmark result ({reason}). Run bench.py again.")
-    return [_benchmark_table(layout, found)] if found else [], problems
+    return [_benchmark_table(layout, benches)] if benches else [], problems
 
 
 def _benchmark_table(layout: Layout, benches: dict[str, dict[str, Any]]) -> Table:

@@ -83,31 +83,31 @@ def diff_runs(a: Path, b: Path) -> RunDiff:
         KronaError: a run cannot be read.
     """
     folders = RunFolder(a), RunFolder(b)
-    one, two = (folder.read() for folder in folders)
-    found = RunDiff(one, two, _differing_settings(one, two), [*_scores(one, two)], "")
+    result_a, result_b = (folder.read() for folder in folders)
+    diff = RunDiff(result_a, result_b, _differing_settings(result_a, result_b), [*_scores(result_a, result_b)], "")
     try:
         outcomes = [read_outcomes(folder.read(), folder.predictions) for folder in folders]
     except KronaError as error:
-        found.test = f"None: {error}."
-        return found
-    answers = [{split: of_split.answers for split, of_split in one.items()} for one in outcomes]
-    if reason := _why_untested(one, two, answers):
-        found.test = f"None: {reason}."
-        return found
-    found.p, found.test = _run_test(one, *(split["test"] for split in answers))
+        diff.test = f"None: {error}."
+        return diff
+    answers = [{split: of_split.answers for split, of_split in by_split.items()} for by_split in outcomes]
+    if reason := _why_untested(result_a, result_b, answers):
+        diff.test = f"None: {reason}."
+        return diff
+    diff.p, diff.test = _run_test(result_a, *(split["test"] for split in answers))
     rows = [_read_texts(folder.predictions) for folder in folders]
-    found.changes = _find_changes(*rows, classes=bool(answers[0]["test"].classes))
-    return found
+    diff.changes = _find_changes(*rows, classes=bool(answers[0]["test"].classes))
+    return diff
 
 
-def _differing_settings(one: Result, two: Result) -> list[tuple[str, str, str]]:
+def _differing_settings(a: Result, b: Result) -> list[tuple[str, str, str]]:
     """Return the key and both values of each setting that differs.
 
     A fingerprint that only one of the runs records does not count as different.
     """
-    finished = one.status == two.status == "done"  # an unfinished run has not recorded the shape of A that it used
-    sides, defaults = [], recorded_defaults((one, two))
-    for result in (one, two):
+    finished = a.status == b.status == "done"  # an unfinished run has not recorded the shape of A that it used
+    sides, defaults = [], recorded_defaults((a, b))
+    for result in (a, b):
         settings = {"seed": str(result.seed), **describe_settings(result, defaults)}
         if finished and (used := used_shape(result)) is not None:
             settings["method.kron_factors"] = used
@@ -120,9 +120,9 @@ def _differing_settings(one: Result, two: Result) -> list[tuple[str, str, str]]:
 
 def _scores(a: Result, b: Result) -> Iterator[tuple[str, float | None, float | None]]:
     for split in ("test", "dev"):
-        one, two = (getattr(result, split) or {} for result in (a, b))
-        yield f"{split} score", one.get("score"), two.get("score")
-        parts = one.get("parts", {}), two.get("parts", {})
+        scores_a, scores_b = (getattr(result, split) or {} for result in (a, b))
+        yield f"{split} score", scores_a.get("score"), scores_b.get("score")
+        parts = scores_a.get("parts", {}), scores_b.get("parts", {})
         for metric in dict.fromkeys([*parts[0], *parts[1]]):
             yield f"{split} {metric}", parts[0].get(metric), parts[1].get(metric)
 
@@ -135,21 +135,21 @@ def _why_untested(a: Result, b: Result, answers: Sequence[dict[str, Answers]]) -
             return f"{result.run_id} has no test predictions in predictions.jsonl"
     if a.task != b.task:
         return f"the runs have different tasks, {a.task} and {b.task}"
-    one, two = (known["test"] for known in answers)
-    if not np.array_equal(one.targets, two.targets):
-        return f"the test sets of the runs differ ({len(one)} and {len(two)} examples)"
+    answers_a, answers_b = (known["test"] for known in answers)
+    if not np.array_equal(answers_a.targets, answers_b.targets):
+        return f"the test sets of the runs differ ({len(answers_a)} and {len(answers_b)} examples)"
     return None
 
 
-def _run_test(result: Result, one: Answers, two: Answers) -> tuple[float, str]:
+def _run_test(result: Result, a: Answers, b: Answers) -> tuple[float, str]:
     metrics = score_metrics(result.config["task"])
-    p = swap_test(one, two, metrics).p
+    p = swap_test(a, b, metrics).p
     words = []
-    if one.classes:
-        right_a, right_b = one.hits, two.hits
+    if a.classes:
+        right_a, right_b = a.hits, b.hits
         only_a, only_b = int((right_a & ~right_b).sum()), int((right_b & ~right_a).sum())
         words.append(f"Only A right: {only_a}; only B right: {only_b}.")
-        if metrics == ["accuracy"] and one.groups is None:
+        if metrics == ["accuracy"] and a.groups is None:
             words.append(f"Exact McNemar: p {_equal(mcnemar(only_a, only_b))}.")
     words.append(f"Randomisation test on {' and '.join(metrics)}, 10,000 swaps: p {_equal(p)}.")
     return p, " ".join(words)
@@ -161,9 +161,9 @@ def _read_texts(path: Path) -> pd.DataFrame:
     return rows[rows.split == "test"].drop(columns="split").set_index("id")
 
 
-def _find_changes(one: pd.DataFrame, two: pd.DataFrame, *, classes: bool) -> pd.DataFrame:
+def _find_changes(a: pd.DataFrame, b: pd.DataFrame, *, classes: bool) -> pd.DataFrame:
     """Return the examples with different predictions, sorted by verdict or, in a regression, by the change in error."""
-    both = one.rename(columns={"prediction": "a"}).join(two.prediction.rename("b"), how="inner")
+    both = a.rename(columns={"prediction": "a"}).join(b.prediction.rename("b"), how="inner")
     both = both[both.a.str.strip() != both.b.str.strip()].copy()
     target = both.target.str.strip()
     if classes:
@@ -192,11 +192,11 @@ def diff_methods(outputs: Path, a: str, b: str) -> MethodDiff:
     for name in (a, b):
         if not (done.method == name).any():
             raise KronaError(f"The method {name!r} has no finished run under {outputs}.")
-    mine = done[done.method.isin([a, b])]
-    places = mine.groupby(["section", "task"], sort=False)
+    of_methods = done[done.method.isin([a, b])]
+    groups = of_methods.groupby(["section", "task"], sort=False)
     rows = [
         {"section": section.heading(group), "task": task, **_task_diff(group, (a, b))}
-        for (section, task), group in places
+        for (section, task), group in groups
     ]
     tasks = pd.DataFrame(rows).sort_values(["section", "task"], ignore_index=True)
     tested = tasks.p.notna()
@@ -205,60 +205,63 @@ def diff_methods(outputs: Path, a: str, b: str) -> MethodDiff:
 
 
 def _task_diff(runs: pd.DataFrame, methods: tuple[str, str]) -> dict[str, Any]:
-    found, notes, first = [], [], []
+    cells, notes, first = [], [], []
     for name in methods:
-        own = runs[runs.method == name]
-        chosen = own[own.variant.isin(own.variant[~own.trial])]  # variants with a run that is not a trial
-        own = chosen if len(chosen) else own
-        first += [*own.run[:1]]
-        variants = own.variant.nunique()
-        cell = score_cell(own, "test", examine_runs(own)) if variants == 1 else None
+        of_method = runs[runs.method == name]
+        has_other_runs = of_method.variant.isin(
+            of_method.variant[~of_method.trial]
+        )  # variants with runs besides trials
+        of_method = of_method[has_other_runs] if has_other_runs.any() else of_method
+        first += [*of_method.run[:1]]
+        variants = of_method.variant.nunique()
+        cell = score_cell(of_method, "test", examine_runs(of_method)) if variants == 1 else None
         if cell is None:
             reasons = {0: f"no run of {name}", 1: f"{name} has no test score"}
             notes.append(reasons.get(variants, f"{name} has {variants} variants, so give two runs"))
-        found.append(cell)
-    one, two = found
-    row = {"a": one and one.value, "b": two and two.value, "seeds": "", "p": float("nan"), "note": "; ".join(notes)}
-    if one is None or two is None:
+        cells.append(cell)
+    cell_a, cell_b = cells
+    scores = {"a": cell_a and cell_a.value, "b": cell_b and cell_b.value}
+    row = {**scores, "seeds": "", "p": float("nan"), "note": "; ".join(notes)}
+    if cell_a is None or cell_b is None:
         return row
     if differing := differing_training(*first):
         return {**row, "note": f"not the same training: {format_differing(differing)}"}
-    difference = compare_cells([one, two]).get((0, 1))
+    difference = compare_cells([cell_a, cell_b]).get((0, 1))
     if difference is None:
-        counts = sorted({len(one.by_seed), len(two.by_seed)})
+        counts = sorted({len(cell_a.by_seed), len(cell_b.by_seed)})
         few = len(counts) > 1 and counts[0] == 1
         return {**row, "note": "one of the methods has one seed" if few else "no predictions of the same test set"}
-    seeds = " and ".join(dict.fromkeys(str(len(cell.by_seed)) for cell in (one, two)))
+    seeds = " and ".join(dict.fromkeys(str(len(cell.by_seed)) for cell in (cell_a, cell_b)))
     seeds += "" if seeds == str(difference.common) else f", {difference.common} in common"
     return {**row, "seeds": seeds, "p": difference.p, "note": "" if difference.of_methods else FEW_SEEDS}
 
 
-def render(found: RunDiff | MethodDiff, *, width: int | None = 100, examples: int = 5) -> str:
+def render(diff: RunDiff | MethodDiff, *, width: int | None = 100, examples: int = 5) -> str:
     """Return a comparison as text.
 
     Args:
         width: the width of the terminal. None means that lines are not wrapped.
         examples: show at most this number of changed examples of two runs.
     """
-    lines = _methods(found, width) if isinstance(found, MethodDiff) else _runs(found, width, examples)
+    lines = _methods(diff, width) if isinstance(diff, MethodDiff) else _runs(diff, width, examples)
     return escape_control_characters("\n".join(line.rstrip() for line in lines)) + "\n"
 
 
-def _runs(found: RunDiff, width: int | None, examples: int) -> list[str]:
-    lines = [f"A  {found.a.run_id}", f"B  {found.b.run_id}", "", "Settings that differ"]
-    settings = [(name, setting_text(name, x), setting_text(name, y)) for name, x, y in found.settings]
+def _runs(diff: RunDiff, width: int | None, examples: int) -> list[str]:
+    lines = [f"A  {diff.a.run_id}", f"B  {diff.b.run_id}", "", "Settings that differ"]
+    settings = [(name, setting_text(name, x), setting_text(name, y)) for name, x, y in diff.settings]
     lines += _table(("", "A", "B"), settings, width) if settings else ["  none: both runs have the same settings"]
-    rows = [(name, _score(x), _score(y), _gap(x, y)) for name, x, y in found.scores]
+    rows = [(name, _score(x), _score(y), _gap(x, y)) for name, x, y in diff.scores]
     lines += ["", "Scores", *_table(("", "A", "B", "B − A"), rows, width)]
-    lines += ["", "Paired test", *_wrap(found.test, width)]
-    if found.changes is not None and len(found.changes):
-        changes = found.changes
+    lines += ["", "Paired test", *_wrap(diff.test, width)]
+    if diff.changes is not None and len(diff.changes):
+        changes = diff.changes
         kinds = changes.verdict.where(~changes.verdict.str.startswith("error"), "error changed")
         counted = ", ".join(f"{count} {kind}" for kind, count in kinds.value_counts(sort=False).items())
         lines += ["", *_wrap(f"Examples with different predictions: {len(changes)} ({counted})", width, "")]
         turn = changes.groupby(kinds).cumcount()  # if possible, show the same number of each kind
         shown = changes.loc[turn.sort_values(kind="stable").index[:examples]]
-        task = found.a.config["task"]
+        task = diff.a.config["task"]
         for change in changes[changes.index.isin(shown.index)].itertuples():
             truth, a, b = (decode_label(text, task) for text in (change.target, change.a, change.b))
             head = f"{change.verdict}  {change.id}: target {truth}, A predicts {a}, B predicts {b}"

@@ -21,9 +21,10 @@ def summarize(report: Report) -> list[str]:
     marked = [table for table in report.tables if any(cell.best for row in table.rows for cell in row.cells.values())]
     starts = [f"{table.heading}: " if len(marked) > 1 else "" for table in marked]
     texts = [_summarize(table, MAX_LENGTH - len(start)) for start, table in zip(starts, marked, strict=True)]
-    found = [f"{start}{text}" for start, text in zip(starts, texts, strict=True) if text]
-    more = len(found) - MAX_TABLES
-    return found if more < 2 else [*found[:MAX_TABLES], f"The sentences of {more} more tables are not shown here."]
+    sentences = [f"{start}{text}" for start, text in zip(starts, texts, strict=True) if text]
+    if (more := len(sentences) - MAX_TABLES) > 1:
+        return [*sentences[:MAX_TABLES], f"The sentences of {more} more tables are not shown here."]
+    return sentences
 
 
 def _summarize(table: Table, room: int) -> str:
@@ -45,8 +46,8 @@ def _summarize(table: Table, room: int) -> str:
 
 def _fit(room: int, first: str, others: Sequence[str], last: str = "") -> str:
     """Return the first sentence, the other sentences that fit into ``room`` characters, and the last sentence."""
-    for one in others:
-        first += one if len(first) + len(one) + len(last) <= room else ""
+    for sentence in others:
+        first += sentence if len(first) + len(sentence) + len(last) <= room else ""
     return (first + last).rstrip()
 
 
@@ -77,11 +78,11 @@ def _equal_rows(table: Table, column: Column) -> list[Row]:
 
     Rows that could not be tested are included only if they all have the best score.
     """
-    found = [row for row in table.rows if row.cell(column.key).best or row.cell(column.key).tied]
-    found.sort(key=lambda row: (not row.cell(column.key).best, -(row.cell(column.key).value or 0.0)))
-    first = next(row for row in found if row.cell(column.key).p is None)
-    tested = [row for row in found if row.cell(column.key).p is not None]
-    return [first, *tested] if tested else found
+    rows = [row for row in table.rows if row.cell(column.key).best or row.cell(column.key).tied]
+    rows.sort(key=lambda row: (not row.cell(column.key).best, -(row.cell(column.key).value or 0.0)))
+    first = next(row for row in rows if row.cell(column.key).p is None)
+    tested = [row for row in rows if row.cell(column.key).p is not None]
+    return [first, *tested] if tested else rows
 
 
 def _score(row: Row, column: Column) -> str:
@@ -132,11 +133,11 @@ def _compare_with_reference(table: Table, column: Column) -> str:
     tested = sum(key == column.key for *_, key in table.p_reference)
     if reference is None or tested == sum(key == column.key for *_, key in table.differences):
         return ""
-    found = {sign: [row for row in table.rows if row.cell(column.key).sign == sign] for sign in (1, -1)}
-    names = short_names([reference, *found[1], *found[-1]])
+    by_sign = {sign: [row for row in table.rows if row.cell(column.key).sign == sign] for sign in (1, -1)}
+    names = short_names([reference, *by_sign[1], *by_sign[-1]])
     parts = [
         f"{_name_rows(rows, names)} {'is' if len(rows) == 1 else 'are'} significantly {word}"
-        for rows, word in ((found[1], "better"), (found[-1], "worse"))
+        for rows, word in ((by_sign[1], "better"), (by_sign[-1], "worse"))
         if rows
     ]
     shown = join_names(parts) if parts else f"none of the {plural(tested, 'tested row')} is significantly different"
@@ -150,14 +151,14 @@ def _name_rows(rows: Sequence[Row], names: Mapping[str, str]) -> str:
 
 def _failures(table: Table, column: Column) -> str:
     """Return sentences on the best rows with constant or invalid predictions, and on the rows that failed."""
-    found = ""
+    sentences = ""
     for row, cell in ((row, row.cell(column.key)) for row in table.rows):
         reason = next((message.text for message in cell.messages if message.invalid or message.unlearned), None)
         if cell.best and reason:
-            found += f" {row.name}: {reason.partition('. ')[0]}."
+            sentences += f" {row.name}: {reason.partition('. ')[0]}."
     failed = [row for row in table.rows if row.cell(column.key).failed and not row.cell(column.key).best]
     share = f"more than {MAX_INVALID_SHARE:.0%} of the predictions are invalid".replace("%", " %")
-    return found + (f" {_name_rows(failed, short_names(failed))} failed: {share}." if failed else "")
+    return sentences + (f" {_name_rows(failed, short_names(failed))} failed: {share}." if failed else "")
 
 
 def _costs(rows: Sequence[Row]) -> str:

@@ -59,11 +59,11 @@ def cell_messages(cell: Cell) -> list[str]:
 
     A message that applies only to some seeds ends with these seeds.
     """
-    found = []
+    sentences = []
     for message, seeds in cell.messages.items():
         some = "" if seeds == cell.seeds else f" (seed {', '.join(map(str, seeds))})"
-        found.append(f"{message.text}{some}.")
-    return found
+        sentences.append(f"{message.text}{some}.")
+    return sentences
 
 
 def score_notes(table: Table) -> list[Note]:
@@ -77,14 +77,14 @@ def score_notes(table: Table) -> list[Note]:
     frame = pd.DataFrame(lines, columns=["quiet", "cause", "task", "text", "row", "label"])
     rows = plural(sum(bool(row.runs) for row in table.rows), "row")
     notes = []
-    for (quiet, cause), found in sorted(frame.groupby(["quiet", "cause"], sort=False), key=lambda one: one[0][0]):
+    for (quiet, cause), group in sorted(frame.groupby(["quiet", "cause"], sort=False), key=lambda item: item[0][0]):
         details = tuple(
             f"{_name_rows([*of_text.row.unique()])} on {task_label(task)}: {text}"
-            for (task, text), of_text in found.groupby(["task", "text"], sort=False)
+            for (task, text), of_text in group.groupby(["task", "text"], sort=False)
         )
-        tasks, labels = [*map(task_label, found.task.unique())], first_few([*found.label.unique()], MAX_NAMES)
+        tasks, labels = [*map(task_label, group.task.unique())], first_few([*group.label.unique()], MAX_NAMES)
         where = join_names(tasks) if len(tasks) <= MAX_NAMES else f"{len(tasks)} tasks"
-        summary = f"{found.row.nunique()} of {rows} on {where}: {cause} ({join_names(labels)})."
+        summary = f"{group.row.nunique()} of {rows} on {where}: {cause} ({join_names(labels)})."
         if len(details) == 1:
             (summary,), details = details, ()
         notes.append(Note(f"{'' if quiet else f'{SIGN} '}{summary}", "", "message" if quiet else "warning", details))
@@ -97,11 +97,11 @@ def _name_rows(names: Sequence[str]) -> str:
 
 def describe_limits(table: Table, tasks: Sequence[str]) -> list[str]:
     """Return notes on limits of a table: single seeds, unequal numbers of seeds, cells without a test or interval."""
-    found = [row.cells[task] for task in tasks for row in table.rows if row.cells[task].value is not None]
-    if not found:
+    cells = [row.cells[task] for task in tasks for row in table.rows if row.cells[task].value is not None]
+    if not cells:
         return []
     notes = []
-    sizes = sorted({len(cell.seeds) for cell in found})
+    sizes = sorted({len(cell.seeds) for cell in cells})
     if sizes[-1] < MIN_SEEDS:
         counts = "one seed" if sizes == [1] else f"fewer than {MIN_SEEDS} seeds"
         notes.append(f"Each cell has {counts}, so the tests are about these runs and not about the methods.")
@@ -114,9 +114,9 @@ def describe_limits(table: Table, tasks: Sequence[str]) -> list[str]:
     means = [row.cell(AVERAGE) for row in table.rows if row.cell(AVERAGE).value is not None]
     if sizes != [1] and any(not cell.by_seed for cell in means):
         notes.append("A mean over tasks with different seeds has no interval over seeds.")
-    if untested := sum(cell.compared and not cell.best and cell.p is None for cell in found):
+    if untested := sum(cell.compared and not cell.best and cell.p is None for cell in cells):
         notes.append(f"{plural(untested, 'cell')} could not be tested against the best of the column.")
-    if any(cell.test_interval is None for cell in found):
+    if any(cell.test_interval is None for cell in cells):
         notes.append("Cells without stored predictions, or with several test sets, have no interval over examples.")
     return notes
 
@@ -142,18 +142,18 @@ def describe_runs(runs: pd.DataFrame, *, shapes: bool) -> list[str]:
 
 def _mixture_note(done: pd.DataFrame) -> list[str]:
     """Return a note if runs of a table differ in library versions, in the number of devices, or in a method's code."""
-    found: dict[str, set[str]] = defaultdict(set)
+    by_property: dict[str, set[str]] = defaultdict(set)
     by_row: dict[tuple[Any, ...], dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
     for run in done.run:
         for name, value in _environment(run.result).items():
-            found[name].add(value)
+            by_property[name].add(value)
             by_row[run.method, run.task, run.variant][name].add(value)
     words = [
         f"{name} ({' or '.join(sorted(values))})" if name in ENVIRONMENT else name
-        for name, values in found.items()
+        for name, values in by_property.items()
         if len(values) > 1
     ]
-    mixed = {key[0]: None for key, values in by_row.items() if any(len(one) > 1 for one in values.values())}
+    mixed = {key[0]: None for key, values in by_row.items() if any(len(versions) > 1 for versions in values.values())}
     if not words:
         return []
     rows = f" Rows with runs of both: {', '.join(map(method_label, mixed))}." if mixed else ""
@@ -162,9 +162,9 @@ def _mixture_note(done: pd.DataFrame) -> list[str]:
 
 def _environment(result: Result) -> dict[str, str]:
     known: dict[str, Any] = {**(result.provenance.get("versions") or {}), **result.provenance}
-    found = {name: str(known[name]) for name in ENVIRONMENT if known.get(name) is not None}
+    properties = {name: str(known[name]) for name in ENVIRONMENT if known.get(name) is not None}
     code = {f"the code of {method_label(result.method)}": str(known["method_code"])} if "method_code" in known else {}
-    return found | code
+    return properties | code
 
 
 def _settings_note(runs: Sequence[Any]) -> list[str]:
@@ -198,13 +198,13 @@ def code_version(result: Result) -> str:
 
 def describe_provenance(result: Result) -> str:
     """Return the code, the device, the backbone and the libraries of a run as text."""
-    found = result.provenance
-    versions = ", ".join(f"{name} {version}" for name, version in (found.get("versions") or {}).items())
-    changed = " with uncommitted changes" if found.get("git_dirty") else ""
-    threads = f", {plural(found['threads'], 'thread')}" if found.get("threads") else ""
+    known = result.provenance
+    versions = ", ".join(f"{name} {version}" for name, version in (known.get("versions") or {}).items())
+    changed = " with uncommitted changes" if known.get("git_dirty") else ""
+    threads = f", {plural(known['threads'], 'thread')}" if known.get("threads") else ""
     return (
-        f"code {found.get('git_commit')}{changed}; {found.get('device')}{threads}; "
-        f"backbone {found.get('backbone_fingerprint')}; {versions}"
+        f"code {known.get('git_commit')}{changed}; {known.get('device')}{threads}; "
+        f"backbone {known.get('backbone_fingerprint')}; {versions}"
     )
 
 
@@ -213,7 +213,7 @@ def power_note(table: Table) -> list[Note]:
 
     This difference depends on the predictions and seeds of the two rows, and is not the same for other pairs.
     """
-    found = []
+    differences = []
     for column in table.task_columns:
         pairs = [pair for pair in table.differences if pair[2] == column.key and pair[0].cell(column.key).best]
         if not pairs:
@@ -223,9 +223,9 @@ def power_note(table: Table) -> list[Note]:
         cell = b.cell(key)
         if points:
             counts = f"{plural(cell.examples or 0, 'example')}, {plural(table.differences[a, b, key].seeds, 'seed')}"
-            found.append(f"{task_label(key)} {number(points)} ({a.name} and {b.name}, {counts})")
-    text = f"{POWER_NOTE} (level 5 %, the best two rows): {', '.join(found)}."
-    return [Note(text, kind="power")] if found else []
+            differences.append(f"{task_label(key)} {number(points)} ({a.name} and {b.name}, {counts})")
+    text = f"{POWER_NOTE} (level 5 %, the best two rows): {', '.join(differences)}."
+    return [Note(text, kind="power")] if differences else []
 
 
 def best_run(cell: Cell) -> Any:
@@ -241,7 +241,7 @@ def best_run_notes(table: Table) -> Iterator[list[Note]]:
         if (run := best_run(cell)) is None:
             continue
         notes = [Note(f"{row.name} on {column.label}: {run.run_id}"), *_run_notes(run)]
-        best = next((one for other in table.rows if (one := other.cell(column.key)).best), cell)
+        best = next((other_cell for other in table.rows if (other_cell := other.cell(column.key)).best), cell)
         if best is not cell and (other_run := best_run(best)) is not None:
             notes.append(Note("Compare with the best row:", f"krona diff {other_run.run_id} {run.run_id}"))
         yield notes

@@ -42,13 +42,13 @@ def summarize_tasks(table: Table) -> pd.DataFrame | None:
     rows = rows[:MAX_ROWS]
     scores = np.array([[row.cell(task).value for row in rows] for task in tasks], dtype=float)
     ranks = over_tasks.mean_ranks(scores)
-    order = [int(place) for place in np.argsort(ranks.mean, kind="stable")]
+    order = [int(position) for position in np.argsort(ranks.mean, kind="stable")]
     runs = {row: [np.array([*row.cell(task).by_seed.values()]) for task in tasks] for row in rows}
-    several_seeds = min(len(one) for of_row in runs.values() for one in of_row) > 1
+    several_seeds = min(len(scores_of_task) for of_row in runs.values() for scores_of_task in of_row) > 1
     signs = _signs(table, reference, rows, tasks)
-    found = []
-    for place in order:
-        row, mean = rows[place], float(ranks.mean[place])
+    lines = []
+    for position in order:
+        row, mean = rows[position], float(ranks.mean[position])
         tie = " tie" if np.isclose(ranks.mean, mean).sum() > 1 else ""
         worse = " worse" if mean - ranks.mean[order[0]] > ranks.critical_difference else ""
         line = {table.axis: row.name, "Mean rank": f"{mean:.2f}{tie}{worse}"}
@@ -60,8 +60,8 @@ def summarize_tasks(table: Table) -> pd.DataFrame | None:
             gap = (row.cell(column.key).value or 0.0) - (reference.cell(column.key).value or 0.0)
             shown = f"{gap:+.2f} {signs.get((row, column.key), '')}".strip().replace("-", "−")
             line[column.label] = "" if row is reference else shown
-        found.append(line)
-    frame = pd.DataFrame(found)
+        lines.append(line)
+    frame = pd.DataFrame(lines)
     few_seeds = any(row.cell(task).samples and not row.cell(task).of_methods for row in rows for task in tasks)
     frame.attrs["title"] = "Ranks, means and equivalence over the tasks"
     frame.attrs["legend"] = LEGEND.format(
@@ -76,12 +76,12 @@ def summarize_tasks(table: Table) -> pd.DataFrame | None:
 def _signs(table: Table, reference: Row, rows: Sequence[Row], tasks: Sequence[str]) -> dict[tuple[Row, str], str]:
     """Return a sign for each row and task that was tested against the reference: different, equivalent or unclear."""
     tests: dict[tuple[Row, str], Difference] = {}
-    for (a, b, task), one in table.differences.items():
+    for (a, b, task), difference in table.differences.items():
         if task in tasks and reference in (a, b) and a in rows and b in rows:
-            tests[b if a is reference else a, task] = one
-    different = holm([one.p for one in tests.values()])
-    equivalent = holm([one.p_equivalent(MARGIN) for one in tests.values()])
+            tests[b if a is reference else a, task] = difference
+    different = holm([difference.p for difference in tests.values()])
+    equivalent = holm([difference.p_equivalent(MARGIN) for difference in tests.values()])
     return {
-        place: DIFFERENT if p <= ALPHA else EQUIVALENT if p_equivalent <= ALPHA else UNCLEAR
-        for place, p, p_equivalent in zip(tests, different, equivalent, strict=True)
+        row_and_task: DIFFERENT if p <= ALPHA else EQUIVALENT if p_equivalent <= ALPHA else UNCLEAR
+        for row_and_task, p, p_equivalent in zip(tests, different, equivalent, strict=True)
     }

@@ -34,9 +34,9 @@ def reference_differences(table: Table) -> pd.DataFrame:
     that the test detects in 80 % of cases (0 if every example contributes equally to both scores), the number of seeds
     in common, whether there are enough seeds for a statement about the methods, and the number of test rows.
     """
-    places = [(b, a, column) if a is table.references[column] else (a, b, column) for a, b, column in table.p_reference]
-    order = {row: place for place, row in enumerate(table.rows)}
-    lines = [_line(table, *place, table.p_reference) for place in sorted(places, key=lambda place: order[place[0]])]
+    pairs = [(b, a, column) if a is table.references[column] else (a, b, column) for a, b, column in table.p_reference]
+    pairs.sort(key=lambda pair: table.rows.index(pair[0]))
+    lines = [_line(table, *pair, table.p_reference) for pair in pairs]
     return pd.DataFrame(lines, columns=[*COLUMNS])
 
 
@@ -66,12 +66,12 @@ def list_pairs(table: Table) -> pd.DataFrame | None:
     columns.
     """
     tasks = {column.key for column in table.task_columns}
-    pairs = {place: one for place, one in table.differences.items() if place[2] in tasks}
+    pairs = {pair: difference for pair, difference in table.differences.items() if pair[2] in tasks}
     if len(pairs) > MAX_PAIRS:
         return None
     lines = [
-        _line(table, *((a, b) if one.value >= 0 else (b, a)), task, table.p_values)
-        for (a, b, task), one in pairs.items()
+        _line(table, *((a, b) if difference.value >= 0 else (b, a)), task, table.p_values)
+        for (a, b, task), difference in pairs.items()
     ]
     frame = pd.DataFrame(lines, columns=[*COLUMNS]).sort_values("p", kind="stable")
     return _as_text(table, frame, "Differences of all pairs", ALL)
@@ -80,13 +80,14 @@ def list_pairs(table: Table) -> pd.DataFrame | None:
 def _line(
     table: Table, row: Row, reference: Row, column: str, corrected: dict[tuple[Row, Row, str], float]
 ) -> dict[str, Any]:
-    place = (row, reference, column)
-    sign, place = (1, place) if place in table.differences else (-1, (reference, row, column))
-    one = table.differences[place]
-    low, high = sorted(sign * end for end in one.interval)
+    pair = (row, reference, column)
+    sign, pair = (1, pair) if pair in table.differences else (-1, (reference, row, column))
+    difference = table.differences[pair]
+    low, high = sorted(sign * end for end in difference.interval)
     values = (
-        column, row.name, reference.name, sign * one.value + 0.0,  # 0.0 instead of -0.0
-        low, high, one.p, corrected[place], one.detectable(POWER), one.common, one.of_methods, one.rows,
+        column, row.name, reference.name, sign * difference.value + 0.0,  # 0.0 instead of -0.0
+        low, high, difference.p, corrected[pair], difference.detectable(POWER), difference.common,
+        difference.of_methods, difference.rows,
     )  # fmt: skip
     return dict(zip(COLUMNS, values, strict=True))
 
@@ -97,15 +98,15 @@ def _as_text(table: Table, frame: pd.DataFrame, title: str, family: str) -> pd.D
     labels = {column.key: column.label for column in table.task_columns}
     lines = [
         {
-            "Pair": f"{one.row} − {one.reference}" + (f", {labels[one.column]}" if len(labels) > 1 else ""),
-            "Difference": f"{one.difference:+.2f}".replace("-", "−"),
-            "Interval": f"{one.low:+.2f}…{one.high:+.2f}".replace("-", "−") if one.detectable else NOT_ESTIMABLE,
-            "p": format_p(one.p, 3),
-            "p (Holm)": format_p(one.p_holm, 3),
-            "Detectable": f"{one.detectable:.2f}" if one.detectable else NOTHING,
-            "Common seeds": str(one.seeds),
+            "Pair": f"{pair.row} − {pair.reference}" + (f", {labels[pair.column]}" if len(labels) > 1 else ""),
+            "Difference": f"{pair.difference:+.2f}".replace("-", "−"),
+            "Interval": f"{pair.low:+.2f}…{pair.high:+.2f}".replace("-", "−") if pair.detectable else NOT_ESTIMABLE,
+            "p": format_p(pair.p, 3),
+            "p (Holm)": format_p(pair.p_holm, 3),
+            "Detectable": f"{pair.detectable:.2f}" if pair.detectable else NOTHING,
+            "Common seeds": str(pair.seeds),
         }
-        for one in frame.itertuples()
+        for pair in frame.itertuples()
     ]
     shown = pd.DataFrame(lines)
     few_seeds = "" if frame["of_methods"].all() else FEW_SEEDS

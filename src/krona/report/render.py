@@ -100,7 +100,7 @@ def render_html(report: Report, out: Path | None) -> str:
         report, "report.html", filters, errors=False,
         charts=charts, curves=curves.find_curves(report.runs), method_style=method_style, method_label=method_label,
         differences=draw_table_differences, dark_style=Markup(dark_style()), max_charted=MAX_CHARTED,
-        charts_for_all=sum(len(one.score_columns) for one in report.tables) <= MAX_CHARTED,
+        charts_for_all=sum(len(table.score_columns) for table in report.tables) <= MAX_CHARTED,
     )  # fmt: skip
     return strip_folders(page)
 
@@ -123,7 +123,7 @@ def _first_columns(table: Table) -> list[Column]:
     """Return the columns of the unfolded table: all columns for a table of the paper, otherwise at most six."""
     if len(table.columns) <= MAX_COLUMNS or table.name.isdigit():
         return table.columns
-    kinds = {kind: place for place, kind in enumerate(FIRST)}
+    kinds = {kind: position for position, kind in enumerate(FIRST)}
     order = sorted(table.columns, key=lambda column: kinds.get(column.kind, len(FIRST)))
     return [column for column in table.columns if column in order[:MAX_COLUMNS]]
 
@@ -169,11 +169,11 @@ def _runs(table: Table) -> list[tuple[Row, Any]]:
 def _provenance(table: Table) -> list[str]:
     """Return the code, device, backbone and libraries of a table's runs as text, and the notes of these runs."""
     made = dict.fromkeys(describe_provenance(run.result) for _, run in _runs(table))
-    places: dict[str, dict[str, None]] = {}
+    runs_by_note: dict[str, dict[str, None]] = {}
     for row, run in _runs(table):
         for note in run.result.notes:
-            places.setdefault(note, {})[f"{row.label} on {task_label(run.task)}"] = None
-    return [*made, *(f"{', '.join(first_few([*names], MAX_NOTED))}: {note}" for note, names in places.items())]
+            runs_by_note.setdefault(note, {})[f"{row.label} on {task_label(run.task)}"] = None
+    return [*made, *(f"{', '.join(first_few([*names], MAX_NOTED))}: {note}" for note, names in runs_by_note.items())]
 
 
 def render_markdown(report: Report, out: Path | None) -> str:
@@ -279,13 +279,14 @@ def _print_differences(console: Console, table: Table) -> None:
     grid = _new_grid()
     for name in ("Difference", "", "95 % interval", "p (Holm)", "detectable"):
         grid.add_column(name, justify="left" if name == "Difference" else "right", overflow="fold")
-    for one in shown.sort_values("difference", ascending=False, kind="stable").itertuples():
-        place = f", {labels[one.column]}" if len(labels) > 1 and shown["column"].nunique() > 1 else ""
+    for pair in shown.sort_values("difference", ascending=False, kind="stable").itertuples():
+        column = f", {labels[pair.column]}" if len(labels) > 1 and shown["column"].nunique() > 1 else ""
+        difference = f"{pair.difference:+.1f}".replace("-", "−")
         values = (
-            f"{one.row} − {one.reference}{place}", f"{one.difference:+.1f}".replace("-", "−"), format_interval(one),
-            format_p(one.p_holm, 2), f"{one.detectable:.1f}" if one.detectable else NOTHING,
+            f"{pair.row} − {pair.reference}{column}", difference, format_interval(pair),
+            format_p(pair.p_holm, 2), f"{pair.detectable:.1f}" if pair.detectable else NOTHING,
         )  # fmt: skip
-        grid.add_row(*map(escape, values), style="bold" if one.p_holm <= ALPHA else "")
+        grid.add_row(*map(escape, values), style="bold" if pair.p_holm <= ALPHA else "")
     console.print(grid)
     _print(console, "")
 
@@ -318,7 +319,7 @@ def _grid(table: Table, columns: Sequence[Column], width: int) -> Grid:
 def _grid_label(row: Row, methods: Sequence[str]) -> Text:
     label = Text(escape_control_characters(row.label), style=method_style(row.method, among=methods).color)
     settings = row.differs.split(", ") if row.differs else []
-    return label.append("".join(f"\n{escape_control_characters(one)}" for one in settings), style="dim")
+    return label.append("".join(f"\n{escape_control_characters(setting)}" for setting in settings), style="dim")
 
 
 def _grid_cell(cell: Cell, space: int) -> Text:

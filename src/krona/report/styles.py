@@ -34,11 +34,11 @@ class Style:
 
 def slot(method: str) -> int:
     """Return the index of a method's colour and mark: from the ``order`` in its YAML, or a free one by its name."""
-    place = style_index(method)
-    if place is not None:
-        return place % SLOTS
+    order = style_index(method)
+    if order is not None:
+        return order % SLOTS
     taken = {style_index(name) for name in method_labels()}
-    free = [one for one in range(SLOTS) if one not in taken]
+    free = [index for index in range(SLOTS) if index not in taken]
     return free[zlib.crc32(method.encode()) % len(free)]
 
 
@@ -49,17 +49,17 @@ def assign_slots(methods: Iterable[str]) -> dict[str, int]:
     method of the report has, while there are any.
     """
     slots = {method: slot(method) for method in sorted({*methods}, key=method_order)}
-    first = {place % len(COLORS): method for method, place in reversed(slots.items())}  # of each colour
+    first = {index % len(COLORS): method for method, index in reversed(slots.items())}  # of each colour
     free = (color for color in range(len(COLORS)) if color not in first)
-    return {method: place if method in first.values() else next(free, place) for method, place in slots.items()}
+    return {method: index if method in first.values() else next(free, index) for method, index in slots.items()}
 
 
 def method_style(method: str, *, among: Iterable[str] = ()) -> Style:
     """Return the style of a method. ``among`` are all methods of the report."""
-    place = assign_slots([method, *among])[method]
-    first = place < FIRST_MARKS * len(COLORS)
+    index = assign_slots([method, *among])[method]
+    first = index < FIRST_MARKS * len(COLORS)
     marks = [*MARKS][:FIRST_MARKS] if first else [*MARKS][FIRST_MARKS:]
-    return Style(COLORS[place % len(COLORS)], marks[(place + place // len(COLORS)) % len(marks)])
+    return Style(COLORS[index % len(COLORS)], marks[(index + index // len(COLORS)) % len(marks)])
 
 
 def dark_style() -> str:

@@ -77,7 +77,7 @@ class Cell:
     @property
     def tested_seeds(self) -> int:
         """The smallest number of seeds of the samples, or 0 without samples."""
-        return min((len(one.seeds) for one in self.samples), default=0)
+        return min((len(sample.seeds) for sample in self.samples), default=0)
 
     @property
     def seeds(self) -> list[int]:
@@ -196,7 +196,7 @@ class Table:
 
     def cell(self, row: str, column: str) -> Cell:
         """Return the cell in the row and the column with these keys."""
-        return next(one for one in self.rows if one.key == row).cells[column]
+        return next(candidate for candidate in self.rows if candidate.key == row).cells[column]
 
 
 @dataclass
