@@ -155,7 +155,7 @@ def print_rows(rows: Iterable[MethodRow], left_out: Sequence[str], *, backbone: 
 def _compose(overrides: Sequence[str], *, starts: bool) -> RunSettings:
     """Return the settings of a run. The class of a user's own method is imported only if ``starts`` is true."""
     config = compose_job(normalize(overrides)).config
-    settings = check.settings(config, own=True, starts=False)
+    settings = check.settings(config, own=True, imports="shipped")
     branch = settings.method.branch
     if starts:
         return replace(settings, method=check.method(config["method"]))

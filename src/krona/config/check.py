@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import fields
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 from krona.config import settings as s
 from krona.config.suggestions import foreign_key_hint, unknown_key
@@ -36,6 +36,9 @@ from krona.paths import choice_files
 from krona.tasks.task import Task
 
 FindClass = Callable[..., Any]  # as `krona.config.target_classes.find_own`, but may return None (`_finder`)
+# The classes that are imported, and whose arguments are checked: all, only those of krona and its libraries, or none.
+# Importing the libraries takes a second. Other classes are not imported before a run starts.
+Imports = Literal["all", "shipped", "none"]
 PLACEMENT_KEYS = tuple(f.name for f in fields(s.Placement))
 METHOD_KEYS = [f.name for f in fields(s.Method) if f.name not in ("branch", "branch_config", "placement")]
 TRAINS = ("train_layer_norms", "train_backbone")  # the placement keys that a method without a branch accepts
@@ -54,17 +57,12 @@ def may_set_arguments(overrides: Sequence[str]) -> bool:
     return any(map(SETS_ARGUMENTS.match, overrides))
 
 
-def settings(
-    config: Mapping[str, Any], *, own: bool = False, starts: bool = True, check_arguments: bool = True
-) -> s.RunSettings:
+def settings(config: Mapping[str, Any], *, own: bool = False, imports: Imports = "all") -> s.RunSettings:
     """Return the typed settings of a composed config.
 
     Args:
         own: whether the config comes from the user's own command and conf/, and may therefore use any class.
-        starts: whether the config is for a run that starts now. If false, the modules of the user's own classes are not
-            imported, and the arguments of these classes are not checked.
-        check_arguments: whether to check the arguments of krona's and torch's classes, such as the branch and the
-            optimizer. Importing these classes takes a second.
+        imports: the classes to import. The arguments of other classes are not checked.
 
     Raises:
         NotAllowedError: the config names a forbidden class or function.
@@ -72,7 +70,7 @@ def settings(
     """
     problems = Problems()
     sections: dict[str, Any] = {}
-    find_class = _finder(own=own, starts=starts, check_arguments=check_arguments)
+    find_class = _finder(own=own, imports=imports)
     for name, build_part in PARTS.items():
         values = config.get(name, {} if name in OPTIONAL else None)
         with problems.collect():
@@ -96,12 +94,12 @@ def settings(
     return s.RunSettings(**run)
 
 
-def _finder(*, own: bool, starts: bool, check_arguments: bool) -> FindClass:
+def _finder(*, own: bool, imports: Imports) -> FindClass:
     """Return a function that finds a class, or returns None for a class that is not imported. See `settings`."""
 
     def find_class(path: object, where: str, *kinds: str) -> Any:
-        imports = check_arguments if is_shipped(path, *kinds) else starts or "." not in str(path)
-        if imports:
+        is_wrong_path = "." not in str(path)  # `find_own` reports it
+        if is_wrong_path or imports == "all" or (imports == "shipped" and is_shipped(path, *kinds)):
             return (find_own if own else find_named)(path, where, *kinds)
         if not own:
             require_allowed(path, where, *kinds)

@@ -30,54 +30,82 @@ def set_derived_values(config: dict[str, Any], overrides: list[str], chosen: Map
         KronaError: an override sets the sizes of a pretrained backbone, a file of the checkpoint is damaged, or (with
             recipe=tuned) `krona.config.tuned.best` raises an error.
     """
+    _make_paths_absolute(config)
+    backbone = config.get("backbone")
+    rates = None
+    if isinstance(backbone, dict):  # a section of another type is reported later
+        if backbone.get("pooling") == "auto":
+            backbone["pooling"] = folder_pooling(backbone.get("path"))  # the pooling is part of the run id
+        _require_own_sizes(backbone, overrides)
+        rates = backbone.pop("learning_rates", None)  # conf/config.yaml has already set optimizer.lr to one of them
+    _set_method_values(config, overrides)
+    return [*_set_learning_rate(config, overrides, chosen, rates), *_name_notes(config, overrides, chosen)]
+
+
+def _make_paths_absolute(config: dict[str, Any]) -> None:
+    """Replace existing paths by absolute ones, so that result.json is valid in every working directory."""
     for path_key in PATH_KEYS:
         section, key = path_key.split(".")
         values = config.get(section)
-        if isinstance(values, dict) and isinstance(values.get(key), str) and expand(values[key]).exists():
-            values[key] = str(expand(values[key]).absolute())  # so that result.json contains an absolute path
+        if isinstance(values, dict) and key in values:
+            values[key] = _absolute(values[key])
     files = (config.get("task") or {}).get("files")
     if files and not (config.get("data") or {}).get("path"):  # relative files are relative to the working directory
         config["task"]["files"] = _absolute(files)
-    rates = None
-    backbone = config.get("backbone")
-    if isinstance(backbone, dict):
-        if backbone.get("pooling") == "auto":
-            backbone["pooling"] = folder_pooling(backbone.get("path"))  # the pooling is part of the run id
-        sizes = next((item for item in overrides if item.lstrip("+").startswith("backbone.sizes")), None)
-        if sizes is not None and (backbone.get("pretrained") or backbone.get("name") == "nano"):
-            raise KronaError(
-                f"{sizes}: the backbone {backbone.get('path') or backbone.get('name')} has the sizes of its "
-                "checkpoint. To use random weights of other sizes, set backbone=t5_small backbone.pretrained=false."
-            )
-        rates = backbone.pop("learning_rates", None)  # optimizer.lr already has the chosen rate
+
+
+def _require_own_sizes(backbone: Mapping[str, Any], overrides: Sequence[str]) -> None:
+    """Raise `KronaError` if an override sets the sizes of a pretrained backbone."""
+    sizes = next((item for item in overrides if item.lstrip("+").startswith("backbone.sizes")), None)
+    if sizes is not None and (backbone.get("pretrained") or backbone.get("name") == "nano"):
+        raise KronaError(
+            f"{sizes}: the backbone {backbone.get('path') or backbone.get('name')} has the sizes of its "
+            "checkpoint. To use random weights of other sizes, set backbone=t5_small backbone.pretrained=false."
+        )
+
+
+def _set_method_values(config: dict[str, Any], overrides: Sequence[str]) -> None:
     if is_overridden("method.kron_factors", overrides) and not is_overridden("method.fit_factors", overrides):
         config["method"]["fit_factors"] = "exact"  # a shape given on the command line is never changed
     is_shipped = str(config.get("method", {}).get("_target_")).startswith("krona.methods.")
     if is_shipped and is_overridden("method.alpha", overrides) and not is_overridden("method.scaling", overrides):
         config["method"].pop("scaling", None)  # alpha replaces the scaling of the YAML file
-    asked = next((item for item in overrides if item.split(STUDIES)[0] == TUNED), None)
-    if asked is None:
-        has_recipe = chosen.get("recipe") in (None, *choices("recipe"))
-        is_set = is_overridden("optimizer.lr", overrides) or chosen.get("experiment") is not None
-        notes = rate_notes(config, chosen, rates, has_recipe=has_recipe, is_set=is_set)
-    else:
-        notes = [set_tuned_values(config, overrides, asked.split(STUDIES)[1:])]
+
+
+def _set_learning_rate(
+    config: dict[str, Any], overrides: Sequence[str], chosen: Mapping[str, Any], rates: Mapping[str, Any] | None
+) -> list[str]:
+    """With recipe=tuned, set the best values of the search. Return notes about the origin of the learning rate."""
+    studies = tuned_studies(overrides)
+    if studies is not None:
+        return [_set_tuned_values(config, overrides, studies)]
+    has_recipe = chosen.get("recipe") in (None, *choices("recipe"))
+    is_set = is_overridden("optimizer.lr", overrides) or chosen.get("experiment") is not None
+    return rate_notes(config, chosen, rates, has_recipe=has_recipe, is_set=is_set)
+
+
+def _name_notes(config: Mapping[str, Any], overrides: Sequence[str], chosen: Mapping[str, Any]) -> list[str]:
+    """Return a list with a note if the method's YAML sets another name than that of the file, otherwise []."""
     name, file = config.get("method", {}).get("name"), chosen.get("method")
-    if None not in (name, file) and name != file and not is_overridden("method.name", overrides):
-        notes.append(
-            f"conf/method/{file}.yaml sets name: {name}, which tables and run ids show. Set name: {file} in this file"
-        )
-    return notes
+    if None in (name, file) or name == file or is_overridden("method.name", overrides):
+        return []
+    return [f"conf/method/{file}.yaml sets name: {name}, which tables and run ids show. Set name: {file} in this file"]
 
 
 def _absolute(files: object) -> object:
-    """Return the existing paths in the task's field `files` as absolute paths."""
+    """Return an existing path, or the existing paths in a dict, as absolute paths. Return other values unchanged."""
     if isinstance(files, dict):
         return {key: _absolute(file) for key, file in files.items()}
     return str(expand(files).absolute()) if isinstance(files, str) and expand(files).exists() else files
 
 
-def set_tuned_values(config: dict[str, Any], overrides: list[str], studies: Sequence[str] = ()) -> str:
+def tuned_studies(overrides: Sequence[str]) -> list[str] | None:
+    """Return the names of the studies in recipe=tuned/ONE/ANOTHER. Return None if recipe=tuned is not used."""
+    names = (item.lstrip("+").split(STUDIES) for item in overrides)
+    return next((studies for first, *studies in names if first == TUNED), None)
+
+
+def _set_tuned_values(config: dict[str, Any], overrides: Sequence[str], studies: Sequence[str]) -> str:
     """Set the best values of a search in ``config``, and return a note about their origin.
 
     ``optimizer.lr`` is always set. Other values are set only if ``overrides`` do not set them.

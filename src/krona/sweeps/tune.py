@@ -21,7 +21,7 @@ from rich.console import Console
 from krona.config import check
 from krona.config.choices import is_overridden, read_yaml
 from krona.config.compose import Composed, compose_job, hydra_session
-from krona.config.derived_values import STUDIES, TUNED
+from krona.config.derived_values import tuned_studies
 from krona.config.multirun import expand
 from krona.config.overrides import normalize
 from krona.formatting import as_typed, say
@@ -359,7 +359,7 @@ def list_runs(typed: Sequence[str]) -> list[tuple[str, ...]]:
         KronaError: the arguments are invalid, or contain recipe=tuned.
     """
     ready = _normalize(typed)
-    if any(item.lstrip("+").split(STUDIES)[0] == TUNED for item in ready):
+    if tuned_studies(ready) is not None:
         raise KronaError("A search cannot use recipe=tuned, which is the result of a search. Remove recipe=tuned.")
     with hydra_session():
         return expand(ready)

@@ -92,8 +92,9 @@ def plan_run(job: Composed, outputs: Path, *, own: bool = True, starts: bool = T
         NotAllowedError: ``own`` is false, and the config names a forbidden class.
         KronaError: the config has problems. The message has one line for each problem.
     """
-    has_arguments = starts or len(conf_folders()) > 1 or check.may_set_arguments(job.overrides)
-    settings = check.settings(job.config, own=own, starts=starts, check_arguments=has_arguments)
+    has_arguments = len(conf_folders()) > 1 or check.may_set_arguments(job.overrides)
+    imports: check.Imports = "all" if starts else "shipped" if has_arguments else "none"
+    settings = check.settings(job.config, own=own, imports=imports)
     initial = read_initial(settings)
     data = tasks.data_fingerprint(settings.task, settings.data)
     backbone = weights_source.fingerprint(settings.backbone)
