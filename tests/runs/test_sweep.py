@@ -121,5 +121,6 @@ def test_a_named_sweep_whose_runs_are_all_refused_changes_nothing(earlier: bool,
         sweep.save_command(tmp_path, "mine", ["seed=7"])
         sweep.save_run_ids(tmp_path, "mine", ["a"])
     before = {path: path.read_bytes() for path in folder.iterdir()}
-    begin(tmp_path, "profile=demo", "batch_size=0,-1", "sweep=mine")
+    with pytest.raises(SystemExit, match=r"batch_size=0 must be .*\nbatch_size=-1 must be "):
+        begin(tmp_path, "profile=demo", "batch_size=0,-1", "sweep=mine")
     assert {path: path.read_bytes() for path in folder.glob("*")} == before
