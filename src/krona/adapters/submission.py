@@ -85,7 +85,8 @@ def _submitted_values(predictions: Sequence[Prediction], task: Task, *, words: b
         values = [f"{min(HIGHEST, max(LOWEST, number or LOWEST)):.3f}" for number in numbers]
         return values, numbers.count(None)
     ids = {word: target for target, word in label_words(dict(task)).items()}
-    valid = [prediction.word for prediction in predictions]
-    likeliest = [max(prediction.probabilities.items(), key=itemgetter(1))[0] for prediction in predictions]
-    submitted = [word or other for word, other in zip(valid, likeliest, strict=True)]
-    return (submitted if words else [ids[word] for word in submitted]), valid.count(None)
+    submitted = [
+        prediction.word or max(prediction.probabilities.items(), key=itemgetter(1))[0] for prediction in predictions
+    ]
+    replaced = sum(prediction.word is None for prediction in predictions)
+    return (submitted if words else [ids[word] for word in submitted]), replaced
