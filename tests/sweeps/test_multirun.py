@@ -86,10 +86,11 @@ def test_bad_data_are_reported_once_before_the_first_run(
     out, err = capfd.readouterr()
     assert (out, err) == ("", f"error: {message} skip and count such rows with data.skip_bad_rows=true.\n")
     assert not list((tmp_path / "outputs").rglob("*.json"))
-    assert multirun(*command, "data.skip_bad_rows=true,false") == 1
+    assert multirun(*command, "data.skip_bad_rows=true,false", "batch_size=4,0") == 1
     out, _ = capfd.readouterr()
-    assert out.startswith(f"2 runs\n  1 run will fail: {message}")
-    assert "2 runs: 1 done, 1 wrong" in out
+    assert "  2 runs will fail: batch_size=0 must be" in out
+    assert f"  1 run will fail: {message}" in out
+    assert "4 runs: 1 done, 3 wrong" in out
     assert "retry=failed" not in out
 
 

@@ -1,6 +1,7 @@
 """Define the Hydra callback that plans the runs of a multirun, saves the plan, and prints the closing table."""
 
 import os
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +18,7 @@ from krona.runs import sweep
 from krona.runs.folder import RunFolder, RunState
 from krona.safe_files import remove, write_text
 from krona.sweeps import output, plan
+from krona.sweeps.output import MAX_LINES
 from krona.sweeps.workers import RUN_IDS, worker_number
 from krona.training.plan import plan_run
 from krona.training.run_job import run_job
@@ -48,7 +50,7 @@ class SweepSummary(Callback):
             self.runs = plan.check_runs(plan.list_job_states(self.jobs, outputs=self.outputs))
             if self.runs and all(run.state == "wrong" for run in self.runs):
                 errors = dict.fromkeys(str(run.error) for run in self.runs)
-                raise KronaError("\n".join(first_few([*errors], output.MAX_LINES)))
+                raise KronaError("\n".join(first_few([*errors], MAX_LINES)))
             self.outputs.mkdir(parents=True, exist_ok=True)
             ids = {run.run_id for run in self.runs if run.state != "wrong"}
             if file := os.environ.get(RUN_IDS):
@@ -101,9 +103,9 @@ class SweepSummary(Callback):
 
 def _announce(runs: Sequence[RunState]) -> None:
     say(Console(), plural(len(runs), "run"))
-    wrong = [run for run in runs if run.state == "wrong"]
-    if wrong:
-        say(Console(), as_typed(f"  {plural(len(wrong), 'run')} will fail: {wrong[0].error}"))
+    wrong = Counter(str(run.error) for run in runs if run.state == "wrong")
+    for line in first_few([f"{plural(count, 'run')} will fail: {error}" for error, count in wrong.items()], MAX_LINES):
+        say(Console(), as_typed(f"  {line}"))
     for line in _find_equal_runs(runs):
         say(Console(), f"  note: {line}")
 
@@ -117,7 +119,7 @@ def _find_equal_runs(runs: Sequence[RunState]) -> list[str]:
         if run.state != "wrong" and (different := [item for item in run.overrides if item not in earlier]):
             other = " ".join(item for item in earlier if item not in run.overrides)
             notes.append(f"{' '.join(different)} is the same run as {other} on this backbone, and is not repeated.")
-    return first_few(notes, output.MAX_LINES)
+    return first_few(notes, MAX_LINES)
 
 
 def _require_replaceable(file: Path) -> None:
