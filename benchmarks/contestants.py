@@ -66,7 +66,8 @@ def frozen_backbone(settings: Backbone, *, seed: int) -> Any:
 
 def build_family(model: Any) -> Family:
     """Return the family of a model with random weights, for a task with two classes."""
-    return find_family(model.config, "of the bench")(TASK, LabelTokenizer(model.config.vocab_size))
+    tokenizer: Any = LabelTokenizer(model.config.vocab_size)
+    return find_family(model.config, "of the bench")(TASK, tokenizer)
 
 
 def twin(model: nn.Module) -> Any:

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from safetensors import safe_open
-from transformers import PreTrainedModel
+from transformers import PreTrainedConfig, PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
 from krona.backbones.families import find_architecture, get_architecture
@@ -23,7 +23,7 @@ from krona.tasks.hub import download_error
 
 
 def load_checkpoint(
-    settings: Backbone, kind: Any, config: Any, task: Task, *, bf16: bool
+    settings: Backbone, kind: Any, config: PreTrainedConfig, task: Task, *, bf16: bool
 ) -> tuple[PreTrainedModel, tuple[str, ...]]:
     """Load a checkpoint. Return the model, and the names of the head weights that are not in the checkpoint.
 
@@ -71,12 +71,12 @@ def load_checkpoint(
     return model, new
 
 
-def model_class(auto: Any, config: Any) -> Any:
+def model_class(auto: Any, config: PreTrainedConfig) -> type[PreTrainedModel]:
     """Return the transformers model class or, if the pooling is first or mean, its subclass with krona's head."""
     library = auto._model_mapping[type(config)]
-    if not has_pooled_head(config):
-        return library
-    return pooled_class(library, tuple(get_architecture(config.model_type).head))
+    head = tuple(get_architecture(config.model_type).head)
+    model_type: type[PreTrainedModel] = pooled_class(library, head) if has_pooled_head(config) else library
+    return model_type
 
 
 def _check_keys(name: str, model: PreTrainedModel, keys: dict[str, Any], new: tuple[str, ...]) -> None:
@@ -117,7 +117,7 @@ def _quiet_library() -> Iterator[None]:
         log.set_verbosity(verbosity)
 
 
-def _norm_names(kind: Any, config: Any) -> set[str]:
+def _norm_names(kind: type[PreTrainedModel], config: PreTrainedConfig) -> set[str]:
     """Return the last name parts of normalisation layers. Most methods train these layers, so they stay in fp32."""
     with torch.device("meta"):
         model = kind(config)

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 from torch import nn
-from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import AutoTokenizer, PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from krona.backbones.checkpoint import load_checkpoint, model_class
 from krona.backbones.families import Family, find_family
@@ -94,7 +94,7 @@ def tokenizer_fingerprint(tokenizer: PreTrainedTokenizerBase) -> str:
     return hashlib.blake2b(f"{type(tokenizer).__name__} {rules}".encode(), digest_size=8).hexdigest()
 
 
-def require_embeddings(tokenizer: PreTrainedTokenizerBase, config: Any, settings: Backbone) -> None:
+def require_embeddings(tokenizer: PreTrainedTokenizerBase, config: PreTrainedConfig, settings: Backbone) -> None:
     """Check that the backbone has an embedding for each token of the tokenizer.
 
     Raises:
@@ -139,7 +139,9 @@ def init_new_weights(model: nn.Module, names: tuple[str, ...], *, seed: int) -> 
         setattr(model.get_submodule(owner), attribute, nn.Parameter(value.to(old.device, old.dtype)))
 
 
-def _build_untrained(settings: Backbone, kind: Any, config: Any, *, bf16: bool) -> PreTrainedModel:
+def _build_untrained(
+    settings: Backbone, kind: type[PreTrainedModel], config: PreTrainedConfig, *, bf16: bool
+) -> PreTrainedModel:
     default = torch.get_default_dtype()
     torch.set_default_dtype(torch.bfloat16 if bf16 else default)
     try:

@@ -24,7 +24,7 @@ UNDECLARED = (  # keys that models read, but that the config classes of transfor
 )  # fmt: skip
 
 
-def build_config(settings: Backbone, task: Task | None, *, own: bool = False) -> Any:
+def build_config(settings: Backbone, task: Task | None, *, own: bool = False) -> PreTrainedConfig:
     """Return the model's config, with the backbone's pooling and, for a task, its number of classes.
 
     Args:
@@ -71,7 +71,7 @@ def hub_or_cache_only(settings: Backbone) -> AbstractContextManager[Any]:
     return offline() if settings.needs_hub and unreachable() is not None else nullcontext()
 
 
-def _check_sizes(settings: Backbone, config: Any) -> None:
+def _check_sizes(settings: Backbone, config: PreTrainedConfig) -> None:
     """Check that a model in a folder has the architecture and the sizes of the backbone's settings.
 
     Raises:
@@ -93,7 +93,7 @@ def _check_sizes(settings: Backbone, config: Any) -> None:
         )
 
 
-def _config_from_sizes(settings: Backbone) -> Any:
+def _config_from_sizes(settings: Backbone) -> PreTrainedConfig:
     kind = settings.architecture or "t5"
     known = [name for architectures in FAMILIES.values() for name in architectures]
     if kind not in known:
@@ -112,17 +112,19 @@ def _config_from_sizes(settings: Backbone) -> Any:
     return config
 
 
-def _read_config(settings: Backbone) -> Any:
+def _read_config(settings: Backbone) -> PreTrainedConfig:
     name = str(settings.folder or settings.name)
     try:
         values, _ = PreTrainedConfig.get_config_dict(name, revision=settings.revision)
         if "krona_pooling" in values and "encoder_type" in values:  # exported with a pooling (krona_pooled)
             values |= {"model_type": values.pop("encoder_type"), "auto_map": None}
-            return type(AutoConfig.for_model(values["model_type"])).from_dict(values)
-        return AutoConfig.from_pretrained(
-            name,
-            revision=settings.revision,
-            trust_remote_code=False,  # with None, transformers may ask whether to run remote code
-        )
+            config: PreTrainedConfig = type(AutoConfig.for_model(values["model_type"])).from_dict(values)
+        else:
+            config = AutoConfig.from_pretrained(
+                name,
+                revision=settings.revision,
+                trust_remote_code=False,  # with None, transformers may ask whether to run remote code
+            )
+        return config
     except Exception as error:  # JSON, the Hub and its client raise different exception types
         raise download_error(f"the config of {settings.name_or_path}", error, WAYS_OUT) from error

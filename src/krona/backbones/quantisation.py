@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from transformers import PreTrainedConfig
 
 from krona.messages import KronaError, plural
 from krona.surgery.layers import is_quantised
@@ -23,7 +24,7 @@ def require_library() -> None:
         )
 
 
-def quantisation_config(kind: Any, config: Any) -> Any:
+def quantisation_config(kind: Any, config: PreTrainedConfig) -> Any:
     """Return the config with which transformers loads linear layers in 4 bits. Heads and output layers stay in fp32.
 
     Args:

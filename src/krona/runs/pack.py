@@ -100,7 +100,7 @@ def _remove_local(result: Result) -> None:
         result.provenance.pop(key, None)  # type: ignore[misc]
 
 
-def _strip(value: Any) -> Any:
+def _strip(value: object) -> Any:
     """Return a copy of a value without the folders of absolute paths."""
     if isinstance(value, dict):
         return {key: _strip(item) for key, item in value.items()}

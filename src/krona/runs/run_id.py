@@ -126,7 +126,7 @@ def canonical(value: object, path: str = "") -> Any:
     return value if value is None or isinstance(value, str | int) else repr(value)
 
 
-def _counts(path: str, value: Any) -> bool:
+def _counts(path: str, value: object) -> bool:
     """Return whether the config value at a dotted key is part of the run id."""
     if path in NOT_IDENTITY:
         return False
@@ -135,11 +135,11 @@ def _counts(path: str, value: Any) -> bool:
         return not (type(value) is type(off) and value == off)
     if path == "callbacks" and isinstance(value, Mapping):
         return any(_counts(f"callbacks.{name}", one) for name, one in value.items())
-    is_callback = path.startswith("callbacks.") and isinstance(value, Mapping)
-    return not (is_callback and value.get("_target_") in OBSERVERS)
+    is_callback = path.startswith("callbacks.")
+    return not (is_callback and isinstance(value, Mapping) and value.get("_target_") in OBSERVERS)
 
 
-def find_value(config: Any, key: str) -> Any:
+def find_value(config: object, key: str) -> Any:
     """Return the value of a dotted key, or None if the config does not have the key."""
     for part in key.split("."):
         config = config.get(part) if isinstance(config, Mapping) else None

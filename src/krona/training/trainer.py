@@ -58,17 +58,19 @@ class AfterEpoch(pl.Callback):
         self.function = function
         self._epochs = 0
 
-    def on_fit_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        assert isinstance(pl_module, Learner)
         self._epochs = len(pl_module.dev_curve)  # the finished epochs of a resumed run
 
-    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        assert isinstance(pl_module, Learner)
         if len(pl_module.dev_curve) > self._epochs:
             self._epochs = len(pl_module.dev_curve)
             self.function(pl_module)
 
     on_train_end = on_train_epoch_start  # calls the function after the last epoch
 
-    def on_train_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if trainer.world_size > 1:  # Lightning's own handler would wait for the other processes
             signal.signal(signal.SIGTERM, interrupt)
 

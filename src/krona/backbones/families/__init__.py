@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from transformers import AutoModel
+from transformers import AutoModel, PreTrainedConfig
 
 from krona.backbones.families.architecture import ARCHITECTURES, Architecture
 from krona.backbones.families.architecture import find_architecture as find_architecture
@@ -29,7 +29,7 @@ FAMILIES: Mapping[type[Family], dict[str, Architecture]] = {
 }
 
 
-def find_family(config: Any, name: str) -> type[Family]:
+def find_family(config: PreTrainedConfig, name: str) -> type[Family]:
     """Return the family of a model.
 
     Raises:
@@ -45,7 +45,7 @@ def find_family(config: Any, name: str) -> type[Family]:
     )
 
 
-def _describe_modules(config: Any) -> str:
+def _describe_modules(config: PreTrainedConfig) -> str:
     auto: Any = AutoModel  # untyped
     try:
         with torch.device("meta"):

@@ -3,10 +3,10 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import yaml
 from torch import nn
+from transformers import PreTrainedConfig
 
 from krona.backbones.families.pooling import KEY, get_pooling, has_pooled_head
 from krona.messages import KronaError
@@ -38,7 +38,7 @@ class Architecture:
         """The ``backbone.pooling`` with the classifier of transformers, which every program loads."""
         return "null" if self.pooler is None else "pooler"
 
-    def set_pooling(self, config: Any, pooling: str | None, *, name: str) -> None:
+    def set_pooling(self, config: PreTrainedConfig, pooling: str | None, *, name: str) -> None:
         """Store ``backbone.pooling`` in a model's config.
 
         Raises:
@@ -59,7 +59,7 @@ class Architecture:
             )
         setattr(config, KEY, pooling)
 
-    def find_head(self, config: Any) -> Sequence[str]:
+    def find_head(self, config: PreTrainedConfig | None) -> Sequence[str]:
         """Return the names of the head's modules in a model with this config."""
         if has_pooled_head(config):
             return ["classifier"]
@@ -88,7 +88,7 @@ def find_architecture(model: nn.Module) -> Architecture:
     return replace(architecture, head=architecture.find_head(config))
 
 
-def max_positions(config: Any) -> int | None:
+def max_positions(config: PreTrainedConfig) -> int | None:
     """Return the maximum number of tokens in an input, or None if the model uses relative positions (T5)."""
     positions = getattr(config, "max_position_embeddings", None)
     return None if positions is None else int(positions) - get_architecture(config.model_type).lost_positions

@@ -5,12 +5,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
-from transformers import AutoModelForCausalLM
+from torch import Tensor, nn
+from transformers import AutoModelForCausalLM, PreTrainedTokenizerBase
 
 from krona.backbones.families.family import CACHE, IGNORED, Batch, Family, decode_greedily, log_likelihood, pad_batch
 from krona.messages import KronaError
-from krona.tasks import Split
+from krona.tasks import Split, Task
 
 LABEL_CUE = " label:"  # the text between the source and the label
 
@@ -27,7 +27,7 @@ class Decoder(Family):
     key = f"decoder 1 {LABEL_CUE!r}"
     answer_follows = True
 
-    def __init__(self, task: Any, tokenizer: Any) -> None:
+    def __init__(self, task: Task, tokenizer: PreTrainedTokenizerBase) -> None:
         super().__init__(task, tokenizer)
         if tokenizer.eos_token_id is None:
             raise KronaError(
@@ -58,7 +58,7 @@ class Decoder(Family):
         """
         return pad_batch(rows, self.eos, left=True)
 
-    def inputs(self, model: Any, batch: Batch) -> dict[str, Any]:
+    def inputs(self, model: nn.Module, batch: Batch) -> dict[str, Any]:
         labels = batch["labels"]  # (B, T)
         own = labels != IGNORED  # short labels are padded at the end, so that no token attends to the padding
         ids = torch.cat([batch["input_ids"], labels.masked_fill(~own, self.eos)], 1)  # (B, S + T)
@@ -71,12 +71,12 @@ class Decoder(Family):
             "logits_to_keep": labels.shape[1] + 1,  # keep the logits of the source's last token and the label's tokens
         }
 
-    def logits(self, model: Any, batch: Batch) -> Tensor:
+    def logits(self, model: nn.Module, batch: Batch) -> Tensor:
         return super().logits(model, batch)[:, :-1]  # (B, T, vocabulary)
 
     @torch.no_grad()
     def predict_with_scores(
-        self, model: Any, batch: Batch, targets: Sequence[str], *, longest: int
+        self, model: nn.Module, batch: Batch, targets: Sequence[str], *, longest: int
     ) -> tuple[list[str], Tensor]:
         mask = batch["attention_mask"]
         source = self._step(model, batch["input_ids"], mask, None)
@@ -99,7 +99,7 @@ class Decoder(Family):
         ids = decode_greedily(next_step, source, eos=self.eos, pad=self.eos, steps=longest)
         return self.decode_labels(ids), torch.cat(scores, 1)
 
-    def _step(self, model: Any, ids: Tensor, mask: Tensor, cache: Any, *, logits: int = 1) -> Any:
+    def _step(self, model: nn.Module, ids: Tensor, mask: Tensor, cache: Any, *, logits: int = 1) -> Any:
         """Return the model's output for the new tokens ``ids``.
 
         The attention mask covers the earlier and the new tokens.

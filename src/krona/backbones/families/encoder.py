@@ -6,11 +6,11 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from transformers import AutoModelForSequenceClassification
+from transformers import AutoModelForSequenceClassification, PreTrainedTokenizerBase
 
 from krona.backbones.families.family import IGNORED, Batch, Family, pad_batch, pad_rows, truncation_arguments
 from krona.metrics.scores.metric import format_set
-from krona.tasks import Split
+from krona.tasks import Split, Task
 
 
 class Encoder(Family):
@@ -25,7 +25,7 @@ class Encoder(Family):
     generates_text = False
     scored_labels = 50  # the probabilities take no time, but their file takes space
 
-    def __init__(self, task: Any, tokenizer: Any) -> None:
+    def __init__(self, task: Task, tokenizer: PreTrainedTokenizerBase) -> None:
         super().__init__(task, tokenizer)
         self.targets: list[str] | None = task.target_strings()  # None for a regression
         self.label_type = "float32" if self.targets is None else "int32"
@@ -58,13 +58,13 @@ class Encoder(Family):
             batch["token_type_ids"] = pad_rows([row["token_type_ids"] for row in rows], 0)
         return batch
 
-    def inputs(self, model: Any, batch: Batch) -> dict[str, Any]:
+    def inputs(self, model: nn.Module, batch: Batch) -> dict[str, Any]:
         return {name: values for name, values in batch.items() if name not in ("labels", "weights")}
 
-    def logits(self, model: Any, batch: Batch) -> Tensor:
+    def logits(self, model: nn.Module, batch: Batch) -> Tensor:
         return super().logits(model, batch).float()  # (B, classes)
 
-    def summed_loss(self, model: Any, batch: Batch) -> Tensor:
+    def summed_loss(self, model: nn.Module, batch: Batch) -> Tensor:
         if self.multilabel:
             logits, labels = self.logits(model, batch), batch["labels"]  # (B, classes)
             targets = labels.clamp(min=0).expand_as(logits).float()  # `no_rows` has one ignored label
@@ -77,7 +77,7 @@ class Encoder(Family):
 
     @torch.no_grad()
     def predict_with_scores(
-        self, model: Any, batch: Batch, targets: Sequence[str], *, longest: int
+        self, model: nn.Module, batch: Batch, targets: Sequence[str], *, longest: int
     ) -> tuple[list[str], Tensor]:
         logits = self.logits(model, batch)
         indices = [self.targets.index(target) for target in targets] if self.targets is not None else []

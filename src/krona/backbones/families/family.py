@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
+from transformers import PreTrainedTokenizerBase
 from transformers.modeling_outputs import CausalLMOutputWithPast
 
 from krona.messages import KronaError
@@ -31,7 +32,7 @@ class Family(ABC):
 
     multilabel: bool = False  # whether a row can have several labels
 
-    def __init__(self, task: Task, tokenizer: Any) -> None:
+    def __init__(self, task: Task, tokenizer: PreTrainedTokenizerBase) -> None:
         self.task, self.tokenizer = task, tokenizer
         self.multilabel = task is not None and task.is_multilabel
 
@@ -76,15 +77,15 @@ class Family(ABC):
         return {"input_ids": one, "attention_mask": one, "labels": batch["labels"].new_full((1, 1), IGNORED)}
 
     @abstractmethod
-    def inputs(self, model: Any, batch: Batch) -> dict[str, Any]:
+    def inputs(self, model: nn.Module, batch: Batch) -> dict[str, Any]:
         """Return the arguments for the model's forward pass in training."""
 
-    def logits(self, model: Any, batch: Batch) -> Tensor:
+    def logits(self, model: nn.Module, batch: Batch) -> Tensor:
         """Return the model's logits for the labels of a batch, with the classes or the vocabulary as the last axis."""
         logits: Tensor = model(**self.inputs(model, batch)).logits
         return logits
 
-    def summed_loss(self, model: Any, batch: Batch) -> Tensor:
+    def summed_loss(self, model: nn.Module, batch: Batch) -> Tensor:
         """Return the loss in fp32, summed over the labels of a batch. The default is the cross entropy.
 
         If the batch has ``weights`` (B, 1), the bits of float32 numbers, the loss of each row is multiplied by its
@@ -96,7 +97,7 @@ class Family(ABC):
         losses = nn.functional.cross_entropy(logits, labels.flatten(), ignore_index=IGNORED, reduction="none")
         return (losses.view(labels.shape) * weights.view(torch.float32)).sum()
 
-    def answers(self, model: Any, batch: Batch, *, longest: int) -> list[str]:
+    def answers(self, model: nn.Module, batch: Batch, *, longest: int) -> list[str]:
         """Return the predicted text of each row. ``longest`` is the number of tokens of the task's longest label."""
         return self.predict_with_scores(model, batch, (), longest=longest)[0]
 
@@ -115,7 +116,7 @@ class Family(ABC):
 
     @abstractmethod
     def predict_with_scores(
-        self, model: Any, batch: Batch, targets: Sequence[str], *, longest: int
+        self, model: nn.Module, batch: Batch, targets: Sequence[str], *, longest: int
     ) -> tuple[list[str], Tensor]:
         """Return the predicted texts (see `answers`), and the log-probability of each target, (B, targets).
 
@@ -155,7 +156,7 @@ class Family(ABC):
             KronaError: the tokenizer changes a label.
         """
         for label in targets:
-            text = self.tokenizer.decode(self.label(label), skip_special_tokens=True).strip()
+            text = str(self.tokenizer.decode(self.label(label), skip_special_tokens=True)).strip()
             if text != label:
                 raise KronaError(
                     f"The tokenizer of {source} changes the label {label!r} of task {self.task.name} to {text!r}. "

@@ -10,32 +10,33 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from transformers import PreTrainedConfig, PreTrainedModel
 from transformers.modeling_outputs import SequenceClassifierOutput
 
 KEY = "krona_pooling"  # the key of backbone.pooling in a model's config; krona.adapters.fingerprint also reads it
 DROPOUTS = ("classifier_dropout", "seq_classif_dropout", "hidden_dropout_prob")  # possible keys of the dropout rate
 
 
-def get_pooling(config: Any) -> str | None:
+def get_pooling(config: PreTrainedConfig | None) -> str | None:
     """Return the ``backbone.pooling`` in a model's config, or None for the head of transformers."""
     pooling = getattr(config, KEY, None)
     return None if pooling is None else str(pooling)
 
 
-def has_pooled_head(config: Any) -> bool:
+def has_pooled_head(config: PreTrainedConfig | None) -> bool:
     """Return whether krona's head replaces the head of transformers."""
     return get_pooling(config) in ("first", "mean")
 
 
 @cache
-def pooled_class(library: Any, head: tuple[str, ...]) -> Any:
+def pooled_class(library: Any, head: tuple[str, ...]) -> type[PreTrainedModel]:
     """Return a subclass of a transformers model class, with the head ``classifier(dropout(pooled states))``.
 
     The modules in ``head`` and the pooler are removed, so that they are neither trained nor counted.
     """
 
     class Pooled(library):  # type: ignore[misc]
-        def __init__(self, config: Any) -> None:
+        def __init__(self, config: PreTrainedConfig) -> None:
             super().__init__(config)
             for name in head:
                 delattr(self, name)
@@ -43,7 +44,7 @@ def pooled_class(library: Any, head: tuple[str, ...]) -> Any:
                 self.base_model.pooler = None
             rates = (getattr(config, name, None) for name in DROPOUTS)
             self.dropout = nn.Dropout(next((rate for rate in rates if rate is not None), 0.0))
-            self.classifier = nn.Linear(config.hidden_size, config.num_labels)
+            self.classifier = nn.Linear(self.config.hidden_size, self.config.num_labels)
             self._init_weights(self.classifier)
 
         def forward(
