@@ -638,8 +638,8 @@ def test_an_ended_run_keeps_no_model_in_memory(overrides: list[str], tmp_path: P
     gc.disable()  # else the collector could hide at a random moment what the run leaves
     try:
         gc.collect()
-        before = sum(isinstance(each, Learner) for each in gc.get_objects())
+        before = sum(type(each) is Learner for each in gc.get_objects())
         finish(tmp_path, *overrides)
-        assert sum(isinstance(each, Learner) for each in gc.get_objects()) == before
+        assert sum(type(each) is Learner for each in gc.get_objects()) == before
     finally:
         gc.enable()
