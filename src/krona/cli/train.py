@@ -29,7 +29,6 @@ if TYPE_CHECKING:  # these imports take time that --help does not need
     from krona.config.settings import RunSettings
     from krona.runs.folder import RunState
 
-BASIC_LAUNCHER = "hydra._internal.core_plugins.basic_launcher.BasicLauncher"
 SHAPES = re.compile(  # overrides that may make a method incompatible with its backbone
     r"[+~]*(method\.|backbone|factors|variant|experiment|max_source_length)"
 )
@@ -102,8 +101,8 @@ def _report(done: "RunState", console: Console, *, multirun: bool) -> None:
 
     if multirun:
         if worker_number() is None or done.state in ("done", "failed"):
-            launcher = HydraConfig.get().launcher._target_
-            at_a_time = worker_count() if launcher == BASIC_LAUNCHER else None
+            launcher = HydraConfig.get().runtime.choices["hydra/launcher"]
+            at_a_time = worker_count() if launcher == "basic" else None
             say(console, progress_line(done, HydraConfig.get().job.num, at_a_time=at_a_time))
         return
     failed = done.state in ("failed", "running")

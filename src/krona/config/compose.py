@@ -11,7 +11,6 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from hydra import compose, initialize_config_dir
-from hydra._internal.hydra import Hydra
 from hydra.conf import HydraConf
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
@@ -31,7 +30,7 @@ from krona.secrets_in_text import is_secret, mask_secrets
 SERVICES = ("logger", "callbacks")  # sections in which any environment variable may be a secret
 VARIABLE = re.compile(r"\$\{oc\.env:\s*(\w+)")
 # The configs that each instance of Hydra has read, by choices.
-_READ: WeakKeyDictionary[Hydra, dict[tuple[str, ...], tuple[DictConfig, dict[str, str]]]] = WeakKeyDictionary()
+_READ: WeakKeyDictionary[object, dict[tuple[str, ...], tuple[DictConfig, dict[str, str]]]] = WeakKeyDictionary()
 EXAMPLES = {"backbone.path": " (a model's folder)", "data.path": " (GLUE's folder)"}
 
 

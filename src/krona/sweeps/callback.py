@@ -23,8 +23,6 @@ from krona.sweeps.workers import RUN_IDS, worker_number
 from krona.training.plan import plan_run
 from krona.training.run_job import run_job
 
-BASIC_SWEEPER = "hydra._internal.core_plugins.basic_sweeper.BasicSweeper"
-
 
 class SweepSummary(Callback):
     """The Hydra callback that plans the runs of a multirun and prints their outcomes after the last job.
@@ -44,7 +42,7 @@ class SweepSummary(Callback):
             _require_replaceable(self.file)
             self.name = config.sweep or sweep.default_sweep_name(overrides)
             earlier = sweep.load_run_ids(self.outputs, self.name)
-            if config.hydra.sweeper._target_ != BASIC_SWEEPER:
+            if config.hydra.runtime.choices["hydra/sweeper"] != "basic":
                 return
             self.jobs = list_jobs(sweeper_params(config), overrides)
             self.runs = plan.check_runs(plan.list_job_states(self.jobs, outputs=self.outputs))
