@@ -153,7 +153,7 @@ def test_checkpoints(full: bool, values: dict[str, Any], copied: Path, outputs: 
     import torch
 
     from krona.config.compose import Composed
-    from krona.training.claimed_run import claimed
+    from krona.training.claimed_run import ClaimedRun, claimed
     from krona.training.devices import Ranks
     from krona.training.plan import plan_run
     from krona.training.trainer import AtomicCheckpoints
@@ -171,7 +171,7 @@ def test_checkpoints(full: bool, values: dict[str, Any], copied: Path, outputs: 
         file.write_bytes(raw)
         spec.notes.clear()
         with claimed(spec, Ranks(), Console(quiet=True)) as run:
-            assert run.claim is not None
+            assert isinstance(run, ClaimedRun)
             assert file.exists() != aside.exists()
         if aside.exists():
             assert aside.read_bytes() == raw

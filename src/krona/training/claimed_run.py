@@ -42,7 +42,7 @@ class ClaimedRun:
     claim: Claim | None = None  # None on ranks other than 0, which write no files
     console: Console = field(default_factory=lambda: Console(quiet=True))
     log: TextIO | None = None  # train.log
-    outcome: RunState | None = None  # None until the run has ended. If set from the beginning, the run does not start
+    outcome: RunState | None = None  # None until the run has ended
 
     @cached_property
     def result(self) -> Result:
@@ -51,11 +51,11 @@ class ClaimedRun:
 
 
 @contextmanager
-def claimed(plan: Plan, ranks: Ranks, console: Console) -> Iterator[ClaimedRun]:
+def claimed(plan: Plan, ranks: Ranks, console: Console) -> Iterator[ClaimedRun | RunState]:
     """Claim a run's folder on rank 0, and record in result.json how the body ended.
 
     An error of the body is recorded in ``outcome``, and not raised again. If another process works on the run, or the
-    run is done, ``outcome`` is set before the body.
+    run has ended before, the context is the run's state, and the body must not start the run.
 
     Raises:
         KronaError: the run cannot start, in which case no file is written; the run's folder is not writable; another
@@ -69,11 +69,11 @@ def claimed(plan: Plan, ranks: Ranks, console: Console) -> Iterator[ClaimedRun]:
                 start = _claim(plan, cleanup) if ranks.first else None
             finally:  # the other ranks wait here, also if the claim raises an error
                 starts = ranks.gather(isinstance(start, Claim))[0]
+            if not starts:  # only rank 0 knows the state
+                yield start if isinstance(start, RunState) else RunState(plan.run_id, "done", plan.folder)
+                return
             run = ClaimedRun(plan=plan, ranks=ranks)
-            if not starts:
-                run.outcome = start if isinstance(start, RunState) else RunState(plan.run_id, "done", plan.folder)
-                yield run
-            elif isinstance(start, Claim):
+            if isinstance(start, Claim):
                 run.claim, run.console = start, console
                 run.log = cleanup.enter_context(plan.run_folder.log.open("a", encoding="utf-8"))
                 _write_start(run, start)

@@ -1,6 +1,6 @@
 """Load and tokenise the data of a run, and build its training batches and its evaluations on dev and test."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -16,7 +16,7 @@ from krona.config.settings import RunSettings
 from krona.messages import KronaError, first_few, join_names
 from krona.recent_values import RecentValues
 from krona.runs.result import Result
-from krona.tasks import Splits, Task
+from krona.tasks import Splits, Task, Tokenised
 from krona.training.batches import EvaluationBatches, TrainingBatches, source_lengths
 from krona.training.devices import Ranks
 from krona.training.evaluation import SplitEvaluation
@@ -81,8 +81,8 @@ def build_data(
     if trainer.fast_dev_run:
         splits = _first_batches(settings, splits)
     if family.generates_text and (decimals := settings.task.decimals) is not None:
-        whole, splits = splits, splits.round_targets(decimals)
-        if splits != whole:
+        exact, splits = splits, splits.round_targets(decimals)
+        if splits != exact:
             result.notes.append(
                 f"Targets are rounded (task.decimals={decimals}), because this backbone generates them as text."
             )
@@ -101,19 +101,7 @@ def build_data(
     }
     max_label_tokens = max(len(labels) for split in tokens.values() for labels in split.rows["labels"])
 
-    if official := tasks.official_rows(settings.task, splits.official):
-        result.provenance["official_rows"] = official
-    splits_data: Any = {name: {**facts, "truncated": tokens[name].truncated} for name, facts in splits.facts.items()}
-    result.splits = splits_data
-    result.notes += tasks.notes(settings.task, splits, train_rows=settings.data.train_rows)
-    if not family.generates_text and (unread := _unread_keys(settings.task)):
-        result.notes.append(f"An encoder reads only the texts of the columns, without {join_names(unread)}.")
-    cut = [f"{split.truncated} of {len(split)} in {name}" for name, split in tokens.items() if split.truncated]
-    if cut:
-        result.notes.append(
-            f"Sources longer than max_source_length={settings.max_source_length} were cut: {', '.join(cut)}."
-        )
-
+    _record_splits(settings, result, splits, tokens, family)
     loading: dict[str, Any] = {"collate_fn": family.collate, "num_workers": trainer.num_workers}
 
     def evaluation(name: str) -> SplitEvaluation:
@@ -136,14 +124,38 @@ def build_data(
         ranks=ranks,
         limit=settings.batch_size * count_batches(settings, len(tokens["train"])),
     )
-    weighted = dict(loading)
-    if weights := settings.task.loss_weights(by_name["train"].targets):
-        listed = [f"{settings.task.label_name(target)} {weight:.4g}" for target, weight in weights.items()]
-        result.notes.append(f"Weights of the labels in the loss: {', '.join(first_few(listed, MAX_LISTED))}.")
-        by_label = {tuple(family.label(target)): weight for target, weight in weights.items()}
-        weighted["collate_fn"] = partial(_collate_with_weights, family, by_label)
-    train: DataLoader[Any] = DataLoader(tokens["train"].rows, batch_sampler=batches, **weighted)
+    loading_train = {**loading, "collate_fn": _weight_labels(settings.task, splits, family, result)}
+    train: DataLoader[Any] = DataLoader(tokens["train"].rows, batch_sampler=batches, **loading_train)
     return RunData(train=train, dev=evaluation("dev"), test=evaluation("test"))
+
+
+def _record_splits(
+    settings: RunSettings, result: Result, splits: Splits, tokens: Mapping[str, Tokenised], family: Family
+) -> None:
+    """Record the numbers of rows, and notes about rows and truncated sources, in ``result``."""
+    if official := tasks.official_rows(settings.task, splits.official):
+        result.provenance["official_rows"] = official
+    recorded: Any = {name: {**facts, "truncated": tokens[name].truncated} for name, facts in splits.facts.items()}
+    result.splits = recorded
+    result.notes += tasks.notes(settings.task, splits, train_rows=settings.data.train_rows)
+    if not family.generates_text and (unread := _unread_keys(settings.task)):
+        result.notes.append(f"An encoder reads only the texts of the columns, without {join_names(unread)}.")
+    cut = [f"{split.truncated} of {len(split)} in {name}" for name, split in tokens.items() if split.truncated]
+    if cut:
+        result.notes.append(
+            f"Sources longer than max_source_length={settings.max_source_length} were cut: {', '.join(cut)}."
+        )
+
+
+def _weight_labels(task: Task, splits: Splits, family: Family, result: Result) -> Callable[..., Batch]:
+    """Return the function that collates training rows. With ``task.class_weights``, it adds a weight for each row."""
+    weights = task.loss_weights(splits.by_role["train"].targets)
+    if not weights:
+        return family.collate
+    listed = [f"{task.label_name(target)} {weight:.4g}" for target, weight in weights.items()]
+    result.notes.append(f"Weights of the labels in the loss: {', '.join(first_few(listed, MAX_LISTED))}.")
+    by_label = {tuple(family.label(target)): weight for target, weight in weights.items()}
+    return partial(_collate_with_weights, family, by_label)
 
 
 def _collate_with_weights(

@@ -87,10 +87,11 @@ def _rehearse(plan: Plan, ranks: Ranks, console: Console) -> RunState:
 
 def _run(plan: Plan, ranks: Ranks, console: Console) -> RunState:
     with claimed(plan, ranks, console) as run:
-        if run.outcome is None:
-            from krona.training.run import train  # imports transformers and Lightning, which are slow
+        if isinstance(run, RunState):  # done, failed or running elsewhere
+            return run
+        from krona.training.run import train  # imports transformers and Lightning, which are slow
 
-            train(run)
-            gc.collect()  # a model and its trainer refer to each other, and a sweep would keep several models in memory
+        train(run)
+        gc.collect()  # a model and its trainer refer to each other, and a sweep would keep several models in memory
     assert run.outcome is not None
     return run.outcome
