@@ -108,7 +108,7 @@ def test_among_shapes_dev_chooses_and_test_stands_beside(tmp_path):
     (table,) = collected(tmp_path, [for_dev, for_test], sweep="factor_shapes").tables
     assert [(c.label, c.kind) for c in table.columns if "RTE" in c.label] == [
         ("RTE dev", "task"),
-        ("RTE test", "beside"),
+        ("RTE test", "other_split"),
     ]
     best = {row.differs: row.cells["rte"].best for row in table.rows}
     assert best == {"kron_factors=2x384": True, "kron_factors=12x64": False}

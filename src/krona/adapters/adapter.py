@@ -172,16 +172,16 @@ class Adapter:
             insert(model, branch, name=name, **config.insertion, **config.branch_config)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise KronaError(f"{label} has invalid arguments: {type(error).__name__}: {error}") from error
-        own = adapter_state(model, name)
+        state = adapter_state(model, name)
         try:
-            copy_into(own, dict(self.tensors))
+            copy_into(state, dict(self.tensors))
         except KronaError as error:
             take_out(model, name)
             if "krona" in model.__dict__:
                 activate(model, before)
             raise KronaError(f"{label}: {error}") from error
         get_adapter(model, name).prepared = True
-        for key, tensor in own.items():
+        for key, tensor in state.items():
             if tensor.is_meta:  # a copy gives it no values
                 value = self.tensors[key].detach()
                 if isinstance(tensor, nn.Parameter):

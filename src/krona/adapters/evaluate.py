@@ -60,10 +60,10 @@ class Evaluation:
         parts = ", ".join(f"{name} {value:.2f}" for name, value in self.parts.items())
         low, high = self.interval
         score = f"{self.score:.2f} [{low:.1f}, {high:.1f}] ({parts}) on {plural(self.count, 'row')}"
-        found = [f"{self.run_id} on {self.task}, {self.rows}: {score}"]
+        lines = [f"{self.run_id} on {self.task}, {self.rows}: {score}"]
         if self.no_label:
-            found.append(f"  invalid predictions, which are scored as wrong: {self.no_label:,} of {self.count:,}")
-        return [*found, *(f"  {note}" for note in self.notes)]
+            lines.append(f"  invalid predictions, which are scored as wrong: {self.no_label:,} of {self.count:,}")
+        return [*lines, *(f"  {note}" for note in self.notes)]
 
 
 def evaluate_runs(
@@ -84,7 +84,7 @@ def evaluate_runs(
         output: a .jsonl file for the predictions of a single run.
         submission_to: a .zip file for GLUE's server. ``rows.data`` must then be the folder of the GLUE download.
     """
-    found = [find(run) for run in runs]
+    trained_runs = [find(run) for run in runs]
     split = None if rows.split == RowChoice.split else rows.split
     if submission_to is not None:
         given = (rows.task, split, rows.source, rows.mapping, rows.overrides, output)
@@ -94,7 +94,9 @@ def evaluate_runs(
                 "folder of the GLUE download, without --task, --split, --input, --map, --out and overrides."
             )
         require_new(submission_to, overwrite=overwrite)
-        lines = submit(found, Path(rows.data), submission_to, backbone=backbone, batch_size=batch_size or BATCH_SIZE)
+        lines = submit(
+            trained_runs, Path(rows.data), submission_to, backbone=backbone, batch_size=batch_size or BATCH_SIZE
+        )
         for line in lines:
             say(console, line)
         return
@@ -102,10 +104,10 @@ def evaluate_runs(
         raise KronaError("--input cannot be used with --data or --split. Omit --input, or omit --data and --split.")
     if output is not None:
         require_new(output, overwrite=overwrite, source=rows.source)
-        if len(found) > 1:
+        if len(trained_runs) > 1:
             raise KronaError("--out needs exactly one run. Give one run, or omit --out.")
-    for one in found:
-        trained = load_predictor(one, backbone=backbone)
+    for run in trained_runs:
+        trained = load_predictor(run, backbone=backbone)
         for line in evaluate(trained, rows, output=output, batch_size=batch_size).lines():
             say(console, line)
 
@@ -124,19 +126,19 @@ def evaluate(
         batch_size: the number of rows in a batch. None means the run's batch size, with which the predictions are
             identical to those of the run, even in bf16.
     """
-    found = trained.run
-    task, data = find_task_and_data(found, rows)
-    split, where = load_rows(task, data, found, rows)
-    targets = _targets_by_answer(found, task, rows.mapping)
+    run = trained.run
+    task, data = find_task_and_data(run, rows)
+    split, where = load_rows(task, data, run, rows)
+    targets = _targets_by_answer(run, task, rows.mapping)
     if trained.family.generates_text and task.decimals is not None:
         split = split.round_targets(task.decimals)
     if batch_size is None:
-        trainer = {} if found.result is None else found.result.config["trainer"]
+        trainer = {} if run.result is None else run.result.config["trainer"]
         batch_size = trainer.get("eval_batch_size", BATCH_SIZE)
     scored = bool(trained.family.labels_with_scores) and (output is not None or bool(need_scores(task.metrics)))
     found_answers = trained.predict_split(split, batch_size=batch_size, probabilities=scored)
     predictions = [_translate(prediction.answer, targets, task) for prediction in found_answers]
-    scores = _scores_by_label(found, task, targets, found_answers) if scored else None
+    scores = _scores_by_label(run, task, targets, found_answers) if scored else None
     if output is not None:
         columns = ("id", "source", "target", "prediction")
         values = zip(split.ids, trained.family.texts(split), split.targets, predictions, strict=True)
@@ -153,7 +155,7 @@ def evaluate(
     metrics = score_answers(task.metrics, answers)
     low, high = percentile_interval(bootstrap([answers], list(task.score)))
     return Evaluation(
-        run_id=found.origin.run_id,
+        run_id=run.origin.run_id,
         task=task.name,
         rows=where,
         count=len(split),
@@ -161,7 +163,7 @@ def evaluate(
         interval=(low, high),
         parts=metrics,
         no_label=len(invalid_predictions(predictions, dict(task))),
-        notes=_describe_rows(trained, split, found, rows),
+        notes=_describe_rows(trained, split, run, rows),
     )
 
 
@@ -176,14 +178,14 @@ def _translate(answer: str, targets: Mapping[str, str], task: Task) -> str:
 
 
 def _scores_by_label(
-    found: TrainedRun, task: Task, targets: Mapping[str, str], predictions: Sequence[Prediction]
+    run: TrainedRun, task: Task, targets: Mapping[str, str], predictions: Sequence[Prediction]
 ) -> list[list[float | None]]:
     """Return the probability of each label of the task, or None for a probability that is not a number.
 
     Several labels of the run can mean one label of the task.
     """
     indices = {target: index for index, target in enumerate(task.target_strings() or [])}
-    columns = {word: indices[targets[answer]] for answer, word in label_words(found.origin.task).items()}
+    columns = {word: indices[targets[answer]] for answer, word in label_words(run.origin.task).items()}
     scores = []
     for prediction in predictions:
         by_label = [0.0] * len(indices)
@@ -194,13 +196,13 @@ def _scores_by_label(
     return scores
 
 
-def find_task_and_data(found: TrainedRun, rows: RowChoice) -> tuple[Task, Data]:
+def find_task_and_data(run: TrainedRun, rows: RowChoice) -> tuple[Task, Data]:
     """Return the task and the data settings of the rows.
 
     If the rows are from another data source, its data are split in the same way as the run's data.
     """
-    run_task, name = found.origin.task_settings, rows.task
-    own = None if found.result is None else found.result.config["data"]
+    run_task, name = run.origin.task_settings, rows.task
+    run_data = None if run.result is None else run.result.config["data"]
     if name is None and rows.data not in (None, "sample"):
         name = run_task.sample  # after training on sample data, use the GLUE task that the sample imitates
     line = [f"task={name}"] if name else []
@@ -213,7 +215,7 @@ def find_task_and_data(found: TrainedRun, rows: RowChoice) -> tuple[Task, Data]:
         check.require_own_metrics(run_task)
     if not line and not rows.overrides:
         return run_task, check.build(
-            Data, "data", own or {"kind": "sample" if run_task.data_kind == "sample" else "hub"}
+            Data, "data", run_data or {"kind": "sample" if run_task.data_kind == "sample" else "hub"}
         )
     keys = [item.lstrip("+").partition("=")[0] for item in rows.overrides]
     if refused := [key for key in keys if not key.startswith("data.")]:
@@ -223,15 +225,15 @@ def find_task_and_data(found: TrainedRun, rows: RowChoice) -> tuple[Task, Data]:
         )
     config = compose([*line, *rows.overrides])
     task = check.task(config["task"], own=True) if name else run_task
-    if own is None:
+    if run_data is None:
         return task, check.build(Data, "data", config["data"])
     typed = [key.removeprefix("data.") for key in keys] + (list(SOURCE_KEYS) if rows.data is not None else [])
-    return task, check.build(Data, "data", {**own, **{key: config["data"][key] for key in typed}})
+    return task, check.build(Data, "data", {**run_data, **{key: config["data"][key] for key in typed}})
 
 
-def load_rows(task: Task, data: Data, found: TrainedRun, rows: RowChoice) -> tuple[Split, str]:
+def load_rows(task: Task, data: Data, run: TrainedRun, rows: RowChoice) -> tuple[Split, str]:
     """Return the rows, and their description for `Evaluation.rows`."""
-    prefix, options = found.origin.task_prefix, replace(data, train_rows=None)
+    prefix, options = run.origin.task_prefix, replace(data, train_rows=None)
     if rows.source is not None:
         changes = {"files": {"train": rows.source}, "sample": None, "split": "given", "split_by": None}
         task = Task.from_config({**dict(task), **changes})
@@ -250,17 +252,17 @@ def load_rows(task: Task, data: Data, found: TrainedRun, rows: RowChoice) -> tup
     return splits[rows.split], rows.split
 
 
-def _describe_rows(trained: Predictor, split: Split, found: TrainedRun, rows: RowChoice) -> list[str]:
+def _describe_rows(trained: Predictor, split: Split, run: TrainedRun, rows: RowChoice) -> list[str]:
     """Return messages about truncated, skipped and suspicious rows, and about changes of the data since training."""
     cut, longest = trained.count_cut(split), trained.origin.max_source_length
     notes = [f"Sources longer than max_source_length={longest} were cut: {cut:,} of {len(split):,}."] if cut else []
     is_own = rows.task is rows.data is rows.source is None
     if not is_own or len(split) == split.official.rows:  # the run's notes already describe the rows of its own splits
         notes += tasks.notes_on_rows(split.official)
-    if not is_own or found.result is None or any("skip_bad_rows=" not in item for item in rows.overrides):
+    if not is_own or run.result is None or any("skip_bad_rows=" not in item for item in rows.overrides):
         return notes
-    recorded = found.result.splits.get(rows.split, {})
-    is_subset = rows.split == "train" and found.result.config["data"].get("train_rows") is not None
+    recorded = run.result.splits.get(rows.split, {})
+    is_subset = rows.split == "train" and run.result.config["data"].get("train_rows") is not None
     if not is_subset and recorded.get("fingerprint", split.fingerprint) != split.fingerprint:
         same = recorded["rows"] == len(split)
         change = (
@@ -276,10 +278,10 @@ def _describe_kind(task: Task) -> str:
     return "has several labels per row" if task.is_multilabel else "has labels" if task.labels else "is a regression"
 
 
-def _targets_by_answer(found: TrainedRun, task: Task, mapping: Sequence[str]) -> dict[str, str]:
+def _targets_by_answer(run: TrainedRun, task: Task, mapping: Sequence[str]) -> dict[str, str]:
     """Map the text that the run predicts for each label to the corresponding target of the task."""
-    run_id, run_task = found.origin.run_id, found.origin.task_settings
-    run_labels, width = label_words(found.origin.task), len(run_task.columns)
+    run_id, run_task = run.origin.run_id, run.origin.task_settings
+    run_labels, width = label_words(run.origin.task), len(run_task.columns)
     if width != len(task.columns):
         raise KronaError(
             f"{run_id} reads {plural(width, 'text')} of each row, but task {task.name} has {len(task.columns)} per row."

@@ -167,19 +167,19 @@ def _require_replaceable(out: Path, *, overwrite: bool) -> bool:
             problem = f"the {name} folder or contains it"
     if problem:
         raise KronaError(f"--out {out} is {problem} and is not replaced. Choose another folder.")
-    found = _files(out)
+    files = _files(out)
     try:
         hashes = dict(read_json(out / MARKER)["files"])
-        found.discard(MARKER)
+        files.discard(MARKER)
     except (OSError, ValueError, TypeError, KeyError):  # there is no valid marker file
         hashes = {}
-    if others := sorted(name for name in found if name not in hashes or _hash(out / name) != hashes[name]):
+    if others := sorted(name for name in files if name not in hashes or _hash(out / name) != hashes[name]):
         named = join_names([shorten(name) for name in others[:3]])
         raise KronaError(
             f"--out {out} contains files that are not from an export, or were changed ({named}), and is not replaced. "
             "Choose another folder."
         )
-    if found and not overwrite:
+    if files and not overwrite:
         raise KronaError(f"--out {out} exists. Choose another folder, or add --overwrite to replace this export.")
     return any(out.iterdir())
 
@@ -255,9 +255,9 @@ def _read_merged(trained: Predictor, folder: Path) -> list[Predictor]:
 
 def _write_peft(trained: Predictor, folder: Path, dtype: torch.dtype) -> list[str]:
     kind = type(trained.model).__name__
-    found = next((word for part, word in TASK_TYPES.items() if part in kind), "SEQ_2_SEQ_LM")
+    usual = next((word for part, word in TASK_TYPES.items() if part in kind), "SEQ_2_SEQ_LM")
     # if the config had a task type, peft would load a class of transformers, without krona's head
-    task_type = None if has_pooled_head(trained.model.config) else found
+    task_type = None if has_pooled_head(trained.model.config) else usual
     base, revision = hub_source(trained.origin)
     written = write_peft(trained.model, folder, base_model=base, revision=revision, task_type=task_type)
     (folder / ORIGIN).write_text(trained.origin.as_json(), encoding="utf-8")

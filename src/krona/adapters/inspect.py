@@ -31,28 +31,28 @@ def inspect(run: str | Path, *, backbone: str | None = None) -> dict[str, Any]:
     Args:
         backbone: the folder of the backbone, if the backbone was moved after the run.
     """
-    found = find(run)
-    content: dict[str, Any] = {"origin": asdict(found.origin), "places": [], "notes": []}
-    if found.adapter is None:
+    trained = find(run)
+    content: dict[str, Any] = {"origin": asdict(trained.origin), "places": [], "notes": []}
+    if trained.adapter is None:
         return content | {"missing": "the run trained nothing"}
-    adapter = Adapter.load(found.adapter)
+    adapter = Adapter.load(trained.adapter)
     content |= {
-        "file": str(found.adapter),
-        "bytes": found.adapter.stat().st_size,
+        "file": str(trained.adapter),
+        "bytes": trained.adapter.stat().st_size,
         "dtypes": sorted({str(tensor.dtype).removeprefix("torch.") for tensor in adapter.tensors.values()}),
         "header": adapter.config.model_dump(exclude={"notes"}, exclude_defaults=True),
         "parameters": {"all": sum(tensor.numel() for tensor in adapter.tensors.values())},
         "tensors": {name: list(tensor.shape) for name, tensor in adapter.tensors.items()},
     }
-    settings = found.origin.with_backbone(backbone).backbone_settings
+    settings = trained.origin.with_backbone(backbone).backbone_settings
     if settings.sizes is not None and backbone is None:  # the sizes in the YAML file need no folder and no network
         settings = replace(settings, path=None, pretrained=False, tokenizer=None)
     try:
-        model = meta_model(settings, found.origin.task_settings)
+        model = meta_model(settings, trained.origin.task_settings)
         adapter.insert(model, other_backbone=True)
     except KronaError as error:
         return content | {"missing": str(error)}
-    return content | _count_parameters(model, adapter) | _measure(model, found.result)
+    return content | _count_parameters(model, adapter) | _measure(model, trained.result)
 
 
 def _count_parameters(model: nn.Module, adapter: Adapter) -> dict[str, Any]:
@@ -109,14 +109,14 @@ def format_text(content: Mapping[str, Any], *, every: bool = False, width: int |
     """Return the result of `inspect` as lines for a terminal. With ``every``, the table has a row for each module."""
     origin, lines = content["origin"], _header_lines(content) | _update_lines(content)
     title = f"{origin['run_id']}: {origin['method']} on {origin['task']['name']}, seed {origin['seed']}"
-    scores = {split: ", ".join(f"{k} {v:.2f}" for k, v in own.items()) for split, own in origin["scores"].items()}
+    scores = {split: ", ".join(f"{k} {v:.2f}" for k, v in values.items()) for split, values in origin["scores"].items()}
     lines["scores"] = "; ".join(f"{split} {text}" for split, text in scores.items())
     if content.get("missing"):
         lines["modules"] = f"not known: {content['missing']}"
-    found = [title, *(f"{name:<10} {text}" for name, text in lines.items() if text)]
+    shown = [title, *(f"{name:<10} {text}" for name, text in lines.items() if text)]
     if content["places"]:
-        found += ["", _format_places(content["places"], every=every, width=width)]
-    return found + [f"note: {note}" for note in content["notes"]]
+        shown += ["", _format_places(content["places"], every=every, width=width)]
+    return shown + [f"note: {note}" for note in content["notes"]]
 
 
 def _header_lines(content: Mapping[str, Any]) -> dict[str, str]:

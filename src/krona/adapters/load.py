@@ -102,8 +102,8 @@ def load(
         KronaError: the run was not found or is not finished, the backbone was not found or is not the adapter's
             backbone, or a file is damaged.
     """
-    found = run if isinstance(run, TrainedRun) else find(run, outputs=outputs)
-    loaded = load_predictor(found, backbone=backbone, device=device)
+    trained_run = run if isinstance(run, TrainedRun) else find(run, outputs=outputs)
+    loaded = load_predictor(trained_run, backbone=backbone, device=device)
     return Trained(loaded.run, loaded.model, loaded.family, loaded.bf16)
 
 

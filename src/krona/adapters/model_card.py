@@ -92,8 +92,8 @@ def _notes(run: TrainedRun) -> list[str]:
     trained = f"{result.trainable_params:,} ({result.trainable_percent:.4g} % of the backbone)"
     head = f" and a new head of {result.head_params:,}" if result.head_params else ""
     notes.append(f"Rows: {counts}. Trained parameters: {trained}{head}")
-    found = examine(result, run.folder)[1]["test" if result.test else "dev"]
-    return [*notes, *(f"Note of the run: {note}" for note in result.notes), *(one.text for one in found)]
+    messages = examine(result, run.folder)[1]["test" if result.test else "dev"]
+    return [*notes, *(f"Note of the run: {note}" for note in result.notes), *(message.text for message in messages)]
 
 
 def hub_source(origin: Origin) -> tuple[str | None, str | None]:

@@ -3,7 +3,6 @@
 import io
 import zipfile
 from collections.abc import Mapping, Sequence
-from operator import itemgetter
 from pathlib import Path
 
 from krona.adapters.find import TrainedRun
@@ -85,8 +84,6 @@ def _submitted_values(predictions: Sequence[Prediction], task: Task, *, words: b
         values = [f"{min(HIGHEST, max(LOWEST, number or LOWEST)):.3f}" for number in numbers]
         return values, numbers.count(None)
     ids = {word: target for target, word in label_words(dict(task)).items()}
-    submitted = [
-        prediction.word or max(prediction.probabilities.items(), key=itemgetter(1))[0] for prediction in predictions
-    ]
     replaced = sum(prediction.word is None for prediction in predictions)
+    submitted = [row.word or max(row.probabilities, key=row.probabilities.__getitem__) for row in predictions]
     return (submitted if words else [ids[word] for word in submitted]), replaced

@@ -111,8 +111,8 @@ def low_rank(branches: Sequence[Branch], d_in: int, d_out: int) -> tuple[Tensor,
 
 def _singular_values(branches: Sequence[Branch], d_in: int, d_out: int) -> Tensor:
     """Return the singular values of the branches' sum, computed from the factors if that is faster."""
-    if len(branches) == 1 and (own := branches[0].singular_values()) is not None:
-        return own
+    if len(branches) == 1 and (values := branches[0].singular_values()) is not None:
+        return values
     V, U = low_rank(branches, d_in, d_out)
     if 2 * len(V) > min(d_in, d_out):
         return _svdvals(U @ V)

@@ -111,7 +111,10 @@ class Difference:
         return min(1.0, 2 * self._tail(abs(self.value)))
 
     def p_equivalent(self, margin: float) -> float:
-        """Return the p-value of two one-sided tests. A small value shows that the difference is below the margin."""
+        """Return the p-value of an equivalence test (TOST, two one-sided tests).
+
+        A small value shows that the difference is below the margin.
+        """
         return self._tail(margin - abs(self.value))
 
     @property

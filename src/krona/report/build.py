@@ -265,7 +265,7 @@ def _fill_scores(layout: Layout, table: Table, tasks: Sequence[str], *, examine:
         table.columns.append(cells.score_column(task, f"{task_label(task)}{split}", "task", table.rows))
         if layout.also_shown_split:
             key, label = f"{task} {layout.also_shown_split}", f"{task_label(task)} {layout.also_shown_split}"
-            table.columns.append(cells.score_column(key, label, "beside", table.rows))
+            table.columns.append(cells.score_column(key, label, "other_split", table.rows))
     if layout.average and len(tasks) > 1:
         cells.add_averages(table, tasks, layout.baseline)
         section = table.section

@@ -108,7 +108,7 @@ def _caption(table: Table) -> str:
     if table.section is not None:
         words.append(text.legend([table], tied="Bold without a star:", notes="the comments in the source"))
         words += ["The best row is chosen by dev scores. Test scores are next to the dev scores."] * any(
-            column.kind == "beside" for column in table.columns
+            column.kind == "other_split" for column in table.columns
         )
     return escape_latex(" ".join(words))
 

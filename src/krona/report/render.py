@@ -39,7 +39,14 @@ MAX_DIFFERENCES = 24  # the terminal shows at most this number of differences to
 MAX_NOTED = 3  # a note names at most this number of rows
 MAX_WIDTH = 20  # a column with longer texts is left-aligned in the terminal
 MAX_LINES = 20  # in the terminal, a section below the tables shows at most this number of notes
-FIRST = ("average", "task", "beside", "params", "time", "memory")  # columns of these kinds are preferred, in this order
+FIRST = (
+    "average",
+    "task",
+    "other_split",
+    "params",
+    "time",
+    "memory",
+)  # columns of these kinds are preferred, in this order
 Render = Callable[[Report, Path | None], str]
 
 

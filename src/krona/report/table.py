@@ -15,7 +15,7 @@ from krona.runs.studies import Study
 from krona.runs.suspicious_scores import ScoreMessage
 
 AVERAGE = "avg"
-SCORES = ("average", "task", "beside")  # kinds of columns that contain scores
+SCORES = ("average", "task", "other_split")  # kinds of columns that contain scores
 
 
 @dataclass(eq=False)
@@ -90,14 +90,15 @@ class Column:
 
     key: str
     label: str
-    kind: str = "task"  # task, average, beside (test scores in a table of dev scores), or a quantity's name (costs.py)
+    # task, average, other_split (test scores in a table of dev scores), paper, or a quantity's name (costs.py)
+    kind: str = "task"
     metric: str = ""  # the names of the task's metrics
     examples: tuple[int, ...] = ()  # sizes of the data sets on which the cells were scored, in ascending order
 
     @property
     def task(self) -> str:
         """The name of the column's task."""
-        return self.key.rpartition(" ")[0] if self.kind == "beside" else self.key
+        return self.key.rpartition(" ")[0] if self.kind == "other_split" else self.key
 
     @property
     def details(self) -> list[str]:
@@ -157,12 +158,14 @@ class Table:
     title: str
     heading: str
     axis: str
-    columns: list[Column]
+    columns: list[
+        Column
+    ]  # the parameters, the tasks (`task_order`), their mean, the other quantities (`Layout.extras`)
     rows: list[Row]
     section: Section | None = None
     warning: str | None = None  # against misuse of the numbers
     comparable: bool = False  # whether some of the runs are comparable with the paper's numbers
-    split: str = "test"  # the split of the scores in all columns except those of the kind "beside"
+    split: str = "test"  # the split of the scores in all columns except those of the kind "other_split"
     compares_all_rows: bool = True  # false if only the row with the best dev score of each method is compared
     methods: Sequence[str] = ()  # the methods of all tables of the report, which determine the colours
     notes: list[Note] = field(default_factory=list)

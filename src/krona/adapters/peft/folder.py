@@ -62,8 +62,8 @@ def check_folder(path: Path, branch: str | None = None) -> dict[str, Any]:
             f"{path / WEIGHTS} was not found. krona never loads a pickle file such as adapter_model.bin, because it "
             "could run code."
         )
-    whole = keeps_tuner(config.get("peft_type"), branch)
-    if whole and config.get("peft_type") not in (known := (*tuner_types(), *PROMPT_TYPES)):
+    keep_tuner = keeps_tuner(config.get("peft_type"), branch)
+    if keep_tuner and config.get("peft_type") not in (known := (*tuner_types(), *PROMPT_TYPES)):
         raise KronaError(
             f"In {path}, peft_type={config.get('peft_type')!r} is not supported. krona supports {', '.join(known)}."
         )
@@ -78,7 +78,7 @@ def check_folder(path: Path, branch: str | None = None) -> dict[str, Any]:
         unsupported.discard("bias")
     if config.get("init_weights") in OTHER_MISS:
         unsupported.add("init_weights")
-    if unsupported and not whole:
+    if unsupported and not keep_tuner:
         settings = ", ".join(f"{key}={config[key]!r}" for key in sorted(unsupported))
         raise KronaError(f"In {path}, these settings are not supported: {settings}.")
     return config
@@ -89,7 +89,7 @@ def branch_classes(peft_type: str) -> list[Any]:
     # The classes for all types of peft have no ``peft_type``, and importing them takes a second.
     targets = [target for target in branch_targets() if target not in PEFT_CLASSES]
     classes = dict.fromkeys(find_named(target, "method._target_", "branch") for target in targets)
-    return [one for one in classes if one.peft_type == peft_type]
+    return [cls for cls in classes if cls.peft_type == peft_type]
 
 
 def load_folder(model: nn.Module, path: Path, branch: str | None = None) -> Any:
@@ -100,12 +100,12 @@ def load_folder(model: nn.Module, path: Path, branch: str | None = None) -> Any:
             model's weight, or the folder's tensors do not match the folder's config.
     """
     check_folder(path, branch)
-    own = dict(backbone_parameters(model, tied=True))
+    weights = dict(backbone_parameters(model, tied=True))
     with open_safetensors(path / WEIGHTS) as file:
         keys = list(file.keys())
         base_weights = {key: file.get_tensor(key) for key in keys if BASE in key}
     for key, tensor in base_weights.items():  # peft also saves the weight of an adapted output layer
-        weight = own.get(key.replace(BASE, ".").removeprefix("base_model.model."))
+        weight = weights.get(key.replace(BASE, ".").removeprefix("base_model.model."))
         if weight is None or not torch.equal(weight.detach().cpu().to(tensor.dtype), tensor):
             raise KronaError(f"{path} contains {key}, which differs from this backbone's weight.")
     import peft

@@ -172,9 +172,10 @@ def _values(layer: Any) -> dict[str, Any]:
     """Return the tensors and numbers of a peft layer by their names, such as ``lora_A`` and ``scaling``."""
     values = {name: getattr(layer, name, None) for name in ("in_features", "is_feedforward")}
     for name in (*layer.adapter_layer_names, *layer.other_param_names):
-        held = getattr(layer, name, None)
-        if held is not None and "default" in held:
-            value = getattr(held["default"], "weight", held["default"])  # lora_A, for example, is a linear layer
+        by_adapter = getattr(layer, name, None)
+        if by_adapter is not None and "default" in by_adapter:
+            value = by_adapter["default"]
+            value = getattr(value, "weight", value)  # lora_A, for example, is a linear layer
             values[name] = value.detach() if isinstance(value, Tensor) else value
     return values
 

@@ -190,8 +190,8 @@ def _with_common_config(
     layers = {module: dict(pair[1]) for module, pair in converted.items()}
     for key in next(iter(settings.values())):
         # peft's configs store whole numbers as integers
-        values = {module: int(v) if isinstance(v := own[key], float) and v.is_integer() else v
-                  for module, own in settings.items()}  # fmt: skip
+        values = {module: int(v) if isinstance(v := module_settings[key], float) and v.is_integer() else v
+                  for module, module_settings in settings.items()}  # fmt: skip
         ((common, _),) = Counter(values.values()).most_common(1)
         others = {module: value for module, value in values.items() if value != common}
         # the keys of block_size_pattern are names, and the keys of the other patterns are regular expressions
@@ -214,24 +214,26 @@ def _build(model: nn.Module, form: Form, adapter: InsertedAdapter, saved: Sequen
 
     config_class: Any = peft.PEFT_TYPE_TO_CONFIG_MAPPING[peft.PeftType[form.peft_type]]
     # peft matches the ends of module names
-    whole_modules = shortest(saved, module_names(model), str.endswith) or None
+    modules_to_save = shortest(saved, module_names(model), str.endswith) or None
     try:
-        config = config_class(**form.config, modules_to_save=whole_modules)
+        config = config_class(**form.config, modules_to_save=modules_to_save)
         with quiet():
             loaded = peft.get_peft_model(copy_for_peft(model, wrap_head=True), config)
     except (TypeError, ValueError):  # this peft type has no such setting, or does not support a layer of GPT-2
         return None
-    whole = dict.fromkeys(saved, "modules_to_save")
+    attributes = dict.fromkeys(saved, "modules_to_save")
     for module, tensors in form.layers.items():
         if form.peft_type == "LN_TUNING":
-            whole[module] = "ln_tuning_layers"
+            attributes[module] = "ln_tuning_layers"
         for key, tensor in tensors.items():
-            held: Any = getattr(loaded.get_base_model().get_submodule(module), key)
-            parameter = getattr(held["default"], "weight", held["default"]) if "default" in held else None
-            if parameter is None or parameter.shape != tensor.shape:
+            by_adapter: Any = getattr(loaded.get_base_model().get_submodule(module), key)
+            if "default" not in by_adapter:
+                return None
+            parameter = getattr(by_adapter["default"], "weight", by_adapter["default"])
+            if parameter.shape != tensor.shape:
                 return None
             parameter.data = tensor.detach().clone(memory_format=torch.contiguous_format)
-    _copy_modules(model, loaded, adapter, whole)
+    _copy_modules(model, loaded, adapter, attributes)
     return loaded
 
 
@@ -242,8 +244,8 @@ def _build_tuner(
     import peft
 
     names, arguments = module_names(model), adapter.branch_config["config"]
-    whole_modules = shortest(saved, names, str.endswith) or None
-    config = PeftBranch.to_peft_config(model, list(modules), arguments, modules_to_save=whole_modules)
+    modules_to_save = shortest(saved, names, str.endswith) or None
+    config = PeftBranch.to_peft_config(model, list(modules), arguments, modules_to_save=modules_to_save)
     with quiet():
         loaded = peft.get_peft_model(copy_for_peft(model, wrap_head=True), config)
     for module, adapted in modules.items():
@@ -254,12 +256,12 @@ def _build_tuner(
     return Form(arguments["peft_type"], lists, {module: {} for module in modules}), loaded
 
 
-def _copy_modules(model: nn.Module, loaded: Any, adapter: InsertedAdapter, whole: Mapping[str, str]) -> None:
+def _copy_modules(model: nn.Module, loaded: Any, adapter: InsertedAdapter, attributes: Mapping[str, str]) -> None:
     """Copy trained backbone modules into peft's modules, whose attributes contain the trained copies."""
     weights = {**dict(backbone_parameters(model)), **get_state(model).weights_before_training, **adapter.trained}
-    for module, attribute in whole.items():
-        held = getattr(loaded.get_base_model().get_submodule(module), attribute)
-        for key, parameter in held["default"].named_parameters():
+    for module, attribute in attributes.items():
+        by_adapter = getattr(loaded.get_base_model().get_submodule(module), attribute)
+        for key, parameter in by_adapter["default"].named_parameters():
             full = f"{module}.{key}"
             parameter.data = weights[full if full in weights else unwrapped(full)].detach().clone()
 
@@ -269,11 +271,11 @@ def _scaling_form(model: nn.Module, modules: Mapping[str, Adapted], name: str) -
     names, after, before = module_names(model), list[str](), list[str]()
     layers = {}
     for module, adapted in modules.items():
-        how = adapted.placements[name]
-        if how.placement == "parallel" or how.inner_residual:
+        placement = adapted.placements[name]
+        if placement.placement == "parallel" or placement.inner_residual:
             raise KronaError(f"The output of (IA)³ at {module} is added to the activations. {INSTEAD}")
         scale = adapted.branches[name].get_parameter("0.scale")
-        is_before = how.placement == "before"
+        is_before = placement.placement == "before"
         layers[module] = {"ia3_l": scale[None] if is_before else scale[:, None]}
         (before if is_before else after).append(module)
     scaled_inputs = shortest(before, names, str.endswith)  # peft matches the ends of module names
