@@ -93,14 +93,14 @@ def method_defaults(method: Method) -> dict[str, Any]:
 
 
 def _branch_class(path: str) -> type[Branch]:
-    found: type[Branch] = find_own(path, "method._target_", "branch")
-    return found
+    branch: type[Branch] = find_own(path, "method._target_", "branch")
+    return branch
 
 
 def _find_widths(model: nn.Module, patterns: Sequence[str]) -> Widths:
     return {
-        widths(model.get_submodule(place), None if match.first is None else model.get_submodule(match.first))
-        for place, match in match_modules(model, patterns).items()
+        widths(model.get_submodule(name), None if match.first is None else model.get_submodule(match.first))
+        for name, match in match_modules(model, patterns).items()
     }
 
 

@@ -72,19 +72,19 @@ def find_own(path: object, where: str, *kinds: str) -> Any:
         KronaError: the class does not exist, is of another kind, or is not supported.
     """
     require_our_lightning(path, where)
-    found = _import(path, where)
-    name = getattr(found, "__name__", "")
+    target = _import(path, where)
+    name = getattr(target, "__name__", "")
     if name in UNSUPPORTED:
         key = where.removesuffix("._target_")
         raise KronaError(f"{key}: {name} is not supported, because {UNSUPPORTED[name]}")
-    if not isinstance(found, type):
-        if callable(found) and (not kinds or any(KINDS[kind].functions for kind in kinds)):
-            return found
-        raise KronaError(f"{where}={path!r} is a {type(found).__name__}, not a class")
-    if kinds and not any(issubclass(found, _import(KINDS[kind].base, "base")) for kind in kinds):
+    if not isinstance(target, type):
+        if callable(target) and (not kinds or any(KINDS[kind].functions for kind in kinds)):
+            return target
+        raise KronaError(f"{where}={path!r} is a {type(target).__name__}, not a class")
+    if kinds and not any(issubclass(target, _import(KINDS[kind].base, "base")) for kind in kinds):
         needed = dict.fromkeys(KINDS[kind].base for kind in kinds)
         raise KronaError(f"{where}={path!r} is not a subclass of {' or '.join(needed)}.")
-    return found
+    return target
 
 
 def find_named(path: object, where: str, *kinds: str) -> Any:
@@ -97,12 +97,12 @@ def find_named(path: object, where: str, *kinds: str) -> Any:
         KronaError: as in `find_own`.
     """
     require_allowed(path, where, *kinds)
-    found = find_own(path, where, *(kinds or KINDS))
-    if is_shipped(path, *kinds) and isinstance(found, type):
-        own = f"{found.__module__}.{found.__qualname__}"
+    target = find_own(path, where, *(kinds or KINDS))
+    if is_shipped(path, *kinds) and isinstance(target, type):
+        own = f"{target.__module__}.{target.__qualname__}"
         if not is_shipped(own, *kinds):  # a shipped module also contains the classes that it imports
             raise NotAllowedError(f"{where}={path!r} is {own}, but a file may only use {_describe_allowed(kinds)}")
-    return found
+    return target
 
 
 def require_allowed(path: object, where: str, *kinds: str) -> None:
@@ -214,5 +214,5 @@ def _explain_import(error: Exception, module: str) -> str:
     if isinstance(error, SyntaxError):
         return f"{type(error).__name__}: {error.msg} ({error.filename}, line {error.lineno})"
     importers = (__file__, paths.__file__, importlib.__file__)
-    calls = [one for one in extract_tb(error.__traceback__) if not one.filename.startswith(("<frozen ", *importers))]
+    calls = [call for call in extract_tb(error.__traceback__) if not call.filename.startswith(("<frozen ", *importers))]
     return f"{type(error).__name__}: {error} ({calls[-1].filename}, line {calls[-1].lineno})" if calls else str(error)

@@ -19,14 +19,14 @@ def find_data_kind(result: Result) -> str:
 def differing_split(result: Result) -> OfficialSplit | None:
     """Return the data split whose row count differs most from the benchmark's, or None if all counts are equal."""
     counts: dict[str, list[int]] = result.provenance.get("official_rows") or {}
-    differing = [(name, found, official) for name, (found, official) in counts.items() if found != official]
+    differing = [(name, count, official) for name, (count, official) in counts.items() if count != official]
     return max(differing, key=relative_difference, default=None)
 
 
 def relative_difference(split: OfficialSplit) -> float:
     """Return the relative difference between a split's row count and the benchmark's."""
-    _, found, official = split
-    return abs(found - official) / official
+    _, count, official = split
+    return abs(count - official) / official
 
 
 def describe_data(result: Result) -> str:
@@ -38,8 +38,8 @@ def describe_data(result: Result) -> str:
 
 def describe_split(split: OfficialSplit, kind: str = "glue") -> str:
     """Return a heading for data that has the format of a benchmark's files but a different number of rows."""
-    name, found, official = split
-    return f"{BENCHMARKS[kind]}'s format, but {found:,} instead of {official:,} rows in {name}"
+    name, count, official = split
+    return f"{BENCHMARKS[kind]}'s format, but {count:,} instead of {official:,} rows in {name}"
 
 
 def used_shape(result: Result) -> str | None:

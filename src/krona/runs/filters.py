@@ -28,19 +28,19 @@ def filter_runs(
         key, equals, wanted = condition.partition("=")
         if not equals:
             raise KronaError(f"--where {condition} is not KEY=VALUE, such as optimizer.lr=1e-3.")
-        found = {id(run): text for run in runs if (text := value(run, key))}
-        if runs and not found and key not in keys:
+        texts_by_run = {id(run): text for run in runs if (text := value(run, key))}
+        if runs and not texts_by_run and key not in keys:
             raise KronaError(f"--where {condition}: no run has the key {key!r}: {did_you_mean(key, keys)}")
-        texts, matching = sorted({*found.values()}), set[str]()
-        for one in wanted.split(",") if runs else ():
+        texts, matching = sorted({*texts_by_run.values()}), set[str]()
+        for option in wanted.split(",") if runs else ():
             if key == "run":
-                fitting = {text for text in texts if one in text}
+                fitting = {text for text in texts if option in text}
             else:
-                fitting = {text for text in texts if _number_or_text(text) == _number_or_text(one)}
+                fitting = {text for text in texts if _number_or_text(text) == _number_or_text(option)}
             if not fitting:
-                raise KronaError(f"--where {key}={one} matches no run: {did_you_mean(one, texts)}")
+                raise KronaError(f"--where {key}={option} matches no run: {did_you_mean(option, texts)}")
             matching |= fitting
-        kept = [run for run in kept if found.get(id(run)) in matching]
+        kept = [run for run in kept if texts_by_run.get(id(run)) in matching]
     return kept
 
 

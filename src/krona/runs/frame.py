@@ -95,15 +95,15 @@ def read_results(outputs: Path | str | None = None) -> pd.DataFrame:
     folder = runs_folder(paths.expand(outputs if outputs is not None else paths.OUTPUTS))
     if not folder.is_dir():
         raise KronaError(f"{folder} is not a folder. Give the folder that contains the folders of the runs.")
-    found = stored_results(folder)
-    damaged = [str(one) for one in found if isinstance(one, KronaError)]
+    results = stored_results(folder)
+    damaged = [str(result) for result in results if isinstance(result, KronaError)]
     if damaged:
         warnings.warn(
             "\n  ".join([f"The table lacks {plural(len(damaged), 'damaged result')}:", *damaged]), stacklevel=2
         )
     import pandas as pd
 
-    rows = [column_values(one) for one in found if isinstance(one, Result)]
+    rows = [column_values(result) for result in results if isinstance(result, Result)]
     return pd.DataFrame(rows, columns=list(COLUMNS)).astype({name: kind for name, (kind, _) in COLUMNS.items()})
 
 
@@ -140,8 +140,8 @@ def stored_results(outputs: Path) -> list[StoredResult | DamagedRunError]:
         raise KronaError(f"{outputs} cannot be read: {error.strerror or error}") from error
     parts: dict[str, Any] = {}  # maps JSON texts to objects, so that results share equal parts
     with _without_garbage_collection():
-        found = [_read(outputs / name / file_names.RESULT, parts) for name in _with_progress(names)]
-    return [one for one in found if one is not None]
+        results = [_read(outputs / name / file_names.RESULT, parts) for name in _with_progress(names)]
+    return [result for result in results if result is not None]
 
 
 def _read(path: Path, parts: dict[str, Any]) -> StoredResult | DamagedRunError | None:

@@ -53,10 +53,10 @@ def read_rows(path: Path, *columns: str, labels: Sequence[str] = ()) -> dict[str
     for name in columns:
         if count := table[name].null_count:
             raise KronaError(f"{path} is damaged: {plural(count, 'row')} without {name}")
-    found = {name: table[name].to_pylist() for name in columns}
-    if "scores" in found:
-        found["scores"] = [[row[label] for label in labels] for row in found["scores"]]
-    return found
+    values = {name: table[name].to_pylist() for name in columns}
+    if "scores" in values:
+        values["scores"] = [[row[label] for label in labels] for row in values["scores"]]
+    return values
 
 
 def read_outcomes(result: Result, path: Path) -> dict[str, Outcomes]:
@@ -70,7 +70,7 @@ def read_outcomes(result: Result, path: Path) -> dict[str, Outcomes]:
     """
     if result.status != "done" or not path.exists():
         return {}
-    found, task = {}, result.config["task"]
+    outcomes, task = {}, result.config["task"]
     try:
         names = ["group"] if task.get("group_columns") else []
         names += ["scores"] if need_scores(score_metrics(task)) else []
@@ -84,11 +84,11 @@ def read_outcomes(result: Result, path: Path) -> dict[str, Outcomes]:
             if part := getattr(result, split):
                 rows = [number for number, name in enumerate(read["split"]) if name == split]
                 own = {name: [values[row] for row in rows] for name, values in read.items()}
-                found[split] = Outcomes(own["prediction"], encode_columns(own, task))
-                _check_scores(split, part, found[split].answers, score_metrics(task))
+                outcomes[split] = Outcomes(own["prediction"], encode_columns(own, task))
+                _check_scores(split, part, outcomes[split].answers, score_metrics(task))
     except (LookupError, TypeError, ValueError, ArithmeticError, AttributeError) as error:
         raise unusable_result(path.parent, error) from error
-    return found
+    return outcomes
 
 
 def encode_columns(columns: Mapping[str, Sequence[Any]], task: Mapping[str, Any]) -> Answers:

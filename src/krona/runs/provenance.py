@@ -115,16 +115,16 @@ def _own_modules(module: str) -> Mapping[str, str]:
     Import statements are followed without an import, also those inside functions. The packages that contain a module
     are included. Return an empty dict if the module was not found or belongs to an installed package.
     """
-    found, names, folder = dict[str, str](), [module], _find_folder(module)
+    hashes, names, folder = dict[str, str](), [module], _find_folder(module)
     while folder is not None and names:
         for name in accumulate(names.pop().split("."), "{}.{}".format):
             file = _find_file(folder, name)
-            if file is None or name in found or not _is_own(file):
+            if file is None or name in hashes or not _is_own(file):
                 continue
             code = file.read_bytes()
-            found[name] = _hash(code)
+            hashes[name] = _hash(code)
             names += _imported_names(code, package=name if file.name == "__init__.py" else name.rpartition(".")[0])
-    return dict(sorted(found.items()))
+    return dict(sorted(hashes.items()))
 
 
 def _imported_names(code: bytes, *, package: str) -> Iterator[str]:

@@ -58,7 +58,7 @@ def find_mistakes(result: Result, rows: Sequence[Row]) -> list[Mistake]:
     task = result.config["task"]
     words = label_words(task)
     decode = cache(partial(decode_label, task=task))
-    found = []
+    mistakes = []
     for row in rows:
         target, prediction, size = row["target"].strip(), row["prediction"].strip(), None
         if prediction == target:
@@ -73,8 +73,8 @@ def find_mistakes(result: Result, rows: Sequence[Row]) -> list[Mistake]:
             size = row.get("scores", {}).get(words.get(prediction))
         labels = [decode(text) for text in (target, prediction)]
         place = _place(row, task.get("files") or {})
-        found.append(Mistake(place, labels[0], labels[1], size, row["source"], row.get("columns") or {}))
-    return sorted(found, key=lambda mistake: -abs(mistake.size or 0.0))
+        mistakes.append(Mistake(place, labels[0], labels[1], size, row["source"], row.get("columns") or {}))
+    return sorted(mistakes, key=lambda mistake: -abs(mistake.size or 0.0))
 
 
 def _place(row: Row, files: Mapping[str, str] | str) -> str:

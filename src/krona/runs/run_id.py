@@ -134,7 +134,7 @@ def _counts(path: str, value: object) -> bool:
         off = OFF_IS_ABSENT[path]
         return not (type(value) is type(off) and value == off)
     if path == "callbacks" and isinstance(value, Mapping):
-        return any(_counts(f"callbacks.{name}", one) for name, one in value.items())
+        return any(_counts(f"callbacks.{name}", callback) for name, callback in value.items())
     is_callback = path.startswith("callbacks.")
     return not (is_callback and isinstance(value, Mapping) and value.get("_target_") in OBSERVERS)
 

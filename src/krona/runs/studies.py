@@ -113,13 +113,13 @@ def open_storage(path: Path) -> Any:
 
 def read_studies(outputs: Path) -> list[Study | KronaError]:
     """Return all studies in ``outputs/studies``, sorted by name. An error replaces a study that cannot be read."""
-    found: list[Study | KronaError] = []
+    studies: list[Study | KronaError] = []
     for path in study_files(outputs).values():
         try:
-            found.append(read_study(path))
+            studies.append(read_study(path))
         except KronaError as error:
-            found.append(error)
-    return found
+            studies.append(error)
+    return studies
 
 
 def read_study(path: Path) -> Study:

@@ -55,15 +55,15 @@ Examined = tuple[dict[str, Answers], dict[str, list[ScoreMessage]]]
 
 def find_messages(result: Result, outcomes: Mapping[str, Outcomes], split: str) -> list[ScoreMessage]:
     """Return the messages about a finished run's score on ``split``. ``result`` must contain the whole dev curve."""
-    found = [*_check_training_targets(result), *_check_skipped_rows(result)]
+    messages = [*_check_training_targets(result), *_check_skipped_rows(result)]
     if result.head_params and result.best_epoch == 0:
         text = "the new head was not trained, so the score belongs to a head with random weights"
-        found.append(ScoreMessage(text, cause="the new head was not trained"))
+        messages.append(ScoreMessage(text, cause="the new head was not trained"))
     if split in outcomes:
-        found += _check_predictions(result, outcomes[split], split)
+        messages += _check_predictions(result, outcomes[split], split)
     if "dev" in outcomes:
-        found += _check_curve(result, outcomes["dev"].answers)
-    return found
+        messages += _check_curve(result, outcomes["dev"].answers)
+    return messages
 
 
 def examine(result: Result, folder: Path) -> Examined:
@@ -81,7 +81,7 @@ def examine(result: Result, folder: Path) -> Examined:
     except KronaError as error:
         warns = not isinstance(error, UnknownMetricError)
         lacking = [ScoreMessage(str(error), warns, cause="unusable predictions")]
-    answers = {split: found.answers for split, found in outcomes.items()}
+    answers = {split: outcome.answers for split, outcome in outcomes.items()}
     return answers, {split: lacking + find_messages(result, outcomes, split) for split in SPLITS}
 
 

@@ -39,15 +39,15 @@ def load_run_ids(outputs: Path, sweep: str) -> set[str]:
     """
     path = _ids_file(outputs, sweep)
     try:
-        found = set(path.read_text(encoding="utf-8").split()) if path.is_file() else set()
-        for run_id in found:
+        run_ids = set(path.read_text(encoding="utf-8").split()) if path.is_file() else set()
+        for run_id in run_ids:
             check_file_name("a run", run_id, longest=255)
     except (OSError, ValueError, KronaError) as error:
         raise KronaError(
             f"{path} does not contain the ids of a sweep's runs ({error}). Remove the file. The sweep's command writes "
             "a new file."
         ) from error
-    return found
+    return run_ids
 
 
 def _ids_file(outputs: Path, sweep: str) -> Path:

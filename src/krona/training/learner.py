@@ -161,8 +161,8 @@ class Learner(pl.LightningModule):
             part_loss = self.summed_loss(self.model, part) / tokens
             more_follow = self.ranks.size > 1 and number < len(parts)  # DDP averages the gradients after the last part
             with strategy.block_backward_sync() if more_follow else nullcontext():
-                whole = part_loss * self.ranks.size
-                self.manual_backward(whole if penalty is None or number > 1 else whole + penalty)
+                scaled_loss = part_loss * self.ranks.size
+                self.manual_backward(scaled_loss if penalty is None or number > 1 else scaled_loss + penalty)
             loss += part_loss.detach()
         self.ranks.add_up(loss)
         if penalty is not None:

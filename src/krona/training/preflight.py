@@ -155,7 +155,9 @@ def _check_optimizer_and_callbacks(settings: RunSettings) -> None:
         build(values, f"callbacks.{name}", "callback")
     if settings.scheduler != Scheduler():
         lr, factors = settings.optimizer.lr, settings.optimizer.lr_factors
-        optimizer = torch.optim.SGD([{"params": [torch.zeros(1)], "lr": lr * one} for one in (1, *factors.values())])
+        optimizer = torch.optim.SGD(
+            [{"params": [torch.zeros(1)], "lr": lr * factor} for factor in (1, *factors.values())]
+        )
         warmup = count_warmup_steps(settings.optimizer, 1000)
         build_schedule(optimizer, warmup, 1000, scheduler=settings.scheduler)
 

@@ -32,13 +32,13 @@ def find_checkpoint(run: RunFolder, ranks: Ranks) -> Path | None:
     Raises:
         KronaError: only some ranks can see the checkpoint.
     """
-    found = ranks.gather(run.checkpoint.is_file())
-    if len(set(found)) > 1:
+    can_see = ranks.gather(run.checkpoint.is_file())
+    if len(set(can_see)) > 1:
         raise KronaError(
-            f"Only {sum(found)} of the {len(found)} processes of this run can see {run.checkpoint}. Put outputs/ on a "
-            "file system that all nodes share."
+            f"Only {sum(can_see)} of the {len(can_see)} processes of this run can see {run.checkpoint}. Put outputs/ "
+            "on a file system that all nodes share."
         )
-    return run.checkpoint if found[0] else None
+    return run.checkpoint if can_see[0] else None
 
 
 def write_epoch(run: RunFolder, claim: Claim, result: Result) -> None:

@@ -109,7 +109,7 @@ def build_trainer(
     )
     own = [build(values, f"callbacks.{name}", "callback") for name, values in settings.callbacks.items()]
     callbacks = [*callbacks, *own, last_epoch]
-    own_bar = any(isinstance(one, ProgressBar) for one in callbacks)
+    own_bar = any(isinstance(callback, ProgressBar) for callback in callbacks)
     profiler = None
     if options.profiler is not None and ranks.first:
         profiler = PROFILERS[options.profiler](dirpath=folder, filename="profile")

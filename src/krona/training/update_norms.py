@@ -47,19 +47,19 @@ def update_values(model: nn.Module) -> dict[str, float]:
         if adapted.active is None or adapted.active not in adapted.branches:
             continue
         # For example, encoder.block.0.layer.0.SelfAttention.q becomes encoder/0/SelfAttention/q.
-        place = re.sub(r"block\.(\d+)\.layer\.\d+\.", r"\1.", public_name(name)).replace(".", "/")
-        place = public_name(name) if place in places else place  # BitFit adapts the LayerNorms of a block's layers
-        places.add(place)
+        module = re.sub(r"block\.(\d+)\.layer\.\d+\.", r"\1.", public_name(name)).replace(".", "/")
+        module = public_name(name) if module in places else module  # BitFit adapts the LayerNorms of a block's layers
+        places.add(module)
         weights = [(key.rpartition(".")[2], p) for key, p in adapted.branches[adapted.active].named_parameters()]
         has_matrix = not any(kind.endswith("bias") for kind, _ in weights)
         try:
             update = spectrum(adapted, adapted.active)
-            values |= {f"update_norm/{place}": update.norm, f"update_rank/{place}": update.effective_rank or 0.0}
+            values |= {f"update_norm/{module}": update.norm, f"update_rank/{module}": update.effective_rank or 0.0}
         except KronaError:  # the branch is not linear
             has_matrix = False
         if not has_matrix:
             norms = _norms_by_kind(weights)
-            values |= {f"weight_norm/{place}/{kind}": float(norm) for kind, norm in norms.items()}
+            values |= {f"weight_norm/{module}/{kind}": float(norm) for kind, norm in norms.items()}
     for key in ("update_norm", "update_rank"):
         average = mean(value for name, value in values.items() if name.startswith(f"{key}/"))
         values |= {} if average is None else {f"{key}/mean": average}
