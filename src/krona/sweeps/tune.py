@@ -311,7 +311,6 @@ def run_trial(search: Search, trial: "Trial") -> None:
             pruned = True
             raise Interrupted
 
-    error: str | None = None
     try:
         run = compose_run(["score_test=false", *search.typed, *values, f"sweep={search.name}"])
         plan = replace(
@@ -344,6 +343,13 @@ def run_trial(search: Search, trial: "Trial") -> None:
             say(search.console, f"trial {trial.number}: dev {score:.2f}; best {best.value:.2f} (trial {best.number})")
             return
         error = job.error or job.state
+    _record_failure(search, trial, error)
+
+
+def _record_failure(search: Search, trial: "Trial", error: str) -> None:
+    """Report a failed trial to the study. If all of the first trials have failed, raise `KronaError`."""
+    from optuna.trial import TrialState
+
     trial.set_user_attr("error", error)
     search.study.tell(trial, state=TrialState.FAIL, skip_if_finished=True)
     say(search.console, f"trial {trial.number}: failed: {error}")
