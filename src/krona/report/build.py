@@ -146,7 +146,10 @@ def _make_report(layout: Layout, selection: Selection, tables: list[Table], dama
 def _empty_note(outputs: Sequence[Path], unfinished: pd.DataFrame, command: str) -> Note:
     states = count_states(unfinished)
     words = f"No finished run under {', '.join(map(str, outputs))} belongs to this table."
-    return Note(f"{words}{f' Not finished: {states}.' if states else ''} To start the runs:", command)
+    words += f" Not finished: {states}." if states else ""
+    if not command:
+        return Note(f"{words} Repeat the command that started the runs.")
+    return Note(f"{words} To start the runs:", command)
 
 
 def _build_tables(layout: Layout, runs: pd.DataFrame) -> list[Table]:

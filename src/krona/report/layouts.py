@@ -19,7 +19,7 @@ class Layout:
     title: str
     axis: str  # heading of the first column
     row: Callable[[Result], str | None]  # returns the key of a run's row, or None if the run has no row
-    command: str  # the command that starts the runs of the table
+    command: str  # the command that starts the runs of the table; empty: the user's own command, which is not known
     labels: Mapping[str, str] = field(default_factory=dict)  # labels of rows that are not methods, by row key
     rows: tuple[str, ...] = ()  # keys of rows that are always shown, in this order
     tasks: tuple[str, ...] = ()  # tasks that are always shown; if empty, the tasks of the runs
@@ -56,8 +56,9 @@ def find_layout(table: str | None, sweep: str | None) -> Layout:
         own: dict[str, Any] = {"rows": tuple(paper.rows), "tasks": tasks, **_TABLES[table]}
         return Layout(paper=paper, sweep=name, name=table, command=f"krona table {table}", **own)
     title = f"Sweep {sweep}" if sweep else "All runs"
-    shipped = sweep in choice_files("sweeps")
-    command = typed_command("train") + (f" -m {'sweeps' if shipped else 'sweep'}={sweep}" if sweep else "")
+    command = typed_command("train")
+    if sweep:
+        command = f"{command} -m sweeps={sweep}" if sweep in choice_files("sweeps") else ""
     return Layout(
         name=sweep or "runs", title=title, sweep=sweep, command=command,
         extras=("params", "rank", "effective", "time", "step", "memory", "adapter", "adds", "adds_once", "launches"),

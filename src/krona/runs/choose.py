@@ -34,12 +34,17 @@ def choose_runs(runs: Sequence[str] | None, best: str | None) -> list[str]:
     of_sweep = [run for run in done if run.config.get("sweep") == best or run.run_id in names]
     if not of_sweep:
         sweeps = sorted({str(run.config["sweep"]) for run in done if run.config.get("sweep")})
-        raise KronaError(f"The sweep {best} has no finished run: {did_you_mean(best, sweeps)}.")
+        known = f": {did_you_mean(best, sweeps)}." if sweeps else ". No sweep has a finished run."
+        raise KronaError(f"No finished run belongs to a sweep {best}{known}")
     if len(tasks := sorted({run.task for run in of_sweep})) > 1:
         raise KronaError(f"The sweep {best} has runs of several tasks ({', '.join(tasks)}). Give the name of a run.")
+    of_sweep.sort(key=lambda run: str(run.provenance.get("finished")))  # a later run does not replace one of a tie
     scores = {run.run_id: run.dev["score"] for run in of_sweep if run.dev}
+    unfinished = len(names.difference(scores))
+    more = f" ({plural(unfinished, 'run')} not finished)" if unfinished else ""
     top = max(scores.values())
     first, *tied = [run for run, score in scores.items() if score == top]
     others = f", tied with {', '.join(first_few(tied, MAX_LISTED))}" if tied else ""
-    print(f"The best of {plural(len(scores), 'run')} of {best} on dev is {first} ({top:.2f}){others}.", file=sys.stderr)
+    count = plural(len(scores), "run")
+    print(f"The best of {count} of {best}{more} on dev is {first} ({top:.2f}){others}.", file=sys.stderr)
     return [first]
