@@ -146,6 +146,20 @@ def test_a_sweep_begins_with_its_curve_and_a_comparison_with_the_differences(tmp
     assert (first, second) == ("RTE: difference to LoRA", "Score against kron_factors")
 
 
+def test_the_chart_of_differences_says_what_limits_it(tmp_path):
+    runs = grid(["lora", "krona"], ["rte"], (0, 1))
+    for run in runs:
+        set_answers(run, ["1", "0", "1", "1"], ["1", "0", "0", "1"])  # equal answers
+    write_all(tmp_path / "two", runs)
+    page = build_report(tmp_path / "two", format="html")
+    assert "With fewer than 3 seeds, the interval is about these runs and not about the methods." in page
+    assert "Without a line: every example contributes equally to both scores" in page
+    write_all(tmp_path / "three", grid(["lora", "krona"], ["rte"], (0, 1, 2)))
+    page = build_report(tmp_path / "three", format="html")
+    assert "With fewer than 3 seeds, the interval" not in page
+    assert "Without a line" not in page
+
+
 @pytest.mark.parametrize(
     "methods", [["full", "lora"], ["full", "bitfit", "layer_norm"], ["untuned", "lora"], ["krona"]]
 )

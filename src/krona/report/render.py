@@ -27,7 +27,7 @@ from krona.report.class_tables import row_tables, slice_tables
 from krona.report.latex import render_latex
 from krona.report.lead import summarize
 from krona.report.notes import best_run_notes, cell_messages, closing_notes, describe_provenance, table_notes
-from krona.report.pairs import format_interval, reference_differences
+from krona.report.pairs import FEW_SEEDS, format_interval, reference_differences
 from krona.report.styles import dark_style, method_style
 from krona.report.table import AVERAGE, SCORES, Cell, Column, Note, Report, Row, Table
 from krona.runs.pack import is_unpacked
@@ -106,7 +106,8 @@ def render_html(report: Report, out: Path | None) -> str:
     page = _fill(
         report, "report.html", filters, errors=False,
         charts=charts, curves=curves.find_curves(report.runs), method_style=method_style, method_label=method_label,
-        differences=draw_table_differences, dark_style=Markup(dark_style()), max_charted=MAX_CHARTED,
+        differences=draw_table_differences, difference_limits=_difference_limits,
+        dark_style=Markup(dark_style()), max_charted=MAX_CHARTED,
         charts_for_all=sum(len(table.score_columns) for table in report.tables) <= MAX_CHARTED,
     )  # fmt: skip
     return strip_folders(page)
@@ -145,6 +146,14 @@ def draw_table_differences(table: Table) -> list[Any]:
     order = [*dict.fromkeys([*first["row"], *frame["row"]])] if len(first) else []
     groups = ((label, frame[frame["column"] == key]) for key, label in labels.items())
     return [charts.draw_differences(group, label, order) for label, group in groups if len(group)]
+
+
+def _difference_limits(table: Table) -> str:
+    """Return the sentences of the charts of differences about too few seeds and about rows without an interval."""
+    frame = reference_differences(table)
+    few_seeds = "" if frame["of_methods"].all() else FEW_SEEDS
+    equal = " Without a line: every example contributes equally to both scores, so there is no interval."
+    return few_seeds + ("" if frame["detectable"].all() else equal)
 
 
 def _short_differences(table: Table) -> pd.DataFrame:
