@@ -302,14 +302,14 @@ def _cut(split: Split, order: list[int], rows: int, by_label: bool = False) -> t
     """
     groups = split.groups
     if by_label and groups is None and not split.times:
-        order = _spread_labels(split, order)
+        order = _stratified_order(split, order)
     while groups is not None and 0 < rows < len(order) and groups[order[rows - 1]] == groups[order[rows]]:
         rows += 1
     return order[:rows], order[rows:]
 
 
-def _spread_labels(split: Split, order: list[int]) -> list[int]:
-    """Sort indices so that the first ones, however many, have about the label shares of all.
+def _stratified_order(split: Split, order: list[int]) -> list[int]:
+    """Sort indices for a stratified split: the first ones, however many, have about the label shares of all.
 
     They begin with a row of each label that has several rows. The only row of a label is near the middle, so that it
     stays in train.
