@@ -45,7 +45,7 @@ label_column: grade
 metrics: [accuracy]
 files: {train: marked-folder/rows.tsv}
 """
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]  # seconds; six processes
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]  # seconds; five processes
 
 NAMES = ("override", "environment", "url", "header", "dsn", "callback", "logger", "study")
 MARKS = {name: f"s3cret{number}{name}" for number, name in enumerate(NAMES)}
@@ -96,7 +96,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     skip = "data.skip_bad_rows=true"
     start(folder, train, "-m", *RUN, skip, "sweep=mine", "seed=0,1", *services(MARKS))
     start(folder, train, *RUN, "method=lora", skip, "+callbacks.hook.fails=true", *services(MARKS), code=1)
-    start(folder, train, *RUN, "method=lora", *services(MARKS), code=1)  # the bad row ends the run
     search = [*RUN, skip, "method=bitfit", "--study=search", "optimizer.weight_decay=0.1"]
     start(folder, *tune, *search, "--trials=1", *services(MARKS))
     others = {name: f"an0ther{mark}" for name, mark in MARKS.items()}
@@ -117,7 +116,7 @@ def test_no_file_of_a_run_contains_a_secret(folder: Path) -> None:
     outputs = folder / "outputs"
     table = read_results(outputs)
     assert [*table.status].count("done") == 4
-    assert [*table.status].count("failed") == 2
+    assert [*table.status].count("failed") == 1
     assert any("the token *** is wrong" in str(error) for error in table.error)
     for name in ("*.wandb", "search.journal", "hydra.yaml", "events.out*", "train.log", "mine.json"):
         assert [*outputs.rglob(name)], name
