@@ -1,4 +1,4 @@
-"""What a type of peft does in each training step, besides its forward pass (AdaLoRA)."""
+"""Apply a type's term of the loss and its allocation of ranks in each training step (peft's AdaLoRA)."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager

@@ -26,6 +26,11 @@ COLUMNS = (
 )  # fmt: skip
 
 
+def describe_few_seeds(frame: pd.DataFrame) -> str:
+    """Return the sentence for differences of which some have too few seeds, otherwise an empty text."""
+    return "" if frame["of_methods"].all() else FEW_SEEDS
+
+
 def reference_differences(table: Table) -> pd.DataFrame:
     """Return the difference of each tested row to the reference row of its column, in the order of the table.
 
@@ -109,7 +114,7 @@ def _as_text(table: Table, frame: pd.DataFrame, title: str, family: str) -> pd.D
         for pair in frame.itertuples()
     ]
     shown = pd.DataFrame(lines)
-    few_seeds = "" if frame["of_methods"].all() else FEW_SEEDS
+    few_seeds = describe_few_seeds(frame)
     equal = "" if frame["detectable"].all() else EQUAL
     shown.attrs |= {"title": title, "legend": LEGEND.format(few_seeds=few_seeds, family=family) + equal}
     return shown

@@ -27,7 +27,7 @@ from krona.report.class_tables import row_tables, slice_tables
 from krona.report.latex import render_latex
 from krona.report.lead import summarize
 from krona.report.notes import best_run_notes, cell_messages, closing_notes, describe_provenance, table_notes
-from krona.report.pairs import FEW_SEEDS, format_interval, reference_differences
+from krona.report.pairs import describe_few_seeds, format_interval, reference_differences
 from krona.report.styles import dark_style, method_style
 from krona.report.table import AVERAGE, SCORES, Cell, Column, Note, Report, Row, Table
 from krona.runs.pack import is_unpacked
@@ -39,14 +39,8 @@ MAX_DIFFERENCES = 24  # the terminal shows at most this number of differences to
 MAX_NOTED = 3  # a note names at most this number of rows
 MAX_WIDTH = 20  # a column with longer texts is left-aligned in the terminal
 MAX_LINES = 20  # in the terminal, a section below the tables shows at most this number of notes
-FIRST = (
-    "average",
-    "task",
-    "other_split",
-    "params",
-    "time",
-    "memory",
-)  # columns of these kinds are preferred, in this order
+# Columns of these kinds are preferred, in this order.
+FIRST = ("average", "task", "other_split", "params", "time", "memory")
 Render = Callable[[Report, Path | None], str]
 
 
@@ -151,9 +145,8 @@ def draw_table_differences(table: Table) -> list[Any]:
 def _difference_limits(table: Table) -> str:
     """Return the sentences of the charts of differences about too few seeds and about rows without an interval."""
     frame = reference_differences(table)
-    few_seeds = "" if frame["of_methods"].all() else FEW_SEEDS
-    equal = " Without a line: every example contributes equally to both scores, so there is no interval."
-    return few_seeds + ("" if frame["detectable"].all() else equal)
+    equal = " Without a line: every example contributes equally to both scores, so the interval cannot be estimated."
+    return describe_few_seeds(frame) + ("" if frame["detectable"].all() else equal)
 
 
 def _short_differences(table: Table) -> pd.DataFrame:

@@ -15,12 +15,8 @@ T5_BASE_SIZES = {
 }  # fmt: skip
 T5_BASE_NAMES = ("google-t5/t5-base", "t5-base")  # names of the weights on the Hub
 DATA_SETTINGS = {
-    "protocol": "table1",
-    "seed": 42,
-    "train_rows": None,
-    "dev_from_train": None,
-    "test_from_train": None,
-}
+    "protocol": "table1", "seed": 42, "train_rows": None, "dev_from_train": None, "test_from_train": None,
+}  # fmt: skip
 
 
 def list_departures(result: Result) -> Iterator[str]:

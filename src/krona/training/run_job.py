@@ -92,6 +92,6 @@ def _run(plan: Plan, ranks: Ranks, console: Console) -> RunState:
         from krona.training.run import train  # imports transformers and Lightning, which are slow
 
         train(run)
-        gc.collect()  # a model and its trainer refer to each other, and a sweep would keep several models in memory
+    gc.collect()  # a model and its trainer refer to each other, and a sweep would keep several models in memory
     assert run.outcome is not None
     return run.outcome
