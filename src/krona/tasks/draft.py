@@ -6,6 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from krona.messages import KronaError, did_you_mean, plural
 from krona.tasks.data_sources import SPLIT_FOLDERS
@@ -67,6 +68,42 @@ class _Column:
 
 
 @dataclass(frozen=True)
+class _Labels:
+    """The labels, or the numbers, that a task predicts."""
+
+    column: str
+    kind: Literal["classes", "multilabel", "regression"]
+    counts: _Column
+    words: Sequence[str] | None = None  # the label words of a saved data set, whose rows contain numbers
+    separator: str = ""  # the text between several labels of a row, or "" for lists
+
+    def describe(self) -> Iterator[str]:
+        """Yield what to tell the user."""
+        if self.kind == "regression":
+            yield f"{self.column} contains numbers, so the task is a regression"
+            return
+        if self.kind == "multilabel":
+            between = f"separated by '{self.separator}'" if self.separator else "in lists"
+            yield f"{self.column} contains several labels per row, {between}, so the task is multi-label"
+        yield from _describe_labels(self.counts.values, self.words)
+
+    def yaml(self) -> list[str]:
+        """Return the lines of the task's YAML file."""
+        if self.kind == "regression":
+            metrics = "[pearson] # the correlation with the targets; spearman compares ranks"
+            return ["labels: null # the targets are numbers", f"metrics: {metrics}"]
+        lines = _label_lines(self.counts.values, self.words)
+        if self.kind == "classes":
+            metrics = "[accuracy, macro_f1] # macro F1 gives each label the same weight, however rare it is"
+            return [*lines, f"metrics: {metrics}"]
+        metrics = "[micro_f1, macro_f1] # macro F1 gives each label the same weight; also subset_accuracy"
+        lines.append("kind: multilabel # a row can have several labels, or none")
+        if self.separator:
+            lines.append(f"label_separator: {_quote(self.separator)}")
+        return [*lines, f"metrics: {metrics}"]
+
+
+@dataclass(frozen=True)
 class Draft:
     """The YAML file of a task, and what to tell the user about it."""
 
@@ -90,6 +127,33 @@ def draft_task(name: str, source: Path, *, texts: Sequence[str] = (), label: str
         path = source / next(split for split in SPLIT_FOLDERS if (source / split).is_dir())
         words = _stored_words(path)
     columns, rows, empty = _count(path)
+    texts, label, messages = _choose_columns(path, columns, texts, label)
+    labels = _find_labels(path, label, columns[label], words.get(label))
+    messages += labels.describe()
+    # with several labels per row, a row can also have none
+    needed = label if labels.kind != "multilabel" else None
+    bad_rows = sum(count for names, count in empty.items() if needed in names or {*texts} <= names)
+    bad = f"rows that are malformed, or have no text or no label: {bad_rows:,} of {rows:,}"
+    if bad_rows:
+        messages.append(f"{bad}. Runs skip and count them (skip_bad_rows: true in the file)")
+    rule = "keeps the share of each label (data.seed selects it)" if labels.kind == "classes" else "is random"
+    lines = [
+        f"# A task of {plural(rows, 'row')}, written by krona init. krona docs adding-a-task explains all keys.",
+        f"name: {name}",
+        f"columns: {_quote([*texts])} # the texts that the model reads",
+        f"label_column: {_quote(label)}",
+        *labels.yaml(),
+        *([f"skip_bad_rows: true # {bad}"] if bad_rows else []),
+        *SPLIT_COMMENT.format(rule=rule).splitlines(),
+        f"files: {_quote({'train': str(source)} if path == source else str(source))}",
+    ]
+    return Draft("\n".join(lines) + "\n", messages)
+
+
+def _choose_columns(
+    path: Path, columns: Mapping[str, _Column], texts: Sequence[str], label: str | None
+) -> tuple[Sequence[str], str, list[str]]:
+    """Return the text columns and the label column, and a message for each column that was guessed."""
     for given in filter(None, (*texts, label)):
         if given not in columns:
             raise KronaError(f"{path} has no column '{given}': {did_you_mean(given, columns)}.")
@@ -102,45 +166,19 @@ def draft_task(name: str, source: Path, *, texts: Sequence[str] = (), label: str
         messages.append(f"text column: {texts[0]} (guessed; --text COLUMN selects other columns)")
     if label in texts:
         raise KronaError(f"The column '{label}' cannot be both text and label. Give another --label.")
-    column = columns[label]
-    is_number = column.is_number and label not in words
-    separator = None if is_number else column.separator
-    if separator is not None:
-        column = _count_labels(path, label, separator)
-    _require_labels(path, label, column)
-    no_label = label if separator is None else None  # with several labels per row, a row can also have none
-    bad_rows = sum(count for names, count in empty.items() if no_label in names or {*texts} <= names)
-    if separator is not None:
-        between = f"separated by '{separator}'" if separator else "in lists"
-        messages.append(f"{label} contains several labels per row, {between}, so the task is multi-label")
-        messages += _describe_labels(column.values, words.get(label))
-    elif is_number:
-        messages.append(f"{label} contains numbers, so the task is a regression")
+    return texts, label, messages
+
+
+def _find_labels(path: Path, label: str, column: _Column, words: Sequence[str] | None) -> _Labels:
+    """Return what a column contains: one label per row, several labels per row, or numbers."""
+    if column.is_number and words is None:
+        labels = _Labels(label, "regression", column)
+    elif (separator := column.separator) is not None:
+        labels = _Labels(label, "multilabel", _count_labels(path, label, separator), words, separator)
     else:
-        messages += _describe_labels(column.values, words.get(label))
-    bad = f"rows that are malformed, or have no text or no label: {bad_rows:,} of {rows:,}"
-    if bad_rows:
-        messages.append(f"{bad}. Runs skip and count them (skip_bad_rows: true in the file)")
-    metrics = "[accuracy, macro_f1] # macro F1 gives each label the same weight, however rare it is"
-    if is_number:
-        metrics = "[pearson] # the correlation with the targets; spearman compares ranks"
-    if separator is not None:
-        metrics = "[micro_f1, macro_f1] # macro F1 gives each label the same weight; also subset_accuracy"
-    rule = "is random" if is_number or separator is not None else "keeps the share of each label (data.seed selects it)"
-    lines = [
-        f"# A task of {plural(rows, 'row')}, written by krona init. krona docs adding-a-task explains all keys.",
-        f"name: {name}",
-        f"columns: {_quote([*texts])} # the texts that the model reads",
-        f"label_column: {_quote(label)}",
-        *(["labels: null # the targets are numbers"] if is_number else _label_lines(column.values, words.get(label))),
-        *(["kind: multilabel # a row can have several labels, or none"] if separator is not None else []),
-        *([f"label_separator: {_quote(separator)}"] if separator else []),
-        f"metrics: {metrics}",
-        *([f"skip_bad_rows: true # {bad}"] if bad_rows else []),
-        *SPLIT_COMMENT.format(rule=rule).splitlines(),
-        f"files: {_quote({'train': str(source)} if path == source else str(source))}",
-    ]
-    return Draft("\n".join(lines) + "\n", messages)
+        labels = _Labels(label, "classes", column, words)
+    _require_labels(path, label, labels.counts)
+    return labels
 
 
 def _count(path: Path) -> tuple[dict[str, _Column], int, Counter[frozenset[str]]]:
