@@ -8,6 +8,7 @@ from hydra.utils import get_class
 from omegaconf import OmegaConf
 
 from krona.backbones.insert_method import fitted_factors
+from krona.methods.factor_shapes import fit_factors
 from krona.runs.result import Result, read_result, write_result
 from tiny_t5 import settings
 from typed_config import check, choices, compose, compose_all, refusal
@@ -91,7 +92,7 @@ def test_rank_at_budget_has_one_budget_and_many_ranks() -> None:
             arguments = dict(method.branch_config)
             if "kron_factors" in arguments:
                 assert method.fit_factors == "nearest"
-                arguments["kron_factors"] = branch.fit_to_layer(arguments["kron_factors"], width, width, counterparts)
+                arguments["kron_factors"] = fit_factors(arguments["kron_factors"], {(width, width)}, counterparts)
             one = branch(width, width, **arguments)
             own = [p.numel() for name, p in one.named_parameters() if name not in branch.shared]
             assert sum(own) == 2 * width, (file.stem, width)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from krona.messages import KronaError
-from krona.methods.factor_shapes import budget_shapes, factor_shapes, fitting_shapes, nearest_shapes
+from krona.methods.factor_shapes import budget_shapes, factor_shapes, fit_factors, fitting_shapes, nearest_shapes
 from krona.methods.kronecker import Kronecker
 from methods import oracles
 
@@ -95,13 +95,19 @@ def test_shapes_with_as_many_parameters_as_lora_of_rank_1() -> None:
 
 
 def test_counterparts_on_other_widths() -> None:
-    fit = Kronecker.fit_to_layer
-    assert fit([[32, 24], [24, 32]], 768, 768, {}) == [[32, 24], [24, 32]]
-    assert fit([[32, 24], [24, 32]], 192, 192, {"32x24": [16, 12]}) == [[16, 12], [12, 16]]
-    assert fit([[2, 384], [384, 2]], 512, 512, {}) == [[2, 256], [256, 2]]
-    assert fit([[48, 16]], 1024, 4096, {}) == [[64, 16], [16, 256]]
+    assert fit_factors([[32, 24], [24, 32]], {(768, 768)}, {}) == [[32, 24], [24, 32]]
+    assert fit_factors([[32, 24], [24, 32]], {(192, 192)}, {"32x24": [16, 12]}) == [[16, 12], [12, 16]]
+    assert fit_factors([[2, 384], [384, 2]], {(512, 512)}, {}) == [[2, 256], [256, 2]]
+    assert fit_factors([[48, 16]], {(1024, 4096)}, {}) == [[64, 16], [16, 256]]
     with pytest.raises(KronaError, match="7 → 7"):
-        fit([[32, 24], [24, 32]], 7, 7, {})
+        fit_factors([[32, 24], [24, 32]], {(7, 7)}, {})
+
+
+def test_layers_of_different_widths_get_one_shape_of_a() -> None:
+    assert fit_factors([[32, 24], [24, 32]], {(576, 576), (576, 192)}, {}) == [[32, 24]]
+    # 16 is not a multiple of 6. In 48 → 16, the ratio nearest to 8/6 is 3/2: (3, 2), (6, 4) and (12, 8) have 134, 56
+    # and 104 parameters.
+    assert fit_factors([[8, 6], [6, 8]], {(48, 48), (48, 16)}, {}) == [[6, 4]]
 
 
 @pytest.mark.parametrize(

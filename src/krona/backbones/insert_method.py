@@ -4,7 +4,6 @@ The settings of a method use T5's module names. This module translates these nam
 backbone, and adjusts the shapes of Kronecker factors to the sizes of the backbone's layers.
 """
 
-import math
 from collections.abc import Mapping, Sequence
 from inspect import signature
 from typing import Any
@@ -18,12 +17,11 @@ from krona.config.check import PLACEMENT_KEYS, TRAINS
 from krona.config.settings import Method, RunSettings
 from krona.config.target_classes import find_own
 from krona.methods.branch import Branch
-from krona.methods.factor_shapes import factor_b
+from krona.methods.factor_shapes import Shape, factor_b, fit_factors
 from krona.surgery.state import active_adapter, get_adapter
 from krona.surgery.target_modules import match_modules, widths
 
 PLAIN = (bool, int, float, str, list, tuple, type(None))  # types that JSON can represent
-Widths = set[tuple[int, int]]  # (d_in, d_out) of the adapted layers
 
 
 def insert_method(
@@ -51,9 +49,12 @@ def insert_method(
     config = dict(method.branch_config)
     config = branch.fit_to_run(config, lambda words: list(target_patterns(model, words)), steps)
     sizes = _find_widths(model, placement["target_modules"]) if "kron_factors" in config else set()
-    if sizes and method.fit_factors == "nearest" and branch.defines("fit_to_layer"):
-        config["kron_factors"], note = _fit_factors(branch, config["kron_factors"], sizes, factor_shapes or {})
-        notes = note + notes
+    if sizes and method.fit_factors == "nearest":
+        shape = tuple(config["kron_factors"][0])
+        config["kron_factors"] = fit_factors(config["kron_factors"], sizes, factor_shapes or {})
+        if shape != (fitted := tuple(config["kron_factors"][0])):
+            layers = ", ".join(f"{d_in} → {d_out}" for d_in, d_out in sorted(sizes))
+            notes = [f"The paper's factor shape {shape} becomes {fitted} on layers {layers}.", *notes]
     surgery.insert(model, branch, reversible=reversible, **placement, **config)
     notes = notes + get_adapter(model, active_adapter(model)).notes
     if len(sizes) == 1 and len(config["kron_factors"]) == 1:  # the shape of B is the same on all layers
@@ -70,13 +71,11 @@ def fitted_factors(settings: RunSettings) -> Any:
     """
     method, backbone = settings.method, settings.backbone
     factors = method.branch_config["kron_factors"]
-    if method.branch is None or (backbone.folder is None and backbone.sizes is None):
+    if backbone.folder is None and backbone.sizes is None:
         return factors
-    branch, model = _branch_class(method.branch), meta_model(backbone, settings.task)
-    if not branch.defines("fit_to_layer"):
-        return factors
-    patterns = _translate_targets(model, method).get("target_modules", method.placement["target_modules"])
-    return _fit_factors(branch, factors, _find_widths(model, patterns), backbone.factor_shapes)[0]
+    model = meta_model(backbone, settings.task)
+    placement = {**method.placement, **_translate_targets(model, method)}
+    return fit_factors(factors, _find_widths(model, placement["target_modules"]), backbone.factor_shapes)
 
 
 def method_defaults(method: Method) -> dict[str, Any]:
@@ -97,7 +96,8 @@ def _branch_class(path: str) -> type[Branch]:
     return branch
 
 
-def _find_widths(model: nn.Module, patterns: Sequence[str]) -> Widths:
+def _find_widths(model: nn.Module, patterns: Sequence[str]) -> set[Shape]:
+    """Return the different widths (d_in, d_out) of the adapted layers."""
     return {
         widths(model.get_submodule(name), None if match.first is None else model.get_submodule(match.first))
         for name, match in match_modules(model, patterns).items()
@@ -118,25 +118,3 @@ def _translate_targets(model: nn.Module, method: Method) -> dict[str, Any]:
     if not isinstance(placement, str) and len(placement) == len(words):
         arguments["placement"] = [placement[index] for index in patterns.values()]
     return arguments
-
-
-def _fit_factors(
-    branch: type[Branch], kron_factors: Sequence[Sequence[int]], sizes: Widths, factor_shapes: Mapping[str, Any]
-) -> tuple[list[list[int]], list[str]]:
-    """Return the paper's factor shapes if they fit these layers. Otherwise return other shapes and a note.
-
-    Layers of different widths (as in grouped-query attention) get the same shape of A, and different shapes of B.
-    """
-    paper = [list(shape) for shape in kron_factors]
-    a1, a2 = paper[0]
-    several = len(sizes) > 1
-    if several and all(d_in % a1 == d_out % a2 == 0 and d_in // a1 > 1 < d_out // a2 for d_in, d_out in sizes):
-        return paper[:1], []
-    d_in, d_out = (math.gcd(*sides) for sides in zip(*sizes, strict=True))
-    fitted = branch.fit_to_layer(paper, d_in, d_out, factor_shapes)
-    p, q = fitted[0]
-    if (a1, a2) == (p, q):
-        return fitted, []
-    layers = ", ".join(f"{layer_in} → {layer_out}" for layer_in, layer_out in sorted(sizes))
-    note = f"The paper's factor shape ({a1}, {a2}) becomes ({p}, {q}) on layers {layers}."
-    return fitted[:1] if several else fitted, [note]

@@ -115,18 +115,6 @@ class Branch(nn.Module):
         y: Tensor = layer(x)
         return self.add_to(y, x).to(y.dtype)  # under autocast, the update may be in fp32
 
-    @staticmethod
-    def fit_to_layer(
-        kron_factors: Sequence[Sequence[int]], d_in: int, d_out: int, replacements: Mapping[str, Sequence[int]]
-    ) -> list[list[int]]:
-        """Return factor shapes for a layer: ``kron_factors`` if they fit, otherwise other shapes.
-
-        Args:
-            replacements: maps shapes of A in the paper to the shapes that replace them in this backbone
-                (``method.fit_factors: nearest``).
-        """
-        return [list(shape) for shape in kron_factors]
-
     @classmethod
     def fit_to_run(
         cls, arguments: dict[str, Any], translate: Callable[[Sequence[str]], list[str]], steps: int | None

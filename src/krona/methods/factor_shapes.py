@@ -1,7 +1,7 @@
 """Find shapes of the Kronecker factors A and B that fit a layer."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from krona.messages import KronaError
 
@@ -33,6 +33,38 @@ def nearest_shapes(shape: Shape, d_in: int, d_out: int) -> list[Shape]:
         return round(abs(math.log(a[0] / a[1]) - wanted), 9), math.prod(a) + math.prod(factor_b(a, d_in, d_out))
 
     return sorted(fitting_shapes(d_in, d_out), key=distance)
+
+
+def fit_factors(
+    kron_factors: Sequence[Sequence[int]], layers: Collection[Shape], replacements: Mapping[str, Sequence[int]]
+) -> list[list[int]]:
+    """Return ``kron_factors`` if they fit all layers, or other shapes that do (``method.fit_factors: nearest``).
+
+    If ``replacements`` has no shape of A, use the fitting shape with the nearest log(a1/a2). Its sides are at least 2.
+    Layers of different widths (as in grouped-query attention) get the same A. The shape of B is then not returned.
+
+    Args:
+        layers: the widths (d_in, d_out) of the layers.
+        replacements: maps shapes of A in the paper to the shapes that replace them in this backbone, such as
+            ``{"32x24": [16, 12]}``.
+
+    Raises:
+        KronaError: no shape with sides of at least 2 fits the layers.
+    """
+    shapes = [list(shape) for shape in kron_factors]
+    a1, a2 = shapes[0]
+    several = len(layers) > 1
+    if several and all(d_in % a1 == d_out % a2 == 0 and d_in // a1 > 1 < d_out // a2 for d_in, d_out in layers):
+        return shapes[:1]
+    d_in, d_out = (math.gcd(*sides) for sides in zip(*layers, strict=True))
+    b1, b2 = shapes[1] if len(shapes) > 1 else factor_b((a1, a2), d_in, d_out)
+    if (a1 * b1, a2 * b2) != (d_in, d_out):
+        named = replacements.get(shape_name((a1, a2)))
+        near = [named] if named else nearest_shapes((a1, a2), d_in, d_out)
+        if not near:
+            raise KronaError(f"No Kronecker factors with sides of at least 2 fit a layer {d_in} → {d_out}.")
+        shapes = [list(near[0]), list(factor_b(near[0], d_in, d_out))]
+    return shapes[:1] if several else shapes
 
 
 def factor_shapes(kron_factors: Sequence[Sequence[int]], d_in: int, d_out: int) -> tuple[Shape, Shape]:

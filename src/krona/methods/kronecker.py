@@ -12,7 +12,7 @@ from krona.kernels.kronecker import kron_matmul, kron_product, kron_singular_val
 from krona.messages import KronaError
 from krona.methods.arguments import check_choice, check_float, check_int, get_non_linearity
 from krona.methods.branch import Branch
-from krona.methods.factor_shapes import factor_b, factor_shapes, nearest_shapes, shape_name
+from krona.methods.factor_shapes import factor_shapes
 from krona.methods.initial_values import kaiming_uniform
 from krona.methods.lokr import split_width
 from krona.methods.magnitude import kronecker_norm_change
@@ -186,33 +186,6 @@ class Kronecker(Branch):
             name: {"A": layer["lokr_w1"].T, "B": ratios[name] * layer["lokr_w2"].T} for name, layer in layers.items()
         }
         return cls, {"kron_factors": [list(*shapes)], "scaling": scaling}, tensors
-
-    @staticmethod
-    def fit_to_layer(
-        kron_factors: Sequence[Sequence[int]], d_in: int, d_out: int, replacements: Mapping[str, Sequence[int]]
-    ) -> list[list[int]]:
-        """Return factor shapes for a layer whose widths may differ from those in the KronA paper.
-
-        If the factors fit the layer, they are returned unchanged. Otherwise, ``replacements`` gives the shape of A. If
-        ``replacements`` has no entry for the shape, the fitting shape with the nearest log(a1/a2) is used. Its sides
-        are at least 2.
-
-        Args:
-            replacements: maps shapes of A in the paper to the shapes that replace them in this backbone, such as
-                ``{"32x24": [16, 12]}``.
-
-        Raises:
-            KronaError: no shape with sides of at least 2 fits the layer.
-        """
-        a1, a2 = kron_factors[0]
-        b1, b2 = kron_factors[1] if len(kron_factors) > 1 else factor_b((a1, a2), d_in, d_out)
-        if (a1 * b1, a2 * b2) == (d_in, d_out):
-            return [list(shape) for shape in kron_factors]
-        named = replacements.get(shape_name((a1, a2)))
-        near = [named] if named else nearest_shapes((a1, a2), d_in, d_out)
-        if not near:
-            raise KronaError(f"No Kronecker factors with sides of at least 2 fit a layer {d_in} → {d_out}.")
-        return [list(near[0]), list(factor_b(near[0], d_in, d_out))]
 
     def _plain(self) -> bool:
         return self.non_linearity is None and self.inner_bias is None

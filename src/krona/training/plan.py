@@ -152,7 +152,7 @@ def _find_factors(settings: RunSettings) -> Any:
     Two runs whose shapes are replaced by the same shapes on this backbone therefore have the same run id.
     """
     factors = settings.method.branch_config["kron_factors"]
-    if not factors or not KINDS["branch"].contains(str(settings.method.branch)):  # a user's class is not imported here
+    if not factors or not KINDS["branch"].contains(str(settings.method.branch)):  # ids name a user's shapes as given
         return factors
     sizes = read_model_config(settings.config["backbone"])
     widths = {sizes[key] for key in WIDTHS if sizes.get(key)}
