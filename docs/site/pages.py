@@ -47,8 +47,8 @@ PUBLISHERS = {
     "openreview": "https://openreview.net/forum?id=",
 }
 NOT_TYPED = ("arguments", "branch", "branch_config", "config")  # krona fills these from other keys
-# configuration.md explains the first, no run writes the second, and result.schema.json is enough for the others
-NOT_EXPLAINED = ("Config", "Forgetting", "BadRows", "BackboneData", "SplitData", "Provenance", "TableRow", "Epoch")
+# configuration.md explains the first, and result.schema.json is enough for the others
+NOT_EXPLAINED = ("Config", "BadRows", "BackboneData", "SplitData", "Provenance", "TableRow", "Epoch")
 TYPES = {int: "integer", float: "number", str: "text", dict: "mapping", list: "list"}  # a default shows its type
 
 

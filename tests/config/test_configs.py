@@ -41,7 +41,14 @@ def test_every_choice_composes_and_its_result_is_readable(choice: str, tmp_path:
         assert getattr(typed, group).name == name  # the name in the file equals the name on the command line
     folder = tmp_path / "run"
     written = Result(
-        run_id="run", status="running", method=typed.method.name, task=typed.task.name, seed=typed.seed, config=config
+        run_id="run",
+        status="running",
+        method=typed.method.name,
+        task=typed.task.name,
+        seed=typed.seed,
+        config=config,
+        row={"label": typed.method.name, "settings": {}},
+        data_kind=typed.task.data_kind,
     )
     assert read_result(write_result(folder, written)).config == config
 

@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from krona.config.compose import compose_job, hydra_session
+from krona.display_names import method_label
 from krona.metrics.scores import score
 from krona.paper import TASKS, read_paper_table
 from krona.paths import CONF, NANO
 from krona.report.build import collect
 from krona.report.table import Report, Table
 from krona.runs.predictions import label_ids
+from krona.runs.protocol import list_departures
 from krona.runs.result import Result, write_result
 from krona.runs.run_id import run_id
 from krona.tasks.notes import OFFICIAL_ROWS
@@ -28,7 +30,7 @@ OTHER = 15_600_000  # number of parameters of any other backbone
 MADE = {  # of a run that has finished
     "git_commit": "0123456789abcdef", "git_dirty": False, "device": "cpu (x86_64)", "threads": 1,
     "versions": {"python": "3.11.2", "torch": "2.13.0"}, "started": "2026-01-01T00:00:00",
-    "finished": "2026-01-01T00:10:00",
+    "finished": "2026-01-01T00:10:00", "mergeable": True,
 }  # fmt: skip
 
 
@@ -73,10 +75,13 @@ def make_result(
     given = {"seed": seed, "sweep": sweep, "method.name": method, "task.name": task, "trainer.max_epochs": epochs}
     config = with_values(_composed(method, task, backbone, kind), {**given, **own, **(change or {})})
     name = run_id(config, data_fingerprint=task, backbone_fingerprint=backbone)
-    result = Result(run_id=name, status=status, method=method, task=task, seed=seed, config=config)
+    result = Result(
+        run_id=name, status=status, method=method, task=task, seed=seed, config=config,
+        row={"label": method_label(method), "settings": {}}, data_kind=kind,
+    )  # fmt: skip
     result.provenance = {
-        **MADE, "backbone_fingerprint": f"{backbone}@main", "data_kind": kind,
-        "pretrained": config["backbone"]["pretrained"], "backbone": _backbone_facts(backbone, config["backbone"]),
+        **MADE, "backbone_fingerprint": f"{backbone}@main", "pretrained": config["backbone"]["pretrained"],
+        "backbone": _backbone_facts(backbone, config["backbone"]),
     }  # fmt: skip
     if kind == "glue" and task in OFFICIAL_ROWS:
         result.provenance["official_rows"] = {part: [rows, rows] for part, rows in OFFICIAL_ROWS[task].items()}
@@ -153,12 +158,18 @@ def _split(task: str, name: str, rows: int) -> dict[str, Any]:
 
 
 def write_all(outputs: Path, results: Iterable[Result]) -> list[Result]:
-    """Write each result and, if its scores have ``rows`` (target, prediction), its predictions.jsonl. Return them."""
+    """Write each result and, if its scores have ``rows`` (target, prediction), its predictions.jsonl. Return them.
+
+    As in a real run, the result records its departures from the paper's protocol, unless the test has set them.
+    """
     written = list(results)
     for result in written:
+        departures = result.departures
+        if departures is None and result.data_kind == "glue":
+            departures = [*list_departures(result)]
         parts = {split: part for split in ("dev", "test") if (part := getattr(result, split))}
         scores = {split: {key: part[key] for key in part if key != "rows"} for split, part in parts.items()}
-        write_result(outputs / result.run_id, result.model_copy(update=scores))
+        write_result(outputs / result.run_id, result.model_copy(update={**scores, "departures": departures}))
         lines = [
             {"split": split, "id": f"{split}-{i}", "source": f"sentence: number {i} of {result.task}",
              "target": target, "prediction": given}

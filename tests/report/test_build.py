@@ -23,7 +23,7 @@ def edited(key, value):
 BAD = {
     "truncated": (lambda text: text[: len(text) // 2], "is not a result"),
     "no task": (edited("config.task", None), "is not a result. Its config lacks task"),
-    "an unknown kind of data": (edited("provenance.data_kind", "secret"), "data_kind 'secret' is not one of glue"),
+    "an unknown kind of data": (edited("data_kind", "secret"), "data_kind='secret' must be 'glue'"),
 }
 
 

@@ -27,6 +27,8 @@ def run(outputs: Path, name: str = "krona-rte-s0", **changes: Any) -> Path:
         "dev": part,
         "test": part,
         "trainable_params": 10,
+        "row": {"label": "KronA", "settings": {}},
+        "data_kind": "glue",
         "provenance": {"host": "here"},
         "config": config,
     }

@@ -19,6 +19,8 @@ def result(run_id: str = "krona-rte-nano-s0-0123456789", **changes: Any) -> Resu
         "task": "rte",
         "seed": 0,
         "config": {"seed": 0, "text": "é ⊗"},
+        "row": {"label": "KronA", "settings": {}},
+        "data_kind": "glue",
         "dev": {"score": 70.0, "parts": {"accuracy": 70.0}},
         "test": {"score": 71.5, "parts": {"accuracy": 71.5}},
         "trainable_params": 158_208,
@@ -52,7 +54,8 @@ def test_a_written_result_is_read(file: Path) -> None:
         ("[1]", "is not a result of krona"),
         ("{}", "run_id is missing"),
         ("\x00\xff", "Invalid JSON"),
-        (json.dumps({key: value for key, value in content().items() if key != "seed"}), "seed is missing"),
+        *((json.dumps({key: value for key, value in content().items() if key != lacking}), f"{lacking} is missing")
+          for lacking in ("seed", "row", "data_kind")),
         *((json.dumps(content(test={"score": score, "parts": {}})), r"test\.score")
           for score in (float("nan"), float("inf"), None, "71")),
         (json.dumps(content(test=None)), "test is missing"),

@@ -32,7 +32,7 @@ IGNORED = [
     "trainer.detect_anomaly",
     "trainer.deterministic", "trainer.devices", "trainer.enable_model_summary", "trainer.enable_progress_bar",
     "trainer.eval_batch_size", "trainer.gradient_checkpointing", "trainer.log_every_n_steps",
-    "trainer.measure_forgetting", "trainer.num_sanity_val_steps", "trainer.num_workers", "trainer.profiler",
+    "trainer.num_sanity_val_steps", "trainer.num_workers", "trainer.profiler",
     "trainer.strategy", "trainer.threads",
 ]  # fmt: skip
 OBSERVER = {"_target_": "pytorch_lightning.callbacks.LearningRateMonitor", "logging_interval": "step"}

@@ -131,6 +131,16 @@ def test_skipped_rows_are_reported_at_the_start(tiny_folder: Path, tmp_path: Pat
     assert (result.splits["train"]["skipped_rows"], result.splits["dev"]["skipped"]) == (2, [])
 
 
+def test_a_run_that_fails_before_its_data_is_loaded_records_the_departures_of_its_config(
+    values: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("krona.training.run.load_splits", Mock(side_effect=KronaError("The disk is full.")))
+    job, _ = run({**values, "data": {**values["data"], "seed": 7}}, tmp_path)
+    recorded = read_result(job.folder / "result.json")
+    assert recorded.status == "failed"
+    assert "data.seed=7" in " ".join(recorded.departures or ())
+
+
 class TwoColumns(LoRA):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return (x @ self.A @ self.B)[..., :2]

@@ -26,9 +26,8 @@ def run_commands(path: Path, result: Result) -> list[tuple[str, str]]:
         sentence = "This run kept no weights. Add keep=all and overwrite=true to the run's command to keep them."
         # without the folder, because that of a run in a pack is temporary
         return [(sentence, ""), (title, f"krona show {result.run_id} --mistakes 20")]
-    # Results of earlier versions do not record whether the branches can be merged.
     is_peft = "peft_type" in (result.config["method"].get("config") or {})
-    form = "merged" if result.provenance.get("mergeable", True) else "peft" if is_peft else "adapter"
+    form = "merged" if result.provenance.get("mergeable") else "peft" if is_peft else "adapter"
     name = shlex.quote(folder.path.name if folder.path.parent == paths.OUTPUTS else below(folder.path))
     return [
         ("Predict with its weights:", f"krona predict {name} --input FILE"),

@@ -226,7 +226,7 @@ def list_settings(firsts: Sequence[Run]) -> list[dict[str, str]]:
     """
     if len(firsts) == 1:
         return [{}]
-    rows = [dict(run.result.row["settings"]) if run.result.row else {} for run in firsts]
+    rows = [run.result.row["settings"] for run in firsts]
     recorded = [  # a row has the texts of the command line, such as [[16,12]] instead of 16x12
         {key: run.settings.get(key, value) for key, value in row.items()} for run, row in zip(firsts, rows, strict=True)
     ]

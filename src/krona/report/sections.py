@@ -11,8 +11,7 @@ import pandas as pd
 
 from krona.display_names import BENCHMARKS, KINDS, task_label
 from krona.messages import first_few, plural, shorten
-from krona.runs.description import OfficialSplit, describe_split, differing_split, find_data_kind, relative_difference
-from krona.runs.protocol import list_departures
+from krona.runs.description import OfficialSplit, describe_split, differing_split, relative_difference
 from krona.runs.result import Result
 
 MAX_DEPARTURES = 6  # maximum number of differences from the paper in a warning
@@ -68,17 +67,13 @@ class RunData(NamedTuple):
 def find_section(result: Result) -> RunData:
     """Return the section of a run, and the differences of its data from the paper's."""
     config, provenance = result.config, result.provenance
-    backbone, kind = config["backbone"], find_data_kind(result)
-    if kind not in KINDS:
-        raise ValueError(f"data_kind {kind!r} is not one of {', '.join(KINDS)}")
+    backbone, kind = config["backbone"], result.data_kind
     pretrained = bool(provenance.get("pretrained", backbone.get("pretrained", True)))
     local = backbone["name"] == "local" and backbone.get("path")
     name = Path(str(backbone["path"])).name if local else str(backbone["name"])
     split = differing_split(result) if kind in BENCHMARKS else None
     named_split = split and (f"{task_label(result.task)}'s {split[0]}", *split[1:])
-    departures: tuple[str, ...] = ()
-    if kind == "glue":
-        departures = tuple(list_departures(result) if result.departures is None else result.departures)
+    departures = tuple(result.departures or ())
     protocol = str(config.get("data", {}).get("protocol", "table1"))
     section = Section(kind, name, pretrained, protocol, split is None)
     return RunData(section, named_split, departures, kind == "glue" and pretrained and not departures)

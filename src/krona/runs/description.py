@@ -9,13 +9,6 @@ from krona.runs.result import Result
 OfficialSplit = tuple[str, int, int]  # name of an official split, number of rows found, number in the benchmark
 
 
-def find_data_kind(result: Result) -> str:
-    """Return the kind of a run's data. Results of earlier versions have it in the provenance or in the config."""
-    task = result.config["task"]
-    inferred = "own" if task.get("files") else "sample" if task.get("sample") else "glue"
-    return str(result.data_kind or result.provenance.get("data_kind") or inferred)
-
-
 def differing_split(result: Result) -> OfficialSplit | None:
     """Return the data split whose row count differs most from the benchmark's, or None if all counts are equal."""
     counts: dict[str, list[int]] = result.provenance.get("official_rows") or {}
@@ -31,8 +24,8 @@ def relative_difference(split: OfficialSplit) -> float:
 
 def describe_data(result: Result) -> str:
     """Describe the data of a run: its kind, or the row count that differs from the benchmark's."""
-    kind, split = find_data_kind(result), differing_split(result)
-    name = KINDS[kind] if split is None else describe_split(split, kind)
+    split = differing_split(result)
+    name = KINDS[result.data_kind] if split is None else describe_split(split, result.data_kind)
     return name if result.provenance.get("pretrained", True) else f"{name}, random weights"
 
 

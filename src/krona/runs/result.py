@@ -205,12 +205,12 @@ class Result(BaseModel):
     """Seed of new weights, row order and dropout."""
     config: dict[str, Any]
     """All settings of the run, as --cfg job prints them."""
-    row: TableRow | None = None
-    """The row of a comparison to which the run belongs; null in results of earlier versions."""
-    data_kind: DataKind | None = None
-    """Benchmark, generated sample data, or own data; null in results of earlier versions."""
+    row: TableRow
+    """The row of a comparison to which the run belongs."""
+    data_kind: DataKind
+    """Benchmark, generated sample data, or own data."""
     departures: list[str] | None = None
-    """Differences from the paper's protocol; null without GLUE, and until data and backbone are loaded."""
+    """Differences from the paper's protocol; null without GLUE."""
     error: str | None = None
     """Why the run failed or was interrupted."""
     notes: list[str] = []

@@ -40,7 +40,6 @@ NOT_IDENTITY = frozenset(
         "trainer.eval_batch_size",
         "trainer.gradient_checkpointing",
         "trainer.log_every_n_steps",
-        "trainer.measure_forgetting",  # a setting of version 0.1
         "trainer.num_sanity_val_steps",
         "trainer.num_workers",
         "trainer.profiler",

@@ -147,7 +147,7 @@ def _score_best_epoch(learner: Learner, result: Result) -> dict[str, Predictions
     for name, (split, score) in scored.items():
         setattr(result, name, {key: score[key] for key in ("score", "choice", "parts")})
         shown = replace(split, sources=learner.family.texts(split))
-        predictions[name] = (shown, score["predictions"], score.get("scores"))  # an old checkpoint has no scores
+        predictions[name] = (shown, score["predictions"], score["scores"])
     return predictions
 
 
