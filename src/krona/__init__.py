@@ -45,8 +45,8 @@ def __getattr__(name: str) -> Any:
     if name in _HOMES:
         home, attribute = _HOMES[name]
         return getattr(import_module(home), attribute)
-    advice = "" if name.startswith("_") else import_module("krona.config.suggestions").foreign_key_hint(f"krona.{name}")
-    raise AttributeError(f"module 'krona' has no attribute {name!r}{advice}")
+    hint = None if name.startswith("_") else import_module("krona.config.suggestions").foreign_key_hint(f"krona.{name}")
+    raise AttributeError(f"module 'krona' has no attribute {name!r}{hint or ''}")
 
 
 def __dir__() -> list[str]:

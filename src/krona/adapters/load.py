@@ -24,7 +24,8 @@ class Trained(Predictor):
 
     def __getattr__(self, name: str) -> NoReturn:
         """Raise AttributeError. For a name from peft or transformers, the message suggests krona's method."""
-        raise AttributeError(f"'Trained' object has no attribute {name!r}{foreign_key_hint(f'Trained.{name}')}")
+        hint = foreign_key_hint(f"Trained.{name}")
+        raise AttributeError(f"'Trained' object has no attribute {name!r}{hint or ''}")
 
     def predict(self, rows: Iterable[Row] | Row, *, batch_size: int = 64) -> list[Prediction]:
         """Return the predictions for rows, in the order of the rows.

@@ -48,7 +48,7 @@ def _suggest(ctx: typer.Context, message: str, *typed: str) -> None:
 
     for text in typed:
         if hint := foreign_key_hint(text):
-            ctx.fail(f"{message}{as_typed(hint)}")
+            ctx.fail(f"{message}{as_typed(str(hint))}")
 
 
 app = typer.Typer(

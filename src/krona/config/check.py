@@ -75,7 +75,7 @@ def settings(config: Mapping[str, Any], *, own: bool = False, imports: Imports =
         values = config.get(name, {} if name in OPTIONAL else None)
         with problems.collect():
             if not isinstance(values, Mapping):
-                raise KronaError(f"{name}={values!r} must have keys and values{foreign_key_hint(name, values)}")
+                raise KronaError(f"{name}={values!r} must have keys and values{foreign_key_hint(name, values) or ''}")
             if name in values:
                 raise KronaError(
                     f"Unknown key {name}.{name}. Is `# @package _global_` missing in the first line of the YAML file?"

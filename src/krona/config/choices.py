@@ -10,7 +10,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from krona.config.suggestions import foreign_key_hint, similar_choice
+from krona.config.suggestions import Suggestion, foreign_key_hint, similar_choice
 from krona.messages import KronaError, did_you_mean
 from krona.paths import choice_files, conf_folders
 
@@ -81,11 +81,11 @@ def unknown_choice(group: str, name: str) -> str:
     ):
         word = re.sub(r"\W+", "_", Path(name).stem)
         return f"{group}={name} does not exist. To make a task from a file, run: krona init {word} --from {name}"
-    more = foreign_key_hint(group, name)
-    if similar := similar_choice(group, name):
-        more = f". Instead: {group}={similar}"
-    if more:
-        return f"{group}={name} does not exist{more}"
+    similar = similar_choice(group, name)
+    hint = Suggestion(f"{group}={similar}") if similar else foreign_key_hint(group, name)
+    if hint:
+        return f"{group}={name} does not exist{hint}"
+    more = ""
     if group == "task":
         more = ". To make a task of your own data, run: krona init NAME --from FILE"
     elif group == "backbone":

@@ -9,7 +9,7 @@ from krona.config.choices import choices, groups, require_names, sweep_axes
 from krona.config.derived_values import STUDIES, TUNED
 from krona.config.errors import translate_errors
 from krona.config.hydra_internals import option_parser
-from krona.config.suggestions import foreign_key_hint, foreign_key_hints, replace_key, unknown_key
+from krona.config.suggestions import Suggestion, foreign_key_hint, foreign_key_hints, replace_key, unknown_key
 from krona.formatting import override_text
 from krona.messages import KronaError, closest, did_you_mean
 
@@ -146,7 +146,7 @@ def _unknown_option(option: str, arguments: Sequence[str]) -> str:
     value = value or "true"
     hint = foreign_key_hint(name) or replace_key(key, value)
     if not hint and key.partition(".")[0] in {*groups(), *RunSettings.__dataclass_fields__}:
-        return f"{name} is not an option. Instead: {key}={value}"
+        hint = Suggestion(f"{key}={value}")
     names = [each for action in option_parser()._actions for each in action.option_strings if each.startswith("--")]
     near = f": {did_you_mean(name, names)}" if closest(name, names) else ". --help lists the options"
     return f"{name} is not an option{hint or f'{near}. Settings have the form key=value.'}"

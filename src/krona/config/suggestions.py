@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Collection
+from dataclasses import dataclass
 from decimal import Decimal
 from functools import cache
 from pathlib import Path
@@ -11,6 +12,17 @@ import yaml
 
 from krona.messages import did_you_mean
 from krona.paths import choice_files
+
+
+@dataclass(frozen=True)
+class Suggestion:
+    """What krona has instead of another tool's key. As a text, it is the end of a message."""
+
+    text: str  # something to type, such as method=lora, or a sentence without its full stop
+    is_sentence: bool = False
+
+    def __str__(self) -> str:
+        return f". {self.text}." if self.is_sentence else f". Instead: {self.text}"
 
 
 def unknown_key(key: str, known: Collection[str] = (), *, value: object = None) -> str:
@@ -26,31 +38,28 @@ def unknown_key(key: str, known: Collection[str] = (), *, value: object = None) 
     return f"Unknown key {key}{replace_key(key, value) or near}"
 
 
-def replace_key(key: str, value: object = None) -> str:
+def replace_key(key: str, value: object = None) -> Suggestion | None:
     """Return the first `foreign_key_hint` for an unknown key, the key's last part, or the key's section."""
     section, name = key.partition(".")[0], key.rpartition(".")[2]
     keys = [key] if section == "method" or name == "name" else [key, name]  # each method has its own keys
-    advice = next((hint for candidate in (*keys, f"{section}.*") if (hint := foreign_key_hint(candidate, value))), "")
-    return "" if advice.startswith(f". Instead: {key}=") else advice
+    hints = (foreign_key_hint(candidate, value) for candidate in (*keys, f"{section}.*"))
+    hint = next(filter(None, hints), None)
+    return None if hint and hint.text.startswith(f"{key}=") else hint
 
 
-def foreign_key_hint(key: str, value: object = None) -> str:
-    """Return a suggestion for another tool's key or ``key=value`` (``. Instead: method=lora``), or an empty text."""
+def foreign_key_hint(key: str, value: object = None) -> Suggestion | None:
+    """Return the suggestion for another tool's key or ``key=value``, such as ``method=lora``."""
     table, text = foreign_key_hints(), _format_value(value)
     typed = f"{key}=[…]" if isinstance(value, list) else f"{key}={text}"
-    instead = table.get(typed) or table.get(key)
-    if instead is None:
-        return ""
-    option = similar_choice(instead.partition("=")[0], text)
-    if option is None and instead == "backbone={}":
-        instead = "backbone=hub backbone.name={}"
-    instead = instead.replace("{}", option or text)
-    instead = table.get(instead, instead)  # peft=prefix becomes method=prefix, which also has an entry
-    if instead[0].isupper():
-        return f". {instead}."
-    if text.lower() == "false" and "{}" not in table[key]:
-        return ". Leave it out: this is off by default."
-    return f". Instead: {instead}"
+    hint = table.get(typed) or table.get(key)
+    if hint is None or hint.is_sentence:
+        return hint
+    if text.lower() == "false" and "{}" not in hint.text:
+        return Suggestion("Leave it out: this is off by default", is_sentence=True)
+    option = similar_choice(hint.text.partition("=")[0], text)
+    template = "backbone=hub backbone.name={}" if option is None and hint.text == "backbone={}" else hint.text
+    instead = template.replace("{}", option or text)
+    return table.get(instead, Suggestion(instead))  # peft=prefix becomes method=prefix, which also has an entry
 
 
 def similar_choice(group: str, name: str) -> str | None:
@@ -77,9 +86,14 @@ def _format_value(value: object) -> str:
 
 
 @cache
-def foreign_key_hints() -> dict[str, str]:
-    """Return krona's replacements for keys of other tools, by key or ``key=value``."""
+def foreign_key_hints() -> dict[str, Suggestion]:
+    """Return the suggestions for keys of other tools, by key or ``key=value``."""
     text = Path(__file__).with_suffix(".yaml").read_text(encoding="utf-8")
     # The C loader is ten times as fast.
-    table: Any = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
-    return {key: instead for instead, keys in table.items() for key in keys}
+    sections: Any = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    return {
+        key: Suggestion(instead, is_sentence=section == "sentences")
+        for section, table in sections.items()
+        for instead, keys in table.items()
+        for key in keys
+    }

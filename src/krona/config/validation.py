@@ -116,20 +116,20 @@ def _describe(error: ValidationError, prefix: str, values: Mapping[str, Any], kn
     lines: dict[str, str] = {}
     for problem in error.errors(include_url=False):
         path = _path_in(values, problem["loc"])
-        key = f"{prefix}{path[0]}" if path else prefix
-        value = values.get(str(path[0])) if path else None
+        name = str(path[0]) if path else ""
+        key, value = f"{prefix}{name}", values.get(name)
         if problem["type"] == "missing" and value is not None:
-            lines[key] = f"{key}={value!r} has too few values"
+            lines[name] = f"{key}={value!r} has too few values"
         elif problem["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
-            lines[key] = unknown_key(key, known, value=value)
-        elif key not in lines or problem["type"] == "value_error":
+            lines[name] = unknown_key(key, known, value=value)
+        elif name not in lines or problem["type"] == "value_error":
             item = f" item {'.'.join(map(str, path[1:]))}" if len(path) > 1 else ""
-            lines[key] = describe_problem(problem, key, value, item)
-        elif len(path) == 1 and (expected := expected_value(problem)) not in lines[key]:
+            lines[name] = describe_problem(problem, key, value, item)
+        elif len(path) == 1 and (expected := expected_value(problem)) not in lines[name]:
             # pydantic reports a separate problem for each type of a union.
-            lines[key] += f", or {expected.removeprefix('must be ')}"
-    hints = {key: foreign_key_hint(key, values.get(key.removeprefix(prefix))) for key in lines}
-    return [line if hints[key] in line else line + hints[key] for key, line in lines.items()]
+            lines[name] += f", or {expected.removeprefix('must be ')}"
+    hints = {name: foreign_key_hint(f"{prefix}{name}", values.get(name)) for name in lines if name in known}
+    return [f"{line}{hints.get(name) or ''}" for name, line in lines.items()]
 
 
 def _path_in(values: object, location: Sequence[int | str]) -> list[int | str]:
