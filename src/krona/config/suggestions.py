@@ -63,11 +63,17 @@ def foreign_key_hint(key: str, value: object = None) -> Suggestion | None:
 
 
 def similar_choice(group: str, name: str) -> str | None:
-    """Return the choice of a group that matches a name on the Hub, such as ``t5_base`` for ``google-t5/t5-base``."""
+    """Return the choice of a group that matches a name on the Hub, such as ``t5_base`` for ``google-t5/t5-base``.
+
+    A choice in a folder matches by its last part, such as ``peft/loha`` for ``LoHa``.
+    """
     plain, files = name.rpartition("/")[2].lower(), choice_files(group)
     word = plain.replace("-", "_").replace(".", "_")
     if option := next((option for option in (word, word.replace("_", "")) if option in files), None):
         return option
+    in_folders = [option for option, file in files.items() if file.stem == word]
+    if len(in_folders) == 1:
+        return in_folders[0]
     if group != "backbone":
         return None
     models = {
