@@ -158,7 +158,7 @@ def require_inner(value: object, where: str, find: Callable[..., object]) -> Non
         raise KronaError(f"{where}={value!r} contains ${{…}}, which is not allowed in a composed value")
 
 
-def build(values: Mapping[str, Any], where: str, kind: str, **more: object) -> Any:
+def build_object(values: Mapping[str, Any], where: str, kind: str, **more: object) -> Any:
     """Build the object that a checked config node with ``_target_`` describes, and its nested objects.
 
     ``where`` and ``kind`` are arguments of `find_own`. ``more`` contains additional arguments of the class.
@@ -181,7 +181,7 @@ def build_optimizer(settings: Optimizer) -> Callable[..., Any]:
     The function raises `KronaError` if the optimizer's class does not accept the parameters or the arguments.
     """
     named = {"_target_": settings.target, **settings.arguments, "_partial_": True}
-    builder: Callable[..., Any] = build(named, "optimizer", "optimizer", lr=settings.lr)
+    builder: Callable[..., Any] = build_object(named, "optimizer", "optimizer", lr=settings.lr)
 
     def create(parameters: Sequence[Any]) -> Any:
         try:

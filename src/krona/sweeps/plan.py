@@ -15,7 +15,7 @@ from krona.messages import KronaError
 from krona.paper import RECIPE_TABLES, TABLES
 from krona.runs.folder import RunFolder, RunState
 from krona.training.plan import plan_run
-from krona.training.preflight import read_rows, require_settings
+from krona.training.preflight import require_rows, require_settings
 
 
 def list_states(overrides: Sequence[str], *, outputs: Path, source: Path | None = None) -> list[RunState]:
@@ -64,7 +64,7 @@ def _find_error(run: RunState, errors: dict[str, str | None]) -> str | None:
     if key not in errors:
         errors[key] = None
         try:
-            read_rows(settings)
+            require_rows(settings)
         except KronaError as error:
             errors[key] = str(error)
     return errors[key]

@@ -127,7 +127,7 @@ def require_finite(model: nn.Module, *, lr: float) -> None:
             )
 
 
-def measure_updates(result: Result, model: nn.Module, dev: SplitEvaluation) -> None:
+def record_updates(result: Result, model: nn.Module, dev: SplitEvaluation) -> None:
     """Measure how the adapter changes the weights, and store the measurements in ``result``.
 
     `krona.adapters.update` describes the measurements. Drift is measured on up to `DRIFT_ROWS` rows of dev. If the

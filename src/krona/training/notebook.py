@@ -16,7 +16,7 @@ from krona.training.claimed_run import new_result
 from krona.training.devices import Ranks
 from krona.training.learner import Learner
 from krona.training.plan import plan_run
-from krona.training.run import build
+from krona.training.run import build_learner
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +47,7 @@ def module_and_loaders(config: Mapping[str, Any]) -> tuple[Learner, Loaders]:
     warnings.filterwarnings("ignore", message="You are using a custom batch sampler `EvaluationBatches` for prediction")
     # The user's own classes are refused, because the config may come from someone else.
     plan = plan_run(Composed(config=dict(config)), OUTPUTS, own=False)
-    module, _ = build(plan, new_result(plan), Ranks())
+    module, _ = build_learner(plan, new_result(plan), Ranks())
     module.prepare()
     data = module.data
     return module, Loaders(train=data.train, dev=data.dev.batches, test=data.test.batches)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from krona import tasks
 from krona.backbones import weights_source
 from krona.config.settings import RunSettings, Scheduler, Trainer
-from krona.config.target_classes import build, build_optimizer, find_own
+from krona.config.target_classes import build_object, build_optimizer, find_own
 from krona.config.validation import Problems
 from krona.display_names import BENCHMARKS
 from krona.messages import KronaError, UnreachableError, plural
@@ -34,11 +34,11 @@ def require(settings: RunSettings, initial: "InitialWeights | None" = None) -> N
     """
     require_settings(settings, initial)
     _check_downloads(settings)
-    read_rows(settings)
+    require_rows(settings)
     insert_without_weights(settings)
 
 
-def read_rows(settings: RunSettings) -> None:
+def require_rows(settings: RunSettings) -> None:
     """Read the rows of a run, and keep them for the run.
 
     Raises:
@@ -152,7 +152,7 @@ def _check_optimizer_and_callbacks(settings: RunSettings) -> None:
 
     build_optimizer(settings.optimizer)([torch.zeros(1, 1)])
     for name, values in settings.callbacks.items():
-        build(values, f"callbacks.{name}", "callback")
+        build_object(values, f"callbacks.{name}", "callback")
     if settings.scheduler != Scheduler():
         lr, factors = settings.optimizer.lr, settings.optimizer.lr_factors
         optimizer = torch.optim.SGD(

@@ -30,7 +30,7 @@ from krona.surgery.trainable import train_in_fp32
 from krona.training.claimed_run import ClaimedRun
 from krona.training.data import build_data, load_splits
 from krona.training.devices import Ranks, count_devices
-from krona.training.evaluation import measure_updates, require_finite
+from krona.training.evaluation import record_updates, require_finite
 from krona.training.learner import Learner
 from krona.training.machine import PeakMemory, bf16_notes, cpu_count, default_threads, keep_freed_memory
 from krona.training.optimizer_groups import optimizer_groups
@@ -64,7 +64,7 @@ def _train(run: ClaimedRun, progress: Progress, tracking: Tracking) -> None:
     plan, result, settings = run.plan, run.result, run.plan.settings
     began, memory = time.perf_counter(), PeakMemory()
     memory.reset()
-    learner, backbone_weights = build(plan, result, run.ranks)
+    learner, backbone_weights = build_learner(plan, result, run.ranks)
     learner.after_backward = tracking.after_backward
     result.times["setup"] = time.perf_counter() - began
     progress.begin(settings, result, steps=learner.steps)
@@ -80,7 +80,7 @@ def _train(run: ClaimedRun, progress: Progress, tracking: Tracking) -> None:
     result.status = "done"
     result.provenance["finished"] = now()
     if run.claim is not None:
-        measure_updates(result, learner.model, learner.data.dev)  # not included in the reported time and memory
+        record_updates(result, learner.model, learner.data.dev)  # not included in the reported time and memory
         write_end(plan.run_folder, run.claim, settings, result, learner.model, predictions, backbone=backbone_weights)
 
 
@@ -151,7 +151,7 @@ def _score_best_epoch(learner: Learner, result: Result) -> dict[str, Predictions
     return predictions
 
 
-def build(plan: Plan, result: Result, ranks: Ranks) -> tuple[Learner, Fingerprint | None]:
+def build_learner(plan: Plan, result: Result, ranks: Ranks) -> tuple[Learner, Fingerprint | None]:
     """Load the data and the backbone, insert the method, and record facts about them in ``result``.
 
     The jobs of a multirun share the backbone and the rows (`krona.backbones.shared`).

@@ -17,7 +17,7 @@ from pytorch_lightning.plugins.io import TorchCheckpointIO
 from pytorch_lightning.profilers import AdvancedProfiler, Profiler, PyTorchProfiler, SimpleProfiler
 from pytorch_lightning.strategies import DDPStrategy
 
-from krona.config.target_classes import build
+from krona.config.target_classes import build_object
 from krona.messages import KronaError, shorten
 from krona.runs.claim import Claim
 from krona.runs.interrupts import interrupt
@@ -107,7 +107,7 @@ def build_trainer(
     last_epoch = ModelCheckpoint(  # a run resumes from this file, which also contains the best weights
         dirpath=folder, filename="last", monitor=None, save_on_train_epoch_end=True, enable_version_counter=False
     )
-    own = [build(values, f"callbacks.{name}", "callback") for name, values in settings.callbacks.items()]
+    own = [build_object(values, f"callbacks.{name}", "callback") for name, values in settings.callbacks.items()]
     callbacks = [*callbacks, *own, last_epoch]
     own_bar = any(isinstance(callback, ProgressBar) for callback in callbacks)
     profiler = None
