@@ -6,6 +6,7 @@ from collections import defaultdict
 from functools import cache, partial
 from itertools import takewhile
 from pathlib import Path
+from statistics import mean, stdev
 from typing import Any
 
 from paper_differences import paper_differences
@@ -135,10 +136,11 @@ def scores(block: str) -> list[str]:
     heading, *lines = [row[:3] for row in _cells(block)]
     rows = [[*heading, "dev", "trials", "best rate (head)", "of the tried rates"]]
     for line, row in zip(lines, _report(block).tables[0].rows, strict=True):
-        notes = " ".join(note for run in row.done.run for note in run.result.notes)
+        notes = " ".join(note for run in row.done for note in run.result.notes)
         trials = re.search(r"best of (\d+) trials", notes)
-        dev = f"{row.done['dev'].mean():.2f} (sd {row.done['dev'].std():.2f})"
-        optimizer = row.done.run.iloc[0].result.config["optimizer"]
+        dev_scores = [run.scores["dev"] for run in row.done]
+        dev = f"{mean(dev_scores):.2f} (sd {stdev(dev_scores):.2f})"
+        optimizer = row.done[0].result.config["optimizer"]
         factor = (optimizer.get("lr_factors") or {}).get("head", 1)
         edge = "at the edge" if "that was tried" in notes else "inside"
         rows.append([*line, dev, trials[1] if trials else "?", f"{optimizer['lr']:g} (× {factor:g})", edge])

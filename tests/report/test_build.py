@@ -37,7 +37,7 @@ def test_a_bad_file_is_named_and_the_rest_is_reported(tmp_path, kind):
     (problem,) = report.problems
     assert str(path) in problem
     assert message in problem
-    assert list(report.runs.run_id) == [good.run_id]
+    assert [run.run_id for run in report.runs] == [good.run_id]
 
 
 @pytest.mark.parametrize(
@@ -94,7 +94,7 @@ def test_two_results_of_one_id_that_differ(tmp_path):
     result.notes = ["another"]
     write_all(two, [result])
     runs, problems = load_runs([one, two])
-    assert list(runs.method) == ["lora"]
+    assert [run.method for run in runs] == ["lora"]
     assert "are different results of one run" in problems[0]
 
 
@@ -139,7 +139,8 @@ def test_the_filter_of_states_uses_the_current_state(tmp_path):
     killed = make_result("krona", "rte", status="running")
     write_all(tmp_path, [killed, make_result("lora", "rte"), make_result("pa", "rte", status="failed")])
     for key in ("status", "state"):
-        assert list(collect(tmp_path, filters=[f"{key}=interrupted"]).unfinished.status) == ["interrupted"]
+        (run,) = collect(tmp_path, filters=[f"{key}=interrupted"]).unfinished
+        assert run.status == "interrupted"
         assert len(collect(tmp_path, filters=[f"{key}=done"]).runs) == 1
         with pytest.raises(KronaError, match="running matches no run"):
             collect(tmp_path, filters=[f"{key}=running"])
@@ -173,9 +174,9 @@ def test_a_run_that_another_sweep_made_before_is_a_part_of_both(tmp_path):
         for sweep, rank in (("ranks", 2), ("table1", 1))
     )
     write_all(tmp_path, [mine, before, make_result("krona", "rte")])
-    assert list(collect(tmp_path, sweep="ranks").runs.run_id) == [mine.run_id]
+    assert [run.run_id for run in collect(tmp_path, sweep="ranks").runs] == [mine.run_id]
     sweep_runs.save_run_ids(tmp_path, "ranks", [before.run_id])
     sweep_runs.save_run_ids(tmp_path, "ranks", [mine.run_id])
     report = collect(tmp_path, sweep="ranks")
-    assert {*report.runs.run_id} == {mine.run_id, before.run_id}
+    assert {run.run_id for run in report.runs} == {mine.run_id, before.run_id}
     assert [row.differs for row in report.tables[0].rows] == ["rank=1", "rank=2"]

@@ -90,7 +90,7 @@ def test_a_row_has_all_seeds_of_a_subset(of_seed, tmp_path):
         result.splits["train"] |= {"rows": 100, "fingerprint": f"subset {subset}"}
         results.append(result)
     runs = collected(tmp_path, results).runs
-    assert runs.variant.nunique() == 1
-    settings = runs.settings.iloc[0]
+    assert len({run.variant for run in runs}) == 1
+    settings = runs[0].settings
     assert settings["train set"] == ("drawn by seed" if of_seed else "subset 0")
     assert ("data.subset_seed" in settings) == (not of_seed)

@@ -60,10 +60,10 @@ def test_a_table_has_only_the_runs_of_its_plan(tmp_path):
     write_all(tmp_path, [mine, other, earlier])
     sweep_runs.save_run_ids(tmp_path, "table1", [mine.run_id, earlier.run_id])
     report = collect(tmp_path, table="1")
-    assert {*report.runs.method} == {"lora", "pa"}
+    assert {run.method for run in report.runs} == {"lora", "pa"}
     assert any(note.text.startswith("1 run of other commands") for note in report.tables[0].notes)
-    assert {*collect(tmp_path, table="1", sweep="another").runs.method} == {"krona"}
-    assert {*collect(tmp_path, table="1", run_ids={mine.run_id}).runs.method} == {"lora"}
+    assert {run.method for run in collect(tmp_path, table="1", sweep="another").runs} == {"krona"}
+    assert {run.method for run in collect(tmp_path, table="1", run_ids={mine.run_id}).runs} == {"lora"}
 
 
 def answer(method, given, *, share=1.0):

@@ -67,7 +67,7 @@ def test_a_studys_trials_its_best_and_what_the_axes_account_for(outputs):
 def test_a_study_is_told_beside_the_tables_that_it_has_runs_in(outputs):
     report = collect(outputs, sweep=NAME)
     assert report.title == f"Study {NAME}: KronA in 10 settings on RTE"
-    assert report.unfinished.empty, "pruned is no run that waits to be finished"
+    assert not report.unfinished, "pruned is no run that waits to be finished"
     assert len(report.tables[0].rows) == 10
     assert all(len(row.differs.split("optimizer.lr=")[1]) < 10 for row in report.tables[0].rows), "rates are cut short"
     everything = collect(outputs)

@@ -98,7 +98,7 @@ def test_equal_parts_under_two_keys_stay_two_settings(outputs: Path) -> None:
         result.run_id = run_id
         result.config.update(change)
         write_all(outputs, [result])
-    settings = load_runs([outputs])[0].set_index("run_id").settings
+    settings = {run.run_id: run.settings for run in load_runs([outputs])[0]}
     assert {"data": "{}", "extra": "{}"}.items() <= settings["krona-rte-a"].items()
     assert {"data": "{}", "extra": ""}.items() <= settings["krona-rte-b"].items()
 

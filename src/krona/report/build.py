@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, TypedDict, Unpack
 
@@ -20,7 +20,7 @@ from krona.report.pairs import list_pairs, list_reference_pairs
 from krona.report.paper_table import add_paper_numbers, add_paper_table
 from krona.report.recipes import RECIPE_TITLE, compare_recipes
 from krona.report.rows import best_rows, group_rows, name_row
-from krona.report.runs import count_states
+from krona.report.runs import Runs, count_states, group_by
 from krona.report.sections import Section
 from krona.report.selection import Selection, select_runs
 from krona.report.table import AVERAGE, Cell, Column, Note, Report, Row, Table
@@ -140,10 +140,11 @@ def _make_report(layout: Layout, selection: Selection, tables: list[Table], dama
     states = count_states(runs, selection.waiting)
     counts = f"{plural(len(runs) + selection.waiting, 'run')}: {states}" if states else "0 runs"
     problems = [*selection.problems, *damaged]
-    return Report(title, tables, runs[runs.done], runs[~runs.done], counts, [*selection.studies], problems)
+    done, unfinished = [run for run in runs if run.done], [run for run in runs if not run.done]
+    return Report(title, tables, done, unfinished, counts, [*selection.studies], problems)
 
 
-def _empty_note(outputs: Sequence[Path], unfinished: pd.DataFrame, command: str) -> Note:
+def _empty_note(outputs: Sequence[Path], unfinished: Runs, command: str) -> Note:
     states = count_states(unfinished)
     words = f"No finished run under {', '.join(map(str, outputs))} belongs to this table."
     words += f" Not finished: {states}." if states else ""
@@ -152,24 +153,24 @@ def _empty_note(outputs: Sequence[Path], unfinished: pd.DataFrame, command: str)
     return Note(f"{words} To start the runs:", command)
 
 
-def _build_tables(layout: Layout, runs: pd.DataFrame) -> list[Table]:
+def _build_tables(layout: Layout, runs: Runs) -> list[Table]:
     """Return one table per section. Runs on different kinds of data are therefore never in the same table."""
     if layout.tasks:  # GLUE and sample data are restricted to the paper's tasks; own data can have any task
-        is_user_task = runs.section.map(lambda section: section.kind == "own")
-        runs = runs[is_user_task | runs.task.str.removeprefix("sample_").isin(layout.tasks)]
-    by_section: dict[Section, pd.DataFrame] = dict(iter(runs.groupby("section", sort=False)))
+        tasks = layout.tasks
+        runs = [run for run in runs if run.section.kind == "own" or run.task.removeprefix("sample_") in tasks]
+    by_section = group_by(runs, lambda run: run.section)
     # Unfinished runs may not have recorded the sizes of their data. Move them to the section with other sizes, if any.
     for section in [section for section in by_section if section.complete]:
         incomplete, group = replace(section, complete=False), by_section[section]
-        known = any(run.done or run.result.provenance.get("official_rows") for run in group.run)
+        known = any(run.done or run.result.provenance.get("official_rows") for run in group)
         if not known and incomplete in by_section:
-            by_section[incomplete] = pd.concat([by_section[incomplete], by_section.pop(section)])
-    examine = cells.examine_runs(runs)
+            by_section[incomplete] += by_section.pop(section)
+    examine = cache(cells.examine_run)
     ordered = sorted(by_section.items(), key=lambda item: item[0].order(item[1]))
     return [_build_table(layout, section, group, examine) for section, group in ordered]
 
 
-def _build_table(layout: Layout, section: Section, runs: pd.DataFrame, examine: cells.Examine) -> Table:
+def _build_table(layout: Layout, section: Section, runs: Runs, examine: cells.Examine) -> Table:
     runs, layout, left_out = _choose_split(layout, runs)
     rows, variant_notes = group_rows(layout, runs)
     layout = _prefer_dev(layout, rows)
@@ -178,11 +179,12 @@ def _build_table(layout: Layout, section: Section, runs: pd.DataFrame, examine: 
         examine = cells.examine_nothing
         limits = [_limit_note(len(rows))]
         rows = best_rows(rows, layout.split, MAX_ROWS)
-    described = runs[runs.done | ~runs.done.any()]
+    described = [run for run in runs if run.done] or runs
     heading, warning = section.heading(described), section.warning(described)
-    comparable = bool(described.comparable.any())
+    comparable = any(run.comparable for run in described)
     table = Table(layout.name, layout.title, heading, layout.axis, [], rows, section, warning, comparable, layout.split)
-    tasks = sorted({*runs.task, *_tasks_to_show(layout, section, comparable=comparable)}, key=task_order)
+    shown = _tasks_to_show(layout, section, comparable=comparable)
+    tasks = sorted({*(run.task for run in runs), *shown}, key=task_order)
     training_notes = _label_other_training(layout, rows, tasks) if layout.quantity == "score" else []
     table.compares_all_rows = layout.split != "test" or cells.names_one_variant(layout.baseline, rows)
     fill = partial(_fill_scores, examine=examine) if layout.quantity == "score" else costs.fill_times
@@ -202,16 +204,16 @@ def _build_table(layout: Layout, section: Section, runs: pd.DataFrame, examine: 
     return table
 
 
-def _choose_split(layout: Layout, runs: pd.DataFrame) -> tuple[pd.DataFrame, Layout, list[Note]]:
+def _choose_split(layout: Layout, runs: Runs) -> tuple[Runs, Layout, list[Note]]:
     """Return the runs of a section to show, the layout with the split to show, and notes on omitted runs.
 
     If some runs have test scores, omit the runs without test scores. If no run has test scores, as in a search for
     learning rates, the split is dev, except in a table of the paper.
     """
-    scored = runs[runs.result.map(lambda result: bool(result.config.get("score_test", True)))]
+    scored = [run for run in runs if run.result.config.get("score_test", True)]
     if layout.split != "test" or layout.quantity != "score" or len(scored) == len(runs):
         return runs, layout, []
-    if scored.empty:
+    if not scored:
         return runs, layout if layout.paper else replace(layout, split="dev"), []
     text = f"This table leaves out {plural(len(runs) - len(scored), 'run')} without test scores."
     return scored, layout, [Note(text, kind="missing")]
@@ -256,7 +258,7 @@ def _fill_scores(layout: Layout, table: Table, tasks: Sequence[str], *, examine:
     """Add the score columns and their cells to a table, and return notes on the scores."""
     for row in table.rows:
         for task in tasks:
-            runs = row.runs.get(task)
+            runs = row.runs.get(task, [])
             cell = cells.score_cell(runs, layout.split, examine)
             row.cells[task] = cell or Cell(runs=runs, missing=_reason(runs, layout.split))
             if layout.also_shown_split:
@@ -280,13 +282,13 @@ def _fill_scores(layout: Layout, table: Table, tasks: Sequence[str], *, examine:
     return [DEV_ONLY, *notes] if layout.split == "dev" and not layout.paper and not layout.also_shown_split else notes
 
 
-def _reason(runs: pd.DataFrame | None, split: str) -> str:
+def _reason(runs: Runs, split: str) -> str:
     """Return why a cell has no score."""
-    if runs is None:
+    if not runs:
         return "no run"
-    if (running := next((run for run in runs.run if run.status == "running"), None)) is not None:
+    if (running := next((run for run in runs if run.status == "running"), None)) is not None:
         return f"running, {running.result.reached}"
-    states = {*runs.status}
+    states = {run.status for run in runs}
     return "failed" if "failed" in states else f"no {split} score" if "done" in states else "interrupted"
 
 

@@ -55,7 +55,7 @@ def _records(report: Report) -> Iterator[CellRecord]:
                 yield _record(
                     row.cell(column.key), table=table.name, section=table.heading, warning=table.warning, **keys
                 )
-    for run in report.unfinished.run:
+    for run in report.unfinished:
         reason = run.result.error or run.result.reached
         yield CellRecord(table="not finished", messages=reason, missing=run.status, runs=run.run_id)
     for problem in report.problems:
@@ -70,7 +70,7 @@ def _record(cell: Cell, *, table: str, **keys: str | None) -> CellRecord:
         test_low=test_low, test_high=test_high, paper=cell.paper, difference=cell.difference, best=int(cell.best),
         not_told_apart=int(cell.tied), p_holm=cell.p, against_reference=cell.sign, mark=SIGN * cell.warned,
         messages=" ".join(cell_messages(cell)), missing=cell.missing,
-        runs="" if cell.runs is None else " ".join(cell.runs.run_id), **keys,
+        runs=" ".join(run.run_id for run in cell.runs), **keys,
     )  # fmt: skip
 
 

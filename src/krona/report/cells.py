@@ -12,18 +12,15 @@ Holm's correction is applied to each family. The pairs of averages are corrected
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from functools import cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from krona.display_names import task_label
 from krona.metrics.compare_methods import Difference, Sample, average, compare_pairs, row_contributions
 from krona.metrics.scores.metric import Answers
 from krona.metrics.statistics import bootstrap, holm, percentile_interval
-from krona.report.runs import differing_training, read_setting
+from krona.report.runs import ReportRun, Runs, differing_training, group_by, read_setting
 from krona.report.table import AVERAGE, Cell, Column, Row, Table
 from krona.runs.predictions import SPLITS, score_metrics
 from krona.runs.suspicious_scores import Examined, ScoreMessage, constant_scores, examine
@@ -38,33 +35,33 @@ METRICS |= {
     "average_precision": "AP",
 }
 LIMITS = ("data.train_rows", "trainer.max_steps", "trainer.max_epochs")  # keys that limit the length of training
-Examine = Callable[[Path], Examined]
+Examine = Callable[[ReportRun], Examined]
 
 
-def examine_runs(runs: pd.DataFrame) -> Examine:
-    """Return a function that examines the run of a result.json, given by its path. Results are cached."""
-    results = dict(zip(runs.path, runs.result, strict=True))
-    return cache(lambda path: examine(results[path], path.parent))
+def examine_run(run: ReportRun) -> Examined:
+    """Return the answers of a run and the messages about its scores, by split."""
+    return examine(run.result, run.path.parent)
 
 
-def examine_nothing(path: Path) -> Examined:
+def examine_nothing(run: ReportRun) -> Examined:
     """Read no predictions, and return no messages."""
     return {}, {split: [] for split in SPLITS}
 
 
-def score_cell(runs: pd.DataFrame | None, split: str, examine: Examine) -> Cell | None:
+def score_cell(runs: Runs, split: str, examine: Examine) -> Cell | None:
     """Return a cell with the mean score of a row's runs on one task, or None if no run has a score."""
-    if runs is None or (done := runs[runs[split].notna()].sort_values("seed", kind="stable")).empty:
+    scored = sorted((run for run in runs if split in run.scores), key=lambda run: run.seed)
+    if not scored:
         return None
-    by_seed = {int(seed): float(score) for seed, score in zip(done.seed, done[split], strict=True)}
-    cell = Cell(float(np.mean([*by_seed.values()])), done, by_seed)
+    by_seed = {run.seed: run.scores[split] for run in scored}
+    cell = Cell(float(np.mean([*by_seed.values()])), scored, by_seed)
     answers: dict[int, Answers] = {}
-    for seed, path in zip(done.seed.astype(int), done.path, strict=True):
-        by_split, messages = examine(path)
+    for run in scored:
+        by_split, messages = examine(run)
         for message in messages[split]:
-            cell.messages.setdefault(message, []).append(seed)
+            cell.messages.setdefault(message, []).append(run.seed)
         if split in by_split:
-            answers[seed] = by_split[split]
+            answers[run.seed] = by_split[split]
     if not answers:
         return cell
     first, *others = answers.values()
@@ -85,8 +82,7 @@ def score_cell(runs: pd.DataFrame | None, split: str, examine: Examine) -> Cell 
 
 def metrics_of(cell: Cell) -> list[str]:
     """Return the names of the metrics whose mean is the score of a cell."""
-    assert cell.runs is not None
-    return score_metrics(cell.runs.result.iloc[0].config["task"])
+    return score_metrics(cell.runs[0].result.config["task"])
 
 
 def score_column(key: str, label: str, kind: str, rows: Sequence[Row]) -> Column:
@@ -163,7 +159,8 @@ def _average(row: Row, tasks: Sequence[str]) -> Cell:
     same = all(part.by_seed.keys() == parts[0].by_seed.keys() for part in parts)
     seeds = sorted(parts[0].by_seed) if same else []
     by_seed = {seed: float(np.mean([part.by_seed[seed] for part in parts])) for seed in seeds}
-    cell = Cell(float(np.mean([part.value for part in parts])), pd.concat([part.runs for part in parts]), by_seed)
+    runs = [run for part in parts for run in part.runs]
+    cell = Cell(float(np.mean([part.value for part in parts])), runs, by_seed)
     for task, part in zip(tasks, parts, strict=True):
         for message, seeds_with_message in part.messages.items():
             if message.warns:
@@ -263,13 +260,11 @@ def label_other_training(rows: Sequence[Row], tasks: Sequence[str]) -> list[Row]
 
 def _choose_on_dev(rows: Sequence[Row], tasks: Sequence[str]) -> list[Row]:
     """Return each method's row with the best dev score."""
-    by_method: dict[str, list[Row]] = {}
-    for row in rows:
-        by_method.setdefault(row.key, []).append(row)
+    by_method = group_by(rows, lambda row: row.key)
     return [max(variants, key=lambda row: _dev_score(row, tasks)) for variants in by_method.values()]
 
 
 def _dev_score(row: Row, tasks: Sequence[str]) -> float:
     """Return a row's dev score, averaged over seeds and then over tasks. A run without a dev score counts as 0."""
-    done = (runs[runs.done] for runs in (row.runs[task] for task in tasks))
-    return float(np.mean([runs.dev.fillna(0.0).mean() for runs in done]))
+    scores = [[run.scores.get("dev", 0.0) for run in row.runs[task] if run.done] for task in tasks]
+    return float(np.mean([np.mean(scores_of_task) for scores_of_task in scores]))

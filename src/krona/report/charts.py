@@ -361,7 +361,7 @@ def epoch_charts(column: Column, frame: pd.DataFrame) -> list[Figure]:
     """Return a chart of the dev score by epoch, if a row has several epochs. Lines show the range over seeds."""
     lines = {}
     for row in frame.sort_values("score", ascending=False)[:MAX_LINES].itertuples() if column.kind == "task" else ():
-        epochs = [epoch for result in row.cell.runs.result for epoch in result.dev_curve]
+        epochs = [epoch for run in row.cell.runs for epoch in run.result.dev_curve]
         scores = pd.DataFrame(epochs, columns=["epoch", "score"]).dropna().groupby("epoch").score
         if scores.ngroups > 1:
             curve = scores.agg(["mean", "min", "max"]).reset_index()

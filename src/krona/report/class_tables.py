@@ -102,8 +102,7 @@ def _slice_lines(
     row: Row, task: str, column: str, read: Callable[[Path], list[RunRow]]
 ) -> Iterator[tuple[str, str, str, str]]:
     runs = row.cell(task).runs
-    assert runs is not None
-    for value, rows, score, low, high in slice_scores(runs.result.iloc[0], [*map(read, runs.path)], column):
+    for value, rows, score, low, high in slice_scores(runs[0].result, [read(run.path) for run in runs], column):
         yield value or "(empty)", f"{rows:,}", row.name, f"{score:.2f} [{low:.1f}, {high:.1f}]"
 
 
@@ -113,5 +112,4 @@ def _best_rows(table: Table, task: str) -> list[Row]:
 
 
 def _task(cell: Cell) -> Any:
-    assert cell.runs is not None
-    return cell.runs.result.iloc[0].config["task"]
+    return cell.runs[0].result.config["task"]

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from krona.display_names import method_label, task_label
 from krona.paths import typed_command
 from krona.report.layouts import Layout
+from krona.report.runs import ReportRun, Runs
 from krona.report.table import AVERAGE, Cell, Column, Note, Row, Table
 from krona.safe_files import read_json
 
@@ -26,7 +26,7 @@ TIMES = [
 
 @dataclass(frozen=True)
 class Quantity:
-    """A cost or another quantity of runs (`krona.report.runs.COSTS`): a column of a table and an axis of charts."""
+    """A cost or another quantity of runs (`ReportRun.costs`): a column of a table and an axis of charts."""
 
     heading: str  # the heading of the table column
     unit: float = 1.0  # the value is divided by this unit for display
@@ -58,12 +58,10 @@ CHARTED = ("params", "time", "memory")  # the costs that have charts, in the ord
 def add_quantities(layout: Layout, table: Table) -> None:
     """Add the layout's columns of costs and other quantities to a table, with the parameters as the first column."""
     relative = _relative_steps(table.rows, layout.rows[0]) if layout.name == "7" else {}
-    values = _quantities(table.rows)
     for name in layout.extras:
         quantity = QUANTITIES[name]
-        for position, row in enumerate(table.rows):
-            value = values[name].get(position, math.nan)
-            row.cells[name] = _mean_cell([*relative[row].values()], 1) if relative else _quantity_cell(name, value)
+        for row in table.rows:
+            row.cells[name] = _mean_cell([*relative[row].values()], 1) if relative else _quantity_cell(row, name)
         known = [row.cells[name] for row in table.rows if row.cells[name].value is not None]
         if known or quantity.always:
             at = 0 if name == "params" else len(table.columns)
@@ -75,31 +73,20 @@ def add_quantities(layout: Layout, table: Table) -> None:
                 cell.digits = max(0, -quantity.digits - 1 - min(sizes, default=2))
 
 
-def _quantities(rows: Sequence[Row]) -> pd.DataFrame:
-    """Return the value of each quantity (columns) for each position of a row with finished runs (index)."""
-    runs = [done.assign(position=position) for position, row in enumerate(rows) if (done := row.done) is not None]
-    frame = pd.concat([pd.DataFrame(columns=["position", "percent", *QUANTITIES], dtype=float), *runs])
-    frame["params"] = frame.percent
-    frame[[*QUANTITIES]] /= [quantity.unit for quantity in QUANTITIES.values()]
-    aggregations = {name: _mean if quantity.average else "max" for name, quantity in QUANTITIES.items()}
-    return frame.groupby("position").agg(aggregations)
-
-
-def _mean(values: pd.Series) -> float:
-    return float(np.mean(values.dropna().to_numpy())) if values.notna().any() else math.nan
-
-
-def _quantity_cell(name: str, value: float) -> Cell:
-    if math.isnan(value) or (name == "time" and not value):
+def _quantity_cell(row: Row, name: str) -> Cell:
+    """Return a cell with the mean or the maximum over the finished runs of a row with a known value."""
+    quantity, key = QUANTITIES[name], "percent" if name == "params" else name
+    values = [run.costs[key] / quantity.unit for run in row.done if not math.isnan(run.costs[key])]
+    if not values or (name == "time" and not any(values)):
         return Cell(missing="")
-    return Cell(float(value), digits=0 if name != "params" and value >= 100 else QUANTITIES[name].digits)
+    value = float(np.mean(values) if quantity.average else max(values))
+    return Cell(value, digits=0 if name != "params" and value >= 100 else quantity.digits)
 
 
 def mean_cost(cell: Cell, cost: str) -> float | None:
     """Return the mean of a cost over the runs of a cell, or None if the cost is unknown for one of the runs."""
-    if cell.runs is None or cell.runs[cost].isna().any():
-        return None
-    return float(cell.runs[cost].mean())
+    mean = float(np.mean([run.costs[cost] for run in cell.runs])) if cell.runs else math.nan
+    return None if math.isnan(mean) else mean
 
 
 def on_front(
@@ -127,15 +114,19 @@ def _relative_steps(rows: Sequence[Row], reference: str) -> dict[Row, dict[str, 
     A task of a row is omitted if the row or the reference row has no times for this task.
     """
     base_runs = next((row.runs for row in rows if row.key == reference and not row.settings), {})
-    base = {task: [*runs.step.dropna()] for task, runs in base_runs.items()}
+    base = {task: [run.costs["step"] for run in _timed(runs)] for task, runs in base_runs.items()}
     relative: dict[Row, dict[str, Cell]] = {row: {} for row in rows}
     for row in rows:
         for task in [task for task in row.runs if base.get(task)]:
-            if len(timed := row.runs[task].dropna(subset=["step"])):
-                ratios = timed.step / float(np.mean(base[task]))
-                by_seed = dict(zip(timed.seed.astype(int), ratios.astype(float), strict=True))
+            if timed := _timed(row.runs[task]):
+                reference_step = float(np.mean(base[task]))
+                by_seed = {run.seed: run.costs["step"] / reference_step for run in timed}
                 relative[row][task] = Cell(float(np.mean([*by_seed.values()])), timed, by_seed)
     return relative
+
+
+def _timed(runs: Runs) -> list[ReportRun]:
+    return [run for run in runs if not math.isnan(run.costs["step"])]
 
 
 def fill_times(layout: Layout, table: Table, tasks: Sequence[str]) -> list[str]:
@@ -152,8 +143,7 @@ def fill_times(layout: Layout, table: Table, tasks: Sequence[str]) -> list[str]:
     notes = []
     if percent:
         notes.append("Training times are ratios of seconds per step. For launches, run: python bench.py bench=latency")
-    runs = [run for row in table.rows if (done := row.done) is not None for run in done.run]
-    devices = sorted({str(run.result.provenance.get("device")) for run in runs})
+    devices = sorted({str(run.result.provenance.get("device")) for row in table.rows for run in row.done})
     if len(devices) > 1:
         listed = ", ".join(devices)
         notes.append(f"The runs used {len(devices)} devices ({listed}). Ratios between devices are misleading.")
@@ -166,7 +156,8 @@ def fill_times(layout: Layout, table: Table, tasks: Sequence[str]) -> list[str]:
 def _mean_cell(cells: Sequence[Cell], scale: int) -> Cell:
     if not (values := [cell.value * scale for cell in cells if cell.value is not None]):
         return Cell(missing="no run")
-    return Cell(float(np.mean(values)), pd.concat([cell.runs for cell in cells]), digits=0 if scale == 100 else 2)
+    runs = [run for cell in cells for run in cell.runs]
+    return Cell(float(np.mean(values)), runs, digits=0 if scale == 100 else 2)
 
 
 def benchmark_tables(layout: Layout, folders: Sequence[Path]) -> tuple[list[Table], list[str]]:

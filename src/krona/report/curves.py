@@ -6,11 +6,10 @@ from dataclasses import dataclass, field
 from statistics import fmean
 
 import numpy as np
-import pandas as pd
 
 from krona.display_names import method_order, task_label, task_order
 from krona.metrics.statistics import Interval
-from krona.report.runs import Run, read_setting
+from krona.report.runs import ReportRun, Runs, group_by, read_setting
 from krona.report.table import seed_interval
 from krona.report.text import SEEDS
 
@@ -52,7 +51,7 @@ class Curves:
         return f"Bars: over seeds ({SEEDS})." if bars else ""
 
 
-def find_curves(runs: pd.DataFrame) -> list[Curves]:
+def find_curves(runs: Runs) -> list[Curves]:
     """Return the curves over learning rates and over training rows.
 
     A method has a curve if its finished runs tried at least `MIN_VALUES` learning rates or numbers of training rows,
@@ -61,14 +60,15 @@ def find_curves(runs: pd.DataFrame) -> list[Curves]:
     curves = []
     tables = [
         (section.heading(group), task, group)
-        for (section, task), group in runs.groupby(["section", "task"], sort=False)
+        for (section, task), group in group_by(runs, lambda run: (run.section, run.task)).items()
     ]
     for heading, task, group in sorted(tables, key=lambda table: (table[0], task_order(table[1]))):
         for setting in (RATE, ROWS):
-            scored = setting == ROWS and group.test.notna().all()
+            scored = setting == ROWS and all("test" in run.scores for run in group)
             of_setting = Curves(setting, heading, task, "test" if scored else "dev")
-            for method in sorted({*group.method}, key=method_order):
-                points = _curve(group[group.method == method], setting, of_setting.split)
+            by_method = group_by(group, lambda run: run.method)
+            for method in sorted(by_method, key=method_order):
+                points = _curve(by_method[method], setting, of_setting.split)
                 if len(points) >= MIN_VALUES:
                     of_setting.lines[method] = points
             if of_setting.lines:
@@ -76,24 +76,24 @@ def find_curves(runs: pd.DataFrame) -> list[Curves]:
     return curves
 
 
-def _curve(runs: pd.DataFrame, setting: str, split: str) -> list[CurvePoint]:
+def _curve(runs: Runs, setting: str, split: str) -> list[CurvePoint]:
     """Return the points of the variant with the most values of the setting and, among these, the most runs."""
-    variants: dict[frozenset[tuple[str, str]], dict[float, list[int]]] = defaultdict(lambda: defaultdict(list))
-    for run in runs[runs[split].notna()].run:
-        if (x := _setting_value(run, setting)) is not None:
+    variants: dict[frozenset[tuple[str, str]], dict[float, list[ReportRun]]] = defaultdict(lambda: defaultdict(list))
+    for run in runs:
+        if split in run.scores and (x := _setting_value(run, setting)) is not None:
             rest = frozenset((key, value) for key, value in run.settings.items() if key not in VARYING[setting])
-            variants[rest][x].append(run.Index)
+            variants[rest][x].append(run)
     chosen = max(variants.values(), key=lambda variant: (len(variant), sum(map(len, variant.values()))), default={})
     points = []
     for x in sorted(chosen):
-        scores = runs.loc[chosen[x], ["dev", "test"]]
-        test = None if scores.test.isna().any() else float(scores.test.mean())
-        values = [*scores[split]]
+        tests = [run.scores["test"] for run in chosen[x] if "test" in run.scores]
+        test = float(np.mean(tests)) if len(tests) == len(chosen[x]) else None
+        values = [run.scores[split] for run in chosen[x]]
         points.append(CurvePoint(x, len(values), fmean(values), seed_interval(values), test))
     return points
 
 
-def _setting_value(run: Run, setting: str) -> float | None:
+def _setting_value(run: ReportRun, setting: str) -> float | None:
     text = read_setting(run, setting)
     if setting == ROWS and text in (None, "null"):
         rows = run.result.splits.get("train", {}).get("rows")

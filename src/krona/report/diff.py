@@ -1,7 +1,7 @@
 """Compare two runs, or two methods on all their tasks (`krona diff A B`)."""
 
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -15,12 +15,14 @@ from krona.messages import KronaError, escape_control_characters
 from krona.metrics.compare_methods import MIN_SEEDS
 from krona.metrics.scores.metric import Answers
 from krona.metrics.statistics import holm, mcnemar, swap_test
-from krona.report.cells import compare_cells, examine_runs, score_cell
+from krona.report.cells import compare_cells, examine_run, score_cell
 from krona.report.runs import (
     CONTENT,
+    Runs,
     describe_settings,
     differing_training,
     format_differing,
+    group_by,
     load_runs,
     recorded_defaults,
 )
@@ -188,15 +190,14 @@ def diff_methods(outputs: Path, a: str, b: str) -> MethodDiff:
         KronaError: one of the methods has no finished run.
     """
     runs, problems = load_runs([outputs])
-    done = runs[runs.done].assign(trial=runs.sweep.isin([*study_files(outputs)]))
+    done = [run for run in runs if run.done and run.method in (a, b)]
     for name in (a, b):
-        if not (done.method == name).any():
+        if all(run.method != name for run in done):
             raise KronaError(f"The method {name!r} has no finished run under {outputs}.")
-    of_methods = done[done.method.isin([a, b])]
-    groups = of_methods.groupby(["section", "task"], sort=False)
+    groups, studies = group_by(done, lambda run: (run.section, run.task)), study_files(outputs)
     rows = [
-        {"section": section.heading(group), "task": task, **_task_diff(group, (a, b))}
-        for (section, task), group in groups
+        {"section": section.heading(group), "task": task, **_task_diff(group, (a, b), studies)}
+        for (section, task), group in groups.items()
     ]
     tasks = pd.DataFrame(rows).sort_values(["section", "task"], ignore_index=True)
     tested = tasks.p.notna()
@@ -204,17 +205,15 @@ def diff_methods(outputs: Path, a: str, b: str) -> MethodDiff:
     return MethodDiff(a, b, tasks, problems)
 
 
-def _task_diff(runs: pd.DataFrame, methods: tuple[str, str]) -> dict[str, Any]:
+def _task_diff(runs: Runs, methods: tuple[str, str], studies: Collection[str | None]) -> dict[str, Any]:
     cells, notes, first = [], [], []
     for name in methods:
-        of_method = runs[runs.method == name]
-        has_other_runs = of_method.variant.isin(
-            of_method.variant[~of_method.trial]
-        )  # variants with runs besides trials
-        of_method = of_method[has_other_runs] if has_other_runs.any() else of_method
-        first += [*of_method.run[:1]]
-        variants = of_method.variant.nunique()
-        cell = score_cell(of_method, "test", examine_runs(of_method)) if variants == 1 else None
+        of_method = [run for run in runs if run.method == name]
+        kept = {run.variant for run in of_method if run.sweep not in studies}  # variants with runs besides trials
+        of_method = [run for run in of_method if run.variant in kept] or of_method
+        first += of_method[:1]
+        variants = len({run.variant for run in of_method})
+        cell = score_cell(of_method, "test", examine_run) if variants == 1 else None
         if cell is None:
             reasons = {0: f"no run of {name}", 1: f"{name} has no test score"}
             notes.append(reasons.get(variants, f"{name} has {variants} variants, so give two runs"))

@@ -12,7 +12,16 @@ from krona.messages import first_few, join_names, plural, shorten
 from krona.metrics.compare_methods import MIN_SEEDS
 from krona.metrics.power import POWER
 from krona.report.commands import run_commands
-from krona.report.runs import UNFINISHED, count_states, differing_data, format_differing, read_setting
+from krona.report.runs import (
+    UNFINISHED,
+    ReportRun,
+    Runs,
+    count_states,
+    differing_data,
+    format_differing,
+    group_by,
+    read_setting,
+)
 from krona.report.table import AVERAGE, Cell, Note, Report, Row, Table
 from krona.report.text import number, setting_text
 from krona.runs.description import asked_shape, used_shape
@@ -43,8 +52,8 @@ def closing_notes(report: Report, *, errors: bool = True) -> Iterator[tuple[str,
         yield f"Study {study.name}", [Note(line) for line in study_sentences(study, report.runs)]
     if commands := next_commands(report):
         yield "Next", commands
-    if len(report.unfinished):
-        runs = sorted(report.unfinished.run, key=lambda run: UNFINISHED.index(run.status))
+    if report.unfinished:
+        runs = sorted(report.unfinished, key=lambda run: UNFINISHED.index(run.status))
         notes = []
         for run in runs:
             error = f": {run.result.error}" if errors and run.result.error else ""
@@ -121,14 +130,13 @@ def describe_limits(table: Table, tasks: Sequence[str]) -> list[str]:
     return notes
 
 
-def describe_runs(runs: pd.DataFrame, *, shapes: bool) -> list[str]:
+def describe_runs(runs: Runs, *, shapes: bool) -> list[str]:
     """Return notes on the data, the settings, the code and the devices of a table's runs.
 
     If ``shapes`` is true, add a note on shapes of A that do not fit the layers.
     """
-    done = runs[runs.done]
-    variants = [*done.drop_duplicates(["method", "task", "variant"]).run]
-    every = [*runs.drop_duplicates(["method", "task", "variant"]).run]
+    done = [run for run in runs if run.done]
+    variants, every = _first_of_variants(done), _first_of_variants(runs)
     notes = []
     if sizes := sorted({run.result.head_params for run in every if run.result.head_params}):
         shown = " or ".join(f"{size:,}" for size in sizes)
@@ -140,11 +148,15 @@ def describe_runs(runs: pd.DataFrame, *, shapes: bool) -> list[str]:
     return [*notes, *_mixture_note(done), _code_note(runs, done)]
 
 
-def _mixture_note(done: pd.DataFrame) -> list[str]:
+def _first_of_variants(runs: Runs) -> list[ReportRun]:
+    return [group[0] for group in group_by(runs, lambda run: (run.method, run.task, run.variant)).values()]
+
+
+def _mixture_note(done: Runs) -> list[str]:
     """Return a note if runs of a table differ in library versions, in the number of devices, or in a method's code."""
     by_property: dict[str, set[str]] = defaultdict(set)
-    by_row: dict[tuple[Any, ...], dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
-    for run in done.run:
+    by_row: dict[tuple[str, str, int], dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
+    for run in done:
         for name, value in _environment(run.result).items():
             by_property[name].add(value)
             by_row[run.method, run.task, run.variant][name].add(value)
@@ -167,7 +179,7 @@ def _environment(result: Result) -> dict[str, str]:
     return properties | code
 
 
-def _settings_note(runs: Sequence[Any]) -> list[str]:
+def _settings_note(runs: Runs) -> list[str]:
     words = []
     for key, name in SETTINGS.items():
         values = sorted({read_setting(run, key) or "null" for run in runs}, key=lambda value: (len(value), value))
@@ -177,10 +189,10 @@ def _settings_note(runs: Sequence[Any]) -> list[str]:
     return [f"Settings: {', '.join(words)}."] if words else []
 
 
-def _code_note(runs: pd.DataFrame, done: pd.DataFrame) -> str:
-    results = [*(done if len(done) else runs).result]
+def _code_note(runs: Runs, done: Runs) -> str:
+    results = [run.result for run in done or runs]
     commits = sorted({code_version(result) for result in results})
-    dirty = sum(bool(result.provenance.get("git_dirty")) for result in done.result)
+    dirty = sum(bool(run.result.provenance.get("git_dirty")) for run in done)
     devices = sorted({str(result.provenance.get("device")) for result in results})
     changed = f", {dirty} with uncommitted changes" if dirty else ""
     code = f"{len(commits)} versions ({', '.join(commits[:3])})" if len(commits) > 1 else commits[0]
@@ -228,10 +240,10 @@ def power_note(table: Table) -> list[Note]:
     return [Note(text, kind="power")] if differences else []
 
 
-def best_run(cell: Cell) -> Any:
+def best_run(cell: Cell) -> ReportRun | None:
     """Return the finished run with the best dev score, or None. The test score is never used for the choice."""
-    runs = [] if cell.value is None or cell.runs is None else [*cell.runs.run]
-    return max(runs, key=lambda run: 0.0 if pd.isna(run.dev) else run.dev, default=None)
+    runs = [] if cell.value is None else cell.runs
+    return max(runs, key=lambda run: run.scores.get("dev", 0.0), default=None)
 
 
 def best_run_notes(table: Table) -> Iterator[list[Note]]:
@@ -247,7 +259,7 @@ def best_run_notes(table: Table) -> Iterator[list[Note]]:
         yield notes
 
 
-def _run_notes(run: Any) -> list[Note]:
+def _run_notes(run: ReportRun) -> list[Note]:
     return [Note(text, command) for text, command in run_commands(run.path.parent, run.result)]
 
 
@@ -267,12 +279,12 @@ def next_commands(report: Report) -> list[Note]:
     return []
 
 
-def study_sentences(study: Study, runs: pd.DataFrame) -> list[str]:
+def study_sentences(study: Study, runs: Runs) -> list[str]:
     """Describe a search: its trials, its best trial, the importance of each axis, and differences in the data."""
     counts = Counter(trial.state for trial in study.trials)
     states = ", ".join(f"{counts[state]} {state}" for state in STATES.values() if counts[state])
     lines = [f"{plural(len(study.trials), 'trial')}: {states}."]
-    made = [*runs[runs.sweep == study.name].run]
+    made = [run for run in runs if run.sweep == study.name]
     if odd := dict.fromkeys(key for run in made[1:] for key in differing_data(made[0], run)):
         lines.append(
             f"The trials were not run on the same data ({format_differing([*odd])}), so do not compare their scores."

@@ -15,7 +15,7 @@ def add_paper_numbers(rows: Iterable[Row], paper: PaperTable) -> None:
     """Add the paper's numbers to the cells of comparable runs. For parameters, the difference is not shown."""
     for row in rows:
         for key, cell in row.cells.items() if not row.settings else ():
-            if cell.runs is None or cell.runs.comparable.all():
+            if all(run.comparable for run in cell.runs):
                 cell.paper = paper.value(row.key, "training_time" if key == "time" else key)
                 cell.comparable = key != "params"
 

@@ -28,6 +28,7 @@ from krona.report.latex import render_latex
 from krona.report.lead import summarize
 from krona.report.notes import best_run_notes, cell_messages, closing_notes, describe_provenance, table_notes
 from krona.report.pairs import describe_few_seeds, format_interval, reference_differences
+from krona.report.runs import ReportRun
 from krona.report.styles import dark_style, method_style
 from krona.report.table import AVERAGE, SCORES, Cell, Column, Note, Report, Row, Table
 from krona.runs.pack import is_unpacked
@@ -171,8 +172,8 @@ def split_columns(table: Table, columns: Sequence[Column]) -> tuple[list[Column]
     return [column for column in columns if column not in equal], f"Equal in all rows: {sentence}." if equal else ""
 
 
-def _runs(table: Table) -> list[tuple[Row, Any]]:
-    return [(row, run) for row in table.rows for runs in row.runs.values() for run in runs.run]
+def _runs(table: Table) -> list[tuple[Row, ReportRun]]:
+    return [(row, run) for row in table.rows for runs in row.runs.values() for run in runs]
 
 
 def _provenance(table: Table) -> list[str]:

@@ -3,12 +3,11 @@
 from collections.abc import Sequence
 
 import numpy as np
-import pandas as pd
 
 from krona.display_names import task_label
 from krona.messages import first_few
 from krona.report.layouts import Layout
-from krona.report.runs import DATA, first_run, list_settings
+from krona.report.runs import DATA, ReportRun, Runs, first_run, group_by, list_settings
 from krona.report.table import Row
 from krona.report.text import setting_text
 from krona.runs.description import asked_shape, used_shape
@@ -16,7 +15,7 @@ from krona.runs.description import asked_shape, used_shape
 MAX_NOTES = 5  # maximum number of notes about variants
 
 
-def group_rows(layout: Layout, runs: pd.DataFrame) -> tuple[list[Row], list[str]]:
+def group_rows(layout: Layout, runs: Runs) -> tuple[list[Row], list[str]]:
     """Group a section's runs into rows. Return the rows, without cells, in table order, and notes on variants.
 
     The variants of a method are groups of runs that differ in a setting other than the seed. Each variant has its own
@@ -24,7 +23,7 @@ def group_rows(layout: Layout, runs: pd.DataFrame) -> tuple[list[Row], list[str]
     """
     by_settings: dict[tuple[str, tuple[tuple[str, str], ...]], Row] = {}
     notes: list[str] = []
-    for (key, task), group in runs.groupby(["row", "task"]):
+    for (key, task), group in sorted(group_by(runs, lambda run: (str(layout.row(run.result)), run.task)).items()):
         variants = _split_variants(group)
         firsts = [first_run(variant) for variant in variants]
         settings_of_variants = list_settings(firsts)
@@ -46,20 +45,20 @@ def group_rows(layout: Layout, runs: pd.DataFrame) -> tuple[list[Row], list[str]
     return rows, first_few(notes, MAX_NOTES)
 
 
-def _split_variants(runs: pd.DataFrame) -> list[pd.DataFrame]:
+def _split_variants(runs: Runs) -> list[list[ReportRun]]:
     """Return the runs of each variant. If any variant has finished runs, omit the variants without finished runs.
 
     A run that ended before it recorded its data fingerprints is added to a variant whose other settings are equal.
     """
-    by_variant = dict(iter(runs.groupby("variant", sort=False)))
-    if runs.done.all():
+    by_variant = group_by(runs, lambda run: run.variant)
+    if all(run.done for run in runs):
         return [*by_variant.values()]
-    items = {variant: {*group.settings.iloc[0].items()} for variant, group in by_variant.items()}
+    items = {variant: {*group[0].settings.items()} for variant, group in by_variant.items()}
     for variant in [*by_variant]:
         complete = next((other for other in by_variant if other != variant and items[variant] < items[other]), None)
         if complete is not None:
-            by_variant[complete] = pd.concat([by_variant[complete], by_variant.pop(variant)])
-    return [group for group in by_variant.values() if group.done.any()] or [*by_variant.values()]
+            by_variant[complete] += by_variant.pop(variant)
+    return [group for group in by_variant.values() if any(run.done for run in group)] or [*by_variant.values()]
 
 
 def _by_size(key: str, value: str) -> tuple[str, float, str]:
@@ -88,7 +87,8 @@ def best_rows(rows: Sequence[Row], split: str, most: int) -> list[Row]:
     """Return the best rows, in the order of ``rows``: the rows with the most tasks and the highest mean."""
 
     def rank(row: Row) -> tuple[int, float]:
-        means = [mean for runs in row.runs.values() if not np.isnan(mean := runs[split].mean())]
+        scores = [[run.scores[split] for run in runs if split in run.scores] for runs in row.runs.values()]
+        means = [np.mean(scores_of_task) for scores_of_task in scores if scores_of_task]
         return len(means), float(np.mean(means)) if means else 0.0
 
     kept = {*sorted(rows, key=rank, reverse=True)[:most]}

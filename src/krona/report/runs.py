@@ -1,27 +1,23 @@
-"""Read the runs of a report into a DataFrame, and find the settings in which runs differ."""
+"""Read the runs of a report, and find the settings in which runs differ."""
 
 import json
+import math
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Protocol
-
-import pandas as pd
+from typing import Any, TypeVar
 
 from krona.messages import KronaError
-from krona.report.sections import RunData, Section, find_section
+from krona.report.sections import RunData, find_section
 from krona.runs import file_names
 from krona.runs.folder import RunFolder
-from krona.runs.frame import StoredResult, column_values, stored_results
+from krona.runs.frame import StoredResult, stored_results
 from krona.runs.predictions import unusable_result
 from krona.runs.result import Result
 from krona.runs.run_id import as_text, canonical, find_value, flatten
 
-COLUMNS = ("run_id", "status", "method", "task", "seed", "sweep", "dev", "test", "best_epoch", "train_s")
-COSTS = (
-    "params", "percent", "rank", "effective", "time", "step", "memory", "adapter", "adds", "adds_once", "launches"
-)  # fmt: skip
 UNFINISHED = ("failed", "interrupted", "running")  # the states of unfinished runs
 SPLITS = ("train", "dev", "test")
 SETS = tuple(f"{name} set" for name in SPLITS)  # keys of the split fingerprints in the settings
@@ -36,38 +32,43 @@ Settings = Mapping[str, str]  # maps the dotted keys of the config, and the keys
 Defaults = Mapping[str, Mapping[str, Any]]  # the default arguments of each method's class
 
 
-class Run(Protocol):
-    """A row of the table of runs (`load_runs`), with its most used columns."""
+@dataclass(frozen=True, eq=False, kw_only=True)
+class ReportRun(RunData):
+    """A run of a report."""
 
-    Index: int
     run_id: str
-    status: str
+    status: str  # "done" or one of `UNFINISHED`
     method: str
     task: str
     seed: int
     sweep: str | None
-    dev: float
-    test: float
+    scores: Mapping[str, float]  # the scores on dev and test; empty for an unfinished run
+    costs: Mapping[str, float]  # costs and other quantities (`_costs`); NaN: unknown
+    settings: Settings  # without the seed
+    variant: int  # a number that identifies equal settings
     result: Result
     path: Path  # the run's result.json
-    section: Section
-    comparable: bool
-    settings: Settings
-    variant: int
-    done: bool
+
+    @property
+    def done(self) -> bool:
+        return self.status == "done"
 
 
-def load_runs(folders: Sequence[Path]) -> tuple[pd.DataFrame, list[str]]:
-    """Return a table of all readable runs in the folders, and a message for each file that cannot be used.
+Runs = Sequence[ReportRun]
+Item = TypeVar("Item")
+Key = TypeVar("Key")
 
-    The table has the columns of `krona.results` that `COLUMNS` lists, and these columns:
 
-    - ``result`` and ``path``: the result of the run, and its result.json,
-    - the fields of `RunData`: the run's section, and what distinguishes its data from the paper's,
-    - ``settings`` and ``variant``: the settings without the seed, and a number that identifies equal settings,
-    - ``done``: whether the run has finished; unfinished runs have no scores,
-    - `COSTS`: the costs and other quantities, in the units of result.json,
-    - ``run``: the whole row as a named tuple, which is faster to read than the row of a table.
+def group_by(items: Iterable[Item], key: Callable[[Item], Key]) -> dict[Key, list[Item]]:
+    """Return groups of items with equal keys, in the order of their first items."""
+    groups: dict[Key, list[Item]] = {}
+    for item in items:
+        groups.setdefault(key(item), []).append(item)
+    return groups
+
+
+def load_runs(folders: Sequence[Path]) -> tuple[list[ReportRun], list[str]]:
+    """Return all readable runs in the folders, and a message for each file that cannot be used.
 
     Raises:
         KronaError: one of the folders does not exist.
@@ -77,7 +78,7 @@ def load_runs(folders: Sequence[Path]) -> tuple[pd.DataFrame, list[str]]:
     defaults = recorded_defaults(results)
     known: dict[tuple[Any, ...], tuple[Settings, RunData]] = {}
     variants: dict[frozenset[tuple[str, str]], int] = {}
-    rows: list[dict[str, Any]] = []
+    runs: list[ReportRun] = []
     for result, path in zip(results, paths, strict=True):
         try:
             drawn = _subset_seed(result) == result.seed and _subset(result) not in fixed_subsets
@@ -89,30 +90,43 @@ def load_runs(folders: Sequence[Path]) -> tuple[pd.DataFrame, list[str]]:
             continue
         settings, data = known[key]
         variant = variants.setdefault(frozenset(settings.items()), len(variants))
-        own = {"result": result, "path": path, **data._asdict(), "settings": settings, "variant": variant}
-        status = "done" if result.status == "done" else RunFolder(path.parent).status(result)
-        own |= {"status": status, "done": status == "done"}
-        rows.append({**column_values(result), **own, **_costs(result, path)})
-    names = [*COLUMNS, "result", "path", *RunData._fields, "settings", "variant", "done", *COSTS]
-    frame = pd.DataFrame(rows, columns=names, dtype=object)  # string dtypes would make the selection of rows slower
-    floats = dict.fromkeys(("dev", "test", *COSTS), float)
-    frame = frame.astype({**floats, "seed": int, "variant": int, "done": bool, "comparable": bool})
-    frame.loc[~frame.done, ["dev", "test", "step"]] = float("nan")
-    frame["run"] = pd.Series([*frame.itertuples()], dtype=object)
-    return frame, problems
+        done = result.status == "done"
+        runs.append(
+            ReportRun(
+                run_id=result.run_id,
+                status="done" if done else RunFolder(path.parent).status(result),
+                method=result.method,
+                task=result.task,
+                seed=result.seed,
+                sweep=result.config.get("sweep"),
+                scores={name: part["score"] for name in ("dev", "test") if done and (part := getattr(result, name))},
+                costs=_costs(result, path),
+                settings=settings,
+                variant=variant,
+                **vars(data),
+                result=result,
+                path=path,
+            )
+        )
+    return runs, problems
 
 
-def _costs(result: Result, path: Path) -> dict[str, Any]:
-    """Return the values of the columns `COSTS`. The seconds per step do not depend on early stopping."""
+def _costs(result: Result, path: Path) -> dict[str, float]:
+    """Return the quantities in `krona.report.costs.QUANTITIES` and the percentage of trained parameters.
+
+    The units are those of result.json. The seconds per step do not depend on early stopping.
+    """
     known, memory, adapter = result.provenance, result.peak_memory, path.with_name(file_names.ADAPTER)
     train, steps = result.times.get("train"), result.dev_curve[-1].get("step") if result.dev_curve else None
-    return {
+    costs = {
         "params": result.trainable_params, "percent": result.trainable_percent, "rank": known.get("update_rank"),
         "effective": (result.learned or {}).get("effective_rank"), "time": train,
-        "step": train / steps if train and steps else None, "memory": memory.get("device") or memory.get("host"),
+        "step": train / steps if train and steps and result.status == "done" else None,
+        "memory": memory.get("device") or memory.get("host"),
         "adapter": adapter.stat().st_size if adapter.is_file() else None, "adds": known.get("multiply_adds"),
         "adds_once": known.get("multiply_adds_once"), "launches": known.get("launches"),
     }  # fmt: skip
+    return {name: math.nan if value is None else float(value) for name, value in costs.items()}
 
 
 def _read(folders: Sequence[Path]) -> tuple[list[StoredResult], list[Path], list[str]]:
@@ -199,7 +213,7 @@ def _flatten(config: str) -> Settings:
     return {key: as_text(value) for key, value in flatten(counted)} if counted else {}
 
 
-def read_setting(run: Run, key: str) -> str | None:
+def read_setting(run: ReportRun, key: str) -> str | None:
     """Return the value of a key in a run's settings or config, or None if the key does not exist."""
     if key in run.settings:
         return str(run.settings[key])
@@ -207,19 +221,18 @@ def read_setting(run: Run, key: str) -> str | None:
     return None if value is None or isinstance(value, Mapping) else as_text(canonical(value))
 
 
-def first_run(runs: pd.DataFrame) -> Run:
+def first_run(runs: Runs) -> ReportRun:
     """Return the first finished run or, if no run is finished, the first run."""
-    candidates: list[Run] = [*runs.run]
-    return next((run for run in candidates if run.done), candidates[0])
+    return next((run for run in runs if run.done), runs[0])
 
 
-def has_prefix(run: Run) -> bool:
+def has_prefix(run: ReportRun) -> bool:
     """Return whether a run's source texts begin with the task's name. This prefix changes the data fingerprints."""
     given = run.result.config["task"].get("prefix")
     return bool(run.result.config["method"].get("task_prefix") if given is None else given)
 
 
-def list_settings(firsts: Sequence[Run]) -> list[dict[str, str]]:
+def list_settings(firsts: Runs) -> list[dict[str, str]]:
     """Return the settings that distinguish variants, given a run of each: those that their sweep varied, if recorded.
 
     Without a record of one sweep for all runs, these are the settings in which the runs differ.
@@ -237,7 +250,7 @@ def list_settings(firsts: Sequence[Run]) -> list[dict[str, str]]:
     return [{key: run.settings.get(key, "not set") for key in keys} for run in firsts]
 
 
-def _differing_keys(runs: Iterable[Run]) -> list[str]:
+def _differing_keys(runs: Iterable[ReportRun]) -> list[str]:
     """Return the keys of the settings in which runs differ. A missing value differs from every other value.
 
     If the config settings already distinguish all variants, omit the keys of `CONTENT`.
@@ -250,7 +263,7 @@ def _differing_keys(runs: Iterable[Run]) -> list[str]:
     return found if len(distinct) < len(every) else typed
 
 
-def differing_training(a: Run, b: Run) -> list[str]:
+def differing_training(a: ReportRun, b: ReportRun) -> list[str]:
     """Return the training settings in which two runs differ. Only runs without such differences are compared.
 
     Differences in the method, its hyper-parameters and the learning rate are ignored, as are unknown values. If one of
@@ -267,7 +280,7 @@ def differing_training(a: Run, b: Run) -> list[str]:
     return [key for key in found if key not in CONTENT] or found
 
 
-def differing_data(a: Run, b: Run) -> list[str]:
+def differing_data(a: ReportRun, b: ReportRun) -> list[str]:
     """Return which data (such as ``train set``) of two runs differ. Unknown values do not count as different."""
     both = [key for key in DATA if key in a.settings and key in b.settings and has_prefix(a) == has_prefix(b)]
     return [key for key in both if a.settings[key] != b.settings[key]]
@@ -278,7 +291,7 @@ def format_differing(keys: Sequence[str]) -> str:
     return f"{' and '.join(keys)} {'differs' if len(keys) == 1 else 'differ'}"
 
 
-def count_states(runs: pd.DataFrame, waiting: int = 0, *, states: Sequence[str] = ("done", *UNFINISHED)) -> str:
+def count_states(runs: Runs, waiting: int = 0, *, states: Sequence[str] = ("done", *UNFINISHED)) -> str:
     """Return text such as ``2 done, 1 failed, 1 waiting``."""
-    counts = Counter([*runs.status, *["waiting"] * waiting])
+    counts = Counter([*(run.status for run in runs), *["waiting"] * waiting])
     return ", ".join(f"{counts[state]} {state}" for state in (*states, "waiting") if counts[state])

@@ -3,11 +3,10 @@
 Runs of different sections are never compared.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
-
-import pandas as pd
+from typing import Any
 
 from krona.display_names import BENCHMARKS, KINDS, task_label
 from krona.messages import first_few, plural, shorten
@@ -27,36 +26,38 @@ class Section:
     protocol: str
     complete: bool  # false if the data have the benchmark's format but other rows
 
-    def heading(self, runs: pd.DataFrame) -> str:
+    def heading(self, runs: "Sequence[RunData]") -> str:
         """Return the data and the backbone. Data with other rows are described by the split that differs most."""
-        split = max((split for split in runs.differing_split if split), key=relative_difference, default=None)
+        split = max((split for run in runs if (split := run.differing_split)), key=relative_difference, default=None)
         weights = "" if self.pretrained else ", random weights"
         name = f"{describe_split(split, self.kind)}," if split else KINDS[self.kind]
         name = name[:1].upper() + name[1:]
         protocol = f", protocol {self.protocol}" if self.kind in BENCHMARKS and self.protocol != "table1" else ""
         return f"{name} on {shorten(self.backbone)}{weights}{protocol}"
 
-    def warning(self, runs: pd.DataFrame) -> str | None:
+    def warning(self, runs: "Sequence[RunData]") -> str | None:
         """Return a warning against misuse of the numbers, or None if no warning is needed."""
         if self.kind == "sample":
             return "These are generated sentences, not GLUE. Compare the rows with one another, not with the paper."
         if not self.pretrained:
             return "The backbone has random weights. Use these numbers to test the code, not to compare methods."
-        reasons = [*dict.fromkeys(reason for departures in runs.departures for reason in departures)]
+        reasons = [*dict.fromkeys(reason for run in runs for reason in run.departures)]
         if not reasons:
             return None
-        count = int((~runs.comparable).sum())
+        count = sum(not run.comparable for run in runs)
         subject = f"{plural(count, 'run')} of {len(runs)} cannot be compared" if count < len(runs) else "Not compared"
         return f"{subject} with the paper: {'; '.join(first_few(reasons, MAX_DEPARTURES))}."
 
-    def order(self, runs: pd.DataFrame) -> tuple[Any, ...]:
+    def order(self, runs: "Sequence[RunData]") -> tuple[Any, ...]:
         """Return a sort key: GLUE first, and runs that are comparable with the paper before others."""
-        shipped = (not runs.comparable.any(), not self.pretrained, not self.complete, self.backbone, self.protocol)
+        comparable = any(run.comparable for run in runs)
+        shipped = (not comparable, not self.pretrained, not self.complete, self.backbone, self.protocol)
         return ([*KINDS].index(self.kind), *shipped)
 
 
-class RunData(NamedTuple):
-    """The section of a run, and what distinguishes its data from the paper's: columns of the table of runs."""
+@dataclass(frozen=True, eq=False, kw_only=True)
+class RunData:
+    """The section of a run, and what distinguishes its data from the paper's."""
 
     section: Section
     differing_split: OfficialSplit | None  # the split whose number of rows differs most from the official one
@@ -76,4 +77,9 @@ def find_section(result: Result) -> RunData:
     departures = tuple(result.departures or ())
     protocol = str(config.get("data", {}).get("protocol", "table1"))
     section = Section(kind, name, pretrained, protocol, split is None)
-    return RunData(section, named_split, departures, kind == "glue" and pretrained and not departures)
+    return RunData(
+        section=section,
+        differing_split=named_split,
+        departures=departures,
+        comparable=kind == "glue" and pretrained and not departures,
+    )

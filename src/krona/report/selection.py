@@ -4,12 +4,10 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import pandas as pd
-
 from krona.messages import KronaError, did_you_mean
 from krona.paths import choice_files
 from krona.report.layouts import Layout
-from krona.report.runs import Run, load_runs
+from krona.report.runs import ReportRun, Runs, load_runs
 from krona.runs.filters import filter_runs, filter_value
 from krona.runs.folder import RunFolder
 from krona.runs.studies import Study, read_studies
@@ -22,7 +20,7 @@ WHERE_KEYS = ("method", "task", "seed", "state", "sweep", "run", "any key of the
 class Selection:
     """The runs of a report."""
 
-    runs: pd.DataFrame
+    runs: Runs
     waiting: int  # the number of runs that a sweep plans and that have not started
     others: int  # the number of runs of other sweeps that would fit the report's tables
     studies: Sequence[Study]  # the searches to which some of the runs belong
@@ -38,31 +36,30 @@ def select_runs(
         KronaError: the sweep has no runs, and ``required`` is true.
     """
     runs, problems = load_runs(folders)
-    runs["row"] = runs.result.map(layout.row)
-    num_fitting, planned = int(runs.row.notna().sum()), set[str](run_ids or ())
+    fitting, planned = {run for run in runs if layout.row(run.result) is not None}, set[str](run_ids or ())
     if run_ids is not None:
-        runs = runs[runs.run_id.isin([*run_ids])]
+        runs = [run for run in runs if run.run_id in planned]
     elif layout.sweep is not None:
         planned = {name for folder in folders for name in load_run_ids(folder, layout.sweep)}
         runs = _select_sweep(runs, layout.sweep, planned, required=required)
-    others = num_fitting - int(runs.row.notna().sum())
-    if filters:
-        runs = runs.loc[[run.Index for run in filter_runs([*runs.run], filters, _filter_value, WHERE_KEYS)]]
+    others = len(fitting.difference(runs))
+    runs = filter_runs(runs, filters, _filter_value, WHERE_KEYS)
     studies_or_errors = [study for folder in folders for study in read_studies(folder)]
     problems += [str(error) for error in studies_or_errors if isinstance(error, KronaError)]
-    studies = [study for study in studies_or_errors if isinstance(study, Study) and study.name in {*runs.sweep}]
-    pruned = [trial.run_id for study in studies for trial in study.trials if trial.state == "pruned"]
-    runs = runs[(runs.done | ~runs.run_id.isin(pruned)) & runs.row.notna()]
+    sweeps = {run.sweep for run in runs}
+    studies = [study for study in studies_or_errors if isinstance(study, Study) and study.name in sweeps]
+    pruned = {trial.run_id for study in studies for trial in study.trials if trial.state == "pruned"}
+    runs = [run for run in runs if run in fitting and (run.done or run.run_id not in pruned)]
     begun = {run_id for run_id in planned if any(RunFolder(folder / run_id).result.is_file() for folder in folders)}
     return Selection(runs, 0 if filters else len(planned - begun), others, studies, problems)
 
 
-def _select_sweep(runs: pd.DataFrame, sweep: str, planned: Collection[str], *, required: bool) -> pd.DataFrame:
+def _select_sweep(runs: Runs, sweep: str, planned: Collection[str], *, required: bool) -> list[ReportRun]:
     """Return the runs of a sweep, including the runs in ``planned`` that were finished when the sweep started."""
-    selected = runs[(runs.sweep == sweep) | runs.run_id.isin([*planned])]
-    if len(selected) or not required:
+    selected = [run for run in runs if run.sweep == sweep or run.run_id in planned]
+    if selected or not required:
         return selected
-    names, shipped = {*runs.sweep.dropna()}, choice_files("sweeps")
+    names, shipped = {run.sweep for run in runs if run.sweep}, choice_files("sweeps")
     if sweep in shipped:
         others = f" (sweeps with runs: {', '.join(sorted(names))})" if names else ""
         raise KronaError(
@@ -71,6 +68,6 @@ def _select_sweep(runs: pd.DataFrame, sweep: str, planned: Collection[str], *, r
     raise KronaError(f"The sweep {sweep} was not found: {did_you_mean(sweep, sorted(names | {*shipped}))}")
 
 
-def _filter_value(run: Run, key: str) -> str | None:
+def _filter_value(run: ReportRun, key: str) -> str | None:
     known = run.settings.get(key) or run.settings.get(f"method.{key}")
     return known or filter_value(run.run_id, run.status, run.result.config, key)

@@ -9,7 +9,7 @@ import pandas as pd
 from krona.metrics.compare_methods import MIN_SEEDS, Difference, Sample
 from krona.metrics.scores.metric import Answers, Floats
 from krona.metrics.statistics import Interval, t_interval
-from krona.report.runs import Run
+from krona.report.runs import ReportRun, Runs
 from krona.report.sections import Section
 from krona.runs.studies import Study
 from krona.runs.suspicious_scores import ScoreMessage
@@ -23,7 +23,7 @@ class Cell:
     """A cell of a table. The value is usually a mean over runs. Without a value, ``missing`` states the reason."""
 
     value: float | None = None
-    runs: pd.DataFrame | None = None  # the finished runs or, if the cell has no value, the unfinished runs
+    runs: Runs = ()  # the finished runs or, if the cell has no value, the unfinished runs
     by_seed: dict[int, float] = field(default_factory=dict)  # the score of each seed
     examples: int | None = None  # the size of the test set; None if the runs have no predictions or several test sets
     test_interval: Interval | None = None  # 95 % bootstrap interval over the examples of the test set
@@ -81,7 +81,7 @@ class Cell:
 
     @property
     def seeds(self) -> list[int]:
-        return [] if self.runs is None else sorted({int(seed) for seed in self.runs.seed})
+        return sorted({run.seed for run in self.runs})
 
 
 @dataclass(frozen=True)
@@ -116,8 +116,8 @@ class Row:
     label: str = ""
     settings: dict[str, str] = field(default_factory=dict)  # the settings that differ from other rows with this label
     differs: str = ""  # these settings as text
-    runs: dict[str, pd.DataFrame] = field(default_factory=dict)  # all runs by task
-    first: dict[str, Run] = field(default_factory=dict)  # one representative run by task
+    runs: dict[str, list[ReportRun]] = field(default_factory=dict)  # all runs by task
+    first: dict[str, ReportRun] = field(default_factory=dict)  # one representative run by task
     cells: dict[str, Cell] = field(default_factory=dict)  # all cells by column key
 
     @property
@@ -130,10 +130,9 @@ class Row:
         return next((run.method for run in self.first.values()), self.key)
 
     @property
-    def done(self) -> pd.DataFrame | None:
-        """All finished runs of the row, or None if there are none."""
-        parts = [part for runs in self.runs.values() if len(part := runs[runs.done])]
-        return pd.concat(parts) if parts else None
+    def done(self) -> list[ReportRun]:
+        """All finished runs of the row."""
+        return [run for runs in self.runs.values() for run in runs if run.done]
 
     def cell(self, column: str) -> Cell:
         """Return the cell of a column. If the row has no cell there, return an empty cell."""
@@ -206,8 +205,8 @@ class Table:
 class Report:
     title: str
     tables: list[Table]
-    runs: pd.DataFrame  # the finished runs of the tables
-    unfinished: pd.DataFrame  # the failed, interrupted and running runs
+    runs: Runs  # the finished runs of the tables
+    unfinished: Runs  # the failed, interrupted and running runs
     counts: str = ""  # the number of runs in each state
     studies: list[Study] = field(default_factory=list)  # searches to which some of the runs belong
     problems: list[str] = field(default_factory=list)  # messages about files that could not be used

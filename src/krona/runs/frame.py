@@ -103,13 +103,8 @@ def read_results(outputs: Path | str | None = None) -> pd.DataFrame:
         )
     import pandas as pd
 
-    rows = [column_values(result) for result in results if isinstance(result, Result)]
+    rows = [{name: _value(result, name) for name in COLUMNS} for result in results if isinstance(result, Result)]
     return pd.DataFrame(rows, columns=list(COLUMNS)).astype({name: kind for name, (kind, _) in COLUMNS.items()})
-
-
-def column_values(result: Result) -> dict[str, Any]:
-    """Return the values of a result by column name (`COLUMNS`)."""
-    return {name: _value(result, name) for name in COLUMNS}
 
 
 def _value(result: Result, name: str) -> Any:
