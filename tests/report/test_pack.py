@@ -10,7 +10,7 @@ import pytest
 from krona import results
 from krona.messages import KronaError
 from krona.report.build import build_report
-from krona.runs.pack import pack, runs_folder
+from krona.runs.pack import pack, unpacked_folder
 from krona.runs.result import write_result
 from report.generate import grid, make_result, write_all
 
@@ -66,7 +66,7 @@ def find_values(value: Any, key: str) -> list[Any]:
 
 @pytest.mark.parametrize("file", sorted(RESULTS.glob("*.tar.xz")), ids=lambda file: file.name.partition(".")[0])
 def test_the_published_packs_name_no_computer_and_no_folder(file: Path) -> None:
-    found = [json.loads(path.read_bytes()) for path in runs_folder(file).glob("*/result.json")]
+    found = [json.loads(path.read_bytes()) for path in unpacked_folder(file).glob("*/result.json")]
     assert found
     for result in found:
         assert "host" not in result["provenance"]

@@ -16,7 +16,7 @@ from krona.runs.suspicious_scores import (
     ScoreMessage,
     advice,
     constant_scores,
-    examine,
+    examine_scores,
     find_messages,
     message_lines,
 )
@@ -161,7 +161,7 @@ def test_training_on_a_part_of_the_rows_does_not_raise_the_skipped_share() -> No
 
 def lines(outputs: Path, result: Result) -> list[str]:
     write_all(outputs, [result])
-    return message_lines(result, examine(result, outputs / result.run_id)[1])
+    return message_lines(result, examine_scores(result, outputs / result.run_id)[1])
 
 
 def test_a_few_skipped_rows_are_only_counted_by_the_note_of_the_run(tmp_path: Path) -> None:
@@ -219,7 +219,7 @@ def test_a_run_with_a_metric_of_another_version_is_not_damaged(shown: bool, tmp_
         part["parts"]["fbeta"] = part["score"]
     write_all(tmp_path, [result])
     folder = tmp_path / result.run_id
-    answers, messages = examine(read_result(folder / "result.json"), folder)
+    answers, messages = examine_scores(read_result(folder / "result.json"), folder)
     told = [message for message in messages["test"] if "fbeta" in message.text or "damaged" in message.text]
     assert [(message.text.split(",")[0], message.warns) for message in told] == [
         ("unknown metric fbeta", False)

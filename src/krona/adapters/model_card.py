@@ -15,7 +15,7 @@ from krona.display_names import BENCHMARKS, KINDS
 from krona.messages import join_names, plural
 from krona.runs.description import describe_data
 from krona.runs.predictions import label_words
-from krona.runs.suspicious_scores import examine
+from krona.runs.suspicious_scores import examine_scores
 
 TEMPLATE = Path(__file__).with_name("model_card.md.jinja")
 SETTINGS = ("method", "optimizer", "trainer", "batch_size", "max_source_length", "seed")
@@ -92,7 +92,7 @@ def _notes(run: TrainedRun) -> list[str]:
     trained = f"{result.trainable_params:,} ({result.trainable_percent:.4g} % of the backbone)"
     head = f" and a new head of {result.head_params:,}" if result.head_params else ""
     notes.append(f"Rows: {counts}. Trained parameters: {trained}{head}")
-    messages = examine(result, run.folder)[1]["test" if result.test else "dev"]
+    messages = examine_scores(result, run.folder)[1]["test" if result.test else "dev"]
     return [*notes, *(f"Note of the run: {note}" for note in result.notes), *(message.text for message in messages)]
 
 

@@ -18,7 +18,7 @@ import numpy as np
 from krona.metrics.scores.metric import Floats
 from krona.metrics.statistics import LEVEL, SWAPS, p_value
 
-Runs = Sequence[Floats]  # the runs of one method: for each task, the scores of all seeds (seeds,)
+ScoresByTask = Sequence[Floats]  # the runs of one method: for each task, the scores of all seeds (seeds,)
 
 
 @dataclass(frozen=True)
@@ -56,14 +56,14 @@ def mean_ranks(scores: Floats) -> MeanRanks:
     return MeanRanks(ranks.mean(0), p, float(difference))
 
 
-def interquartile_mean(runs: Runs) -> float:
+def interquartile_mean(runs: ScoresByTask) -> float:
     """Return the interquartile mean over all runs of a method on all tasks."""
     from scipy.stats import trim_mean
 
     return float(trim_mean(np.concatenate(runs), 0.25))
 
 
-def probability_of_improvement(x: Runs, y: Runs) -> float:
+def probability_of_improvement(x: ScoresByTask, y: ScoresByTask) -> float:
     """Return the probability that a run of x scores higher than a run of y on the same task, averaged over tasks.
 
     A tie counts half.

@@ -26,7 +26,7 @@ from krona.report.selection import Selection, select_runs
 from krona.report.table import AVERAGE, Cell, Column, Note, Report, Row, Table
 from krona.report.text import describe_subject
 from krona.runs.folder import require_out
-from krona.runs.pack import runs_folder
+from krona.runs.pack import unpacked_folder
 from krona.safe_files import write_text
 
 CHOSEN = "Each method has several settings. The best row is chosen by dev scores. Test scores are next to them."
@@ -104,7 +104,7 @@ def collect(
     layout = find_layout(table, sweep)
     layout = replace(layout, sweep=sweep or layout.sweep, baseline=baseline or layout.baseline)
     paths = [outputs] if isinstance(outputs, Path) else outputs
-    folders = [runs_folder(path) for path in paths]
+    folders = [unpacked_folder(path) for path in paths]
     selection = select_runs(folders, layout, filters, run_ids, required=sweep is not None)
     if any(study.name == sweep for study in selection.studies):
         layout = replace(layout, title=f"Study {sweep}", command="krona tune")

@@ -42,7 +42,7 @@ class CellRecord:
     runs: str | None = None  # the ids of the runs
 
 
-def to_frame(report: Report) -> pd.DataFrame:
+def cells_to_frame(report: Report) -> pd.DataFrame:
     """Return a frame with one row (`CellRecord`) for each cell, unfinished run and file that could not be used."""
     return pd.DataFrame([*_records(report)], columns=[field.name for field in fields(CellRecord)])
 
@@ -76,7 +76,7 @@ def _record(cell: Cell, *, table: str, **keys: str | None) -> CellRecord:
 
 def render_csv(report: Report, out: Path | None) -> str:
     """Return the frame as CSV. Text that a spreadsheet would run as a formula is prefixed with an apostrophe."""
-    frame = to_frame(report)
+    frame = cells_to_frame(report)
     for name in frame.columns:
         quoted = (
             frame[name].map(lambda value: isinstance(value, str) and value.lstrip().startswith(FORMULA)).astype(bool)

@@ -23,7 +23,7 @@ from krona.metrics.statistics import bootstrap, holm, percentile_interval
 from krona.report.runs import ReportRun, Runs, differing_training, group_by, read_setting
 from krona.report.table import AVERAGE, Cell, Column, Row, Table
 from krona.runs.predictions import SPLITS, score_metrics
-from krona.runs.suspicious_scores import Examined, ScoreMessage, constant_scores, examine
+from krona.runs.suspicious_scores import Examined, ScoreMessage, constant_scores, examine_scores
 
 ALPHA = 0.05  # the significance level of all tests
 METRICS = {"accuracy": "acc", "f1": "F1", "macro_f1": "macro F1", "micro_f1": "micro F1", "matthews": "MCC"}
@@ -40,7 +40,7 @@ Examine = Callable[[ReportRun], Examined]
 
 def examine_run(run: ReportRun) -> Examined:
     """Return the answers of a run and the messages about its scores, by split."""
-    return examine(run.result, run.path.parent)
+    return examine_scores(run.result, run.path.parent)
 
 
 def examine_nothing(run: ReportRun) -> Examined:

@@ -14,8 +14,7 @@ from krona.metrics.scores.metric import Answers
 from krona.report.table import Cell, Row, Table
 from krona.runs.folder import RunFolder
 from krona.runs.predictions import label_words
-from krona.runs.rows import Row as RunRow
-from krona.runs.rows import read_split, slice_columns, slice_scores
+from krona.runs.rows import PredictionRow, read_split, slice_columns, slice_scores
 
 MAX_MATRIX = 12  # maximum number of classes of a confusion matrix; for more classes, pairs are listed
 MAX_PAIRS = 20
@@ -99,7 +98,7 @@ def slice_tables(table: Table) -> Iterator[tuple[str, pd.DataFrame]]:
 
 
 def _slice_lines(
-    row: Row, task: str, column: str, read: Callable[[Path], list[RunRow]]
+    row: Row, task: str, column: str, read: Callable[[Path], list[PredictionRow]]
 ) -> Iterator[tuple[str, str, str, str]]:
     runs = row.cell(task).runs
     for value, rows, score, low, high in slice_scores(runs[0].result, [read(run.path) for run in runs], column):

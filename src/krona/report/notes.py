@@ -191,7 +191,7 @@ def _settings_note(runs: Runs) -> list[str]:
 
 def _code_note(runs: Runs, done: Runs) -> str:
     results = [run.result for run in done or runs]
-    commits = sorted({code_version(result) for result in results})
+    commits = sorted({describe_code(result) for result in results})
     dirty = sum(bool(run.result.provenance.get("git_dirty")) for run in done)
     devices = sorted({str(result.provenance.get("device")) for result in results})
     changed = f", {dirty} with uncommitted changes" if dirty else ""
@@ -201,7 +201,7 @@ def _code_note(runs: Runs, done: Runs) -> str:
     return f"{words} Not finished: {others}." if others else words
 
 
-def code_version(result: Result) -> str:
+def describe_code(result: Result) -> str:
     """Return the commit of the code. For an installed krona, return its version."""
     if commit := result.provenance.get("git_commit"):
         return f"commit {commit[:10]}"

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from krona.messages import KronaError
-from krona.report.sections import RunData, find_section
+from krona.report.sections import SectionedRun, find_section
 from krona.runs import file_names
 from krona.runs.folder import RunFolder
 from krona.runs.frame import StoredResult, stored_results
@@ -33,7 +33,7 @@ Defaults = Mapping[str, Mapping[str, Any]]  # the default arguments of each meth
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class ReportRun(RunData):
+class ReportRun(SectionedRun):
     """A run of a report."""
 
     run_id: str
@@ -76,7 +76,7 @@ def load_runs(folders: Sequence[Path]) -> tuple[list[ReportRun], list[str]]:
     results, paths, problems = _read(folders)
     fixed_subsets = {_subset(result) for result in results if _subset_seed(result) not in (None, result.seed)}
     defaults = recorded_defaults(results)
-    known: dict[tuple[Any, ...], tuple[Settings, RunData]] = {}
+    known: dict[tuple[Any, ...], tuple[Settings, SectionedRun]] = {}
     variants: dict[frozenset[tuple[str, str]], int] = {}
     runs: list[ReportRun] = []
     for result, path in zip(results, paths, strict=True):

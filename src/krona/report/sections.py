@@ -26,7 +26,7 @@ class Section:
     protocol: str
     complete: bool  # false if the data have the benchmark's format but other rows
 
-    def heading(self, runs: "Sequence[RunData]") -> str:
+    def heading(self, runs: "Sequence[SectionedRun]") -> str:
         """Return the data and the backbone. Data with other rows are described by the split that differs most."""
         split = max((split for run in runs if (split := run.differing_split)), key=relative_difference, default=None)
         weights = "" if self.pretrained else ", random weights"
@@ -35,7 +35,7 @@ class Section:
         protocol = f", protocol {self.protocol}" if self.kind in BENCHMARKS and self.protocol != "table1" else ""
         return f"{name} on {shorten(self.backbone)}{weights}{protocol}"
 
-    def warning(self, runs: "Sequence[RunData]") -> str | None:
+    def warning(self, runs: "Sequence[SectionedRun]") -> str | None:
         """Return a warning against misuse of the numbers, or None if no warning is needed."""
         if self.kind == "sample":
             return "These are generated sentences, not GLUE. Compare the rows with one another, not with the paper."
@@ -48,7 +48,7 @@ class Section:
         subject = f"{plural(count, 'run')} of {len(runs)} cannot be compared" if count < len(runs) else "Not compared"
         return f"{subject} with the paper: {'; '.join(first_few(reasons, MAX_DEPARTURES))}."
 
-    def order(self, runs: "Sequence[RunData]") -> tuple[Any, ...]:
+    def order(self, runs: "Sequence[SectionedRun]") -> tuple[Any, ...]:
         """Return a sort key: GLUE first, and runs that are comparable with the paper before others."""
         comparable = any(run.comparable for run in runs)
         shipped = (not comparable, not self.pretrained, not self.complete, self.backbone, self.protocol)
@@ -56,7 +56,7 @@ class Section:
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class RunData:
+class SectionedRun:
     """The section of a run, and what distinguishes its data from the paper's."""
 
     section: Section
@@ -65,7 +65,7 @@ class RunData:
     comparable: bool  # whether the run is on GLUE without departures
 
 
-def find_section(result: Result) -> RunData:
+def find_section(result: Result) -> SectionedRun:
     """Return the section of a run, and the differences of its data from the paper's."""
     config, provenance = result.config, result.provenance
     backbone, kind = config["backbone"], result.data_kind
@@ -77,7 +77,7 @@ def find_section(result: Result) -> RunData:
     departures = tuple(result.departures or ())
     protocol = str(config.get("data", {}).get("protocol", "table1"))
     section = Section(kind, name, pretrained, protocol, split is None)
-    return RunData(
+    return SectionedRun(
         section=section,
         differing_split=named_split,
         departures=departures,

@@ -16,7 +16,7 @@ from krona import paths
 from krona.messages import KronaError, plural
 from krona.runs import file_names
 from krona.runs.description import used_shape
-from krona.runs.pack import runs_folder
+from krona.runs.pack import unpacked_folder
 from krona.runs.predictions import DamagedRunError
 from krona.runs.result import CHECKSUMS, Result, read_result
 from krona.runs.run_id import find_value
@@ -92,7 +92,7 @@ def read_results(outputs: Path | str | None = None) -> pd.DataFrame:
     Warns:
         UserWarning: some results are damaged. The warning lists them, and the table has no rows for them.
     """
-    folder = runs_folder(paths.expand(outputs if outputs is not None else paths.OUTPUTS))
+    folder = unpacked_folder(paths.expand(outputs if outputs is not None else paths.OUTPUTS))
     if not folder.is_dir():
         raise KronaError(f"{folder} is not a folder. Give the folder that contains the folders of the runs.")
     results = stored_results(folder)

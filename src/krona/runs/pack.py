@@ -116,7 +116,7 @@ def _without_errors(line: dict[str, Any]) -> Any:
     return _strip(line)
 
 
-def runs_folder(path: Path) -> Path:
+def unpacked_folder(path: Path) -> Path:
     """Return an outputs folder: ``path``, or a temporary folder with the contents of the pack at ``path``.
 
     Raises:

@@ -19,7 +19,7 @@ from krona.runs.folder import RunFolder
 from krona.runs.predictions import decode_label, encode_columns, is_multilabel, label_words, score_metrics
 from krona.runs.result import Result
 
-Row = Mapping[str, Any]  # a line of predictions.jsonl
+PredictionRow = Mapping[str, Any]  # a line of predictions.jsonl
 MAX_SLICES = 50  # maximum number of values of a slice column
 
 
@@ -36,7 +36,7 @@ class Mistake:
     columns: Mapping[str, Any]  # the other columns of the row in the data file
 
 
-def read_split(run: RunFolder, split: str) -> list[Row]:
+def read_split(run: RunFolder, split: str) -> list[PredictionRow]:
     """Return the rows of a split from predictions.jsonl.
 
     Raises:
@@ -49,7 +49,7 @@ def read_split(run: RunFolder, split: str) -> list[Row]:
         raise KronaError(f"{run.predictions} cannot be read: {error}") from error
 
 
-def find_mistakes(result: Result, rows: Sequence[Row]) -> list[Mistake]:
+def find_mistakes(result: Result, rows: Sequence[PredictionRow]) -> list[Mistake]:
     """Return the mistakes, the worst first.
 
     The order is that of the probability of the wrong prediction or, if the run did not store probabilities, of the
@@ -77,7 +77,7 @@ def find_mistakes(result: Result, rows: Sequence[Row]) -> list[Mistake]:
     return sorted(mistakes, key=lambda mistake: -abs(mistake.size or 0.0))
 
 
-def _place(row: Row, files: Mapping[str, str] | str) -> str:
+def _place(row: PredictionRow, files: Mapping[str, str] | str) -> str:
     part = row["id"].rpartition("-")[0]
     file = files if isinstance(files, str) else files.get(part)
     return f"{Path(file).name}:{row['line']}" if file and "line" in row else row["id"]
@@ -96,7 +96,7 @@ def _words(names: str | Sequence[str] | None) -> Sequence[str]:
 
 
 def slice_scores(
-    result: Result, runs: Sequence[Sequence[Row]], column: str
+    result: Result, runs: Sequence[Sequence[PredictionRow]], column: str
 ) -> Iterator[tuple[str, int, float, float, float]]:
     """Yield the value, the number of rows, the score and its interval for each value of a column of the data file.
 
@@ -125,7 +125,7 @@ def slice_scores(
         yield name, len(own[0]), score, *percentile_interval(bootstrap(own, metrics))
 
 
-def _encode_rows(result: Result, rows: Sequence[Row]) -> Answers:
+def _encode_rows(result: Result, rows: Sequence[PredictionRow]) -> Answers:
     task = result.config["task"]
     names = [name for name in ("target", "prediction", "group") if name in rows[0]]
     columns: dict[str, list[Any]] = {name: [row[name] for row in rows] for name in names}

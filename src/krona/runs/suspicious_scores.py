@@ -66,7 +66,7 @@ def find_messages(result: Result, outcomes: Mapping[str, Outcomes], split: str) 
     return messages
 
 
-def examine(result: Result, folder: Path) -> Examined:
+def examine_scores(result: Result, folder: Path) -> Examined:
     """Return the answers of a finished run and the messages about its scores, both by split.
 
     If the predictions are missing or damaged, return no answers, and a message with the reason.
@@ -88,7 +88,7 @@ def examine(result: Result, folder: Path) -> Examined:
 def message_lines(result: Result, messages: Mapping[str, Sequence[ScoreMessage]]) -> list[str]:
     """Return the messages about a run, one per line. A warning begins with ``!``. The last line may give advice.
 
-    ``messages`` contains the messages by split, as `examine` returns them.
+    ``messages`` contains the messages by split, as `examine_scores` returns them.
     """
     found = [
         message

@@ -16,7 +16,7 @@ from krona.runs.description import describe_data
 from krona.runs.folder import RunFolder, RunState
 from krona.runs.provenance import code_change
 from krona.runs.run_id import as_text
-from krona.runs.suspicious_scores import examine, message_lines
+from krona.runs.suspicious_scores import examine_scores, message_lines
 from krona.sweeps.status import count_states, result_cells
 from krona.training.summary import outputs_option
 
@@ -196,7 +196,7 @@ def _warnings(runs: Sequence[RunState]) -> list[str]:
     lines: list[tuple[RunState, str]] = []
     for run in _done_runs(runs):
         assert run.result is not None
-        lines += [(run, line) for line in message_lines(run.result, examine(run.result, run.folder)[1])]
+        lines += [(run, line) for line in message_lines(run.result, examine_scores(run.result, run.folder)[1])]
     return _group(lines, runs)
 
 

@@ -14,7 +14,7 @@ from krona.report.commands import report_command, run_commands
 from krona.runs.description import describe_data
 from krona.runs.folder import RunFolder, RunState
 from krona.runs.result import Result, Scored
-from krona.runs.suspicious_scores import examine, message_lines
+from krona.runs.suspicious_scores import examine_scores, message_lines
 
 
 def print_summary(run: RunState, console: Console) -> None:
@@ -23,7 +23,7 @@ def print_summary(run: RunState, console: Console) -> None:
     if result is None or result.dev is None:
         return
     head = f" and a head of {result.head_params:,}" if result.head_params else ""
-    answers, messages = examine(result, run.folder)
+    answers, messages = examine_scores(result, run.folder)
     test = f"test {_test_score(answers, result, result.test)}" if result.test else "test not scored (score_test=false)"
     lines = [
         test,
