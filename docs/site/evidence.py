@@ -7,7 +7,7 @@ from functools import cache, partial
 from itertools import takewhile
 from pathlib import Path
 from statistics import mean, stdev
-from typing import Any
+from typing import Any, NamedTuple
 
 from paper_differences import paper_differences
 
@@ -19,7 +19,8 @@ from krona.paper import read_paper_table
 from krona.report.build import collect
 from krona.report.pairs import reference_differences
 from krona.report.render import render_markdown
-from krona.report.table import Report
+from krona.report.runs import ReportRun
+from krona.report.table import Report, Row, Table
 
 PAIRS = {  # of rows, by table of the paper
     "1": (
@@ -31,7 +32,10 @@ PAIRS = {  # of rows, by table of the paper
     "6": (("silu", "gelu"),),
     "9": (("2x384", "3x256"),),
 }  # fmt: skip
-REGISTERED_REFERENCE = "LoRA (train_layer_norms=false)"
+REGISTERED_REFERENCES = {
+    "sst2_minilm": "LoRA (train_layer_norms=false)",
+    "cola_mpnet": "LoRA (variant=comparison/lora)",
+}
 BACKBONES = {"T5-base": "training", "BERT-base": "training-bert_base", "MPNet": "training-mpnet_base",
              "MiniLM": "training-minilm_l6", "SmolLM2": "training-smollm2_135m"}  # fmt: skip
 FAIR = ("mpnet_cola", "mpnet_lora_size")  # blocks with an equal search
@@ -115,20 +119,64 @@ def registered(block: str, margin: float) -> list[str]:
     Args:
         margin: the smallest difference of interest, in points.
     """
-    table = _report(block, baseline=REGISTERED_REFERENCE).tables[0]
-    equivalent = {frozenset((a.name, b.name)): one.p_equivalent(margin) for (a, b, _), one in table.differences.items()}
+    reference = REGISTERED_REFERENCES[block]
+    table = _report(block, baseline=reference).tables[0]
+    collapsed = [run.run_id for row in table.rows for run in _collapsed_runs(row)]
+    verdicts = stable = _verdicts(table, margin)
+    if collapsed:
+        kept = [run.run_id for row in table.rows for run in row.done if run.run_id not in collapsed]
+        pack = RESULTS / f"encoders-{block}.tar.xz"
+        stable = _verdicts(collect(pack, sweep=SWEEPS[block], run_ids=kept, baseline=reference).tables[0], margin)
+    rows = {row.name: row for row in table.rows}
     texts = {text["Pair"]: text for text in table.to_reference.to_dict("records")}
-    lines = ["| row − LoRA | seeds | difference | 95 % interval | p (Holm) | p (equivalent) | verdict |"]
-    lines.append(f"|:--|{'--:|' * 5}---|")
+    heading = [
+        "row − LoRA",
+        "seeds",
+        "collapsed",
+        "difference",
+        "95 % interval",
+        "p (Holm)",
+        "p (equivalent)",
+        "verdict",
+    ]
+    lines = [f"| {' | '.join(heading)} |", f"|:--|{'--:|' * 6}---|"]
     for pair in reference_differences(table).itertuples():
-        text, p = texts[f"{pair.row} − {pair.reference}"], equivalent[frozenset((pair.row, pair.reference))]
-        verdicts = [("better" if pair.difference > 0 else "worse")] if pair.p_holm < LEVEL else []
-        verdicts += [f"equivalent within {margin:g} points"] if p < LEVEL else []
-        cells = [text[name] for name in ("Common seeds", "Difference", "Interval", "p (Holm)")]
-        cells += [format_p(p, 3), " and ".join(verdicts) or f"open (detectable: {text['Detectable']})"]
+        text, verdict = texts[f"{pair.row} − {pair.reference}"], verdicts[pair.row]
+        cells = [text["Common seeds"], str(len(_collapsed_runs(rows[pair.row])))]
+        cells += [text[name] for name in ("Difference", "Interval", "p (Holm)")]
+        words = verdict.text or f"open (detectable: {text['Detectable']})"
+        if verdict.text != stable[pair.row].text:
+            words = f"open ({verdict.text or 'open'}; without collapsed runs: {stable[pair.row].text or 'open'})"
         name = pair.row.replace("_", r"\_")
-        lines.append(f"| {' | '.join([name, *cells])} |")
-    return lines
+        lines.append(f"| {' | '.join([name, *cells, format_p(verdict.p_equivalent, 3), words])} |")
+    runs, failed = rows[reference].done, _collapsed_runs(rows[reference])
+    return [*lines, "", f"Collapsed runs of the reference: {len(failed)} of {len(runs)}."]
+
+
+class Verdict(NamedTuple):
+    """The verdict on a row by the registered rule."""
+
+    text: str  # empty if the verdict is open
+    p_equivalent: float
+
+
+def _verdicts(table: Table, margin: float) -> dict[str, Verdict]:
+    """Return the verdict on each row that is compared with the reference, by the row's name."""
+    equivalent = {frozenset((a.name, b.name)): one.p_equivalent(margin) for (a, b, _), one in table.differences.items()}
+    verdicts = {}
+    for pair in reference_differences(table).itertuples():
+        p = equivalent[frozenset((pair.row, pair.reference))]
+        words = [("better" if pair.difference > 0 else "worse")] if pair.p_holm < LEVEL else []
+        words += [f"equivalent within {margin:g} points"] if p < LEVEL else []
+        verdicts[pair.row] = Verdict(" and ".join(words), p)
+    return verdicts
+
+
+def _collapsed_runs(row: Row) -> list[ReportRun]:
+    """Return the runs whose predictions on test are all of one class."""
+    cell = row.cells[row.done[0].task]
+    pairs = zip(cell.runs, cell.answers, strict=True)
+    return [run for run, answers in pairs if len({*answers.predictions.tolist()}) == 1]
 
 
 def scores(block: str) -> list[str]:
