@@ -68,8 +68,8 @@ def test_the_page_of_the_configuration_explains_every_key() -> None:
         assert len(meaning.split()) >= 3, key
 
 
-def test_fidelitys_table_2_divides_as_it_says_and_has_this_projects_launches() -> None:
-    text = (DOCS / "fidelity.md").read_text(encoding="utf-8").split("## Table 2")[1].split("\n## ")[0]
+def test_the_notebooks_table_2_divides_as_it_says_and_has_this_projects_launches() -> None:
+    text = (DOCS / "notebook.md").read_text(encoding="utf-8").split("in the paper's Table 2")[1].split("\n## ")[0]
     table = re.findall(r"^\|.*\|$", text, flags=re.MULTILINE)
     head, _, *lines = ([cell.strip() for cell in line.strip("|").split("|")] for line in table)
     printed, authors, ratios, ours = (dict(zip(head[1:], map(float, line[1:]), strict=True)) for line in lines)

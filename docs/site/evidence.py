@@ -42,6 +42,7 @@ FAIR = ("mpnet_cola", "mpnet_lora_size")  # blocks with an equal search
 RESULTS = Path(__file__).resolve().parents[1] / "results"
 SWEEPS = {  # packs of runs, and the sweep with the runs of the chosen rates
     "sst2_minilm": "comparison_sst2_minilm",
+    "cola_mpnet": "comparison_cola_mpnet",
     "mpnet_cola": "encoders_mpnet_cola",
     "mpnet_lora_size": "encoders_mpnet_lora_size",
     "minilm_cola": "encoders_minilm_cola_seeds",
@@ -167,7 +168,7 @@ def _verdicts(table: Table, margin: float) -> dict[str, Verdict]:
     for pair in reference_differences(table).itertuples():
         p = equivalent[frozenset((pair.row, pair.reference))]
         words = [("better" if pair.difference > 0 else "worse")] if pair.p_holm < LEVEL else []
-        words += [f"equivalent within {margin:g} points"] if p < LEVEL else []
+        words += ["equivalent"] if p < LEVEL else []
         verdicts[pair.row] = Verdict(" and ".join(words), p)
     return verdicts
 

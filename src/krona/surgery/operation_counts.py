@@ -57,7 +57,7 @@ def launches(model: nn.Module) -> int:
     """Return the number of operations that the branches add to one forward pass (batch 1, 10 tokens).
 
     Views are not counted. On a GPU, one operation is about one kernel launch. For batches of one row, the number of
-    launches determines the latency (docs/fidelity.md, Table 2).
+    launches determines the latency (docs/notebook.md, Table 2).
     """
     return round(_over_modules(model, 10, lambda call: dispatched(call).total()))
 
