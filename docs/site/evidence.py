@@ -151,7 +151,7 @@ def registered(block: str, margin: float) -> list[str]:
         name = pair.row.replace("_", r"\_")
         lines.append(f"| {' | '.join([name, *cells, format_p(verdict.p_equivalent, 3), words])} |")
     runs, failed = rows[reference].done, _collapsed_runs(rows[reference])
-    return [*lines, "", f"Collapsed runs of the reference: {len(failed)} of {len(runs)}."]
+    return [*lines, "", f"Collapsed runs of the reference: {len(failed)} of {len(runs)}."] if collapsed else lines
 
 
 class Verdict(NamedTuple):
@@ -267,6 +267,7 @@ def _rows(name: str) -> list[dict[str, Any]]:
 
 TABLES = {
     "registered_sst2_minilm": partial(registered, "sst2_minilm", margin=0.5),
+    "registered_cola_mpnet": partial(registered, "cola_mpnet", margin=1),
     "earlier": earlier,
     "differences": differences,
     "training": training,
