@@ -100,8 +100,8 @@ def test_the_page_of_security_lists_the_classes_that_a_file_may_name() -> None:
         assert [word for word in named if word not in rows[name]] == [], name
 
 
-def test_the_page_of_reports_has_the_current_smallest_differences() -> None:
-    text = " ".join((DOCS / "reading-the-report.md").read_text(encoding="utf-8").split())
+def test_the_notebook_has_the_current_smallest_differences() -> None:
+    text = " ".join((DOCS / "notebook.md").read_text(encoding="utf-8").split())
     printed = json.loads(CliRunner().invoke(app, ["power", "--json"]).stdout)
     for row in printed["tasks"]:
         if row["task"] in ("rte", "sst2"):

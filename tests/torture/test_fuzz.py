@@ -63,9 +63,8 @@ def test_results(full: bool, copied: Path, outputs: Path, book: Any) -> None:
     def report() -> View:
         found = collect(outputs)
         for split in ("dev", "test"):
-            assert {*found.runs[split].dropna()} <= {content[split]["score"]}
-        runs = (*found.runs.itertuples(), *found.unfinished.itertuples())
-        return {one.run_id: one.result for one in runs}, found.problems
+            assert {run.scores[split] for run in found.runs if split in run.scores} <= {content[split]["score"]}
+        return {run.run_id: run.result for run in (*found.runs, *found.unfinished)}, found.problems
 
     def show_status() -> View:
         runs = status.all_runs(outputs)

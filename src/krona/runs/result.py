@@ -35,7 +35,7 @@ Finite = Annotated[float, Field(allow_inf_nan=False)]  # a metric of the library
 
 @with_config(PART)
 class TableRow(TypedDict):
-    """The row of a comparison to which the run belongs."""
+    """A row of a table that compares methods."""
 
     label: str
     """The method's label, with the settings in parentheses."""
