@@ -93,9 +93,10 @@ def _table(block: str, first: str) -> list[str]:
 
 
 @cache
-def _report(block: str, baseline: str | None = None) -> Report:
-    """Return the report that ``krona report SWEEP --outputs PACK --baseline ROW`` shows."""
-    return collect(RESULTS / f"encoders-{block}.tar.xz", sweep=SWEEPS[block], baseline=baseline)
+def _report(block: str, baseline: str | None = None, run_ids: frozenset[str] | None = None) -> Report:
+    """Return the report that ``krona report SWEEP --outputs PACK --baseline ROW`` shows, or a report of some runs."""
+    pack = RESULTS / f"encoders-{block}.tar.xz"
+    return collect(pack, sweep=SWEEPS[block], run_ids=run_ids, baseline=baseline)
 
 
 @cache
@@ -121,37 +122,27 @@ def registered(block: str, margin: float) -> list[str]:
         margin: the smallest difference of interest, in points.
     """
     reference = REGISTERED_REFERENCES[block]
-    table = _report(block, baseline=reference).tables[0]
-    collapsed = [run.run_id for row in table.rows for run in _collapsed_runs(row)]
+    table = _report(block, reference).tables[0]
+    collapsed = {row.name: _collapsed_runs(row) for row in table.rows}
     verdicts = stable = _verdicts(table, margin)
-    if collapsed:
-        kept = [run.run_id for row in table.rows for run in row.done if run.run_id not in collapsed]
-        pack = RESULTS / f"encoders-{block}.tar.xz"
-        stable = _verdicts(collect(pack, sweep=SWEEPS[block], run_ids=kept, baseline=reference).tables[0], margin)
-    rows = {row.name: row for row in table.rows}
+    if any(collapsed.values()):
+        kept = frozenset(run.run_id for row in table.rows for run in row.done if run not in collapsed[row.name])
+        stable = _verdicts(_report(block, reference, kept).tables[0], margin)
     texts = {text["Pair"]: text for text in table.to_reference.to_dict("records")}
-    heading = [
-        "row − LoRA",
-        "seeds",
-        "collapsed",
-        "difference",
-        "95 % interval",
-        "p (Holm)",
-        "p (equivalent)",
-        "verdict",
-    ]
-    lines = [f"| {' | '.join(heading)} |", f"|:--|{'--:|' * 6}---|"]
-    for pair in reference_differences(table).itertuples():
-        text, verdict = texts[f"{pair.row} − {pair.reference}"], verdicts[pair.row]
-        cells = [text["Common seeds"], str(len(_collapsed_runs(rows[pair.row])))]
-        cells += [text[name] for name in ("Difference", "Interval", "p (Holm)")]
+    lines = ["| row − LoRA | seeds | collapsed | difference | 95 % interval | p (Holm) | p (equivalent) | verdict |"]
+    lines.append(f"|:--|{'--:|' * 6}---|")
+    for name, verdict in verdicts.items():
+        text = texts[f"{name} − {reference}"]
         words = verdict.text or f"open (detectable: {text['Detectable']})"
-        if verdict.text != stable[pair.row].text:
-            words = f"open ({verdict.text or 'open'}; without collapsed runs: {stable[pair.row].text or 'open'})"
-        name = pair.row.replace("_", r"\_")
-        lines.append(f"| {' | '.join([name, *cells, format_p(verdict.p_equivalent, 3), words])} |")
-    runs, failed = rows[reference].done, _collapsed_runs(rows[reference])
-    return [*lines, "", f"Collapsed runs of the reference: {len(failed)} of {len(runs)}."] if collapsed else lines
+        if verdict.text != stable[name].text:
+            words = f"open ({verdict.text or 'open'}; without collapsed runs: {stable[name].text or 'open'})"
+        cells = [name.replace("_", r"\_"), text["Common seeds"], str(len(collapsed[name]))]
+        cells += [text[key] for key in ("Difference", "Interval", "p (Holm)")]
+        lines.append(f"| {' | '.join([*cells, format_p(verdict.p_equivalent, 3), words])} |")
+    if any(collapsed.values()):
+        seeds = next(len(row.done) for row in table.rows if row.name == reference)
+        lines += ["", f"Collapsed runs of the reference: {len(collapsed[reference])} of {seeds}."]
+    return lines
 
 
 class Verdict(NamedTuple):

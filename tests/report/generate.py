@@ -16,7 +16,7 @@ from krona.paths import CONF, NANO
 from krona.report.build import collect
 from krona.report.table import Report, Table
 from krona.runs.predictions import label_ids
-from krona.runs.protocol import list_departures
+from krona.runs.protocol import record_departures
 from krona.runs.result import Result, write_result
 from krona.runs.run_id import run_id
 from krona.tasks.notes import OFFICIAL_ROWS
@@ -164,12 +164,12 @@ def write_all(outputs: Path, results: Iterable[Result]) -> list[Result]:
     """
     written = list(results)
     for result in written:
-        departures = result.departures
-        if departures is None and result.data_kind == "glue":
-            departures = [*list_departures(result)]
         parts = {split: part for split in ("dev", "test") if (part := getattr(result, split))}
         scores = {split: {key: part[key] for key in part if key != "rows"} for split, part in parts.items()}
-        write_result(outputs / result.run_id, result.model_copy(update={**scores, "departures": departures}))
+        stored = result.model_copy(update=scores)
+        if stored.departures is None:
+            record_departures(stored)
+        write_result(outputs / result.run_id, stored)
         lines = [
             {"split": split, "id": f"{split}-{i}", "source": f"sentence: number {i} of {result.task}",
              "target": target, "prediction": given}

@@ -16,7 +16,7 @@ from krona.paths import choice_files
 
 @dataclass(frozen=True)
 class Suggestion:
-    """What krona has instead of another tool's key. As a text, it is the end of a message."""
+    """A replacement for another tool's key. As a text, it is the end of a message."""
 
     text: str  # something to type, such as method=lora, or a sentence without its full stop
     is_sentence: bool = False

@@ -19,6 +19,12 @@ DATA_SETTINGS = {
 }  # fmt: skip
 
 
+def record_departures(result: Result) -> None:
+    """Store in the result of a run on GLUE why the run is not comparable with the paper (`list_departures`)."""
+    if result.data_kind == "glue":
+        result.departures = [*list_departures(result)]
+
+
 def list_departures(result: Result) -> Iterator[str]:
     """Yield the reasons why a run on GLUE is not comparable with the paper.
 

@@ -24,7 +24,7 @@ from krona.messages import KronaError, first_line
 from krona.runs.claim import Claim, ClaimLostError, describe
 from krona.runs.folder import RunFolder, RunState
 from krona.runs.interrupts import Interrupted, forget_signals
-from krona.runs.protocol import list_departures
+from krona.runs.protocol import record_departures
 from krona.runs.provenance import code_change, method_code, own_code, provenance
 from krona.runs.result import Result, Status, now, write_result
 from krona.runs.run_id import canonical
@@ -210,8 +210,7 @@ def new_result(plan: Plan) -> Result:
         notes=list(plan.notes),
         provenance=recorded,
     )
-    if result.data_kind == "glue":
-        result.departures = [*list_departures(result)]
+    record_departures(result)
     return result
 
 

@@ -23,7 +23,7 @@ from krona.config.settings import RunSettings
 from krona.messages import KronaError
 from krona.random_streams import stream_seed
 from krona.runs.interrupts import stop_if_interrupted
-from krona.runs.protocol import list_departures
+from krona.runs.protocol import record_departures
 from krona.runs.result import Result, now
 from krona.surgery.operation_counts import added_costs
 from krona.surgery.trainable import train_in_fp32
@@ -219,8 +219,7 @@ def _describe_model(model: PreTrainedModel, result: Result) -> None:
         "update_rank": surgery.update_rank(model),
         "backbone": described | {"parameters": count.backbone},
     }
-    if result.data_kind == "glue":
-        result.departures = [*list_departures(result)]
+    record_departures(result)
     with torch.random.fork_rng(devices=[]):  # dropout in a branch must not change the later random numbers
         if fault := surgery.find_branch_fault(model):
             raise KronaError(fault)
