@@ -47,6 +47,7 @@ def assert_same_answers(folder: Path, *, batch_size: int = 64, different: int = 
         ("bert", "rte", "lora", "32-true"),
         ("bert", "stsb", "krona", "32-true"),
         ("bert", "rte", "krona", "bf16-true"),
+        ("bert", "rte", "lora", "bf16-mixed"),
         pytest.param("bert", "rte", "lora", "bf16-frozen", marks=pytest.mark.slow),
         ("llama", "rte", "krona", "32-true"),
         pytest.param("llama", "rte", "lora", "bf16-true", marks=pytest.mark.slow),
@@ -66,7 +67,10 @@ def test_other_families_and_precisions_answer_as_they_did(
 ) -> None:
     values = [f"method={method}", f"task=sample_{task}", f"trainer.precision={precision}"]
     exact = precision == "32-true" and task == "rte"  # other logits differ in their last digits if the batches differ
-    assert_same_answers(finished(outputs, *tiny[kind], *values), batch_size=7 if exact else 200)
+    folder = finished(outputs, *tiny[kind], *values)
+    assert_same_answers(folder, batch_size=7 if exact else 200)
+    assert read_result(folder / "result.json").provenance["scoring_precision"] == precision
+    assert load(folder).in_bf16 == (precision in ("bf16-mixed", "bf16-frozen"))
 
 
 def test_a_regressions_answer_without_an_end_is_cut_where_the_run_cut_it(

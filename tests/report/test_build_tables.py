@@ -298,12 +298,15 @@ def test_runs_of_several_versions_or_devices_have_one_note(tmp_path):
     for run, torch, devices, code in zip(runs, ("2.9", "2.13", "2.13", "2.13"), (1, 1, 2, 2), "xyyy", strict=True):
         run.provenance |= {"versions": {"torch": torch, "numpy": str(run.seed)}, "devices": devices}
         run.provenance["method_code"] = f"{run.method} {code}"
+    runs[0].provenance["scoring_precision"] = "bf16-mixed"  # the others were scored in fp32, and have no record
     (table,) = collected(tmp_path, runs).tables
     assert [note for note in note_texts(table) if "differ in" in note] == [
-        "The runs differ in torch (2.13 or 2.9), devices (1 or 2) and the code of KronA. Rows with runs of both: KronA."
+        "The runs differ in torch (2.13 or 2.9), devices (1 or 2), scoring_precision (32-true or bf16-mixed) and the "
+        "code of KronA. Rows with runs of both: KronA."
     ]
     for run in runs:
         run.provenance |= {"versions": {"torch": "2.13"}, "devices": 1, "method_code": run.method}
+        run.provenance.pop("scoring_precision", None)
     (table,) = collected(tmp_path, runs).tables
     assert not [note for note in note_texts(table) if "differ in" in note]
 

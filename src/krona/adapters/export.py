@@ -250,7 +250,7 @@ def _read_merged(trained: Predictor, folder: Path) -> list[Predictor]:
     if has_pooled_head(trained.model.config):  # the class that transformers loads from the folder's code
         kind = modeling_krona.PooledForSequenceClassification
     model = kind.from_pretrained(folder, dtype="auto").to(trained.model.device).eval()
-    return [replace(trained, model=model, bf16=False)]
+    return [replace(trained, model=model, in_bf16=False)]
 
 
 def _write_peft(trained: Predictor, folder: Path, dtype: torch.dtype) -> list[str]:

@@ -105,7 +105,7 @@ def load(
     """
     trained_run = run if isinstance(run, TrainedRun) else find(run, outputs=outputs)
     loaded = load_predictor(trained_run, backbone=backbone, device=device)
-    return Trained(loaded.run, loaded.model, loaded.family, loaded.bf16)
+    return Trained(loaded.run, loaded.model, loaded.family, loaded.in_bf16)
 
 
 def _records(rows: Any) -> Any:

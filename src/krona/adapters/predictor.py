@@ -20,6 +20,7 @@ from krona.adapters.origin import Origin
 from krona.backbones.families import Batch, Family, max_positions
 from krona.backbones.load import Loaded
 from krona.backbones.shared import shared_backbone
+from krona.config.settings import AUTOCAST
 from krona.messages import KronaError, KronaWarning, join_names, plural
 from krona.paths import expand
 from krona.runs.predictions import label_text, label_words
@@ -33,13 +34,13 @@ Row = str | Sequence[str] | Mapping[str, Any]
 LONGEST_NUMBER = 16  # the maximum number of tokens of a predicted number, if the run's targets are not known
 
 
-def autocast(model: nn.Module, *, bf16: bool) -> torch.autocast:
+def autocast(model: nn.Module, enabled: bool) -> torch.autocast:
     """Return the context of a forward pass outside of training: in bf16, or in the dtype of the weights."""
-    return torch.autocast(next(model.parameters()).device.type, torch.bfloat16, enabled=bf16)
+    return torch.autocast(next(model.parameters()).device.type, torch.bfloat16, enabled=enabled)
 
 
 def predict_batch(
-    model: nn.Module, family: Family, batch: Batch, labels: Sequence[str], *, longest: int, bf16: bool
+    model: nn.Module, family: Family, batch: Batch, labels: Sequence[str], *, longest: int, in_bf16: bool
 ) -> tuple[list[str], Tensor]:
     """Return the predicted text of each row, and the probability of each label, (B, labels).
 
@@ -48,11 +49,11 @@ def predict_batch(
     Args:
         labels: the labels whose probabilities are computed.
         longest: the number of tokens of the longest answer.
-        bf16: whether to use autocast, as runs with ``trainer.precision=bf16-frozen`` do.
+        in_bf16: whether to use autocast, as runs with ``bf16-mixed`` and ``bf16-frozen`` do.
     """
     device = next(model.parameters()).device
     inputs = {name: values.to(device) for name, values in batch.items()}
-    with autocast(model, bf16=bf16):
+    with autocast(model, in_bf16):
         texts, scores = family.predict_with_scores(model, inputs, labels, longest=longest)
     return [text.strip() for text in texts], family.probabilities(scores)
 
@@ -83,7 +84,7 @@ class Predictor:
     run: TrainedRun
     model: PreTrainedModel
     family: Family
-    bf16: bool = False  # whether a forward pass uses autocast (`predict_batch`)
+    in_bf16: bool = False  # whether `predict_split` uses autocast (`predict_batch`)
 
     @property
     def origin(self) -> Origin:
@@ -125,7 +126,7 @@ class Predictor:
         for start in range(0, len(split), batch_size):
             rows = by_length[start : start + batch_size]
             answers, distributions = predict_batch(
-                self.model, self.family, self.batch(ids, rows), targets, longest=longest, bf16=self.bf16
+                self.model, self.family, self.batch(ids, rows), targets, longest=longest, in_bf16=self.in_bf16
             )
             for row, answer, values in zip(rows, answers, distributions.tolist(), strict=True):
                 predictions[row] = Prediction(answer, find_name(answer), dict(zip(labels, values, strict=True)))
@@ -145,10 +146,10 @@ class Predictor:
 
     @torch.no_grad()
     def logits(self, split: Split) -> Tensor:
-        """Return the logits for all rows of a split as one batch, in fp32 on the CPU."""
+        """Return the logits for all rows of a split as one batch, on the CPU, computed in the dtype of the weights."""
         ids = self.family.sources(split, range(len(split)), longest=self.origin.max_source_length)
         batch = {name: values.to(self.model.device) for name, values in self.batch(ids, range(len(split))).items()}
-        with autocast(self.model, bf16=self.bf16):
+        with autocast(self.model, self.in_bf16 and self.origin.precision == "bf16-frozen"):
             logits: Tensor = self.model(**self.family.inputs(self.model, batch)).logits
         return logits.float().cpu()
 
@@ -173,7 +174,7 @@ def load_predictor(run: TrainedRun, *, backbone: str | Path | None = None, devic
     if origin.precision == "bf16-true":
         model.to(torch.bfloat16)
     model.to(device or ("cuda" if torch.cuda.is_available() else "cpu")).eval()
-    return Predictor(replace(run, origin=origin), model, loaded.family, frozen_in_bf16)
+    return Predictor(replace(run, origin=origin), model, loaded.family, in_bf16=origin.precision in AUTOCAST)
 
 
 def load_backbone(origin: Origin, *, bf16: bool = False) -> Loaded:

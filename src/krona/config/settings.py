@@ -18,6 +18,7 @@ from krona.tasks.task import Task
 STRICT = ConfigDict(
     strict=True, extra="forbid", allow_inf_nan=False, arbitrary_types_allowed=True, use_attribute_docstrings=True
 )
+AUTOCAST = ("bf16-mixed", "bf16-frozen")  # the precisions in which forward passes run under torch's autocast
 NonNegative = Annotated[int, Ge(0), Le(MAX_COUNT)]
 
 
@@ -191,6 +192,11 @@ class Trainer:
     @property
     def frozen_in_bf16(self) -> bool:
         return self.precision == "bf16-frozen"
+
+    @property
+    def autocast(self) -> bool:
+        """Whether forward passes run under torch's autocast to bf16, in training and in scoring."""
+        return self.precision in AUTOCAST
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)

@@ -31,7 +31,13 @@ from krona.runs.suspicious_scores import SIGN
 
 MAX_NAMES, MAX_PRUNED = 4, 12
 POWER_NOTE = "The test detects a true difference of this size four times out of five, and a smaller one less often"
-ENVIRONMENT = ("torch", "transformers", "krona", "devices")  # recorded properties that no setting determines
+ENVIRONMENT = (
+    "torch",
+    "transformers",
+    "krona",
+    "devices",
+    "scoring_precision",
+)  # recorded properties that no setting determines
 SETTINGS = {
     "trainer.max_epochs": "epochs", "trainer.max_steps": "maximum steps", "batch_size": "batch",
     "optimizer.warmup_steps": "warm-up", "data.train_rows": "training rows", "trainer.precision": "precision",
@@ -173,7 +179,8 @@ def _mixture_note(done: Runs) -> list[str]:
 
 
 def _environment(result: Result) -> dict[str, str]:
-    known: dict[str, Any] = {**(result.provenance.get("versions") or {}), **result.provenance}
+    recorded = {**(result.provenance.get("versions") or {}), **result.provenance}
+    known: dict[str, Any] = {"scoring_precision": "32-true", **recorded}
     properties = {name: str(known[name]) for name in ENVIRONMENT if known.get(name) is not None}
     code = {f"the code of {method_label(result.method)}": str(known["method_code"])} if "method_code" in known else {}
     return properties | code

@@ -137,6 +137,8 @@ class Provenance(TypedDict):
     """Number of processes, one for each device."""
     threads: NotRequired[Count]
     """Number of CPU threads of each process."""
+    scoring_precision: NotRequired[str]
+    """trainer.precision of the forward passes that predict dev and test. Runs without this value used fp32."""
     host: NotRequired[str]
     backbone: NotRequired[BackboneData]
     """Architecture, sizes, and number of parameters without the branches."""

@@ -113,7 +113,7 @@ def build_data(
             family=family,
             max_label_tokens=max_label_tokens,
             ranks=ranks,
-            bf16=trainer.frozen_in_bf16,
+            autocast=trainer.autocast,
         )
 
     batches = TrainingBatches(

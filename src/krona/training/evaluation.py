@@ -37,7 +37,7 @@ class SplitEvaluation:
     family: Family
     max_label_tokens: int
     ranks: Ranks
-    bf16: bool = False  # whether the model runs under autocast, because its frozen weights are in bf16
+    autocast: bool = False  # whether the model runs under autocast to bf16, as in training
 
     def __call__(self, model: nn.Module) -> dict[str, Any]:
         """Return the result of `score` for the whole split. Every rank returns the same dict."""
@@ -53,7 +53,7 @@ class SplitEvaluation:
         training = model.training
         model.eval()
         try:
-            with torch.no_grad(), autocast(model, bf16=self.bf16):
+            with torch.no_grad(), autocast(model, self.autocast):
                 yield
         finally:
             model.train(training)
@@ -65,10 +65,10 @@ class SplitEvaluation:
         return labels if len(labels) <= self.family.scored_labels or need_scores(self.task.metrics) else []
 
     def predict(self, model: nn.Module, batch: Batch) -> list[Answer]:
-        """Return the answer for each row of a batch, independent of the trainer's precision."""
+        """Return the answer for each row of a batch, in the run's precision."""
         labels = self.scored_labels
         texts, probabilities = predict_batch(
-            model, self.family, batch, labels, longest=self.max_label_tokens, bf16=self.bf16
+            model, self.family, batch, labels, longest=self.max_label_tokens, in_bf16=self.autocast
         )
         rounded = round_probabilities(probabilities) if labels else [None] * len(texts)
         return list(zip(texts, rounded, strict=True))

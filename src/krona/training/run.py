@@ -200,7 +200,11 @@ def _start_process(settings: RunSettings, result: Result, ranks: Ranks) -> None:
     keep_freed_memory()
     threads = default_threads() if ranks.size == 1 else max(1, cpu_count() // ranks.local_size)
     torch.set_num_threads(threads if trainer.threads is None else trainer.threads)
-    result.provenance |= {"threads": torch.get_num_threads(), "devices": ranks.size}
+    result.provenance |= {
+        "threads": torch.get_num_threads(),
+        "devices": ranks.size,
+        "scoring_precision": trainer.precision,
+    }
     result.notes += bf16_notes(trainer.precision, count_devices(trainer)[0])
     pl.seed_everything(stream_seed("process", settings.seed), verbose=False)
 
