@@ -1,4 +1,4 @@
-"""Build the package: conf/, sweeps/ and pages of docs/ become krona/shipped/ of an installed package (krona.paths)."""
+"""Build the package: conf/ and sweeps/ become krona/shipped/ of an installed package (krona.paths)."""
 
 import re
 import shutil
@@ -19,16 +19,12 @@ class BuildWithConfigs(build_py):
         shutil.rmtree(shipped, ignore_errors=True)  # of an earlier build: files that are gone stay away
         for folder in ("conf", "sweeps"):
             shutil.copytree(folder, shipped / folder)
-        for page in (*Path("docs").rglob("*.md"), Path("docs/first_hour.py")):
-            (shipped / page.parent).mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(page, shipped / page)
 
 
 def description() -> str:
-    """README.md for a package index, where relative links do not work: a link to a page becomes a command."""
+    """README.md for a package index, where relative links do not work: their texts stay."""
     text = Path("README.md").read_text(encoding="utf-8")
     text = re.sub(r"!\[.*?\]\(docs/.*?\)\n\n", "", text)
-    text = re.sub(r"\[([^]]+)\]\(docs/([\w/-]+)\.md\)", r"\1 (`krona docs \2`)", text)
     return re.sub(r"\[([^]]+)\]\((?!https?:).*?\)", r"\1", text)
 
 

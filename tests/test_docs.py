@@ -46,6 +46,7 @@ def run_page(command: list[str | Path], folder: Path) -> str:
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_the_commands_of_use_an_adapter_run(tmp_path: Path) -> None:
+    (tmp_path / "src").symlink_to(ROOT / "src")
     printed = run_page([ROOT / "tests" / "run_page.py", DOCS / "use-an-adapter.md"], tmp_path)
     assert len((tmp_path / "answers.tsv").read_text().splitlines()) == 401
     assert "PeftType.LORA" in printed

@@ -107,12 +107,6 @@ def test_krona_itself_may_lie_elsewhere(installed: Path, tmp_path: Path, monkeyp
     assert find_layout(None, "table1").command == "krona train -m sweeps=table1"
 
 
-def test_an_installed_krona_names_pages_by_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert as_typed("see docs/methods/lora.md") == "see docs/methods/lora.md"
-    monkeypatch.setattr("krona.formatting.INSTALLED", True)
-    assert as_typed("see docs/methods/lora.md").endswith("krona docs methods/lora")
-
-
 def test_every_command_of_krona_is_known() -> None:
     assert {command.name or command.callback.__name__ for command in app.registered_commands if command.callback} == {
         *KRONA.split("|")

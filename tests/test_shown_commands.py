@@ -98,7 +98,7 @@ def test_a_command_within_a_sentence_has_a_name_and_options_that_are_there() -> 
             options = {word.partition("=")[0] for word in words if word.startswith("--")}
             assert options <= known or name in ("train", "bench"), (page.name, line, options - known)
             checked += 1
-    assert checked > 50  # check that the pages contain such commands
+    assert checked > 20  # check that the pages contain such commands
 
 
 def test_a_command_that_nobody_can_type_is_found(tmp_path: Path) -> None:

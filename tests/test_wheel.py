@@ -23,7 +23,7 @@ pytestmark = pytest.mark.slow
 def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a copy of the files for the build, because a build writes to its folder."""
     copy = tmp_path_factory.mktemp("source") / "krona"
-    for folder in ("src", "conf", "sweeps", "docs"):
+    for folder in ("src", "conf", "sweeps"):
         shutil.copytree(ROOT / folder, copy / folder, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
     for file in ROOT.iterdir():
         if file.is_file() and file.name != ".git":
@@ -61,11 +61,8 @@ def test_what_is_installed_is_what_the_repository_has(programs: Path) -> None:
 
     assert files(package / "shipped" / "conf") == files(ROOT / "conf")
     assert files(package / "shipped" / "sweeps") == files(ROOT / "sweeps")
-    pages = {name for name in files(ROOT / "docs") if name.endswith(".md")} | {"first_hour.py"}
-    assert files(package / "shipped" / "docs") == pages
     (metadata,) = programs.parent.glob("lib/*/site-packages/krona-*.dist-info/METADATA")
     described = metadata.read_text(encoding="utf-8")
-    assert "first hour (`krona docs first-hour`)" in described
     assert set(re.findall(r"\]\((.{5})", described)) == {"https"}
     own = {name for name in files(package) if not name.startswith("shipped/")}
     assert own == files(ROOT / "src" / "krona")
@@ -76,7 +73,6 @@ def test_runs_in_an_empty_folder_and_reports_them(programs: Path, tmp_path: Path
     said = output_of(krona, "train", "profile=demo", "method=krona", *SHORT, cwd=tmp_path)
     assert f"next: {krona} predict" in said
     assert f"or:   {krona} report" in said
-    assert output_of(krona, "docs", "first-hour", cwd=tmp_path).startswith("# The first hour")
     output_of(krona, "table", "5", "profile=demo", "task=sample_rte", *SHORT, "--dry-run", cwd=tmp_path)
     (result,) = tmp_path.glob("outputs/*/result.json")
     found = json.loads(result.read_text())

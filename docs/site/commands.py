@@ -10,7 +10,7 @@ HEAD = """# Commands
 
 This page shows the arguments and options of each `krona` command, as `krona COMMAND --help` prints them.
 
-`krona train` and `krona bench` take the [overrides](configuration.md) of `train.py` and `bench.py`.
+`krona train` takes the [overrides](configuration.md) of `train.py`.
 """
 
 

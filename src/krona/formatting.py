@@ -11,14 +11,13 @@ from rich.console import Console
 from rich.text import Text
 
 from krona.messages import escape_control_characters
-from krona.paths import INSTALLED, PROJECT, typed_command
+from krona.paths import PROJECT, typed_command
 
 KRONA = (  # the commands of krona
     "status|table|report|diff|power|params|check-data|tune|predict|evaluate|export|import|inspect|dashboard|"
-    "sample|train|bench|init|doctor|list|show|rm|pack|docs"
+    "train|init|list|show|pack"
 )
 PLAIN = re.compile(r"[\w./-]+", re.ASCII)  # text that Hydra parses without quotes
-PAGE = re.compile(r"\bdocs/([\w/-]+)\.md\b")
 WRITTEN = re.compile(rf"(?<![\w./=-])(?:python (?P<script>train|bench)\.py|krona (?=(?:{KRONA})\b))")
 
 Cell = str | Text
@@ -136,7 +135,7 @@ def as_typed(text: str) -> str:
     The program in a command is replaced by its name if the program is on PATH, and otherwise by its path. If krona is
     an installed package, ``docs/PAGE.md`` is replaced by ``krona docs PAGE``. Control characters are escaped.
     """
-    text = escape_control_characters(PAGE.sub(r"krona docs \1", text) if INSTALLED else text)
+    text = escape_control_characters(text)
     return WRITTEN.sub(lambda match: _python(match["script"]) if match["script"] else f"{_krona()} ", text)
 
 

@@ -7,12 +7,11 @@ from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
 
-_SHIPPED = Path(__file__).resolve().with_name("shipped")  # contains conf/, sweeps/ and docs/ in an installed package
+_SHIPPED = Path(__file__).resolve().with_name("shipped")  # contains conf/ and sweeps/ in an installed package
 INSTALLED = _SHIPPED.is_dir()  # true for a wheel; false in the repository, also after `pip install -e`
 PROJECT = _SHIPPED if INSTALLED else Path(__file__).resolve().parents[2]
 CONF = PROJECT / "conf"
 SWEEPS = PROJECT / "sweeps"
-DOCS = PROJECT / "docs"
 PAPER = SWEEPS / "paper"  # contains a CSV file for each table of the paper
 NO_SWEEPS = ("tune", "wandb")  # subfolders of sweeps/ with files for `krona tune` and W&B agents, not sweeps
 NANO = Path(__file__).parent / "backbones" / "nano"  # the small T5 that comes with the package

@@ -25,7 +25,6 @@ from krona.metrics.statistics import bootstrap
 from krona.runs.predictions import read_outcomes
 from krona.runs.result import read_result
 from krona.tasks import Split
-from krona.tasks.sample import write
 from one_job import config, run
 from tasks import glue_files
 from typed_run import krona
@@ -37,7 +36,7 @@ TASKS = ("cola", "sst2", "mrpc", "stsb", "qqp", "mnli", "qnli", "rte")
 def glue(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a folder with the sample tasks in the layout of GLUE's download."""
     folder = tmp_path_factory.mktemp("glue")
-    write(folder)
+    glue_files.unpack_samples(folder)
     return folder
 
 

@@ -10,7 +10,6 @@ import pytest
 
 from krona.config.check import settings
 from krona.messages import KronaError
-from krona.runs.claim import Claim
 from krona.runs.folder import RunFolder, State, require_new, require_out
 from krona.runs.result import Status, write_result
 from krona.runs.studies import study_path
@@ -18,7 +17,7 @@ from krona.runs.sweep import load_command, load_run_ids, save_command, save_run_
 from krona.safe_files import write_whole
 from one_job import config
 from report.generate import make_result
-from runs.made_runs import claimed, dead_pid
+from runs.made_runs import claimed
 
 
 def write_run(outputs: Path, status: Status | None, *, owner: int) -> RunFolder:
@@ -130,22 +129,3 @@ def test_an_output_file_is_not_a_file_of_a_run(name: str, tmp_path: Path) -> Non
             check()
     require_out(run / "report.html")
     require_out(tmp_path / "predictions.jsonl")
-
-
-def test_removing_a_run_keeps_the_files_of_a_process_that_starts_it_meanwhile(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    run = write_run(tmp_path, "done", owner=dead_pid())
-    release = Claim.release
-    started = []
-
-    def release_and_start(claim: Claim) -> None:
-        release(claim)
-        monkeypatch.undo()
-        started.append(run.claim())
-
-    monkeypatch.setattr(Claim, "release", release_and_start)
-    run.remove()
-    started[0].check()
-    assert not run.result.exists()
-    started[0].release()

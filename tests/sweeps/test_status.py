@@ -42,14 +42,14 @@ def test_a_failed_run_says_how_to_repeat_and_how_to_remove_it(outputs: Path) -> 
     text = said(outputs, "state=failed")
     assert f"{failed}: loss is nan at step 12: lower optimizer.lr" in text
     assert "retry=failed" in text
-    assert f"krona rm {failed}" in text
+    assert f"rm -r {outputs / failed}\n" in text
     assert "rm -r" not in said(outputs, "state=done")
 
 
 def test_the_command_that_removes_failed_runs_can_be_pasted(tmp_path: Path) -> None:
     write_all(tmp_path, [make_result("lora", "rte", seed, status="failed") for seed in range(5)])
     command = said(tmp_path).splitlines()[-1]
-    assert sorted(command.partition("krona rm ")[2].split(" ")) == sorted(path.name for path in tmp_path.iterdir())
+    assert sorted(command.partition("rm -r ")[2].split(" ")) == sorted(map(str, tmp_path.iterdir()))
 
 
 def test_an_unreadable_result_is_a_row_and_one_line(outputs: Path) -> None:
@@ -59,7 +59,7 @@ def test_an_unreadable_result_is_a_row_and_one_line(outputs: Path) -> None:
     assert sum("is not a result" in line for line in lines) == 1
     assert any(line.startswith("a broken run  damaged") for line in lines)
     assert "To repeat a damaged run, remove it, then run its command again." in lines
-    assert lines[-1].endswith("krona rm 'a broken run'")
+    assert lines[-1].endswith(f"rm -r '{outputs / 'a broken run'}'")
 
 
 @pytest.mark.parametrize(

@@ -1,11 +1,13 @@
 """Write files in GLUE's eight layouts, with invented sentences, and read the tasks of conf/."""
 
+import gzip
 from pathlib import Path
 from typing import Any
 
 from omegaconf import OmegaConf
 
 from krona.tasks import Task
+from krona.tasks.sample import FILES
 from krona.tasks.sample import FOLDERS as FOLDERS
 
 CONF = Path(__file__).parents[2] / "conf" / "task"
@@ -77,3 +79,11 @@ def write(folder: Path, name: str, *, train: int = 12, dev: int = 7, end: str = 
         content = head + text(name, rows, start=1000 * i)
         (inner / f"{file}.tsv").write_bytes(content.replace("\n", end).encode())
     return inner
+
+
+def unpack_samples(folder: Path) -> None:
+    """Write the files of the sample tasks to a folder as in the downloads of GLUE and SuperGLUE."""
+    for packed in FILES.glob("*/*.gz"):
+        path = folder / packed.parent.name / packed.stem
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(gzip.decompress(packed.read_bytes()))

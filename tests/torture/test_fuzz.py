@@ -22,7 +22,6 @@ from pyarrow import parquet
 from rich.console import Console
 
 from krona import paths
-from krona.cli.doctor import examine
 from krona.cli.launch import _raised_by_hydra
 from krona.config import check
 from krona.config.compose import compose_job, hydra_session
@@ -33,7 +32,6 @@ from krona.paths import CONF
 from krona.report.build import build_report, collect
 from krona.report.diff import compare
 from krona.report.diff import render as render_diff
-from krona.runs.folder import RunFolder
 from krona.runs.frame import read_results
 from krona.runs.result import read_result, write_result
 from krona.sweeps import status
@@ -77,10 +75,6 @@ def test_results(full: bool, copied: Path, outputs: Path, book: Any) -> None:
             rows = read_results(outputs).itertuples(index=False)
         return {row.run_id: repr(row) for row in rows}, [one.message for one in caught]
 
-    def doctor() -> View:
-        found = {folder.name: examine(RunFolder(folder)) for folder in (whole, copied)}
-        return {name: result for name, (result, _) in found.items() if result}, found[copied.name][1]
-
     def text(form: str, table: str | None = None) -> View:
         found, problems = build_report([outputs], format=form, table=table), collect(outputs).problems
         unwrapped = "".join(found.split())
@@ -90,7 +84,7 @@ def test_results(full: bool, copied: Path, outputs: Path, book: Any) -> None:
     def diff() -> View:
         return {"text": render_diff(compare(outputs, "whole", copied.name), width=None, examples=2)}, []
 
-    views = {"report": report, "status": show_status, "read_results": read_table, "doctor": doctor, "diff": diff}
+    views = {"report": report, "status": show_status, "read_results": read_table, "diff": diff}
     views |= {form: partial(text, form) for form in FORMATS} | {"table 1": partial(text, "md", "1")}
     expected = {name: view()[0] for name, view in views.items()}
 
@@ -263,7 +257,7 @@ def test_rows_of_a_file(full: bool, tmp_path: Path, book: Any) -> None:
 
 
 COMMANDS = [
-    "status", "report", "diff", "inspect", "predict", "evaluate", "export", "docs", "table", "doctor",
+    "status", "report", "diff", "inspect", "predict", "evaluate", "export", "table",
 ]  # fmt: skip
 OPTIONS = [
     "--where", "--sweep", "--format", "--out", "--table", "--json", "--text", "--input", "--to", "--rank", "--help",

@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from krona.cli.doctor import examine
+from krona.messages import KronaError
 from krona.runs.folder import RunFolder
+from krona.runs.predictions import read_outcomes
 from krona.runs.result import read_result
 from one_job import config
 from torture.child import CRASHED, DONE, NO_DISK, run_on_small_disk, run_with
@@ -52,9 +53,14 @@ class Undisturbed:
                 return f"{name} is gone"
             if (folder / name).read_bytes() != (self.folder / name).read_bytes():
                 return f"{name} has other bytes"
-        result, wrong = examine(RunFolder(folder))
-        if result is None or wrong:
-            return "; ".join(wrong)
+        run = RunFolder(folder)
+        try:
+            result = run.read()
+            read_outcomes(result, run.predictions)
+        except KronaError as error:
+            return str(error)
+        if damage := run.find_damage(result):
+            return "; ".join(damage)
         mine = read_result(self.folder / "result.json")
         scores = [(one.status, one.dev, one.test, one.best_epoch) for one in (result, mine)]
         if scores[0] != scores[1]:

@@ -32,7 +32,6 @@ def strange(tmp_path: Path) -> Path:
 def commands(run_id: str, out: Path) -> list[list[str]]:
     small = ["profile=demo", "method=lora", "task=sample_rte"]
     return [
-        ["doctor"],
         ["inspect", run_id],
         ["params", "method=lora"],
         ["table", "1", "--dry-run", *small, "seed=0"],
@@ -53,9 +52,9 @@ def test_no_module_of_the_folder_runs(
     job, messages = run(values, outputs)
     assert job.state == "done", messages
     every = commands(job.run_id, tmp_path / "export")
-    started = [["-P", "-c", KRONA, *words] for words in (every if slow_full else every[:5])]
+    started = [["-P", "-c", KRONA, *words] for words in (every if slow_full else every[:4])]
     if slow_full:
-        started += [["-m", "krona", "doctor"], [str(PROJECT / "train.py"), *every[4][1:]]]
+        started += [["-m", "krona", "list"], [str(PROJECT / "train.py"), *every[3][1:]]]
     environment = {key: value for key, value in os.environ.items() if key not in ("PYTHONPATH", "PYTHONSAFEPATH")}
     environment |= {"KRONA_OUTPUTS": str(outputs), "HF_HUB_OFFLINE": "1", "PYTHONPATH": os.pathsep}  # as a:$UNSET gives
     ran = tmp_path / "ran"

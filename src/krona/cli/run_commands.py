@@ -1,7 +1,6 @@
 """Define the commands of `krona` that start runs, manage their folders, or do not need runs."""
 
 import json
-import os
 import re
 import shlex
 import shutil
@@ -18,7 +17,7 @@ from rich.console import Console
 from krona import paths
 from krona.cli.adapter_commands import Best
 from krona.formatting import as_typed, below, show
-from krona.messages import KronaError, check_file_name, did_you_mean, first_few, plural
+from krona.messages import KronaError, check_file_name, first_few, plural
 from krona.safe_files import write_new
 
 STARTER = Path(__file__).with_name("starter")
@@ -27,9 +26,7 @@ HYDRA_OPTIONS: dict[str, Any] = {  # Hydra parses all arguments, including --hel
     "add_help_option": False,
     "context_settings": {"ignore_unknown_options": True},
 }
-INCLUDED = re.compile(r'^--8<-- "docs/(.+)"$', re.MULTILINE)  # lines that include another page in mkdocs
 HUB_NAME = re.compile(r"[\w-][\w.-]*/[\w.-]+")
-API = re.compile(r"^::: (\S+)\n(?: .*\n)*", re.MULTILINE)
 app = typer.Typer()
 Where = Annotated[
     list[str] | None,
@@ -52,20 +49,6 @@ def train(overrides: Annotated[list[str] | None, typer.Argument(autocompletion=_
 
     sys.argv[1:] = overrides or []
     start()
-
-
-@app.command(**HYDRA_OPTIONS)
-def bench(overrides: Annotated[list[str] | None, typer.Argument()] = None) -> None:
-    """Run a benchmark, as python bench.py does. The installed package does not contain the benchmarks."""
-    script = paths.PROJECT / "bench.py"
-    if not script.is_file():
-        raise KronaError(
-            "The benchmarks are not part of the installed package. In a clone of krona's repository, run: "
-            f"python bench.py {shlex.join(overrides or [])}"
-        )
-    # With PYTHONSAFEPATH, bench.py could not import the package benchmarks.
-    own = {name: value for name, value in os.environ.items() if name != "PYTHONSAFEPATH"}
-    os.execve(sys.executable, [sys.executable, str(script), *(overrides or [])], own)
 
 
 @app.command()
@@ -124,17 +107,6 @@ def _init_task(name: str, source: str, texts: list[str], label: str | None) -> N
         print(as_typed(line))
 
 
-@app.command()
-def sample(folder: Annotated[Path, typer.Argument(help="output folder")]) -> None:
-    """Write the ten sample tasks as files: generated sentences with the columns of GLUE and SuperGLUE.
-
-    Existing files are never replaced.
-    """
-    from krona.tasks.sample import write
-
-    show(*write(folder))
-
-
 @app.command("list")
 def list_runs(where: Where = None) -> None:
     """List all runs in outputs/ with their state, scores and time."""
@@ -169,34 +141,6 @@ def show_stored(
 
 
 @app.command()
-def rm(
-    names: Annotated[list[str], typer.Argument(metavar="RUN…", help="run ids, beginnings of run ids, or run folders")],
-    yes: Annotated[
-        bool, typer.Option("--yes", "-y", help="do not ask; RUN must then be a whole id or a folder")
-    ] = False,
-) -> None:
-    """Remove runs with all their files, after a confirmation."""
-    from krona.runs.folder import find_run
-
-    folders = (find_run(paths.OUTPUTS, name, whole=yes) for name in names)
-    runs = list({run.path: run for run in folders}.values())
-    for run in runs:
-        if run.path.resolve().parent != paths.OUTPUTS.resolve():
-            raise KronaError(f"{run.path} is not in {paths.OUTPUTS}. Only runs in this folder can be removed.")
-        if not run.is_written_by_krona():
-            raise KronaError(f"krona did not write {run.result}, so {run.path} was not removed.")
-        files = [file for file in run.path.rglob("*") if file.is_file()]
-        show(f"{below(run.path)}: {plural(len(files), 'file')}, {sum(f.stat().st_size for f in files) / 1e6:,.1f} MB")
-        if others := run.other_files():
-            show(f"  not written by krona: {', '.join(first_few(others, MAX_NAMES))}")
-    if not yes and not typer.confirm(f"Remove {plural(len(runs), 'run')}?"):
-        raise typer.Exit(1)
-    for run in runs:
-        run.remove()
-    show(f"{plural(len(runs), 'run')} removed.")
-
-
-@app.command()
 def pack(
     out: Annotated[Path, typer.Argument(metavar="FILE.tar.xz", help="the output file")],
     overwrite: Annotated[bool, typer.Option("--overwrite", help="replace the file")] = False,
@@ -210,30 +154,6 @@ def pack(
     folders = map(RunFolder, sorted(path.parent for path in paths.OUTPUTS.glob("*/result.json")))
     if others := [run.path.name for run in folders if not run.is_written_by_krona()]:
         show(f"left out, because krona did not write result.json: {', '.join(first_few(others, MAX_NAMES))}")
-
-
-@app.command()
-def docs(page: Annotated[str | None, typer.Argument(help="name of a page; default: list all pages")] = None) -> None:
-    """Print a page of the documentation. No network is needed."""
-    pages = {path.relative_to(paths.DOCS).with_suffix("").as_posix(): path for path in paths.DOCS.rglob("*.md")}
-    if page is None:
-        for name, path in sorted(pages.items()):
-            show(f"{name:<32}{path.read_text(encoding='utf-8').partition(chr(10))[0].lstrip('# ')}")
-        return
-    name = page.removeprefix("docs/").removesuffix(".md")
-    if name not in pages:
-        raise KronaError(f"{page} is not a page of the documentation; {did_you_mean(name, sorted(pages))}")
-    text = pages[name].read_text(encoding="utf-8")
-    text = INCLUDED.sub(lambda match: (paths.DOCS / match[1]).read_text(encoding="utf-8").rstrip("\n"), text)
-    print(API.sub(r"`python -m pydoc \1`\n", text), end="")
-
-
-@app.command()
-def doctor(as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False) -> None:
-    """Check the installed packages and the runs in outputs/. Exit with 1 if something is broken."""
-    from krona.cli import doctor as check_up
-
-    sys.exit(check_up.doctor(paths.OUTPUTS, as_json=as_json, console=Console()))
 
 
 @app.command(context_settings={"ignore_unknown_options": True})

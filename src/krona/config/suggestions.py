@@ -32,7 +32,7 @@ def unknown_key(key: str, known: Collection[str] = (), *, value: object = None) 
         known: names of the existing keys in the same section.
         value: the value that the user gave, which the suggested replacement repeats.
     """
-    near = ". krona docs configuration lists all keys"
+    near = ""
     if known:
         near = f": {did_you_mean(key.rpartition('.')[2], sorted(known))}"
     return f"Unknown key {key}{replace_key(key, value) or near}"

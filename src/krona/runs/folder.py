@@ -68,12 +68,6 @@ class RunFolder:
         name = re.escape(json.dumps(self.path.name, ensure_ascii=False))
         return re.match(rf'\{{\s*"run_id": {name},\s*"status": "', head) is not None
 
-    def other_files(self) -> list[str]:
-        """Return the names of files and folders in this folder that krona did not write."""
-        own = {*file_names.OWN, file_names.HYDRA}
-        names = sorted(os.listdir(self.path))
-        return [name for name in names if name not in own and not file_names.LEFT_OVER.fullmatch(name)]
-
     def owner(self) -> claims.Owner:
         """Return the process that the claim names, even if it is dead, or {} if the claim is missing or damaged."""
         return claims.read_owner(self.claim_file)
@@ -141,30 +135,6 @@ class RunFolder:
             finally:
                 claim.release()
 
-    def remove(self) -> None:
-        """Remove the folder with all its files.
-
-        Raises:
-            KronaError: a live process has claimed the run, or the folder cannot be removed or is a symbolic link.
-        """
-        if (claim := self.claim()) is None:
-            raise KronaError(
-                f"{self.path.name} is being run by {claims.describe(self.owner())}, so it was not removed."
-            )
-        try:
-            files = [path for path in self.path.iterdir() if path not in (self.claim_file, claim.staging)]
-            files.sort(key=lambda path: path == self.result)  # remove result.json last: krona rm can then be repeated
-            for path in files:
-                claim.remove(path)
-        except OSError as error:
-            raise KronaError(f"{self.path} cannot be removed: {error.strerror or error}") from error
-        finally:
-            claim.release()
-        with suppress(OSError):  # a file cannot be removed, or another process has started the run meanwhile
-            self.path.rmdir()
-        if self.path.exists() and not self.is_owned():
-            raise KronaError(f"{self.path} cannot be removed.")
-
     def remove_attempt(self, claim: claims.Claim) -> None:
         """Remove the files of earlier attempts."""
         for name in (*file_names.WRITTEN, file_names.HYDRA):
@@ -191,13 +161,12 @@ def run_folders(outputs: Path) -> Iterator[RunFolder]:
             yield RunFolder(path)
 
 
-def find_run(outputs: Path, name: str, *, whole: bool = False) -> RunFolder:
+def find_run(outputs: Path, name: str) -> RunFolder:
     """Return the folder of a run.
 
     Args:
         name: a run id, the path of a run's folder or of its result.json, or the beginning of a run id. These meanings
             are tried in this order.
-        whole: do not accept the beginning of a run id.
 
     Raises:
         KronaError: no run, or more than one run, matches the name.
@@ -213,8 +182,6 @@ def find_run(outputs: Path, name: str, *, whole: bool = False) -> RunFolder:
     matches = sorted(
         path.parent for path in outputs.glob(f"*/{file_names.RESULT}") if name and path.parent.name.startswith(name)
     )
-    if whole and matches:
-        raise KronaError(f"{name!r} is only the beginning of {matches[0].name}. Give the whole id, or a folder.")
     if len(matches) == 1:
         return RunFolder(matches[0])
     if not matches:

@@ -10,7 +10,7 @@ from typing import Any, get_args
 from rich.console import Console
 from rich.text import Text
 
-from krona.formatting import as_typed, duration, say, table, terminal_width
+from krona.formatting import as_typed, below, duration, say, table, terminal_width
 from krona.messages import KronaError, plural
 from krona.runs.filters import filter_runs, filter_value
 from krona.runs.folder import RunFolder, RunState
@@ -169,5 +169,5 @@ def _problems(runs: Sequence[RunState], outputs: Path) -> list[str]:
     if any(run.state == "damaged" for run in own):
         lines.append("To repeat a damaged run, remove it, then run its command again.")
     if own:
-        lines.append(f"To remove these runs: krona rm {shlex.join(run.run_id for run in own)}")
+        lines.append(f"To remove these runs: rm -r {shlex.join(below(run.folder) for run in own)}")
     return lines

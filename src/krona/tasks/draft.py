@@ -138,7 +138,7 @@ def draft_task(name: str, source: Path, *, texts: Sequence[str] = (), label: str
         messages.append(f"{bad}. Runs skip and count them (skip_bad_rows: true in the file)")
     rule = "keeps the share of each label (data.seed selects it)" if labels.kind == "classes" else "is random"
     lines = [
-        f"# A task of {plural(rows, 'row')}, written by krona init. krona docs adding-a-task explains all keys.",
+        f"# A task of {plural(rows, 'row')}, written by krona init.",
         f"name: {name}",
         f"columns: {_quote([*texts])} # the texts that the model reads",
         f"label_column: {_quote(label)}",

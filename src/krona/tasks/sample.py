@@ -1,16 +1,13 @@
-"""Find and write the files of the sample tasks: ten small tasks that are part of the package.
+"""Find the files of the sample tasks: ten small tasks that are part of the package.
 
 The tasks have the columns and the file layout of GLUE or SuperGLUE, but generated rows. Scores on sample tasks are
 therefore not comparable with scores on GLUE or SuperGLUE. The script `scripts/nano/sample_tasks.py` generates the
 files.
 """
 
-import gzip
-from functools import partial
 from pathlib import Path
 
 from krona.messages import KronaError
-from krona.safe_files import write_new
 
 # Hashes of the rows. A test compares these hashes with the hashes of the generated rows.
 FINGERPRINT = "sample-1-315002c8a97a"
@@ -34,21 +31,3 @@ def sample_files(name: str) -> dict[str, Path]:
     if name in SUPERGLUE:
         splits, ending = SUPERGLUE_SPLITS, "jsonl"
     return {split: FILES / FOLDERS[name] / f"{file}.{ending}.gz" for split, file in splits.items()}
-
-
-def write(folder: Path) -> list[Path]:
-    """Write all files of the sample tasks to ``folder``, uncompressed, and return their paths.
-
-    The folders and files are named as in the downloads of GLUE and SuperGLUE. For MNLI, dev_matched.tsv contains the
-    test split of the sample task, and dev_mismatched.tsv contains the dev split.
-
-    Raises:
-        KronaError: one of the files already exists. In this case, nothing is written.
-    """
-    packed = {Path(task, file.stem): file for task in FOLDERS.values() for file in sorted(FILES.glob(f"{task}/*.gz"))}
-    write_new(folder, {name: partial(_unpack, file) for name, file in packed.items()})
-    return [folder / name for name in packed]
-
-
-def _unpack(packed: Path, path: Path) -> None:
-    path.write_bytes(gzip.decompress(packed.read_bytes()))

@@ -62,7 +62,7 @@ def show_run(run: RunFolder, console: Console) -> None:
     if known.error:
         say(console, f"  {known.error}")
     if result is None and known.error and run.is_written_by_krona():
-        say(console, as_typed(f"  To train it again: krona rm {shlex.quote(run.path.name)}; then repeat its command"))
+        say(console, f"  To train it again: rm -r {shlex.quote(below(run.path))}; then repeat its command")
     if result is not None and known.state == "done":
         print_summary(known, console)
 
