@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 # neighbouring tests run in one process, because they share models and runs
 IN_PARALLEL := -n auto --dist worksteal
 NUMERICAL := tests/kernels tests/methods tests/surgery tests/training tests/adapters tests/backbones tests/test_contract.py
-.PHONY: help setup demo table1-demo test test-slow test-processors test-pages test-wheel test-lowest test-slurm torture mutate check format schema docs weights weights-mpnet clean
+.PHONY: help setup demo table1-demo test test-slow test-processors test-pages test-wheel test-lowest test-slurm torture check format schema docs weights weights-mpnet clean
 
 help:  ## this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -61,10 +61,6 @@ test-slurm: setup  ## sweeps on a real SLURM of one node, set up for that from t
 	SLURM_CONF=$$KRONA_SLURM/slurm.conf OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slurm tests/slurm; \
 	code=$$?; tests/slurm/setup.sh stop; exit $$code
 
-mutate: setup  ## mutation testing: 40 mutants of each tested module, some hours; the same command continues
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check cosmic-ray
-	nice $(BIN)/python scripts/mutate.py
-
 check: setup  ## lint, types, layers, and every shipped config against its signatures
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
@@ -77,11 +73,9 @@ format: setup  ## format the code
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
 
-schema: setup  ## generated files: conf/schema.json, docs/result.schema.json, tables and drawings of the documentation
-	$(BIN)/python -m krona.config.schema
+schema: setup  ## generated files: docs/result.schema.json and tables of the documentation
 	$(BIN)/python -m krona.runs.result
 	$(BIN)/python docs/site/pages.py
-	$(BIN)/python docs/methods/draw.py
 
 docs: setup  ## the documentation site, into site/; open site/index.html
 	$(BIN)/mkdocs build --quiet --strict

@@ -10,8 +10,6 @@ import pytest
 from benchmarks import timing
 from benchmarks.settings import Bench
 from benchmarks.timing import Clock, Timed, load_by_others, read_clock, require_quiet, timed_rounds
-from krona import paths
-from krona.cli import run_commands as start
 from krona.messages import KronaError
 
 
@@ -82,11 +80,3 @@ def test_a_machine_under_load_is_an_error(monkeypatch: pytest.MonkeyPatch) -> No
         require_quiet(seconds=0)
     monkeypatch.setattr(timing, "read_clock", clocks([0.01]))
     require_quiet(seconds=0)
-
-
-def test_krona_bench_without_the_repository_says_where_the_benchmarks_are(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.setattr(paths, "PROJECT", tmp_path)
-    with pytest.raises(KronaError, match=r"not part of the installed package.*python bench\.py bench=training"):
-        start.bench(["bench=training"])

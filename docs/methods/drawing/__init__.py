@@ -1,1 +1,0 @@
-"""Drawings of methods: what a branch computes, and where it is in a T5 block."""
