@@ -14,6 +14,7 @@ from krona.messages import KronaError
 from krona.tasks import Data, Split, data_fingerprint, notes
 from krona.tasks.notes import OFFICIAL_ROWS
 from krona.tasks.splits import divide, permutation
+from krona.tasks.splits import load as load_splits
 from tasks.glue_files import task, write
 from tasks.own_task import MOODS, load, mood, read
 
@@ -192,6 +193,25 @@ def test_dev_and_test_rows_from_train(name: str, dev: float | None, test: float 
     assert all(row.startswith("train-") for row in [*got[0].ids, *got[2].ids[len(whole) :]])
     used = [row for split in got for row in split.ids]
     assert len(used) == len(set(used))
+
+
+def test_rows_that_are_phrases_of_one_sentence_form_a_group(tmp_path: Path) -> None:
+    sentences = [f"the film no. {i} is rather dull , but well played" for i in range(40)]
+    phrases = [phrase for i in range(40) for phrase in (f"no. {i} is rather dull", f"film no. {i}", f"no. {i}")]
+    (tmp_path / "SST-2").mkdir()
+    for name, texts in {"train": [*phrases, *sentences], "dev": ["rather dull", "dull"]}.items():
+        lines = ["sentence\tlabel", *(f"{text}\t{number % 2}" for number, text in enumerate(texts))]
+        (tmp_path / "SST-2" / f"{name}.tsv").write_text("\n".join(lines) + "\n")
+    settings: Any = {"kind": "tsv", "path": str(tmp_path)}
+    splits = load_splits(task("sst2"), Data(**settings, dev_from_train=16, test_from_train=40))
+    numbers = [
+        {text.partition("no. ")[2].split(" ")[0] for (text,) in split.texts} for split in splits.by_role.values()
+    ]
+    numbers[2].remove("")  # the rows of the official validation set
+    assert [len(split) for split in splits.by_role.values()] == [104, 16, 42]
+    assert [len(found) for found in numbers] == [26, 4, 10]  # whole sentences, each with its phrases
+    assert splits.test.groups is not None
+    assert len({*splits.test.groups}) == 11  # the phrases of the validation set have their own group
 
 
 def test_dev_from_train_with_own_files() -> None:

@@ -117,6 +117,8 @@ def load(task: Task, data: Data, *, prefix: bool = False, others: bool = False) 
         KronaError: the data cannot be read or divided.
     """
     splits = read_official_splits(task, data, prefix=prefix)
+    if task.group_phrases and (data.dev_from_train is not None or data.test_from_train is not None):
+        splits = {name: group_phrases(split) for name, split in splits.items()}
     by_label = task.labels is not None and not task.is_multilabel
     train, dev, test = divide(
         splits, split=task.split, protocol=data.protocol, seed=data.seed, task=task.name,
@@ -136,6 +138,28 @@ def load(task: Task, data: Data, *, prefix: bool = False, others: bool = False) 
         dev, test = replace(dev, others=by_id), replace(test, others=by_id)
     read = {name: split.official for name, split in splits.items()}
     return Splits(train=train, dev=dev, test=test, official=read)
+
+
+def group_phrases(split: Split) -> Split:
+    """Return the split with groups: a row belongs to the group of the longest row whose text contains its text.
+
+    A text contains another text if the words of the other text follow one another in it. Only the first text column is
+    compared. Phrases of a sentence are not independent of it, so intervals and tests must resample whole sentences.
+    """
+    words = [texts[0].split() for texts in split.texts]
+    frequency = Counter(word for row in words for word in {*row})
+    longest_with: dict[str, list[tuple[int, str]]] = defaultdict(list)  # the rows that no longer row contains, by word
+    group_ids = [(row_id,) for row_id in split.ids]
+    for row in sorted(range(len(words)), key=lambda row: (-sum(map(len, words[row])), row)):
+        text = f" {' '.join(words[row])} "
+        rarest = min(words[row], key=frequency.__getitem__, default="")
+        container = next((longer for longer, other in longest_with[rarest] if text in other), None)
+        if container is not None:
+            group_ids[row] = group_ids[container]
+            continue
+        for word in {*words[row]}:
+            longest_with[word].append((row, text))
+    return replace(split, group_ids=group_ids)
 
 
 def _describe_size(split: Split) -> str:

@@ -135,6 +135,10 @@ class Task(BaseModel):
     """The columns that define groups of rows, such as the answers to one question: rows with equal values form a group.
     A split contains whole groups, and intervals and tests resample groups instead of rows.
     """
+    group_phrases: StrictBool = False
+    """Whether a row whose text is part of a longer row's text belongs to the group of that row. Only used with
+    data.dev_from_train or data.test_from_train. In SST-2, 90 % of the rows of train are such phrases.
+    """
     split_by: str | None = None
     """The column with the time of each row, as ISO 8601 (`2026-03-31`, `2026-03-31 12:00`) or a number. Rows of train
     that become dev or test are then the newest rows instead of random rows: train is older than dev, and dev than test.
