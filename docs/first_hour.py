@@ -11,8 +11,7 @@ common = ["profile=demo", "task=sample_rte", "trainer.max_steps=100", "sweep=not
 runs = [krona.train([*common, f"method={method}"]) for method in ("full", "lora", "krona")]
 
 # %% Read all results as a pandas table. Scores are 0 to 100.
-results = krona.results()
-results = results[results["sweep"] == "notebook"]
+results = krona.results(sweep="notebook")
 print(results[["method", "dev", "test", "parameters", "effective_rank", "train_s"]].to_string(index=False))
 
 # %% Plot the dev score after each epoch.

@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 
+from krona.messages import KronaError
 from krona.paper import TASKS, read_paper_table
 from krona.report.build import collect
 from krona.report.layouts import find_layout
@@ -226,6 +227,26 @@ def test_dev_scores_where_test_was_not_looked_at(tmp_path):
     (table,) = collected(tmp_path, results, sweep="rates").tables
     assert table.rows[0].cells["rte"].value in [r.dev["score"] for r in results]
     assert "The scores are dev scores, because these runs were not scored on test." in note_texts(table)
+
+
+def test_a_metric_replaces_the_scores_the_intervals_and_the_tests(tmp_path):
+    write_all(tmp_path, grid(["krona", "lora"], ["rte", "mrpc"], range(3)))
+    metric, usual = collect(tmp_path, metric="f1").tables[0], collect(tmp_path).tables[0]
+    assert [(column.key, column.metric) for column in metric.task_columns] == [("mrpc", "F1")]
+    assert "Left out, because their tasks do not have the metric f1: 6 runs." in note_texts(metric)
+    cell = metric.cell("lora", "mrpc")
+    assert cell.value == pytest.approx(np.mean([run.result.test["parts"]["f1"] for run in cell.runs]))
+    assert cell.test_interval[0] < cell.value < cell.test_interval[1]
+    accuracy = collect(tmp_path, metric="accuracy").tables[0]
+    assert [column.metric for column in accuracy.task_columns] == ["acc", "acc"]
+    differences = [
+        {pair[2]: gap.value for pair, gap in table.differences.items()} for table in (usual, metric, accuracy)
+    ]
+    assert differences[0]["mrpc"] == differences[1]["mrpc"] != differences[2]["mrpc"]
+    with pytest.raises(KronaError, match="no run has this metric: did you mean 'accuracy'"):
+        collect(tmp_path, metric="acuracy")
+    with pytest.raises(KronaError, match="cannot be used with --table 1"):
+        collect(tmp_path, table="1", metric="accuracy")
 
 
 def test_rows_of_the_layouts_are_the_papers():

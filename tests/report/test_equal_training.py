@@ -48,6 +48,22 @@ def test_hyper_parameters_of_the_method_and_the_learning_rate_may_differ(tmp_pat
     assert sentence.endswith("One seed cannot show which method is better.")
 
 
+def test_rows_that_differ_in_the_pooling_are_compared_where_the_user_asks_for_both(tmp_path):
+    def runs(sweep, varied):
+        for pooling, skill in (("mean", 0.5), ("pooler", 0.95)):
+            change = {"backbone.pooling": pooling}
+            result = make_result("lora", "rte", rows=200, skill=skill, sweep=sweep, change=change)
+            result.row["settings"] = {"backbone.pooling": pooling} if varied else {}
+            yield result
+
+    write_all(tmp_path, [*runs("apart", False)])
+    assert not collect(tmp_path).tables[0].differences
+    asked = collect(tmp_path, filters=["backbone.pooling=mean,pooler"]).tables[0]
+    assert [row.cell("rte").best for row in asked.rows] == [False, True]
+    write_all(tmp_path / "sweep", [*runs("both", True)])
+    assert [row.cell("rte").best for row in collect(tmp_path / "sweep").tables[0].rows] == [False, True]
+
+
 def test_an_untrained_model_is_compared_whatever_its_length(tmp_path):
     untuned = make_result("untuned", "rte", rows=200, skill=0.3, epochs=0, change={"optimizer.lr": 0.0})
     (table,) = collected(tmp_path, [*three({})[:2], untuned]).tables

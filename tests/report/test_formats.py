@@ -89,6 +89,9 @@ def test_csv_has_a_line_a_cell_with_unrounded_numbers(outputs):
     assert cell["metric"] == "acc"
     assert {row["metric"] for row in rows if row["column"] == "stsb"} == {"Pearson, Spearman"}
     assert len(cell["runs"].split()) == 2
+    (stsb,) = [r for r in rows if (r["row"], r["column"]) == ("LoRA", "stsb") and r["value"]]
+    assert float(stsb["value"]) == pytest.approx((float(stsb["pearson"]) + float(stsb["spearman"])) / 2)
+    assert (float(cell["accuracy"]), cell["pearson"]) == (pytest.approx(float(cell["value"])), "")
     missing = [r for r in rows if r["missing"] == "no run"]
     assert missing
     assert [r["messages"] for r in rows if r["table"] == "not finished"] == [

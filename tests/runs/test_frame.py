@@ -17,6 +17,7 @@ from krona.report.runs import load_runs
 from krona.runs import frame
 from krona.runs.frame import COLUMNS, stored_results
 from krona.runs.result import Result, read_result
+from krona.runs.sweep import save_run_ids
 from report.generate import grid, make_result, write_all
 from typed_run import output_of
 
@@ -30,7 +31,8 @@ def outputs(tmp_path: Path) -> Path:
 
 def test_each_run_has_a_row_with_the_numbers_of_its_file(outputs: Path) -> None:
     table = krona.results(outputs)
-    assert list(table.columns) == list(COLUMNS)
+    metrics = [f"{split}_{name}" for split in ("dev", "test") for name in ("accuracy", "pearson", "spearman")]
+    assert list(table.columns) == [*COLUMNS, *metrics]
     assert list(table.run_id) == sorted(path.parent.name for path in outputs.glob("*/result.json"))
     done = table[table.status == "done"]
     assert len(done) == 8
@@ -43,9 +45,23 @@ def test_each_run_has_a_row_with_the_numbers_of_its_file(outputs: Path) -> None:
         assert (row.epochs, row.best_epoch) == (result.dev_curve[-1]["epoch"], result.best_epoch)
         assert (row.total_s, row.host_bytes) == (result.times["total"], result.peak_memory["host"])
         assert row.notes == len(result.notes)
+        for name in ("accuracy", "pearson", "spearman"):
+            recorded = [part["parts"].get(name, pd.NA) for part in (result.dev, result.test)]
+            assert [getattr(row, f"dev_{name}"), getattr(row, f"test_{name}")] == recorded
     krona_rows = done[done.method == "krona"]
     assert set(zip(krona_rows.task, krona_rows.factors, strict=True)) == {("rte", "32x24"), ("stsb", "2x384")}
     assert done.factors[done.method == "lora"].isna().all()
+
+
+def test_a_run_that_two_sweeps_share_belongs_to_both(outputs: Path) -> None:
+    shared = sorted(path.parent.name for path in outputs.glob("lora-rte-*/result.json"))
+    save_run_ids(outputs, "mine", shared)
+    assert list(krona.results(outputs, sweep="mine").run_id) == shared
+    table = krona.results(outputs, sweep="table1")
+    assert len(table) == 9
+    assert set(table.sweeps[table.run_id.isin(shared)]) == {"mine, table1"}
+    with pytest.raises(KronaError, match="belongs to a sweep other"):
+        krona.results(outputs, sweep="other")
 
 
 def test_missing_values_are_na(outputs: Path) -> None:

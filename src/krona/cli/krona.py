@@ -178,6 +178,9 @@ def report(
             help="reference: a method (default: lora), or the whole name of a row, to which all rows are compared"
         ),
     ] = None,
+    metric: Annotated[
+        str | None, typer.Option("--metric", help="compare this metric, such as accuracy, instead of the tasks' scores")
+    ] = None,
     outputs: Annotated[
         list[Path] | None,
         typer.Option(help="folder with runs, or a file of krona pack (repeatable); default: outputs/"),
@@ -203,7 +206,8 @@ def report(
     if out is not None:
         require_new(out, overwrite=overwrite)
     form = "html" if html else form
-    arguments: dict[str, Any] = {"table": number, "sweep": sweep, "filters": where or [], "baseline": baseline}
+    arguments: dict[str, Any] = {"table": number, "sweep": sweep, "filters": where or []}
+    arguments |= {"baseline": baseline, "metric": metric}
     if figures is not None:
         if figures.exists() and not figures.is_dir():
             raise KronaError(f"--figures {figures} is a file. Give the name of a folder.")

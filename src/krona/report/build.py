@@ -45,6 +45,7 @@ class Query(TypedDict, total=False):
     filters: Sequence[str]
     run_ids: Collection[str] | None
     baseline: str | None
+    metric: str | None
 
 
 def build_report(
@@ -88,6 +89,7 @@ def collect(
     filters: Sequence[str] = (),
     run_ids: Collection[str] | None = None,
     baseline: str | None = None,
+    metric: str | None = None,
 ) -> Report:
     """Return the content of a report, independent of the output format.
 
@@ -100,12 +102,15 @@ def collect(
         run_ids: the ids of the runs to include. None means all runs.
         baseline: the name of the reference row: a method, or the label or the name of a row. None means LoRA. If a
             method has several rows, the whole name of one of them compares all rows, not only the best ones on dev.
+        metric: the metric that is compared instead of the tasks' scores. Not for a table of the paper.
     """
     layout = find_layout(table, sweep)
     layout = replace(layout, sweep=sweep or layout.sweep, baseline=baseline or layout.baseline)
+    if metric is not None and layout.paper is not None:
+        raise KronaError(f"--metric {metric} cannot be used with --table {table}, which shows the paper's metrics.")
     paths = [outputs] if isinstance(outputs, Path) else outputs
     folders = [unpacked_folder(path) for path in paths]
-    selection = select_runs(folders, layout, filters, run_ids, required=sweep is not None)
+    selection = select_runs(folders, layout, filters, run_ids, metric, required=sweep is not None)
     if any(study.name == sweep for study in selection.studies):
         layout = replace(layout, title=f"Study {sweep}", command="krona tune")
     bench, damaged = costs.benchmark_tables(layout, folders) if layout.name == "2" else ([], [])
@@ -121,6 +126,11 @@ def collect(
     if layout.paper is not None and selection.others:
         text = f"{plural(selection.others, 'run')} of other commands would also belong to this table. To see all runs:"
         report.tables[0].notes.append(Note(text, "krona report", "missing"))
+    if selection.without_metric:
+        text = (
+            f"Left out, because their tasks do not have the metric {metric}: {plural(selection.without_metric, 'run')}."
+        )
+        report.tables[0].notes.append(Note(text, kind="missing"))
     for each_table in report.tables:
         each_table.methods = report.methods
     return report

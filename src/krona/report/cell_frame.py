@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from krona.report.notes import cell_messages
-from krona.report.table import Cell, Report
+from krona.report.table import Cell, Column, Report, Table
 from krona.runs.suspicious_scores import SIGN
 
 FORMULA = ("=", "+", "-", "@")
@@ -15,7 +15,10 @@ FORMULA = ("=", "+", "-", "@")
 
 @dataclass(frozen=True, kw_only=True)
 class CellRecord:
-    """A row of the frame: a cell of a table, an unfinished run, or an unusable file. Numbers are not rounded."""
+    """A row of the frame: a cell of a table, an unfinished run, or an unusable file. Numbers are not rounded.
+
+    Further columns contain the metrics of the scores (`_metrics`).
+    """
 
     table: str  # the table's name; "not finished" for a run, "not used" for a file
     section: str | None = None  # the data and the backbone
@@ -42,24 +45,38 @@ class CellRecord:
     runs: str | None = None  # the ids of the runs
 
 
+COLUMNS = tuple(field.name for field in fields(CellRecord))
+
+
 def cells_to_frame(report: Report) -> pd.DataFrame:
     """Return a frame with one row (`CellRecord`) for each cell, unfinished run and file that could not be used."""
-    return pd.DataFrame([*_records(report)], columns=[field.name for field in fields(CellRecord)])
+    rows = [vars(record) | metrics for record, metrics in _records(report)]
+    names = sorted({name for row in rows for name in row} - {*COLUMNS})
+    return pd.DataFrame(rows, columns=[*COLUMNS, *names])
 
 
-def _records(report: Report) -> Iterator[CellRecord]:
+def _records(report: Report) -> Iterator[tuple[CellRecord, dict[str, float]]]:
     for table in report.tables:
         for row in table.rows:
             for column in table.columns:
                 keys = {"row": row.label, "differs": row.differs, "column": column.key, "metric": column.metric}
-                yield _record(
-                    row.cell(column.key), table=table.name, section=table.heading, warning=table.warning, **keys
-                )
+                cell = row.cell(column.key)
+                record = _record(cell, table=table.name, section=table.heading, warning=table.warning, **keys)
+                yield record, _metrics(cell, column, table)
     for run in report.unfinished:
         reason = run.result.error or run.result.reached
-        yield CellRecord(table="not finished", messages=reason, missing=run.status, runs=run.run_id)
+        yield CellRecord(table="not finished", messages=reason, missing=run.status, runs=run.run_id), {}
     for problem in report.problems:
-        yield CellRecord(table="not used", missing=problem)
+        yield CellRecord(table="not used", missing=problem), {}
+
+
+def _metrics(cell: Cell, column: Column, table: Table) -> dict[str, float]:
+    """Return the mean over seeds of each metric of a task, by the metric's name."""
+    if table.section is None or column.kind not in ("task", "other_split"):
+        return {}
+    split = table.split if column.kind == "task" else column.key.rpartition(" ")[2]
+    parts = {run.seed: getattr(run.result, split)["parts"] for run in cell.runs if split in run.scores}
+    return {} if not parts else {str(name): mean for name, mean in pd.DataFrame(parts).mean(axis=1).items()}
 
 
 def _record(cell: Cell, *, table: str, **keys: str | None) -> CellRecord:

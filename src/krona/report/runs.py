@@ -4,12 +4,13 @@ import json
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
 from krona.messages import KronaError
+from krona.metrics.scores import criteria
 from krona.report.sections import SectionedRun, find_section
 from krona.runs import file_names
 from krona.runs.folder import RunFolder
@@ -27,6 +28,7 @@ CONTENT = (*DATA, "backbone content", "own code")  # not in the config; an unfin
 HIDDEN = tuple(f"method.{key}" for key in ("name", "label", "order", "_target_", "source", "fit_factors"))
 NO_SETTING = ("seed", "score_test")  # keys of the config that do not distinguish variants
 OF_METHOD = ("method.", "optimizer.lr", "own code")  # settings in which compared methods may differ
+POOLING = "backbone.pooling"
 OF_TRAINING = ("trainer.", "optimizer.", "scheduler", "batch_size", "micro_batch_size", "data.train_rows", "train set")
 Settings = Mapping[str, str]  # maps the dotted keys of the config, and the keys of `CONTENT`, to texts
 Defaults = Mapping[str, Mapping[str, Any]]  # the default arguments of each method's class
@@ -48,6 +50,7 @@ class ReportRun(SectionedRun):
     variant: int  # a number that identifies equal settings
     result: Result
     path: Path  # the run's result.json
+    varies_pooling: bool = False  # whether the run is compared with runs that differ in the pooling
 
     @property
     def done(self) -> bool:
@@ -106,6 +109,7 @@ def load_runs(folders: Sequence[Path]) -> tuple[list[ReportRun], list[str]]:
                 **vars(data),
                 result=result,
                 path=path,
+                varies_pooling=POOLING in result.row["settings"],
             )
         )
     return runs, problems
@@ -221,6 +225,33 @@ def read_setting(run: ReportRun, key: str) -> str | None:
     return None if value is None or isinstance(value, Mapping) else as_text(canonical(value))
 
 
+def use_metric(runs: Runs, metric: str) -> list[ReportRun]:
+    """Return the runs whose task has a metric, with this metric as their score.
+
+    The epoch of each run remains the one that all metrics of the task selected.
+    """
+    return [_use_metric(run, metric) for run in runs if metric in find_metrics(run)]
+
+
+def find_metrics(run: ReportRun) -> list[str]:
+    """Return the metrics that can be the score of a run: those of its task that a finished run has recorded."""
+    names: str | list[str] = run.result.config["task"].get("metrics") or []
+    recorded = [getattr(run.result, split)["parts"] for split in run.scores]
+    names = criteria([names] if isinstance(names, str) else names)
+    return [name for name in names if all(name in parts for parts in recorded)]
+
+
+def _use_metric(run: ReportRun, metric: str) -> ReportRun:
+    result = run.result
+    changes: dict[str, Any] = {"config": {**result.config, "task": {**result.config["task"], "score": [metric]}}}
+    for split in run.scores:
+        part = getattr(result, split)
+        changes[split] = {**part, "score": part["parts"][metric]}
+    changes["dev_curve"] = [{**epoch, "score": epoch.get("parts", {}).get(metric)} for epoch in result.dev_curve]
+    scores = {split: changes[split]["score"] for split in run.scores}
+    return replace(run, result=result.model_copy(update=changes), scores=scores)
+
+
 def first_run(runs: Runs) -> ReportRun:
     """Return the first finished run or, if no run is finished, the first run."""
     return next((run for run in runs if run.done), runs[0])
@@ -267,13 +298,16 @@ def differing_training(a: ReportRun, b: ReportRun) -> list[str]:
     """Return the training settings in which two runs differ. Only runs without such differences are compared.
 
     Differences in the method, its hyper-parameters and the learning rate are ignored, as are unknown values. If one of
-    the runs trains nothing, differences in the settings `OF_TRAINING` are ignored too.
+    the runs trains nothing, differences in the settings `OF_TRAINING` are ignored too. A difference in the pooling is
+    ignored if the user asked to compare it (`ReportRun.varies_pooling`).
     """
     ignored: tuple[str, ...] = OF_METHOD
     if any(run.settings.get("trainer.max_epochs") == "0" for run in (a, b)):
         ignored += OF_TRAINING
     if has_prefix(a) != has_prefix(b):
         ignored += SETS
+    if a.varies_pooling and b.varies_pooling:
+        ignored += (POOLING,)
     keys = [key for key in dict.fromkeys([*a.settings, *b.settings]) if a.settings.get(key) != b.settings.get(key)]
     known = [key for key in keys if key not in CONTENT or (key in a.settings and key in b.settings)]
     found = [key for key in known if not key.startswith(ignored)]

@@ -1,13 +1,13 @@
 """Select the runs of a report: those of a sweep, of conditions, or of a list of run ids."""
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from krona.messages import KronaError, did_you_mean
 from krona.paths import choice_files
 from krona.report.layouts import Layout
-from krona.report.runs import ReportRun, Runs, load_runs
+from krona.report.runs import POOLING, ReportRun, Runs, find_metrics, load_runs, use_metric
 from krona.runs.filters import filter_runs, filter_value
 from krona.runs.folder import RunFolder
 from krona.runs.studies import Study, read_studies
@@ -23,17 +23,26 @@ class Selection:
     runs: Runs
     waiting: int  # the number of runs that a sweep plans and that have not started
     others: int  # the number of runs of other sweeps that would fit the report's tables
+    without_metric: int  # the number of runs that were left out because their task lacks the metric of the report
     studies: Sequence[Study]  # the searches to which some of the runs belong
     problems: Sequence[str]  # messages about files that could not be used
 
 
 def select_runs(
-    folders: Sequence[Path], layout: Layout, filters: Sequence[str], run_ids: Collection[str] | None, *, required: bool
+    folders: Sequence[Path],
+    layout: Layout,
+    filters: Sequence[str],
+    run_ids: Collection[str] | None,
+    metric: str | None,
+    *,
+    required: bool,
 ) -> Selection:
     """Read the runs that belong to a layout, and select those of its sweep or of ``run_ids`` that meet all filters.
 
+    If ``metric`` is given, it is the score of the runs, and runs without this metric are left out.
+
     Raises:
-        KronaError: the sweep has no runs, and ``required`` is true.
+        KronaError: the sweep has no runs, and ``required`` is true; or no run has the metric.
     """
     runs, problems = load_runs(folders)
     fitting, planned = {run for run in runs if layout.row(run.result) is not None}, set[str](run_ids or ())
@@ -50,8 +59,18 @@ def select_runs(
     studies = [study for study in studies_or_errors if isinstance(study, Study) and study.name in sweeps]
     pruned = {trial.run_id for study in studies for trial in study.trials if trial.state == "pruned"}
     runs = [run for run in runs if run in fitting and (run.done or run.run_id not in pruned)]
+    several = any(text.startswith(f"{POOLING}=") and "," in text for text in filters)
+    if several or (layout.sweep and any(run.varies_pooling for run in runs)):
+        runs = [replace(run, varies_pooling=True) for run in runs]
+    selected = len(runs)
+    if metric is not None:
+        known = dict.fromkeys(name for run in runs for name in find_metrics(run))
+        runs = use_metric(runs, metric)
+        if selected and not runs:
+            raise KronaError(f"--metric {metric}: no run has this metric: {did_you_mean(metric, known)}")
     begun = {run_id for run_id in planned if any(RunFolder(folder / run_id).result.is_file() for folder in folders)}
-    return Selection(runs, 0 if filters else len(planned - begun), others, studies, problems)
+    waiting = 0 if filters else len(planned - begun)
+    return Selection(runs, waiting, others, selected - len(runs), studies, problems)
 
 
 def _select_sweep(runs: Runs, sweep: str, planned: Collection[str], *, required: bool) -> list[ReportRun]:

@@ -135,8 +135,10 @@ def legend(tables: Sequence[Table], *, tied: str = TIED, notes: str = "the note"
         return ""
     cells = [cell for table in tables for row in table.rows for cell in row.cells.values()]
     counts = {len(cell.by_seed) for cell in cells}
+    several = any(", " in column.metric for table in tables for column in table.columns)
     numbers = {
         "Mean over seeds": True,
+        "with several metrics also over these (for one of them: --metric NAME)": several,
         "±: half of Student's t interval over seeds (95 %)": max(counts, default=0) > 2,
         "from…to: the range of two seeds": 2 in counts,
         "from–to: bootstrap over the scored set's examples (95 %)": any(cell.test_interval for cell in cells),

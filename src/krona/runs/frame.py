@@ -20,6 +20,7 @@ from krona.runs.pack import unpacked_folder
 from krona.runs.predictions import DamagedRunError
 from krona.runs.result import CHECKSUMS, Result, read_result
 from krona.runs.run_id import find_value
+from krona.runs.sweep import sweeps_by_run
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -37,7 +38,7 @@ COLUMNS = {  # maps each column to its type and its key in result.json; "": the 
     "seed": ("Int64", "seed"),
     "lr": ("Float64", "config.optimizer.lr"),
     "factors": ("string", ""),
-    "sweep": ("string", "config.sweep"),
+    "sweeps": ("string", ""),
     "dev": ("Float64", "dev.score"),
     "test": ("Float64", "test.score"),
     "parameters": ("Int64", "trainable_params"),
@@ -63,7 +64,7 @@ class StoredResult(Result):
     """The fields in `SHARED`, without the seed, and the provenance, without `OF_ONE_RUN`, as JSON."""
 
 
-def read_results(outputs: Path | str | None = None) -> pd.DataFrame:
+def read_results(outputs: Path | str | None = None, *, sweep: str | None = None) -> pd.DataFrame:
     """Return a table with one row for each run in ``outputs``, sorted by run id. Missing values are ``<NA>``.
 
     ==================================  ============================================================================
@@ -72,7 +73,7 @@ def read_results(outputs: Path | str | None = None) -> pd.DataFrame:
     run_id, status                      name of the run's folder; ``running``, ``done``, ``failed`` or ``interrupted``
     method, task, seed                  names of the method and the task; seed of the run
     backbone                            ``backbone.name``, such as ``google-t5/t5-base``
-    lr, factors, sweep                  learning rate; shape of factor A (``32x24``); name of the run's sweep
+    lr, factors, sweeps                 learning rate; shape of factor A (``32x24``); names of the run's sweeps
     dev, test                           scores of the best epoch on dev and test, 0-100
     parameters, percent                 trainable parameters; their percentage of the backbone's parameters
     epochs, best_epoch                  number of the last scored epoch; number of the epoch that was selected on dev
@@ -80,14 +81,16 @@ def read_results(outputs: Path | str | None = None) -> pd.DataFrame:
     host_bytes, device_bytes            peak memory of the process; peak memory of the device
     effective_rank, drift               means over the adapted layers; docs/results-schema.md defines them
     notes, error                        number of notes of the run; message of the error that ended the run
+    dev_accuracy, test_accuracy, …      the value of each metric on dev and test
     ==================================  ============================================================================
 
     Args:
         outputs: the folder with the runs, or a file of `krona pack`. The default is the environment variable
             KRONA_OUTPUTS, or ``outputs/``.
+        sweep: the name of a sweep. Only its runs are returned, including runs that another sweep started.
 
     Raises:
-        KronaError: the folder does not exist.
+        KronaError: the folder does not exist, or no run belongs to the sweep.
 
     Warns:
         UserWarning: some results are damaged. The warning lists them, and the table has no rows for them.
@@ -103,8 +106,23 @@ def read_results(outputs: Path | str | None = None) -> pd.DataFrame:
         )
     import pandas as pd
 
-    rows = [{name: _value(result, name) for name in COLUMNS} for result in results if isinstance(result, Result)]
-    return pd.DataFrame(rows, columns=list(COLUMNS)).astype({name: kind for name, (kind, _) in COLUMNS.items()})
+    sweeps, rows = sweeps_by_run(folder), []
+    for result in results:
+        if isinstance(result, Result):
+            names = {*sweeps.get(result.run_id, ()), *filter(None, [result.config.get("sweep")])}
+            if sweep is None or sweep in names:
+                row = {name: _value(result, name) for name in COLUMNS if name != "sweeps"}
+                rows.append({**row, "sweeps": ", ".join(sorted(names)) or None, **_metrics(result)})
+    if sweep is not None and not rows:
+        raise KronaError(f"No run under {folder} belongs to a sweep {sweep}.")
+    metrics = sorted({name for row in rows for name in row} - {*COLUMNS})
+    types = {name: kind for name, (kind, _) in COLUMNS.items()} | dict.fromkeys(metrics, "Float64")
+    return pd.DataFrame(rows, columns=[*types]).astype(types)
+
+
+def _metrics(result: Result) -> dict[str, float]:
+    scored = {split: part["parts"] for split in ("dev", "test") if (part := getattr(result, split))}
+    return {f"{split}_{name}": value for split, parts in scored.items() for name, value in parts.items()}
 
 
 def _value(result: Result, name: str) -> Any:

@@ -50,6 +50,20 @@ def load_run_ids(outputs: Path, sweep: str) -> set[str]:
     return run_ids
 
 
+def sweeps_by_run(outputs: Path) -> dict[str, list[str]]:
+    """Return the names of the sweeps that have saved each run id.
+
+    Raises:
+        KronaError: a file of run ids is damaged.
+    """
+    found: dict[str, list[str]] = {}
+    for file in sorted(outputs.glob("sweeps/*.runs.txt")):
+        name = file.name.removesuffix(".runs.txt")
+        for run_id in load_run_ids(outputs, name):
+            found.setdefault(run_id, []).append(name)
+    return found
+
+
 def _ids_file(outputs: Path, sweep: str) -> Path:
     check_file_name("sweep", sweep)
     return outputs / "sweeps" / f"{sweep}.runs.txt"

@@ -92,10 +92,11 @@ def _say_in_advance(progress: Progress, settings: RunSettings, model: PreTrained
             "predict and krona export will not work. To keep the weights, add keep=all."
         )
     if has_pooled_head(model.config):
+        pooling, library = get_pooling(model.config), find_architecture(model).library_pooling
         progress.note(
-            f"backbone.pooling={get_pooling(model.config)}: transformers has no class for this classifier, so a "
-            "merged export needs trust_remote_code=True. To avoid this, add "
-            f"backbone.pooling={find_architecture(model).library_pooling}."
+            f"backbone.pooling={pooling} is a setting that can change the score more than the method does. To compare "
+            f"it with the classifier of transformers, use krona train -m with backbone.pooling={pooling},{library}. A "
+            f"merged export with {pooling} needs trust_remote_code=True."
         )
 
 
