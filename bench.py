@@ -1,4 +1,4 @@
-"""Run a benchmark: python bench.py bench=training (or latency, kronecker, memory)"""
+"""Time the training step of the methods: python bench.py bench=training"""
 
 from typing import Any
 

@@ -8,7 +8,6 @@ import importlib.util
 import math
 import warnings
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import replace
 from typing import Any, ClassVar
 
 import torch
@@ -81,13 +80,6 @@ def with_method(model: nn.Module, entrant: Entrant, *, seed: int) -> Any:
     torch.manual_seed(seed)
     insert_method(tuned, entrant.method)
     return tuned
-
-
-def add_adapter(model: nn.Module, entrant: Entrant, number: int, *, seed: int, reversible: bool = True) -> None:
-    """Insert an adapter with the name ``adapter_<number>``, and activate it."""
-    placement = {**entrant.method.placement, "name": f"adapter_{number}"}
-    torch.manual_seed(seed + number)
-    insert_method(model, replace(entrant.method, placement=placement), reversible=reversible)
 
 
 def inserted_shape(model: nn.Module) -> str | None:
@@ -186,36 +178,17 @@ def _train_beside(model: Any) -> None:
         setattr(model.get_submodule(owner), attribute, nn.Parameter(model.get_parameter(name).detach().clone()))
 
 
-def random_batch(model: Any, *, rows: int, length: int, seed: int, answer: int | None = None) -> Batch:
+def random_batch(model: Any, *, rows: int, length: int, seed: int) -> Batch:
     """Return a batch with ``length`` random source tokens per row and no padding, collated for the model's family.
 
-    If the family generates text, each label has ``answer`` random tokens. Otherwise, and without ``answer``, the labels
-    of the rows alternate between 1 and 0. As text, these labels have two or three tokens including the end of sequence.
+    The labels of the rows alternate between 1 and 0. As text, they have two or three tokens including the end of
+    sequence.
     """
     family, vocabulary = build_family(model), model.config.vocab_size
     generator = torch.Generator().manual_seed(seed)
     sources = torch.randint(2, vocabulary, (rows, length), generator=generator).tolist()
     labels = [family.label(("1", "0")[row % 2]) for row in range(rows)]
-    if answer is not None and family.generates_text:
-        labels = torch.randint(2, vocabulary, (rows, answer), generator=generator).tolist()
     return family.collate([{"input_ids": a, "labels": b} for a, b in zip(sources, labels, strict=True)])
-
-
-def merge_if_linear(model: Any) -> tuple[Any, str]:
-    """Merge the branches of a model if their updates are linear.
-
-    Returns:
-        The model and the name of its form: ``bare`` without branches, ``merged`` if the branches were merged, or
-        ``plain`` if they could not be merged.
-    """
-    model.eval()
-    if not list(surgery.adapted_modules(model)):
-        return model, "bare"
-    try:
-        surgery.merge(model)
-    except KronaError:
-        return model, "plain"
-    return model, "merged"
 
 
 def build_adamw(model: nn.Module) -> torch.optim.Optimizer | None:

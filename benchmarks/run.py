@@ -1,20 +1,14 @@
-"""Run a benchmark from a composed config, and write its results as JSON and as a table.
-
-The module of a benchmark must define `COLUMNS`, which maps the key of each column to the column's heading in the table.
-The module can define `SHOWN`, the names of the rows in the table, and the function `conclusions`, which returns
-sentences to print below the table.
-"""
+"""Run the benchmark from a composed config, and write its results as JSON and as a table."""
 
 import json
 from collections.abc import Mapping, Sequence
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import memory, training
+from benchmarks import training
 from benchmarks.contestants import peft_is_installed
 from benchmarks.settings import Bench, Compose, Entrant, Row, Work
 from benchmarks.timing import machine_facts, pin_threads, require_quiet
@@ -26,10 +20,7 @@ from krona.methods.factor_shapes import shape_name
 from krona.paper import read_paper_table
 from krona.safe_files import write_whole
 
-NAMES = ("training", "latency", "kronecker", "memory")  # modules of this package
 MIN_MINUTES = 0.05
-ON_ONE_BACKBONE = ("training", "latency")
-PAPER_COLUMNS = {"training": "training_time", "latency": "latency"}  # the columns of Table 2 of the KronA paper
 
 
 def run_bench(
@@ -41,8 +32,6 @@ def run_bench(
         KronaError: a setting or a method is wrong, or the machine is under load. No file is written in this case.
     """
     bench: Bench = check.build(Bench, "bench", config)
-    if bench.name not in NAMES:
-        raise KronaError(f"bench.name={bench.name}: {did_you_mean(bench.name, NAMES)}")
     if bench.minutes < MIN_MINUTES:
         raise KronaError(f"bench.minutes={bench.minutes} must be at least {MIN_MINUTES}")
     entrants = build_entrants(bench, compose, methods)
@@ -57,23 +46,18 @@ def run_bench(
         say("one thread: with several threads, the ratios would be different")
     if bench.peft and not peft_is_installed():
         say("peft is not installed, so its rows are left out (pip install peft)")
-    backbones: dict[str, Backbone] = {
-        name: check.build(Backbone, "backbone", compose([f"backbone={name}"])["backbone"]) for name in _backbones(bench)
-    }
-    work = Work(bench=bench, entrants=entrants, backbones=backbones, say=say)
-    module: Any = import_module(f"benchmarks.{bench.name}")
-    rows: list[Row] = module.measure(work)
-    if bench.name in PAPER_COLUMNS and all(backbone.architecture in (None, "t5") for backbone in backbones.values()):
-        _add_paper_values(rows, PAPER_COLUMNS[bench.name])
-    names = {name: backbone.name for name, backbone in backbones.items()}
-    facts = {"machine": machine_facts(threads), "backbones": names, "settings": dict(config)}
+    name = bench.own(training.Options).backbone
+    backbone: Backbone = check.build(Backbone, "backbone", compose([f"backbone={name}"])["backbone"])
+    rows = training.measure(Work(bench=bench, entrants=entrants, backbone=backbone, say=say))
+    if backbone.architecture in (None, "t5"):
+        _add_paper_values(rows)
+    facts = {"machine": machine_facts(threads), "backbones": {name: backbone.name}, "settings": dict(config)}
     text = json.dumps({"name": bench.name, "rows": rows, **facts}, indent=1) + "\n"
     file = outputs / "bench" / f"{bench.name}.json"
     file.parent.mkdir(parents=True, exist_ok=True)
     write_whole(file, lambda part: part.write_text(text, encoding="utf-8"))
     disturbed = bench.load == "mark" and any(row["disturbed_rounds"] for row in rows)
-    on = "" if bench.name == "memory" else "".join(f" on {name}" for name in backbones)
-    show(module, rows, title=f"bench={bench.name}{on}", console=console, disturbed=disturbed)
+    show(rows, title=f"bench={bench.name} on {name}", console=console, disturbed=disturbed)
     console.print(str(file), highlight=False, markup=False)
     return file
 
@@ -81,14 +65,14 @@ def run_bench(
 def build_entrants(bench: Bench, compose: Compose, methods: list[str]) -> list[Entrant]:
     """Return the methods to measure. Types of peft are measured only if ``bench.methods`` names them.
 
-    For bench=training, krona is included again for each of ``options.shapes``.
+    If krona is included, it is included again for each of ``options.shapes``.
     """
     wanted = without_families(methods) if bench.methods is None else bench.methods
     for name in wanted:
         if name not in methods:
             raise KronaError(f"bench.methods: {name!r} is not a method of conf/method: {did_you_mean(name, methods)}")
     entrants = [_build_entrant(name, compose, []) for name in wanted]
-    shapes = bench.own(training.Options).shapes if bench.name == "training" and "krona" in wanted else []
+    shapes = bench.own(training.Options).shapes if "krona" in wanted else []
     for shape in shapes:
         krona = _build_entrant("krona", compose, [f"method.kron_factors=[{shape}]", "method.fit_factors=exact"])
         if krona.shape not in [other.shape for other in entrants if other.name == "krona"]:
@@ -103,42 +87,30 @@ def _build_entrant(name: str, compose: Compose, overrides: list[str]) -> Entrant
     return Entrant(name=name, method=method, shape=shape_name(factors[0]) if factors else None)
 
 
-def _backbones(bench: Bench) -> list[str]:
-    if bench.name == "memory":
-        return list(dict.fromkeys(point.backbone for point in memory.read_points(bench.own(memory.Options))))
-    return [str(bench.options.get("backbone", "t5_base"))] if bench.name in ON_ONE_BACKBONE else []
-
-
-def _add_paper_values(rows: list[Row], column: str) -> None:
+def _add_paper_values(rows: list[Row]) -> None:
     table_2 = read_paper_table("2")
     for row in rows:
-        percent = table_2.value(row["name"].split("/")[0].split(" ")[0], column)
+        percent = table_2.value(row["name"].split("/")[0].split(" ")[0], "training_time")
         if percent is not None:
             row["paper"] = percent / 100
 
 
-def show(module: Any, rows: Sequence[Row], *, title: str, console: Console, disturbed: bool) -> None:
-    """Print the table and the conclusions of a benchmark."""
+def show(rows: Sequence[Row], *, title: str, console: Console, disturbed: bool) -> None:
+    """Print the table of a benchmark."""
     if disturbed:
         console.print("Other processes ran during the measurement. Do not use these results.", style="bold red")
     table = Table(title=title, title_justify="left")
-    for position, heading in enumerate(module.COLUMNS.values()):
+    for position, heading in enumerate(training.COLUMNS.values()):
         table.add_column(heading, justify="left" if position == 0 else "right", no_wrap=True)
-    names = getattr(module, "SHOWN", None)
     for row in rows:
-        if names is None or row["name"] in names:
-            table.add_row(*(format_cell(key, row.get(key)) for key in module.COLUMNS))
+        table.add_row(*(format_cell(key, row.get(key)) for key in training.COLUMNS))
     console.print(table)
-    for line in module.conclusions(rows) if hasattr(module, "conclusions") and not disturbed else ():
-        console.print(line, highlight=False, markup=False)
 
 
 def format_cell(key: str, value: Any) -> str:
     """Format a value of a row for the table."""
     if value is None:
         return "–"
-    if key == "peak_memory":
-        return f"{value / 2**20:,.0f}"
     if isinstance(value, float):
         if key.endswith("_s"):
             return f"{1000 * value:,.1f} ms"

@@ -1,4 +1,4 @@
-"""The settings of a benchmark (the keys in `conf/bench/`), and the arguments of its function ``measure``."""
+"""The settings of the benchmark (the keys in `conf/bench/`), and the argument of its function ``measure``."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -26,7 +26,7 @@ def settings(kind: type[T]) -> type[T]:
 
 @settings
 class Bench:
-    """The settings that all benchmarks have."""
+    """The settings of the measurement."""
 
     name: str
     rounds: Positive
@@ -48,7 +48,7 @@ class Bench:
     batch_size: Positive = 8
     length: Positive = 64
     options: Mapping[str, Any] = field(default_factory=dict)
-    """The settings that only this benchmark has."""
+    """The settings of the models (`benchmarks.training.Options`)."""
 
     def own(self, kind: type[T]) -> T:
         """Return ``options`` as an object of the class ``kind``.
@@ -71,14 +71,9 @@ class Entrant:
 
 @dataclass(frozen=True, kw_only=True)
 class Work:
-    """The argument of each benchmark's function ``measure``."""
+    """The argument of `benchmarks.training.measure`."""
 
     bench: Bench
     say: Say
+    backbone: Backbone
     entrants: Sequence[Entrant] = ()
-    backbones: Mapping[str, Backbone] = field(default_factory=dict)  # the keys are names in conf/backbone
-
-    @property
-    def backbone(self) -> Backbone:
-        """The backbone of a benchmark that uses only one backbone."""
-        return next(iter(self.backbones.values()))

@@ -126,7 +126,7 @@ class Timed:
         return statistics.median(a / b for a, b in zip(self.seconds[name], self.seconds[to], strict=True))
 
     def row(self, name: str, *, shape: str | None = None) -> Row:
-        """Return a row with the columns that all benchmarks have."""
+        """Return the columns of a row that do not depend on the model."""
         return {
             "name": name,
             "shape": shape,

@@ -49,7 +49,7 @@ PEFT_FORMS = {"lora": "peft/lora", "krona": "peft/lokr", "miss": "peft/miss", "c
 
 @settings
 class Options:
-    """The settings of this benchmark."""
+    """The models of this benchmark."""
 
     backbone: str = "t5_base"
     shapes: list[list[int]] = field(default_factory=list)

@@ -1,4 +1,4 @@
-"""Test the rows and plots, but not the times, of the benchmarks of training, latency and the Kronecker product."""
+"""Test the rows, but not the times, of the benchmark of training."""
 
 import importlib.util
 from pathlib import Path
@@ -53,7 +53,7 @@ def test_a_method_is_timed_with_the_values_of_its_yaml() -> None:
 
 def test_types_of_peft_are_timed_only_on_request() -> None:
     names = ["lora", "peft", "peft/oft"]
-    assert [one.name for one in bench_run.build_entrants(Bench(name="memory", rounds=1), compose, names)] == ["lora"]
+    assert [one.name for one in bench_run.build_entrants(Bench(name="training", rounds=1), compose, names)] == ["lora"]
 
 
 @pytest.mark.slow
@@ -77,45 +77,14 @@ def test_a_type_of_peft_is_timed_with_and_without_krona(tmp_path: Path) -> None:
         assert rows[f"plain {name}"]["ratio_to_peft_form"] is None
 
 
-@pytest.mark.parametrize("kind", ["t5_tiny", "bert", "llama"])
-def test_latency(kind: str, tmp_path: Path) -> None:
-    options = {"backbone": kind, "source": 5, "decoder": 4, "large_rounds": 1}
-    content = run(tmp_path, name="latency", methods=["full", "lora", "krona", "pa", "krona_b"], options=options)
-    rows = {(row["name"], row["batch_size"]): row for row in content["rows"]}
-    assert rows["backbone", 1]["ratio_to_backbone"] == 1
-    assert rows["krona", 1]["form"] == rows["lora", 1]["form"] == "merged"
-    assert rows["krona", 1]["launches_added"] == rows["full", 1]["launches_added"] == 0
-    assert rows["pa", 1]["form"] == "plain"
-    assert 0 < rows["pa", 1]["launches_added"] < rows["krona_b", 1]["launches_added"]
-    assert ("krona_b", 2) in rows
-    assert {row["decoder"] for row in rows.values()} == {0 if kind == "bert" else 4}
-
-
-def test_kronecker(tmp_path: Path) -> None:
-    options = {"layers": [[12, 12, 3, 4], [12, 24, 3, 4]], "rows": [70, 90]}
-    content = run(tmp_path, name="kronecker", methods=["krona"], options=options)
-    planned = [row for row in content["rows"] if row["name"] == "krona"]
-    assert [(row["d_in"], row["d_out"], row["tokens"]) for row in planned] == [
-        (12, 12, 70), (12, 12, 90), (12, 24, 70), (12, 24, 90)
-    ]  # fmt: skip
-    ratios = ("floor", "full", "lora", "best", "built")
-    assert all(row[f"ratio_to_{name}"] > 0 for row in planned for name in ratios)
-    assert all(row["planned"] and row["best"] for row in planned)
-
-
 @pytest.mark.parametrize(
     ("config", "message"),
     [
         ({"name": "training", "methods": ["kronna"]}, r"bench\.methods: 'kronna' is not .*did you mean 'krona'"),
-        ({"name": "speed"}, r"bench\.name=speed: choose from training, "),
         ({"name": "training", "rounds": 0}, r"bench\.rounds=0 must be"),
         ({"name": "training", "minutes": 0.01}, r"bench\.minutes=0\.01 must be at least 0\.05"),
         ({"name": "training", "options": {"shape": [[2, 2]]}}, r"Unknown key bench\.options\.shape: did you mean"),
         ({"name": "training", "options": {"shapes": [[5, 7]]}}, r"kron_factors \(5, 7\).*layer is 64 → 64"),
-        ({"name": "kronecker", "options": {"layers": [[768, 768, 5, 7]]}}, r"kron_factors \(5, 7\).* 768 → 768"),
-        ({"name": "kronecker", "options": {"layers": [[768, 768]]}}, r"\[768, 768\] is not \[d_in, d_out, a1, a2\]"),
-        ({"name": "kronecker", "options": {"layers": [], "rows": [512, 0]}}, r"bench\.options\.rows"),
-        ({"name": "latency", "options": {"source": 0}}, r"bench\.options\.source=0 must be"),
     ],
 )
 def test_wrong_settings_are_refused(config: dict[str, Any], message: str, tmp_path: Path) -> None:

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from krona.display_names import method_label, task_label
-from krona.paths import typed_command
 from krona.report.layouts import Layout
 from krona.report.runs import ReportRun, Runs
 from krona.report.table import AVERAGE, Cell, Column, Note, Row, Table
@@ -142,7 +141,7 @@ def fill_times(layout: Layout, table: Table, tasks: Sequence[str]) -> list[str]:
         row.cells[mean.key] = _mean_cell([*cells.values()], 100 if percent else 1)
     notes = []
     if percent:
-        notes.append("Training times are ratios of seconds per step. For launches, run: python bench.py bench=latency")
+        notes.append("Training times are ratios of seconds per step.")
     devices = sorted({str(run.result.provenance.get("device")) for row in table.rows for run in row.done})
     if len(devices) > 1:
         listed = ", ".join(devices)
@@ -205,7 +204,6 @@ def _benchmark_table(layout: Layout, benches: dict[str, dict[str, Any]]) -> Tabl
     notes = [
         *layout.notes,
         "Latency is measured with batch size 1 and length 10. The number of added launches does not depend on the GPU.",
-        f"To measure the cells without a number, run: {typed_command('bench')} bench=latency",
     ]
     for kind, name in others.items():
         notes.append(
