@@ -77,7 +77,7 @@ def test_runs_in_an_empty_folder_and_reports_them(programs: Path, tmp_path: Path
     (result,) = tmp_path.glob("outputs/*/result.json")
     found = json.loads(result.read_text())
     assert found["status"] == "done"
-    assert {found["provenance"][key] for key in ("git_commit", "git_dirty", "git_code")} == {None}
+    assert {found["provenance"][key] for key in ("git_commit", "git_dirty", "git_code", "git_src")} == {None}
     assert "KronA" in output_of(krona, "report", cwd=tmp_path)
     assert "krona train -m" in output_of(krona, "train", "--help", cwd=tmp_path)
     assert not list(programs.parent.glob("lib/*/site-packages/krona/shipped/outputs"))

@@ -11,6 +11,7 @@ import os
 import re
 import shutil
 import signal
+import subprocess
 import sys
 from collections.abc import Callable
 from contextlib import suppress
@@ -33,7 +34,7 @@ from krona.runs import claim as ownership
 from krona.runs.folder import RunState
 from krona.runs.frame import stored_results
 from krona.runs.interrupts import Interrupted, interrupt
-from krona.runs.provenance import _own_modules, method_code, own_code
+from krona.runs.provenance import _own_modules, code_version, method_code, own_code
 from krona.runs.result import Result, read_result
 from krona.surgery.operation_counts import launches
 from krona.training.learner import Learner
@@ -642,6 +643,13 @@ def test_a_run_says_that_it_resumes_with_other_code(
     _, said = run(values, tmp_path)
     change = "krona has changed since this run, from commit aaaaaaaa to bbbbbbbb"
     assert f"The run resumes with other code: {change}." in said
+
+
+def test_a_run_records_the_trees_of_src_and_conf() -> None:
+    version = code_version()
+    for key in ("git_src", "git_conf"):
+        found = subprocess.run(["git", "cat-file", "-t", version[key]], cwd=PROJECT, capture_output=True, text=True)
+        assert found.stdout == "tree\n"
 
 
 def test_an_ended_run_keeps_no_model_in_memory(overrides: list[str], tmp_path: Path) -> None:

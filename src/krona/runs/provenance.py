@@ -36,8 +36,9 @@ def code_version() -> dict[str, Any]:
     """Return the version of the code as a dict.
 
     ``git_commit`` is the commit, ``git_dirty`` is true if the code has changes that are not in this commit, and
-    ``git_code`` is the last commit that changed the code. All values are None if the code is not in a git checkout, or
-    is an installed package (even inside another project's checkout).
+    ``git_code`` is the last commit that changed the code. ``git_src`` and ``git_conf`` are git's hashes of the folders,
+    which stay the same if the commit is rewritten. All values are None if the code is not in a git checkout, or is an
+    installed package (even inside another project's checkout).
     """
 
     def git(*arguments: str) -> str | None:
@@ -55,6 +56,8 @@ def code_version() -> dict[str, Any]:
         "git_commit": git("rev-parse", "HEAD"),
         "git_dirty": None if status is None else bool(status),
         "git_code": git("log", "-1", "--format=%H", "--", *CODE),
+        "git_src": git("rev-parse", "HEAD:src"),
+        "git_conf": git("rev-parse", "HEAD:conf"),
     }
 
 

@@ -127,6 +127,10 @@ class Provenance(TypedDict):
     git_dirty: NotRequired[bool | None]
     git_code: NotRequired[str | None]
     """The last commit that changed src, conf or train.py."""
+    git_src: NotRequired[str | None]
+    """Git's hash of the tree of src in this commit, as printed by ``git rev-parse HEAD:src``."""
+    git_conf: NotRequired[str | None]
+    """Git's hash of the tree of conf."""
     own_code: NotRequired[dict[str, str]]
     """Hashes of the user's own modules that the config names, and of the modules of their folder that they import."""
     method_code: NotRequired[str]
