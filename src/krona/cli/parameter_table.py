@@ -17,7 +17,7 @@ from torch import nn
 
 from krona import surgery
 from krona.adapters.adapter import Adapter
-from krona.backbones.insert_method import insert_method
+from krona.backbones.insert_method import compare_with_lora, insert_method
 from krona.backbones.load import meta_model
 from krona.config import check
 from krona.config.choices import choices, unknown_choice, without_families
@@ -52,6 +52,7 @@ class MethodRow:
     paper_percent: float | None  # the column Params of Table 1; None: the table does not have the method
     update_rank: int | None  # the highest possible rank of a layer's or block's update; None: the update is not linear
     file_bytes: int  # size of the adapter file
+    budget: str = ""  # the sentence of `compare_with_lora`
     head_params: int = 0  # parameters of a new two-class head, which every method trains
     # The costs of the unmerged branches. None: they cannot be counted without weights.
     multiply_adds: int | None = None  # multiply-adds for one token
@@ -72,6 +73,7 @@ def _count_method(model: nn.Module, method: Method, factor_shapes: Mapping[str, 
             paper_percent=read_paper_table("1").value(method.name, "params"),
             update_rank=surgery.update_rank(model),
             file_bytes=Adapter.of(model).file_bytes if count.trainable or count.head else 0,
+            budget=compare_with_lora(model),
             head_params=count.head,
             **added_costs(model),
         )
@@ -148,6 +150,9 @@ def print_rows(rows: Iterable[MethodRow], left_out: Sequence[str], *, backbone: 
         f"paper: {PRINTING_RULE}; " if backbone == PAPERS else ""
     )
     say(console, f"\n%: trainable parameters in percent of the backbone's parameters; {about}{LEGEND}")
+    for row in rows:
+        if row.budget:
+            say(console, Text(f"{row.method}: {row.budget}"))
     for line in left_out:
         say(console, Text(f"left out: {line}", style="dim"))
 
