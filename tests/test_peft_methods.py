@@ -17,20 +17,20 @@ from krona.adapters.adapter import class_path
 from krona.adapters.peft.reading import read_peft
 from krona.adapters.peft.writing import write_peft
 from krona.backbones.insert_method import insert_method
-from krona.backbones.peft_branch import PeftBranch
+from krona.backbones.peft_branch import PeftBranch, add_seed
 from krona.backbones.peft_config import NAME, resolve_step_fractions
 from krona.config import check
 from krona.kernels.t5_modules import use_fast_modules
 from krona.messages import KronaError
 from krona.runs.result import read_result
 from krona.surgery.operation_counts import dispatched
-from krona.surgery.trainable import train_in_fp32
+from krona.surgery.trainable import adapter_state, train_in_fp32
 from methods.case import Case
 from methods.cases import CASES
 from one_job import finish, finish_after_interrupt, same_files
 from test_contract import check_life
 from tiny_models import evaluate, output, tiny, train
-from tiny_t5 import CONF, check_losses, inserted, method_values, without_dropout
+from tiny_t5 import CONF, check_losses, inserted, method_values, settings, without_dropout
 
 peft = pytest.importorskip("peft")
 pytestmark = pytest.mark.filterwarnings("ignore:Sparse invariant checks")  # of torch, for FRoD
@@ -94,7 +94,7 @@ def by_peft(name: str, model: nn.Module, kind: str) -> nn.Module:
     from peft.mapping import PEFT_TYPE_TO_TUNER_MAPPING
 
     torch.manual_seed(1)
-    arguments = {**config(name), "target_modules": TARGETS[kind].get(name, TARGETS[kind]["others"])}
+    arguments = {**add_seed(config(name)), "target_modules": TARGETS[kind].get(name, TARGETS[kind]["others"])}
     if name == "ia3":
         arguments["feedforward_modules"] = arguments["target_modules"][2:]
     made = peft.get_peft_config(arguments)
@@ -136,6 +136,22 @@ def test_thirty_steps_equal_a_plain_loop_with_peft(name: str, kind: str) -> None
             record.append(loss.detach())
         losses.append(torch.stack(record))
     check_losses(*losses)
+
+
+def test_psoft_in_fp32_differs_from_peft_only_by_the_layer_norms_of_t5() -> None:
+    ours, theirs = (without_dropout(tiny("t5")) for _ in range(2))
+    inserted("peft/psoft", ours)
+    by_peft("psoft", theirs, "t5")
+    use_fast_modules(theirs)
+    for key in ours.krona.adapters["default"].trained:
+        theirs.get_parameter(key).requires_grad_(True)
+    for model in (ours, theirs):
+        optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-2)
+        for step in range(10):
+            optimizer.zero_grad()
+            (output(model, step) ** 2).mean().backward()
+            optimizer.step()
+    assert torch.equal(output(ours), output(theirs))
 
 
 @pytest.mark.parametrize("name", ["lora", "oft", "adalora", "vera"])
@@ -227,6 +243,39 @@ def test_a_variant_has_the_size_of_lora_of_rank_1(path: Path) -> None:
     )
     size = surgery.count(layer).trainable
     assert size == pytest.approx(1536 * (2 if path.stem == "adalora" else 1), rel=0.05)
+
+
+SEEDED = ["adamss", "fourierft", "frod", "pvera", "randlora", "shira", "tinylora", "unilora", "vera", "waveft"]
+
+
+@pytest.mark.parametrize("name", SEEDED)
+def test_the_seed_decides_the_random_positions_and_the_frozen_factors(name: str) -> None:
+    def output_with_equal_trained_weights(seed: int) -> torch.Tensor:
+        model = tiny("t5")
+        torch.manual_seed(seed)
+        insert_method(model, settings(f"peft/{name}", config=config(name)))
+        generator = torch.Generator().manual_seed(0)
+        for parameter in surgery.trainable_state(model).values():
+            parameter.data.copy_(torch.randn(parameter.shape, generator=generator))
+        return evaluate(model)
+
+    first, second, again = map(output_with_equal_trained_weights, (1, 2, 1))
+    assert torch.equal(first, again)
+    assert not torch.allclose(first, second)
+
+
+@pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
+def test_adalora_does_not_train_its_ranks(dtype: torch.dtype, tmp_path: Path) -> None:
+    model = inserted("peft/adalora", tiny("bert").to(dtype))
+    assert surgery.count(model) == surgery.count(inserted("peft/adalora", tiny("bert")))
+    ranks = {name: tensor.clone() for name, tensor in adapter_state(model).items() if "ranknum" in name}
+    assert ranks
+    train(model, steps=2)
+    assert all(torch.equal(adapter_state(model)[name], rank) for name, rank in ranks.items())
+    write_peft(model, tmp_path, base_model=None)
+    theirs = peft.PeftModel.from_pretrained(tiny("bert").to(dtype), str(tmp_path)).eval()
+    torch.testing.assert_close(evaluate(theirs), evaluate(model))
 
 
 def test_shares_of_the_steps() -> None:

@@ -21,7 +21,9 @@ from krona.backbones.module_names import module_names, shortest
 from krona.backbones.peft_config import (
     EXAMPLE_STEPS,
     NAME,
+    SEEDS,
     SET_BY_KRONA,
+    config_classes,
     make_config,
     quiet,
     resolve_step_fractions,
@@ -85,9 +87,10 @@ class PeftBranch(Branch):
     def fit_to_run(
         cls, arguments: dict[str, Any], translate: Callable[[Sequence[str]], list[str]], steps: int | None
     ) -> dict[str, Any]:
-        """Return the arguments with the backbone's module names, and with numbers of steps for fractions of the run."""
+        """Return the arguments with the backbone's module names, numbers of steps, and a seed (`add_seed`)."""
         config = resolve_step_fractions(arguments["config"], EXAMPLE_STEPS if steps is None else steps)
-        return {"config": {key: translate(value) if _is_names(key, value) else value for key, value in config.items()}}
+        config = {key: translate(value) if _is_names(key, value) else value for key, value in config.items()}
+        return {"config": add_seed(config)}
 
     @classmethod
     def build_all(cls, model: nn.Module, names: Sequence[str], config: Mapping[str, Any]) -> "dict[str, PeftBranch]":
@@ -155,6 +158,8 @@ class PeftBranch(Branch):
         tuner._modules.pop("base_layer")
         branch.tuner = tuner
         branch.config = dict(config)
+        if hasattr(tuner, "ranknum"):  # peft makes AdaLoRA's ranks trainable when it casts a layer
+            tuner.ranknum.requires_grad_(False)
         freeze_as_buffers(tuner)
         for name, value in vars(tuner).items():  # such as the random indices of SHiRA
             if isinstance(value, dict) and isinstance(value.get(NAME), Tensor):
@@ -301,6 +306,15 @@ def _find_changed_weight(model: nn.Module, memory: Mapping[str, int]) -> str | N
 def _is_names(key: str, value: Any) -> bool:
     """Return whether a value of a peft config contains names of modules."""
     return key.endswith("_modules") and isinstance(value, list)
+
+
+def add_seed(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arguments of a peft config, with a seed that depends on torch's seed if the type has such an argument.
+
+    The seeds differ, because tensors that are drawn with the same seed are correlated.
+    """
+    fields = getattr(config_classes().get(arguments.get("peft_type", "")), "__dataclass_fields__", {})
+    return {**{key: (torch.initial_seed() + 1) % 2**31 for key in SEEDS if key in fields}, **arguments}
 
 
 def _describe_modules(model: nn.Module, names: Sequence[str]) -> dict[str, tuple[type, int]]:

@@ -14,6 +14,8 @@ from krona.paths import choice_files
 NAME = "default"  # the name of the adapter inside peft's layers
 EXAMPLE_STEPS = 1000  # the number of steps for a config that is only checked or counted
 PROMPT_TYPES = ("PROMPT_TUNING", "P_TUNING", "PREFIX_TUNING", "CARTRIDGE")  # the types of `krona.backbones.prompts`
+# the arguments that seed random positions and frozen factors; peft's default is a constant
+SEEDS = ("random_seed", "random_loc_seed", "projection_prng_key", "projection_seed", "proj_seed")
 SET_BY_KRONA = ("target_modules", "modules_to_save", "task_type", "inference_mode", "base_model_name_or_path")
 
 
