@@ -1,19 +1,14 @@
-"""Test tables on terminals of any width and in a pipe, numbers with nouns, masked passwords, and printed commands."""
+"""Test tables on terminals of any width and in a pipe, suggestions, and escaped texts."""
 
 import io
-import os
-import sys
-from pathlib import Path
 
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from rich.console import Console
 from rich.text import Text
 
-from krona.cli.krona import app
-from krona.formatting import KRONA, as_typed, override_text, say, table
+from krona.formatting import error_lines, override_text, say, table
 from krona.messages import KronaError, did_you_mean
-from krona.report.layouts import find_layout
 
 HEADINGS = ("run", "state", "progress", "dev")
 ROWS = [
@@ -44,7 +39,7 @@ def test_no_text_can_command_a_terminal() -> None:
     say(console, f"run {EVIL}")
     say(console, Text(f"run {EVIL}", style="red"))
     say(console, table(("run", "state"), [[EVIL, Text(EVIL, style="green")]], width=200))
-    shown = out.getvalue() + as_typed(EVIL) + str(KronaError(EVIL))
+    shown = out.getvalue() + error_lines(EVIL) + str(KronaError(EVIL))
     assert shown.count("]52;c;ZXZpbA==") == 6
     assert not set(shown) & set("\x1b\x07\r\u202e\x9b")
     assert r"a\x1b]52;c;ZXZpbA==\x07b\x1b[2Jc\rd\u202ee\x9b31m" in shown
@@ -61,56 +56,6 @@ def test_only_a_quiet_console_prints_nothing(terminal: bool) -> None:
 @pytest.mark.parametrize("wrong", ["selfattention", "SELFATENTION", "SelfAtention"])
 def test_a_suggestion_is_the_real_name(wrong: str) -> None:
     assert did_you_mean(wrong, ["DenseReluDense", "SelfAttention"]).startswith("did you mean 'SelfAttention'?")
-
-
-@pytest.fixture
-def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Set up a project with an environment in .venv that is not on PATH. Return the folder of its programs."""
-    programs = tmp_path / ".venv" / "bin"
-    programs.mkdir(parents=True)
-    for name in ("python", "krona"):
-        (programs / name).write_text("#!/bin/sh\n")
-        (programs / name).chmod(0o755)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "executable", str(programs / "python"))
-    monkeypatch.setattr(sys, "argv", ["train.py"])
-    monkeypatch.setenv("PATH", "/usr/bin:/bin")
-    return programs
-
-
-def test_started_by_a_path_the_commands_have_it_too(installed: Path) -> None:
-    assert as_typed("next: krona report --sweep a") == "next: .venv/bin/krona report --sweep a"
-    assert as_typed("python train.py -m seed=1") == ".venv/bin/python train.py -m seed=1"
-    assert as_typed("(krona diff a b), krona status") == "(.venv/bin/krona diff a b), .venv/bin/krona status"
-    others = "method=krona task=rte: krona on rte, conf/krona status, ./python train.py"
-    assert as_typed(others) == others
-
-
-def test_what_is_on_the_path_keeps_its_name(installed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PATH", f"{installed}{os.pathsep}/usr/bin")
-    text = "python train.py method=krona; krona status"
-    assert as_typed(text) == text
-
-
-def test_from_another_folder_paths_are_whole(installed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "elsewhere").mkdir()
-    monkeypatch.chdir(tmp_path / "elsewhere")
-    monkeypatch.setattr(sys, "argv", ["../train.py"])
-    assert as_typed("krona status") == f"{installed}/krona status"
-    assert as_typed("python train.py seed=1") == f"{installed}/python ../train.py seed=1"
-
-
-def test_krona_itself_may_lie_elsewhere(installed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "argv", [str(tmp_path / "bin" / "krona")])
-    assert as_typed("krona report") == "bin/krona report"
-    assert as_typed("python train.py -m seed=1") == "bin/krona train -m seed=1"
-    assert find_layout(None, "table1").command == "krona train -m sweeps=table1"
-
-
-def test_every_command_of_krona_is_known() -> None:
-    assert {command.name or command.callback.__name__ for command in app.registered_commands if command.callback} == {
-        *KRONA.split("|")
-    }
 
 
 @pytest.mark.parametrize(

@@ -71,8 +71,7 @@ def test_what_is_installed_is_what_the_repository_has(programs: Path) -> None:
 def test_runs_in_an_empty_folder_and_reports_them(programs: Path, tmp_path: Path) -> None:
     krona = programs / "krona"
     said = output_of(krona, "train", "profile=demo", "method=krona", *SHORT, cwd=tmp_path)
-    assert f"next: {krona} predict" in said
-    assert f"or:   {krona} report" in said
+    assert "next: krona predict" in said
     output_of(krona, "table", "5", "profile=demo", "task=sample_rte", *SHORT, "--dry-run", cwd=tmp_path)
     (result,) = tmp_path.glob("outputs/*/result.json")
     found = json.loads(result.read_text())
@@ -93,7 +92,7 @@ def test_a_project_of_ones_own(programs: Path, tmp_path: Path) -> None:
     method = "# @package _global_\ndefaults: [lora, _self_]\nmethod: {name: mine, _target_: my_branch.Mine}\n"
     (own / "conf" / "method" / "mine.yaml").write_text(method)
     assert "mine" in output_of(krona, "params", cwd=own)
-    assert f"usable: {krona} train task=reviews" in output_of(krona, "check-data", "reviews", cwd=own)
+    assert "usable: krona train task=reviews" in output_of(krona, "check-data", "reviews", cwd=own)
     sweep = ["sweeps=my_sweep", "profile=demo", "task=reviews", "method=mine", "seed=0", *SHORT]
     output_of(krona, "train", "-m", *sweep, cwd=own)
     assert "mine" in output_of(krona, "report", "--sweep", "my_sweep", cwd=own)

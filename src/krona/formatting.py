@@ -1,8 +1,6 @@
-"""Format text for the terminal: tables, durations, and commands that the user can type."""
+"""Format text for the terminal: tables, durations, and values of overrides."""
 
 import re
-import shutil
-import sys
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
@@ -11,14 +9,8 @@ from rich.console import Console
 from rich.text import Text
 
 from krona.messages import escape_control_characters
-from krona.paths import PROJECT, typed_command
 
-KRONA = (  # the commands of krona
-    "status|table|report|diff|power|params|check-data|tune|predict|evaluate|export|import|inspect|dashboard|"
-    "train|init|list|show|pack"
-)
 PLAIN = re.compile(r"[\w./-]+", re.ASCII)  # text that Hydra parses without quotes
-WRITTEN = re.compile(rf"(?<![\w./=-])(?:python (?P<script>train|bench)\.py|krona (?=(?:{KRONA})\b))")
 
 Cell = str | Text
 GAP = "  "
@@ -129,22 +121,12 @@ def _records(names: Sequence[str], rows: Sequence[Sequence[Text]], width: int) -
     return Text("\n").join(lines)
 
 
-def as_typed(text: str) -> str:
-    """Replace ``python train.py …`` and ``krona COMMAND …`` in a text by commands that work in the user's shell.
-
-    The program in a command is replaced by its name if the program is on PATH, and otherwise by its path. If krona is
-    an installed package, ``docs/PAGE.md`` is replaced by ``krona docs PAGE``. Control characters are escaped.
-    """
-    text = escape_control_characters(text)
-    return WRITTEN.sub(lambda match: _python(match["script"]) if match["script"] else f"{_krona()} ", text)
-
-
 def error_lines(message: str) -> str:
     """Format an error message for the terminal.
 
     Each line of the message describes one problem and gets the prefix ``error:``.
     """
-    return as_typed("\n".join(f"error: {line}" for line in message.split("\n")))
+    return escape_control_characters("\n".join(f"error: {line}" for line in message.split("\n")))
 
 
 def override_text(text: str) -> str:
@@ -153,26 +135,6 @@ def override_text(text: str) -> str:
         return text
     escaped = re.sub(r"(\\*)('|$)", lambda match: match[1] * 2 + (match[2] and "\\'"), text)
     return f"'{escaped}'"
-
-
-def _python(script: str) -> str:
-    started = Path(sys.argv[0])
-    if typed_command(script).startswith("krona"):
-        return f"{_krona()} {script}"
-    file = started if started.name == f"{script}.py" else PROJECT / f"{script}.py"
-    return f"{_short(Path(sys.executable))} {below(file)}"
-
-
-def _krona() -> str:
-    started = Path(sys.argv[0])
-    return _short(started if started.name == "krona" else Path(sys.executable).with_name("krona"))
-
-
-def _short(program: Path) -> str:
-    program_path = shutil.which(program.name)
-    if program_path is not None and Path(program_path).absolute() == program.absolute():
-        return program.name
-    return below(program)
 
 
 def below(path: Path) -> str:

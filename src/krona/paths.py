@@ -67,11 +67,6 @@ def program(name: str) -> list[str]:
     return [sys.executable, *own]
 
 
-def typed_command(script: str) -> str:
-    """Return the command that the user types: ``krona train``, or ``python train.py`` in a clone of the repository."""
-    return f"krona {script}" if INSTALLED or Path(sys.argv[0]).name == "krona" else f"python {script}.py"
-
-
 def hide_working_directory() -> None:
     """Remove the working directory from ``sys.path``, here and in every Python process that this process starts.
 

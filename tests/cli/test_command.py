@@ -130,7 +130,7 @@ finally:
 @pytest.mark.parametrize(
     ("command", "imported", "words"),
     [
-        ([str(PROJECT / "train.py"), "--help"], [], ["krona_b_res", "32x24", "python train.py", 'eval "$(python']),
+        ([str(PROJECT / "train.py"), "--help"], [], ["krona_b_res", "32x24", "krona train", 'eval "$(python']),
         ([str(PROJECT / "train.py"), "--version"], [], [f"krona {version('krona')}"]),
         (["krona.train", "--help"], [], ["krona_b_res", "krona train -m"]),
         (["krona", "--help"], [], ["predict", "params"]),

@@ -117,7 +117,7 @@ def test_no_runs_at_all(tmp_path):
     [
         ({"table": "3"}, "no table '3'"),
         ({"sweep": "tabel1"}, "did you mean 'table1'"),
-        ({"sweep": "table4"}, r"sweeps with runs: table1.* python train.py -m"),
+        ({"sweep": "table4"}, r"sweeps with runs: table1.* krona train -m"),
         ({"format": "pdf"}, "'pdf' .* csv, html, latex, md, terminal"),
     ],
 )

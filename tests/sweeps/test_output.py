@@ -9,7 +9,7 @@ import pytest
 
 from krona.runs.folder import RunFolder, RunState
 from krona.runs.result import write_result
-from krona.sweeps.output import TOTAL, next_command, progress_line, read_outcome, show
+from krona.sweeps.output import TOTAL, progress_line, read_outcome, show
 from krona.training import summary
 from report.generate import make_result
 from runs.made_runs import claimed
@@ -62,18 +62,16 @@ def test_failed_jobs_are_rows_and_can_be_repeated(tmp_path: Path) -> None:
 def test_the_last_line_is_the_next_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(summary, "OUTPUTS", tmp_path)
     jobs = shapes(tmp_path)
-    assert said(jobs, sweep="factor_shapes")[-1].endswith("krona report factor_shapes")
-    assert said(jobs)[-1].startswith("next: ")
-    assert next_command(jobs[:2], "sweep-1", named=False) == f"krona diff {jobs[0].run_id} {jobs[1].run_id}"
-    other = [jobs[0], job(tmp_path, task="cola")]
-    assert next_command(other, "sweep-1", named=False) == "krona report sweep-1"
-    assert next_command(jobs[:2], "mine") == "krona report mine"
-    assert next_command(jobs[:2], "table1") == "krona report --sweep table1"  # `krona report table1` is Table 1
-    assert next_command(jobs[:2], "my sweep") == "krona report 'my sweep'"
-    assert next_command(jobs, "sweep-1", named=False) == "krona report sweep-1"
+    for sweep, command in {
+        "factor_shapes": "krona report factor_shapes",
+        "table1": "krona report --sweep table1",  # `krona report table1` is Table 1
+        "my sweep": "krona report 'my sweep'",
+    }.items():
+        assert said(jobs, sweep=sweep)[-1] == f"next: {command}"
     monkeypatch.setattr(summary, "OUTPUTS", tmp_path / "others")
-    assert next_command(jobs, "x") == f"krona report x --outputs {tmp_path}"
-    assert next_command([RunState("x", "failed", tmp_path, error="no")], "table1") == "krona status"
+    assert said(jobs, sweep="x")[-1] == f"next: krona report x --outputs {tmp_path}"
+    failed = RunState("x", "failed", tmp_path, error="no")
+    assert said([failed], sweep="x")[-1] == "next: krona list"
 
 
 def test_a_note_is_printed_once_with_the_number_of_runs(tmp_path: Path) -> None:

@@ -33,7 +33,3 @@ def test_the_next_command_uses_the_weights_if_they_were_kept(tmp_path: Path) -> 
     (tmp_path / result.run_id).mkdir()
     (tmp_path / result.run_id / "adapter.safetensors").touch()
     assert f"{result.run_id} --input FILE\n" in said(result, tmp_path).partition("next: ")[2]
-
-
-def test_the_name_of_a_sweep_is_quoted_in_a_command() -> None:
-    assert "krona report 'my sweep' --outputs /outputs\n" in said(make_result(sweep="my sweep"))

@@ -8,7 +8,7 @@ import typer
 from rich.console import Console
 from typer.core import TyperCommand
 
-from krona.formatting import as_typed, say, show, terminal_width
+from krona.formatting import say, show, terminal_width
 
 
 class SeveralTexts(TyperCommand):
@@ -148,7 +148,7 @@ def import_(
     from krona.adapters.import_peft import import_peft
 
     lines = import_peft(folder, out, overrides=overrides or [], backbone=backbone, overwrite=overwrite)
-    print(*map(as_typed, lines), sep="\n")
+    show(*lines)
 
 
 @app.command()

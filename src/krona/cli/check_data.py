@@ -12,7 +12,7 @@ from krona.config.compose import compose_job, hydra_session
 from krona.config.overrides import normalize
 from krona.config.settings import Data, RunSettings
 from krona.display_names import BENCHMARKS
-from krona.formatting import Cell, as_typed, say, table, terminal_width
+from krona.formatting import Cell, say, table, terminal_width
 from krona.messages import KronaError, plural
 from krona.metrics.scores.metric import EMPTY_SET
 from krona.tasks import ROLES, Splits, Task
@@ -50,7 +50,7 @@ def check_data(task: str, overrides: Sequence[str], console: Console) -> None:
         _print_counts(settings.task, settings.data, splits, console)
         raise
     _print_counts(settings.task, settings.data, splits, console)
-    command = as_typed(f"usable: python train.py {shlex.join(arguments)}")
+    command = f"usable: krona train {shlex.join(arguments)}"
     console.print(command, highlight=False, markup=False, soft_wrap=True)
 
 

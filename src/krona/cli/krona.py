@@ -14,7 +14,7 @@ from typer.core import TyperGroup
 
 from krona import paths
 from krona.cli import adapter_commands, run_commands
-from krona.formatting import as_typed, error_lines, say, show, terminal_width
+from krona.formatting import error_lines, say, show, terminal_width
 from krona.messages import KronaError, KronaWarning, escape_control_characters
 from krona.report import COLUMN_MM, FORMATS
 from krona.safe_files import require_no_link
@@ -48,7 +48,7 @@ def _suggest(ctx: typer.Context, message: str, *typed: str) -> None:
 
     for text in typed:
         if hint := foreign_key_hint(text):
-            ctx.fail(f"{message}{as_typed(str(hint))}")
+            ctx.fail(f"{message}{hint!s}")
 
 
 app = typer.Typer(

@@ -16,7 +16,7 @@ from rich.console import Console
 
 from krona import paths
 from krona.cli.adapter_commands import Best
-from krona.formatting import as_typed, below, show
+from krona.formatting import below, show
 from krona.messages import KronaError, check_file_name, first_few, plural
 from krona.safe_files import write_new
 
@@ -76,11 +76,11 @@ def init(
     write_new(folder, {file: partial(shutil.copyfile, STARTER / file) for file in files})
     show(*(folder / file for file in files))
     enter = "" if folder.resolve() == Path.cwd() else f"cd {shlex.quote(below(folder))}; "
-    print(as_typed(f"next: {enter}krona train profile=demo task=reviews method=my_krona"))
+    show(f"next: {enter}krona train profile=demo task=reviews method=my_krona")
 
 
 def _init_task(name: str, source: str, texts: list[str], label: str | None) -> None:
-    """Write conf/task/NAME.yaml for a data file or a data set on the Hub, and print the next commands."""
+    """Write conf/task/NAME.yaml for a data file or a data set on the Hub, and print the next command."""
     from krona.tasks.draft import draft_task
     from krona.tasks.files import require_file
     from krona.tasks.hub import save_dataset
@@ -99,12 +99,7 @@ def _init_task(name: str, source: str, texts: list[str], label: str | None) -> N
     file = Path("conf") / "task" / f"{name}.yaml"
     write_new(Path(), {file: lambda file_: file_.write_text(draft.yaml, encoding="utf-8")})
     show(file, *(f"  {message}" for message in draft.messages))
-    for line in (
-        f"check:   krona check-data {name}",
-        f"try:     krona train task={name} method=lora profile=demo",
-        f"compare: krona train -m task={name} method=lora,krona,layer_norm backbone=minilm_l6 sweep={name}",
-    ):
-        print(as_typed(line))
+    show(f"next: krona check-data {name}")
 
 
 @app.command("list")

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 
 from rich.console import Console
 
-from krona.formatting import as_typed, say, table, terminal_width
+from krona.formatting import say, table, terminal_width
 from krona.messages import KronaError, plural
 from krona.report.class_tables import answer_tables
 from krona.runs.folder import RunFolder
@@ -72,4 +72,3 @@ def _mistake_lines(result: Result, mistakes: Sequence[Mistake], split: str, most
         columns = ", ".join(f"{name}: {value}" for name, value in mistake.columns.items() if value not in (None, ""))
         if columns:
             yield f"    {textwrap.shorten(columns, MAX_TEXT, placeholder=' …')}"
-    yield as_typed(f"To compare with another run: krona diff {result.run_id} ANOTHER_RUN --examples {most}")

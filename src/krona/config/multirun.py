@@ -19,7 +19,7 @@ MAX_RUNS = 10_000  # a sweep of more runs is most likely a mistake
 
 @translate_errors()
 def expand(overrides: Sequence[str]) -> list[tuple[str, ...]]:
-    """Return the overrides of each job of ``python train.py -m OVERRIDES``. Call this inside `hydra_session` only."""
+    """Return the overrides of each job of ``krona train -m OVERRIDES``. Call this inside `hydra_session` only."""
     parsed = parser().parse_overrides(list(overrides))
     single = [str(override.input_line) for override in parsed if not override.is_sweep_override()]
     return list_jobs(read_axes(single), overrides)

@@ -66,9 +66,7 @@ def normalize(arguments: Sequence[str]) -> list[str]:
         key, _, values = several.lstrip("+").partition("=")
         is_list = values.replace(",", "").isalpha() and key not in ("method", "task", "backbone")
         as_list = f" To set a list, write {key}=[{values}]." if is_list else ""
-        raise KronaError(
-            f"{key}={values} has several values. To start several runs, add -m to python train.py.{as_list}"
-        )
+        raise KronaError(f"{key}={values} has several values. To start several runs, add -m to krona train.{as_list}")
     return ready
 
 
@@ -131,7 +129,7 @@ def _check_sweeps(overrides: Sequence[str], *, multirun: bool) -> None:
             f"sweeps={names[0]}."
         )
     if sweeps and not multirun:
-        raise KronaError(f"{sweeps[0]} is a sweep of many runs and needs -m. Run: python train.py -m {sweeps[0]}")
+        raise KronaError(f"{sweeps[0]} is a sweep of many runs and needs -m. Run: krona train -m {sweeps[0]}")
 
 
 def _unknown_option(option: str, arguments: Sequence[str]) -> str:

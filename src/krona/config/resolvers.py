@@ -12,7 +12,7 @@ from krona.config.model_folder import WIDTHS, read_model_config
 from krona.config.warmup import choose_warmup
 from krona.messages import KronaError
 from krona.methods import factor_shapes
-from krona.paths import INSTALLED, OUTPUTS, PROJECT, sweeps_folders, typed_command
+from krona.paths import INSTALLED, OUTPUTS, PROJECT, sweeps_folders
 
 
 def _budget_shapes(*, _root_: DictConfig) -> str:
@@ -38,7 +38,6 @@ def _wandb_mode() -> str:
 RESOLVERS: dict[str, Callable[..., Any]] = {
     "project": lambda: str(PROJECT),
     "outputs": lambda: str(OUTPUTS),
-    "program": typed_command,
     # for Hydra's help template, in which $$ stands for $
     "completion": lambda: "krona --install-completion" if INSTALLED else 'eval "$$(python train.py -sc install=bash)"',
     # Hydra's search path needs the folder that contains the config group ``sweeps``

@@ -200,7 +200,7 @@ def _scores_by_rate(
     if len(set(counts.values())) > 1:
         raise KronaError(
             f"recipe=tuned: the learning rates do not all have the same number of finished seeds ({counts}). Complete "
-            f"the sweep: python train.py -m sweeps={SWEEP} {command}"
+            f"the sweep: krona train -m sweeps={SWEEP} {command}"
         )
     return scores
 
@@ -219,7 +219,7 @@ def _require_equal_trials(counts: Mapping[str, int], config: Mapping[str, Any], 
     if counts[method] == counts[other]:
         return
     command = f"method={method} task={config['task']['name']} …"
-    sweep = f"python train.py -m sweeps={SWEEP} {command}"
+    sweep = f"krona train -m sweeps={SWEEP} {command}"
     raise KronaError(
         f"recipe=tuned: {method} had {plural(counts[method], 'trial')}, but {other} had {counts[other]}. A fair "
         "comparison needs equal numbers. Run the missing trials: "

@@ -6,7 +6,7 @@ from typing import Any
 
 from krona.display_names import method_label, method_order
 from krona.paper import RECIPE_TABLES, TASKS, PaperTable, read_paper_table
-from krona.paths import choice_files, typed_command
+from krona.paths import choice_files
 from krona.runs.result import Result
 from krona.runs.run_id import as_text
 
@@ -56,7 +56,7 @@ def find_layout(table: str | None, sweep: str | None) -> Layout:
         own: dict[str, Any] = {"rows": tuple(paper.rows), "tasks": tasks, **_TABLES[table]}
         return Layout(paper=paper, sweep=name, name=table, command=f"krona table {table}", **own)
     title = f"Sweep {sweep}" if sweep else "All runs"
-    command = typed_command("train")
+    command = "krona train"
     if sweep:
         command = f"{command} -m sweeps={sweep}" if sweep in choice_files("sweeps") else ""
     return Layout(

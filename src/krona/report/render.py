@@ -18,7 +18,7 @@ from rich.table import Table as Grid
 from rich.text import Text
 
 from krona.display_names import method_label, task_label
-from krona.formatting import NOTHING, as_typed, escape, format_p
+from krona.formatting import NOTHING, escape, format_p
 from krona.messages import KronaError, escape_control_characters, first_few
 from krona.report import FORMATS, text
 from krona.report.cell_frame import render_csv
@@ -252,15 +252,15 @@ def render_terminal(report: Report, out: Path | None) -> str:
 
 
 def _print(console: Console, line: str, style: str = "") -> None:
-    console.print(Text(as_typed(line), style=style))
+    console.print(Text(escape_control_characters(line), style=style))
 
 
 def _print_note(console: Console, note: Note, style: str, *, dash: str = "- ") -> None:
     """Print the sentence of a note after a dash, and its command on a separate line that is not wrapped."""
-    for i, part in enumerate(Text(as_typed(note.text)).wrap(console, console.width - len(dash))):
+    for i, part in enumerate(Text(note.text).wrap(console, console.width - len(dash))):
         _print(console, f"{' ' * len(dash) if i else dash}{part.plain.rstrip()}", style)
     if note.command:
-        console.print(Text(f"    {as_typed(note.command)}", style=style), soft_wrap=True)
+        console.print(Text(f"    {note.command}", style=style), soft_wrap=True)
 
 
 def _print_frame(console: Console, frame: pd.DataFrame) -> None:

@@ -82,7 +82,7 @@ def _select_sweep(runs: Runs, sweep: str, planned: Collection[str], *, required:
     if sweep in shipped:
         others = f" (sweeps with runs: {', '.join(sorted(names))})" if names else ""
         raise KronaError(
-            f"The sweep {sweep} has no runs here{others}. To start them, run: python train.py -m sweeps={sweep}"
+            f"The sweep {sweep} has no runs here{others}. To start them, run: krona train -m sweeps={sweep}"
         )
     raise KronaError(f"The sweep {sweep} was not found: {did_you_mean(sweep, sorted(names | {*shipped}))}")
 

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from krona.config.compose import compose_job, runs_folder, task_overrides
 from krona.config.multirun import list_jobs, sweeper_params
-from krona.formatting import as_typed, say
+from krona.formatting import say
 from krona.messages import KronaError, first_few, plural
 from krona.runs import sweep
 from krona.runs.folder import RunFolder, RunState
@@ -74,7 +74,7 @@ class SweepSummary(Callback):
         os.environ.pop(output.AXES, None)
         if not self.runs or worker_number() is not None:
             return
-        if output.close(self.runs, Console(), sweep=self.name, named=config.sweep is not None):
+        if output.close(self.runs, Console(), sweep=self.name):
             raise SystemExit(1)
 
     def _resume_killed_runs(self) -> None:
@@ -103,7 +103,7 @@ def _announce(runs: Sequence[RunState]) -> None:
     say(Console(), plural(len(runs), "run"))
     wrong = Counter(str(run.error) for run in runs if run.state == "wrong")
     for line in first_few([f"{plural(count, 'run')} will fail: {error}" for error, count in wrong.items()], MAX_LINES):
-        say(Console(), as_typed(f"  {line}"))
+        say(Console(), f"  {line}")
     for line in _find_equal_runs(runs):
         say(Console(), f"  note: {line}")
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 import yaml
 from rich.console import Console
 
-from krona.formatting import as_typed, duration, say, table, terminal_width
+from krona.formatting import duration, say, table, terminal_width
 from krona.messages import first_few, plural
 from krona.report.commands import report_command
 from krona.runs.description import describe_data
@@ -69,7 +69,7 @@ def progress_line(run: RunState, number: int, *, at_a_time: int | None) -> str:
     return f"{line}; about {duration(seconds)} left"
 
 
-def close(before: Sequence[RunState], console: Console, *, sweep: str, named: bool) -> int:
+def close(before: Sequence[RunState], console: Console, *, sweep: str) -> int:
     """Print the closing table of a multirun, and return the exit code.
 
     The exit code is 0 if each run is done, or if another process works on it, and otherwise 1.
@@ -78,14 +78,13 @@ def close(before: Sequence[RunState], console: Console, *, sweep: str, named: bo
 
     Args:
         before: the planned runs, with their states before the command started.
-        named: whether the user chose the name ``sweep``.
     """
     runs, earlier = list[RunState](), set[str]()
     for run in map(read_outcome, before):
         is_repeated = run.state == "done" and run.run_id in earlier  # an earlier job of the multirun is the same run
         runs.append(replace(run, state="done already") if is_repeated else run)
         earlier.add(run.run_id)
-    show(runs, console, sweep=sweep, named=named)
+    show(runs, console, sweep=sweep)
     return int(any(run.state not in ("done", "done already", "running") for run in runs))
 
 
@@ -106,11 +105,8 @@ def read_outcome(before: RunState) -> RunState:
     return now
 
 
-def show(runs: Sequence[RunState], console: Console, *, sweep: str, named: bool = True) -> None:
-    """Print a table with a row for each run, the paths of the results, the messages of the runs and the next command.
-
-    ``named`` tells whether the user chose the name ``sweep``.
-    """
+def show(runs: Sequence[RunState], console: Console, *, sweep: str) -> None:
+    """Print a table with a row for each run, the paths of the results, the messages, and the next command."""
     rows = [_values(run) for run in runs]
     names = dict.fromkeys(name for row in rows for name in row)
     axes = [name for name in names if len({row.get(name) for row in rows}) > 1]
@@ -136,13 +132,15 @@ def show(runs: Sequence[RunState], console: Console, *, sweep: str, named: bool 
             say(console, str(RunFolder(run.folder).result), wrap=False)
     for line in (_counts(runs), *_warnings(runs), *_notes(runs), *_failures(runs)):
         say(console, line)
-    say(console, f"next: {as_typed(next_command(runs, sweep, named=named))}", wrap=False)
+    done = _done_runs(runs)
+    command = f"{report_command(sweep)}{outputs_option(done[0])}" if done else "krona list"
+    say(console, f"next: {command}", wrap=False)
 
 
 def _outcome(run: RunState) -> str:
     result = run.result
     if run.error is not None or result is None:
-        return f"{run.state}  {run.run_id}: {as_typed(str(run.error))}"
+        return f"{run.state}  {run.run_id}: {run.error!s}"
     scores = [
         f"{name} {outcome['score']:.2f}" for name, outcome in (("dev", result.dev), ("test", result.test)) if outcome
     ]
@@ -166,21 +164,6 @@ def _values(run: RunState) -> dict[str, str]:
 
 def _parameters(run: RunState) -> str:
     return "" if run.result is None or run.result.trainable_params is None else f"{run.result.trainable_params:,}"
-
-
-def next_command(runs: Sequence[RunState], sweep: str, *, named: bool = True) -> str:
-    """Return the command that the user will probably need next.
-
-    If exactly two runs of an unnamed sweep are done, and their task is the same, the command compares them. If no run
-    is done, the command shows the status. Otherwise, the command prints the report of the sweep.
-    """
-    done = _done_runs(runs)
-    if not done:
-        return "krona status"
-    option = outputs_option(done[0])
-    if len(done) == 2 and not named and len({run.result.task for run in done if run.result is not None}) == 1:
-        return f"krona diff {done[0].run_id} {done[1].run_id}{option}"
-    return f"{report_command(sweep)}{option}"
 
 
 def _done_runs(runs: Iterable[RunState]) -> list[RunState]:
@@ -222,7 +205,7 @@ def _notes(runs: Sequence[RunState]) -> list[str]:
 
 
 def _failures(runs: Sequence[RunState]) -> list[str]:
-    lines = _group([(run, as_typed(run.error)) for run in runs if run.error], runs)
+    lines = _group([(run, run.error) for run in runs if run.error], runs)
     if any(run.result is not None and run.result.status == "failed" for run in runs):
         lines.append("To run failed runs again, add retry=failed to the same command.")
     return lines

@@ -10,7 +10,7 @@ from typing import Any, get_args
 from rich.console import Console
 from rich.text import Text
 
-from krona.formatting import as_typed, below, duration, say, table, terminal_width
+from krona.formatting import below, duration, say, table, terminal_width
 from krona.messages import KronaError, plural
 from krona.runs.filters import filter_runs, filter_value
 from krona.runs.folder import RunFolder, RunState
@@ -41,7 +41,7 @@ def find_runs(sweep: str | None, where: Sequence[str], outputs: Path) -> list[Ru
 
         runs = list_states(load_command(outputs, sweep), outputs=outputs, source=command_file(outputs, sweep))
     if not runs:
-        raise KronaError(f"{outputs} has no runs yet. Start a run with: python train.py profile=demo")
+        raise KronaError(f"{outputs} has no runs yet. Start a run with: krona train profile=demo")
     runs = filter_runs(runs, where, _filter_value, KEYS)
     if not runs:
         raise KronaError(f"No run has {' and '.join(where)}.")
@@ -80,7 +80,7 @@ def show(runs: Sequence[RunState], console: Console, *, outputs: Path, most: int
     say(console, "")
     say(console, counts_line(runs, outputs))
     for line in _problems(runs, outputs):
-        say(console, as_typed(line), wrap=False)
+        say(console, line, wrap=False)
 
 
 def counts_line(runs: Sequence[RunState], outputs: Path) -> str:

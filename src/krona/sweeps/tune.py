@@ -24,7 +24,7 @@ from krona.config.compose import Composed, compose_job, hydra_session
 from krona.config.derived_values import tuned_studies
 from krona.config.multirun import expand
 from krona.config.overrides import normalize
-from krona.formatting import as_typed, say
+from krona.formatting import say
 from krona.messages import KronaError, first_line, plural
 from krona.paths import OUTPUTS, find_first, sweeps_folders
 from krona.random_streams import stream_seed
@@ -437,6 +437,6 @@ def tune_here(
         count = plural(len(result.trials) - running, "trial")
         say(console, f"{name}: best of {count}: dev {best.value:.2f} with {' '.join(best.overrides)}")
     if len(names) == 1:
-        say(console, as_typed(f"  python train.py {shlex.join([*overrides, *best.overrides])}"))
+        say(console, f"  krona train {shlex.join([*overrides, *best.overrides])}")
     else:
-        say(console, as_typed(f"next: python train.py -m {shlex.join(overrides)} recipe=tuned seed=0,1,2"))
+        say(console, f"next: krona train -m {shlex.join(overrides)} recipe=tuned seed=0,1,2")

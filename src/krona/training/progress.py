@@ -9,7 +9,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemaini
 from rich.progress import Progress as Bar
 
 from krona.config.settings import RunSettings
-from krona.formatting import as_typed, rate, say
+from krona.formatting import rate, say
 from krona.messages import plural
 from krona.runs.result import Result
 from krona.training.learner import Learner
@@ -43,7 +43,7 @@ class Progress(pl.Callback):
 
     def note(self, text: str) -> None:
         """Write a note to train.log and, if ``shows_notes``, print it."""
-        (self.say if self.shows_notes else self.write)(as_typed(f"  note: {text}"))
+        (self.say if self.shows_notes else self.write)(f"  note: {text}")
 
     def begin(self, settings: RunSettings, result: Result, *, steps: StepCounts) -> None:
         """Print the first lines of the run."""

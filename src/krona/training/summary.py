@@ -6,11 +6,11 @@ from collections.abc import Mapping
 import yaml
 from rich.console import Console
 
-from krona.formatting import as_typed, below, rate, say
+from krona.formatting import below, rate, say
 from krona.messages import plural
 from krona.metrics.scores.metric import Answers
 from krona.paths import OUTPUTS
-from krona.report.commands import report_command, run_commands
+from krona.report.commands import run_commands
 from krona.runs.description import describe_data
 from krona.runs.folder import RunFolder, RunState
 from krona.runs.result import Result, Scored
@@ -18,7 +18,7 @@ from krona.runs.suspicious_scores import examine_scores, message_lines
 
 
 def print_summary(run: RunState, console: Console) -> None:
-    """Print the score, parameters, time, memory and files of one run, and commands that the user may need next."""
+    """Print the score, parameters, time, memory and files of one run, and the command that the user may need next."""
     result = run.result
     if result is None or result.dev is None:
         return
@@ -35,17 +35,8 @@ def print_summary(run: RunState, console: Console) -> None:
     ]
     for line in lines:
         say(console, f"  {line}")
-    sweep, outputs = result.config.get("sweep"), outputs_option(run)
-    report = report_command(sweep) if sweep else f"krona report --where task={shlex.quote(result.task)}"
     advice, use = run_commands(run.folder, result)[0]
-    lines = [
-        str(RunFolder(run.folder).result),
-        as_typed(f"next: {use}") if use else advice,
-        as_typed(f"or:   krona show {shlex.quote(result.run_id if not outputs else below(run.folder))} --mistakes 20"),
-        as_typed(f"or:   {report}{outputs}"),
-        as_typed(f"or:   krona diff {result.run_id} ANOTHER_RUN{outputs}"),
-    ]
-    for line in lines:  # the lines are not wrapped, so that they can be copied
+    for line in (str(RunFolder(run.folder).result), f"next: {use}" if use else advice):  # not wrapped, to be copied
         say(console, f"  {line}", wrap=False)
 
 
