@@ -45,8 +45,7 @@ def __getattr__(name: str) -> Any:
     if name in _HOMES:
         home, attribute = _HOMES[name]
         return getattr(import_module(home), attribute)
-    hint = None if name.startswith("_") else import_module("krona.config.suggestions").foreign_key_hint(f"krona.{name}")
-    raise AttributeError(f"module 'krona' has no attribute {name!r}{hint or ''}")
+    raise AttributeError(f"module 'krona' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:

@@ -84,6 +84,11 @@ def closest(wrong: str, names: Iterable[str]) -> str | None:
     return folded[near[0]] if near else None
 
 
+def unknown_key(key: str, known: Iterable[str]) -> str:
+    """Return the message for an unknown dotted key. ``known`` are the names of the existing keys in its section."""
+    return f"Unknown key {key}: {did_you_mean(key.rpartition('.')[2], sorted(known))}"
+
+
 def check_file_name(key: str, value: str, *, forbidden: str = "/\\", longest: int = 100) -> None:
     """Raise `KronaError` if the name of a sweep, a study or a run cannot be part of a file name."""
     unsuitable = value.startswith((".", "-")) or not value.strip() or len(value) > longest

@@ -138,11 +138,7 @@ def test_the_fields_of_a_prediction(sst2: Path) -> None:
     assert trained.predict({"sentence": texts[0]}) == trained.predict(texts[0]) == trained.predict(texts[:1])
 
 
-def test_names_of_other_libraries(rte: Path) -> None:
-    with pytest.raises(AttributeError, match=r"no attribute 'merge_and_unload'. Instead: merge\(\)"):
-        krona.load(rte).merge_and_unload()
-    with pytest.raises(AttributeError, match=r"no attribute 'load_model'. Instead: krona.load\(RUN\)"):
-        krona.load_model(rte)
+def test_a_split_is_given_by_its_keyword(rte: Path) -> None:
     with pytest.raises(KronaError, match="write split='test'"):
         krona.load(rte).evaluate("test")
 

@@ -5,7 +5,7 @@ import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from transformers import PreTrainedModel
 
@@ -13,7 +13,6 @@ from krona.adapters.evaluate import Evaluation, RowChoice, evaluate
 from krona.adapters.export import export
 from krona.adapters.find import TrainedRun, find
 from krona.adapters.predictor import Prediction, Predictor, Row, load_predictor
-from krona.config.suggestions import foreign_key_hint
 from krona.messages import KronaError
 from krona.runs.result import Result
 from krona.surgery.saving import bake
@@ -21,11 +20,6 @@ from krona.surgery.saving import bake
 
 class Trained(Predictor):
     """A model that contains a trained adapter, and the run that trained the adapter."""
-
-    def __getattr__(self, name: str) -> NoReturn:
-        """Raise AttributeError. For a name from peft or transformers, the message suggests krona's method."""
-        hint = foreign_key_hint(f"Trained.{name}")
-        raise AttributeError(f"'Trained' object has no attribute {name!r}{hint or ''}")
 
     def predict(self, rows: Iterable[Row] | Row, *, batch_size: int = 64) -> list[Prediction]:
         """Return the predictions for rows, in the order of the rows.

@@ -8,8 +8,7 @@ from transformers import AutoConfig, PreTrainedConfig
 from krona.backbones.families import FAMILIES, find_family, get_architecture
 from krona.backbones.weights_source import WAYS_OUT
 from krona.config.settings import Backbone
-from krona.config.suggestions import unknown_key
-from krona.messages import KronaError, did_you_mean
+from krona.messages import KronaError, did_you_mean, unknown_key
 from krona.tasks import Task
 from krona.tasks.hub import download_error, offline, unreachable
 

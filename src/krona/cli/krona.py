@@ -21,34 +21,15 @@ from krona.safe_files import require_no_link
 
 
 class Commands(TyperGroup):
-    """The commands of `krona`. A wrong value of an option or argument raises `KronaError`.
-
-    If a command or an option has the name that another tool uses, the error suggests krona's own name.
-    """
+    """The commands of `krona`. A wrong value of an option or argument raises `KronaError`."""
 
     def invoke(self, ctx: Any) -> Any:
         try:
             return super().invoke(ctx)
-        except Exception as error:
-            if option := getattr(error, "option_name", None):  # isinstance would need the private class NoSuchOption
-                _suggest(ctx, f"No such option: {option}", f"krona {ctx.invoked_subcommand} {option}", option)
-            if type(error) is not typer.BadParameter:  # another usage error, such as a missing argument
+        except typer.BadParameter as error:
+            if type(error) is not typer.BadParameter:  # a missing argument
                 raise
             raise KronaError(f"{error.format_message().rstrip('.')}.") from error
-
-    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        if args[0] not in self.commands:
-            _suggest(ctx, f"No such command '{args[0]}'", f"krona {args[0]}")
-        return super().resolve_command(ctx, args)
-
-
-def _suggest(ctx: typer.Context, message: str, *typed: str) -> None:
-    """Raise an error with a suggestion if suggestions.yaml contains one of the texts."""
-    from krona.config.suggestions import foreign_key_hint
-
-    for text in typed:
-        if hint := foreign_key_hint(text):
-            ctx.fail(f"{message}{hint!s}")
 
 
 app = typer.Typer(

@@ -12,7 +12,6 @@ from functools import partial
 from typing import Any, Literal
 
 from krona.config import settings as s
-from krona.config.suggestions import foreign_key_hint, unknown_key
 from krona.config.target_classes import (
     find_named,
     find_own,
@@ -30,7 +29,7 @@ from krona.config.validation import (
     parameters,
 )
 from krona.config.validation import build as build
-from krona.messages import KronaError, check_file_name, did_you_mean, shorten
+from krona.messages import KronaError, check_file_name, did_you_mean, shorten, unknown_key
 from krona.metrics.scores import PREFIX
 from krona.paths import choice_files
 from krona.tasks.task import Task
@@ -75,7 +74,7 @@ def settings(config: Mapping[str, Any], *, own: bool = False, imports: Imports =
         values = config.get(name, {} if name in OPTIONAL else None)
         with problems.collect():
             if not isinstance(values, Mapping):
-                raise KronaError(f"{name}={values!r} must have keys and values{foreign_key_hint(name, values) or ''}")
+                raise KronaError(f"{name}={values!r} must have keys and values")
             if name in values:
                 raise KronaError(
                     f"Unknown key {name}.{name}. Is `# @package _global_` missing in the first line of the YAML file?"
@@ -87,6 +86,10 @@ def settings(config: Mapping[str, Any], *, own: bool = False, imports: Imports =
         with problems.collect():
             check_file_name("sweep", config["sweep"])
     plain = {key: value for key, value in config.items() if key not in PARTS}
+    for key in plain.keys() - s.RunSettings.__dataclass_fields__.keys():
+        if section := next((name for name in PARTS if key in (config.get(name) or ())), None):
+            problems.append(f"Unknown key {key}: did you mean '{section}.{key}'?")
+            del plain[key]
     run = {**plain, **sections, "config": dict(config)}
     missing = {f"{name} is missing" for name in PARTS if name not in sections}
     problems += [line for line in find_problems(s.RunSettings, "", run) if line not in missing]
@@ -149,7 +152,7 @@ def method(config: Mapping[str, Any], find_class: FindClass = find_own) -> s.Met
         arguments = [key for key in config if key not in (*METHOD_KEYS, *placement_keys, "_target_")]
     known = (*METHOD_KEYS, *placement_keys, *arguments)
     unknown = [key for key in config if key not in (*known, "_target_")]
-    problems = Problems(unknown_key(f"method.{key}", known, value=config[key]) for key in unknown)
+    problems = Problems(unknown_key(f"method.{key}", known) for key in unknown)
     if target is None and "target_modules" in unknown:
         problems.append("method._target_, the class of the branch, is missing")
     own = [key for key in METHOD_KEYS if key not in arguments]  # the branches LoKr and CDKA have an argument alpha

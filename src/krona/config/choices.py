@@ -10,7 +10,6 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from krona.config.suggestions import Suggestion, foreign_key_hint, similar_choice
 from krona.messages import KronaError, did_you_mean
 from krona.paths import choice_files, conf_folders
 
@@ -71,20 +70,6 @@ def require_names(overrides: Iterable[Override]) -> None:
 
 def unknown_choice(group: str, name: str) -> str:
     """Return the message for a choice that does not exist, with a suggestion or a list of the group's choices."""
-    if group in ("data", "task") and Path(name).suffix.lower() in (
-        ".csv",
-        ".tsv",
-        ".jsonl",
-        ".json",
-        ".parquet",
-        ".xlsx",
-    ):
-        word = re.sub(r"\W+", "_", Path(name).stem)
-        return f"{group}={name} does not exist. To make a task from a file, run: krona init {word} --from {name}"
-    similar = similar_choice(group, name)
-    hint = Suggestion(f"{group}={similar}") if similar else foreign_key_hint(group, name)
-    if hint:
-        return f"{group}={name} does not exist{hint}"
     more = ""
     if group == "task":
         more = ". To make a task of your own data, run: krona init NAME --from FILE"

@@ -1,6 +1,6 @@
 """Convert errors of Hydra, OmegaConf and YAML, which a user's input causes, to the messages of krona.
 
-An unknown key is reported by `krona.config.suggestions.unknown_key`, because krona passes overrides to Hydra
+An unknown key is reported by `krona.config.check`, because krona passes overrides to Hydra
 with ``++``, which accepts any key.
 """
 

@@ -9,9 +9,8 @@ from krona.config.choices import choices, groups, require_names, sweep_axes
 from krona.config.derived_values import STUDIES, TUNED
 from krona.config.errors import translate_errors
 from krona.config.hydra_internals import option_parser
-from krona.config.suggestions import Suggestion, foreign_key_hint, foreign_key_hints, replace_key, unknown_key
 from krona.formatting import override_text
-from krona.messages import KronaError, closest, did_you_mean
+from krona.messages import KronaError, did_you_mean
 
 OPTIONAL = (  # config groups in which no file needs to be chosen
     "recipe", "factors", "variant", "experiment", "sweeps", "callbacks", "logger",
@@ -29,8 +28,7 @@ def normalize(arguments: Sequence[str]) -> list[str]:
     Hydra then accepts every key, and `krona.config.check` reports all wrong keys in one message.
 
     Raises:
-        KronaError: an option or a choice does not exist, a key belongs to another tool, a sweep lacks -m, or an
-            override cannot be parsed.
+        KronaError: an option or a choice does not exist, a sweep lacks -m, or an override cannot be parsed.
     """
     options, unknown = option_parser().parse_known_intermixed_args(list(arguments))
     if options.experimental_rerun is not None:
@@ -42,11 +40,7 @@ def normalize(arguments: Sequence[str]) -> list[str]:
         return list(arguments)  # the argument install=bash is not a setting
     typed: list[str] = options.overrides
     known = groups()
-    problems = [_unknown_option(item, arguments) for item in dict.fromkeys(unknown) if item.startswith("-")]
-    words = [item for item in arguments[:1] if item in typed and "=" not in item]  # such as Lightning's ``fit``
-    problems += [f"{word} is not KEY=VALUE{foreign_key_hint(word)}" for word in words if foreign_key_hint(word)]
-    # ``unknown`` may also contain an override after an unknown option, because argparse takes it for the option's value
-    problems += [line for item in [*typed, *unknown] if (line := _find_key_of_another_tool(item, known))]
+    problems = [_unknown_option(item) for item in dict.fromkeys(unknown) if item.startswith("-")]
     if problems:
         raise KronaError("\n".join(problems))
     typed = [_expand_seeds(item) for item in typed]
@@ -96,22 +90,6 @@ def _required_group(item: str, key: str) -> str:
     return f"{item} is not possible, because a run needs a {key}. Choose from {', '.join(choices(key))}."
 
 
-def _find_key_of_another_tool(item: str, known: Sequence[str]) -> str | None:
-    """Return a message that suggests krona's own key for a key of another tool (suggestions.yaml), or None.
-
-    Keys of ``method`` and ``optimizer`` are checked later, because they may be arguments of the class.
-    """
-    key, equals, value = item.lstrip("+").partition("=")
-    section = key.partition(".")[0]
-    if key == "hydra/sweeper" and (hint := foreign_key_hint(key, value)):
-        return f"{item} is not supported{hint}"
-    if key == "method.name" and value in choices("method"):
-        return f"{item} only changes the name in run ids and tables. To choose the method, write method={value}."
-    if not equals or key in known or section in ("method", "optimizer"):
-        return None
-    return unknown_key(key, value=value) if {key, f"{section}.*"} & foreign_key_hints().keys() else None
-
-
 def _expand_seeds(item: str) -> str:
     """Return seed=0-3 as seed=0,1,2,3, and other overrides unchanged."""
     match = re.fullmatch(r"(\+*seed=)(\d+)-(\d+)", item)
@@ -132,22 +110,10 @@ def _check_sweeps(overrides: Sequence[str], *, multirun: bool) -> None:
         raise KronaError(f"{sweeps[0]} is a sweep of many runs and needs -m. Run: krona train -m {sweeps[0]}")
 
 
-def _unknown_option(option: str, arguments: Sequence[str]) -> str:
-    """Return the message for an unknown option, which suggests a setting or a similar option."""
-    from krona.config.settings import RunSettings  # imports pydantic, which a correct command may not need
-
-    name, _, value = option.partition("=")
-    following = arguments[arguments.index(option) + 1 :] if option in arguments else []
-    if not value and following and not following[0].startswith("-") and "=" not in following[0]:
-        value = following[0]
-    key = name.lstrip("-").replace("-", "_")
-    value = value or "true"
-    hint = foreign_key_hint(name) or replace_key(key, value)
-    if not hint and key.partition(".")[0] in {*groups(), *RunSettings.__dataclass_fields__}:
-        hint = Suggestion(f"{key}={value}")
+def _unknown_option(option: str) -> str:
     names = [each for action in option_parser()._actions for each in action.option_strings if each.startswith("--")]
-    near = f": {did_you_mean(name, names)}" if closest(name, names) else ". --help lists the options"
-    return f"{name} is not an option{hint or f'{near}. Settings have the form key=value.'}"
+    name = option.partition("=")[0]
+    return f"{name} is not an option: {did_you_mean(name, names)}. Settings have the form KEY=VALUE, without dashes."
 
 
 def find_sweep(arguments: Sequence[str]) -> str | None:

@@ -12,8 +12,7 @@ from typing import Any, TypeVar
 from pydantic import TypeAdapter, ValidationError
 
 from krona.config.settings import STRICT
-from krona.config.suggestions import foreign_key_hint, unknown_key
-from krona.messages import KronaError, describe_problem, expected_value
+from krona.messages import KronaError, describe_problem, expected_value, unknown_key
 
 T = TypeVar("T")
 CONSTRUCTION_KEYS = ("_target_", "_args_", "_partial_", "_convert_", "_recursive_")  # read by hydra.utils.instantiate
@@ -121,15 +120,14 @@ def _describe(error: ValidationError, prefix: str, values: Mapping[str, Any], kn
         if problem["type"] == "missing" and value is not None:
             lines[name] = f"{key}={value!r} has too few values"
         elif problem["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
-            lines[name] = unknown_key(key, known, value=value)
+            lines[name] = unknown_key(key, known)
         elif name not in lines or problem["type"] == "value_error":
             item = f" item {'.'.join(map(str, path[1:]))}" if len(path) > 1 else ""
             lines[name] = describe_problem(problem, key, value, item)
         elif len(path) == 1 and (expected := expected_value(problem)) not in lines[name]:
             # pydantic reports a separate problem for each type of a union.
             lines[name] += f", or {expected.removeprefix('must be ')}"
-    hints = {name: foreign_key_hint(f"{prefix}{name}", values.get(name)) for name in lines if name in known}
-    return [f"{line}{hints.get(name) or ''}" for name, line in lines.items()]
+    return [*lines.values()]
 
 
 def _path_in(values: object, location: Sequence[int | str]) -> list[int | str]:
