@@ -1,4 +1,4 @@
-"""Test `krona status`: filters, the remaining time, output in a pipe, and advice for failed runs."""
+"""Test `krona list`: filters, the remaining time, output in a pipe, and advice for failed runs."""
 
 import re
 import sys
@@ -86,15 +86,12 @@ def test_filters_accept_several_values_and_apply_to_waiting_runs(outputs: Path) 
         assert len(status.filter_runs(runs, [where], status._filter_value, status.KEYS)) == count
 
 
-def test_a_sweep_by_name_or_by_option(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_sweep_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("krona.paths.OUTPUTS", tmp_path)
     save_command(tmp_path, "mine", ["profile=demo", "seed=0,1"])
-    for words in (["mine"], ["--sweep", "mine"]):
-        assert "2 runs: 2 waiting" in krona("status", *words)
+    assert "2 runs: 2 waiting" in krona("list", "mine")
     with pytest.raises(KronaError, match="did you mean 'mine'"):
-        krona("status", "--sweep", "mime")
-    with pytest.raises(KronaError, match="are two different sweeps"):
-        krona("status", "mine", "--sweep", "other")
+        krona("list", "mime")
 
 
 def finished(method: str, task: str, seconds: Sequence[float], backbone: str = "google-t5/t5-base") -> list[Result]:

@@ -257,7 +257,7 @@ def test_rows_of_a_file(full: bool, tmp_path: Path, book: Any) -> None:
 
 
 COMMANDS = [
-    "status", "report", "diff", "inspect", "predict", "evaluate", "export", "table",
+    "list", "report", "diff", "inspect", "predict", "evaluate", "export", "table",
 ]  # fmt: skip
 OPTIONS = [
     "--where", "--sweep", "--format", "--out", "--table", "--json", "--text", "--input", "--to", "--rank", "--help",

@@ -39,7 +39,7 @@ SWEEPS = {
     "search": "hydra.searchpath=[pkg://krona_evil]",
     "callback": "+hydra.callbacks.x._target_=krona_evil.Thing",
 }
-SMALL = ("status", "inspect", "diff", "report")
+SMALL = ("list", "inspect", "diff", "report")
 
 
 class Fire:
@@ -114,7 +114,7 @@ def hostile(done: Path, outputs: Path, tmp_path: Path, monkeypatch: pytest.Monke
 def commands(out: Path) -> list[list[str]]:
     """Return all commands that read outputs/, each with every run as its argument."""
     plan = ["table", "1", "profile=demo", "method=lora", "task=sample_rte", "seed=0", "--dry-run"]
-    found = [["status"], ["status", "folder"], ["report", "--format", "md"], plan]
+    found = [["list"], ["list", "folder"], ["report", "--format", "md"], plan]
     found += [["report", "--table", "1"], ["report", "--format", "html", "--out", str(out / "report.html")]]
     found += [["dashboard", "--folder", str(out / "d")]]
     for name in ("whole", "target", "adapter", "pickled", "linked", "gone", "folder", "loop"):
@@ -175,7 +175,7 @@ def test_commands_that_read_an_adapter_name_its_class(hostile: SimpleNamespace) 
     ],
 )
 def test_the_file_of_a_sweep(sweep: str, message: str, hostile: SimpleNamespace) -> None:
-    _, text = output("status", sweep)
+    _, text = output("list", sweep)
     flat = " ".join(text.split())
     assert str(hostile.outputs / "sweeps" / f"{sweep}.json") in flat
     assert message in flat

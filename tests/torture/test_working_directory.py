@@ -36,7 +36,7 @@ def commands(run_id: str, out: Path) -> list[list[str]]:
         ["params", "method=lora"],
         ["table", "1", "--dry-run", *small, "seed=0"],
         ["train", "--cfg", "job", *small],
-        ["status"],
+        ["list"],
         ["report"],
         ["params", "--shapes", "64"],
         ["check-data", "sample_rte"],

@@ -79,19 +79,6 @@ def options(
 ) -> None: ...
 
 
-@app.command()
-def status(
-    name: Annotated[str | None, typer.Argument(help="name of a sweep; default: all runs in outputs/")] = None,
-    sweep: Annotated[str | None, typer.Option(help="the same as the argument NAME")] = None,
-    where: run_commands.Where = None,
-) -> None:
-    """Show which runs are done, running, waiting or failed, with their progress and the remaining time."""
-    from krona.sweeps import status as runs_status
-
-    runs = runs_status.find_runs(_one_name(name, sweep), where or [], paths.OUTPUTS)
-    runs_status.show(runs, Console(), outputs=paths.OUTPUTS)
-
-
 @app.command(context_settings={"ignore_unknown_options": True})
 def table(
     number: Annotated[

@@ -103,11 +103,14 @@ def _init_task(name: str, source: str, texts: list[str], label: str | None) -> N
 
 
 @app.command("list")
-def list_runs(where: Where = None) -> None:
-    """List all runs in outputs/ with their state, scores and time."""
+def list_runs(
+    sweep: Annotated[str | None, typer.Argument(metavar="[SWEEP]", help="name of a sweep; default: all runs")] = None,
+    where: Where = None,
+) -> None:
+    """List the runs with their state, progress, scores and time, and the remaining time of unfinished runs."""
     from krona.sweeps import status
 
-    runs = status.find_runs(None, where or [], paths.OUTPUTS)
+    runs = status.find_runs(sweep, where or [], paths.OUTPUTS)
     status.show(runs, Console(), outputs=paths.OUTPUTS, most=len(runs))
 
 

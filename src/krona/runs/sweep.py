@@ -79,7 +79,7 @@ def command_file(outputs: Path, sweep: str) -> Path:
 
 
 def save_command(outputs: Path, sweep: str, overrides: Sequence[str]) -> None:
-    """Save the overrides of a sweep's command for `krona status SWEEP`."""
+    """Save the overrides of a sweep's command for `krona list SWEEP`."""
     write_text(
         command_file(outputs, sweep),
         json.dumps({"sweep": sweep, "overrides": mask_secrets([item.removeprefix("++") for item in overrides])}) + "\n",

@@ -1,4 +1,4 @@
-"""Show the states of all runs in a sweep or in the outputs folder (`krona status`)."""
+"""Show the states of all runs in a sweep or in the outputs folder (`krona list`)."""
 
 import shlex
 from collections import Counter, defaultdict
