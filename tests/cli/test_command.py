@@ -135,7 +135,6 @@ finally:
         (["krona.train", "--help"], [], ["krona_b_res", "krona train -m"]),
         (["krona", "--help"], [], ["predict", "params"]),
         (["krona", "list"], BOTH, ["no runs yet"]),
-        (["krona", "params", "--shapes", "64"], ["pydantic"], ["parameters"]),
         (["krona", "check-data", "sample_rte", "data=sample"], BOTH, ["2,000", "usable: "]),
         ([str(PROJECT / "train.py"), "--cfg", "job"], BOTH, ["lr: 0.002", "name: google-t5/t5-base"]),
         ([str(PROJECT / "train.py"), "--cfg", "job", "optimizer.lr=0.1", "method=lora"], BOTH, ["lr: 0.1"]),

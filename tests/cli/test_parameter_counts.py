@@ -192,25 +192,6 @@ def test_mistakes_are_one_message(backbone: str, overrides: list[str], words: li
     assert "\n" not in str(caught.value)
 
 
-def test_shape_table() -> None:
-    rows = {tuple(row.kron_factors[0]): row for row in params("--shapes", "768")}
-    assert len(rows) == 16 * 16  # divisors of 768 from 2 to 384
-    paper = {shape: row for shape, row in rows.items() if row.paper_mnli is not None}
-    assert {shape: row.rank for shape, row in paper.items()} == {
-        (2, 384): 4, (3, 256): 9, (192, 4): 16, (12, 64): 144, (48, 16): 256, (32, 24): 576, (24, 32): 576,
-    }  # fmt: skip
-    assert paper[2, 384].paper_mnli == 86.63
-    assert rows[24, 24].rank == 768
-    assert all(row.parameters <= 1_600 for row in params("--shapes", "768", "--budget", "1600"))
-    wide = params("--shapes", "768x3072", "--budget", "3072")
-    assert all(a * b == 768 for row in wide for a, b in [[row.kron_factors[0][0], row.kron_factors[1][0]]])
-    assert all(row.paper_mnli is None for row in wide)
-    with pytest.raises(KronaError, match="7 → 13"):
-        params("--shapes", "7x13")
-    with pytest.raises(KronaError, match="at most 5 parameters"):
-        params("--shapes", "768", "--budget", "5")
-
-
 def test_commands() -> None:
     rows = json.loads(krona("params", "method=krona,lora", "--json"))
     wanted = {"method", "trainable_params", "trainable_percent", "paper_percent", "update_rank"}
@@ -221,14 +202,6 @@ def test_commands() -> None:
     assert "0.1260 → 0.12" in printed
     with pytest.raises(KronaError, match=r"method\.bias=1,2 has several values, which only method= accepts"):
         krona("params", "method.bias=1,2")
-    shapes = json.loads(krona("params", "--shapes", "768x768", "--budget", "1536", "--json"))
-    assert len(shapes) == 16
-    assert json.loads(krona("params", "--shapes", "768", "--budget", "1536", "--json")) == shapes
-    every = krona("params", "--shapes", "768", "--budget", "1000000").splitlines()
-    assert sum(line.strip().startswith("(") for line in every) == 256
-    assert "(2, 96)" in krona("params", "--shapes", "100x192")
-    with pytest.raises(KronaError, match="--shapes 768x is not the size of a layer"):
-        krona("params", "--shapes", "768x")
 
 
 def test_the_papers_column_is_for_its_own_backbone() -> None:

@@ -38,7 +38,6 @@ def commands(run_id: str, out: Path) -> list[list[str]]:
         ["train", "--cfg", "job", *small],
         ["list"],
         ["report"],
-        ["params", "--shapes", "64"],
         ["check-data", "sample_rte"],
         ["predict", run_id, "--text", "It rains.", "It is wet."],
         ["export", run_id, "--to", "adapter", "--out", str(out)],

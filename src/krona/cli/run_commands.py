@@ -5,7 +5,6 @@ import re
 import shlex
 import shutil
 import sys
-from collections.abc import Iterable
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -162,43 +161,18 @@ def params(
     backbone: Annotated[
         str, typer.Option(help="name of a YAML in conf/backbone, such as bert_base; the same as backbone=NAME")
     ] = "t5_base",
-    shapes: Annotated[
-        str | None,
-        typer.Option(
-            metavar="D_IN[xD_OUT]", help="list the factor shapes that fit a layer of this size instead: 768x3072"
-        ),
-    ] = None,
-    budget: Annotated[
-        int | None, typer.Option(min=1, help="with --shapes: list all shapes with at most this number of parameters")
-    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="print the rows as JSON")] = False,
 ) -> None:
-    """Count the trainable parameters and the cost of each method on a backbone. No weights are loaded.
+    """Count the trainable parameters and the cost of each method on a backbone. No weights are loaded."""
+    from krona.cli import parameter_table as tables
 
-    With --shapes, list the pairs of factor shapes that fit a layer, with parameters, rank and cost. Unless --budget is
-    given, only shapes with as many parameters as LoRA of rank 1 are listed. The paper's shapes are in bold.
-    """
-    if shapes is None:
-        from krona.cli import parameter_table as tables
-
-        typed = [item if "=" in item or item.startswith("-") else f"method={item}" for item in overrides or []]
-        backbone = next(
-            (item.removeprefix("backbone=") for item in typed[::-1] if item.startswith("backbone=")), backbone
-        )
-        rows, left_out = tables.rows(backbone, [item for item in typed if not item.startswith("backbone=")])
-        if as_json:
-            _print_json(rows)
-        else:
-            tables.print_rows(rows, left_out, backbone=backbone)
+    typed = [item if "=" in item or item.startswith("-") else f"method={item}" for item in overrides or []]
+    backbone = next((item.removeprefix("backbone=") for item in typed[::-1] if item.startswith("backbone=")), backbone)
+    rows, left_out = tables.rows(backbone, [item for item in typed if not item.startswith("backbone=")])
+    if as_json:
+        print(json.dumps([row.__dict__ for row in rows], indent=1))
     else:
-        from krona.cli.shapes import parse_layer, print_shapes, shape_table
-
-        d_in, d_out = parse_layer(shapes)
-        pairs = shape_table(d_in, d_out, budget=budget)
-        if as_json:
-            _print_json(pairs)
-        else:
-            print_shapes(pairs, d_in=d_in, d_out=d_out, everything=budget is not None)
+        tables.print_rows(rows, left_out, backbone=backbone)
 
 
 @app.command()
@@ -242,7 +216,3 @@ def power(
         print(json.dumps({**used, "tasks": [asdict(row) for row in rows]}, indent=1))
     else:
         command.show(rows, assumed, difference=difference, console=Console())
-
-
-def _print_json(rows: Iterable[Any]) -> None:
-    print(json.dumps([row.__dict__ for row in rows], indent=1))

@@ -94,9 +94,7 @@ def table_overrides(number: str, overrides: Sequence[str]) -> list[str]:
         KronaError: the table has no sweep.
     """
     if number == "3":
-        raise KronaError(
-            "The paper's Table 3 lists the shapes of the factors, not scores. krona params --shapes 768 lists them too."
-        )
+        raise KronaError("The paper's Table 3 lists the shapes of the factors, not scores.")
     if number not in (*TABLES, *RECIPE_TABLES):
         raise KronaError(f"Table {number} has no runs. Choose from {', '.join((*TABLES, *RECIPE_TABLES))}.")
     if number in RECIPE_TABLES:
