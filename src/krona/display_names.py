@@ -24,9 +24,10 @@ KINDS = {**BENCHMARKS, "sample": "sample data (not GLUE)", "own": "own data"}  #
 def task_label(task: str) -> str:
     """Return the label of a task, such as ``SST-2`` for sst2. If the task has no label, return the shortened name.
 
-    sample_sst2 has the same label as sst2, because reports show sample data in a separate section.
+    The label of sample_sst2 is ``SST-2 sample``.
     """
-    return TASK_LABELS.get(task.removeprefix("sample_"), shorten(task))
+    plain = task.removeprefix("sample_")
+    return f"{TASK_LABELS.get(plain, shorten(plain))}{' sample' if plain != task else ''}"
 
 
 def task_order(task: str) -> tuple[int, str]:

@@ -27,6 +27,12 @@ BAD = {
 }
 
 
+def test_an_unknown_sweep_lists_the_sweeps_of_the_user_first(tmp_path):
+    write_all(tmp_path, [make_result("krona", "rte", sweep="zebra")])
+    with pytest.raises(KronaError, match=r"The sweep wrong was not found: choose from zebra, "):
+        collect(tmp_path, sweep="wrong")
+
+
 @pytest.mark.parametrize("kind", BAD)
 def test_a_bad_file_is_named_and_the_rest_is_reported(tmp_path, kind):
     change, message = BAD[kind]

@@ -12,7 +12,7 @@ from krona.display_names import method_labels, style_index
 from krona.report.charts import cost_charts, draw_differences, draw_swept, find_swept, score_frame, short
 from krona.report.pairs import COLUMNS, reference_differences
 from krona.report.render import draw_table_differences
-from krona.report.styles import BETTER, DARK, INK, WORSE, dark_style, method_style, slot
+from krona.report.styles import BETTER, DARK, INK, PAPER, WORSE, dark_style, method_style, slot
 from krona.report.svg import to_svg
 from report.generate import collected, grid, make_result
 
@@ -103,6 +103,15 @@ def test_cost_axes_start_at_zero_and_similar_costs_are_a_sentence(tmp_path):
     table, column, frame = scores(tmp_path / "two", {"lora": 70.0, "krona": 71.0}, costs={"lora": 21.0, "krona": 42.0})
     (time,) = (chart for chart in cost_charts(table, column, frame)[0] if "time" in chart.get_label())
     assert time.axes[0].get_xlim()[0] == 0
+
+
+def test_marks_are_hollow_if_one_row_is_better_and_cheaper_than_all_others(tmp_path):
+    results = [make_result(name, "rte", rows=400, skill=skill) for name, skill in (("lora", 0.95), ("full", 0.3))]
+    (table,) = collected(tmp_path, results).tables
+    frame = score_frame(table, table.score_columns[0])
+    (chart, *_), _ = cost_charts(table, table.score_columns[0], frame)
+    hollow = [line.get_markerfacecolor() == PAPER for line in chart.axes[0].lines]
+    assert dict(zip(frame.method, hollow, strict=True)) == {"full": True, "lora": False}
 
 
 def test_zero_has_a_position_on_the_axis_of_parameters(tmp_path):

@@ -158,6 +158,8 @@ def test_latex_has_the_wanted_columns_label_and_caption(tmp_path):
     text = run_krona(*given, *options)
     assert re.search(r"^Method & Training \(s\) & \\begin\{tabular\}.*RTE", text, re.MULTILINE)
     assert "\\caption{Two methods on \\emph{RTE}.}\n\\label{tab:one}" in text
+    legend = "Significance: Student's t-test over examples and seeds"
+    assert usual.count(legend) == text.count(legend) == 1
     with pytest.raises(KronaError, match=r"--columns scor is unknown: did you mean 'score'"):
         run_krona(*given, "--columns", "scor")
     with pytest.raises(KronaError, match=r"--label needs --format latex"):

@@ -30,7 +30,7 @@ def test_the_same_sentence_opens_the_terminal_markdown_and_html(outputs: Path) -
     assert other.cells["avg"].tied
     assert sentence.startswith(f"No row leads on the mean of 2: {shown} are not significantly different (")
     shown = " ".join(build_report(outputs).split())
-    assert shown.startswith(f"All runs: Fine-tuning and LoRA on CoLA and RTE {sentence} ")
+    assert shown.startswith(f"All runs: Fine-tuning and LoRA on CoLA sample and RTE sample {sentence} ")
     assert html.unescape(build_report(outputs, format="html")).count(f">{sentence}</p>") == 1
     assert sentence in build_report(outputs, format="md").replace("\\", "").split("##")[0]
 

@@ -12,7 +12,7 @@ from krona.report.build import build_report, collect
 from report.generate import collected, grid, make_result, write_all
 
 TASKS = ("sample_cola", "sample_rte", "sample_mrpc")
-TASKS_SHOWN = ["CoLA", "RTE", "MRPC"]
+TASKS_SHOWN = ["CoLA sample", "RTE sample", "MRPC sample"]
 THREE = {"lora": 0.9, "krona": 0.7, "bitfit": 0.5}
 
 
@@ -27,11 +27,11 @@ def summary(
 
 def test_ranks_means_and_probabilities_are_below_the_table(tmp_path: Path) -> None:
     found = summary(tmp_path, THREE, seeds=(0, 1, 2))
-    assert list(found.columns) == ["Method", "Mean rank", "Middle mean", "Above LoRA", "CoLA", "RTE", "MRPC"]
+    assert list(found.columns) == ["Method", "Mean rank", "Middle mean", "Above LoRA", *TASKS_SHOWN]
     assert list(found["Method"]) == ["LoRA", "KronA", "BitFit"]
     assert list(found["Mean rank"]) == ["1.00", "2.00", "3.00 worse"]
     assert list(found["Above LoRA"]) == ["", "0.00", "0.00"]
-    assert found["CoLA"][2].endswith("≠")
+    assert found["CoLA sample"][2].endswith("≠")
     assert "p = 0.028" in found.attrs["legend"]  # all three tasks agree on the order of three methods: (1/6)²
     for form in ("terminal", "md", "html"):
         assert "Friedman's test" in build_report(tmp_path, format=form).replace("&#39;", "'").replace("\n", " ")
@@ -39,13 +39,13 @@ def test_ranks_means_and_probabilities_are_below_the_table(tmp_path: Path) -> No
 
 def test_one_seed_has_no_mean_over_seeds_and_is_about_the_runs(tmp_path: Path) -> None:
     found = summary(tmp_path, THREE, seeds=(0,))
-    assert list(found.columns) == ["Method", "Mean rank", "CoLA", "RTE", "MRPC"]
+    assert list(found.columns) == ["Method", "Mean rank", *TASKS_SHOWN]
     assert "about these runs and not about the methods" in found.attrs["legend"]
 
 
 def test_the_reference_is_the_given_method_or_lora_or_the_first_row(tmp_path: Path) -> None:
     found = summary(tmp_path, {"krona": 0.9, "lora": 0.7, "bitfit": 0.5})
-    assert [bool(cell) for cell in found.sort_values("Method")["CoLA"]] == [True, True, False]
+    assert [bool(cell) for cell in found.sort_values("Method")["CoLA sample"]] == [True, True, False]
     found = collect(tmp_path, baseline="bitfit").tables[0].over_tasks
     assert "Above BitFit" in found
     (table,) = collect(tmp_path, filters=["method=krona,bitfit,lora"], baseline="krona").tables

@@ -219,17 +219,16 @@ def draw_cost(table: Table, column: Column, frame: pd.DataFrame, cost: str) -> F
     frame = frame.assign(x=frame[cost] / quantity.unit)
     compared = frame[[cell.compared for cell in frame.cell]]
     front = compared[find_front(table, column, compared, cost)] if len(compared) else compared
-    joined = front[cost].nunique() > 1
-    frame["hollow"] = ~frame.index.isin(front.index) & joined
-    ends = ["; on the Pareto front" * (joined and i in front.index) for i in frame.index]
+    frame["hollow"] = ~frame.index.isin(front.index) & (len(front) > 0)
+    ends = ["; on the Pareto front" * (i in front.index) for i in frame.index]
     frame["tip"] = [f"{tip}; {x:,.5g}{end}" for tip, x, end in zip(frame.tip, frame.x, ends, strict=True)]
-    if joined:
-        front = frame.loc[front.index].sort_values(["x", "score"])
+    front = frame.loc[front.index].sort_values(["x", "score"])
+    if front.x.nunique() > 1:
         axes.step(front.x, front.score, where="post", color=SOFT, linewidth=1.1, linestyle=(0, (5, 3)), gid="front")
     _scatter(axes, frame, [*frame.x])
     _fit_cost(axes, [*frame.x], log=quantity.logarithmic)
     last = math.inf
-    for row in front.sort_values("score", ascending=False).itertuples() if joined else ():
+    for row in front.sort_values("score", ascending=False).itertuples():
         if last - row.score < 0.08 * np.ptp(axes.get_ylim()):
             continue  # the label would overlap the one above
         last = row.score

@@ -35,7 +35,7 @@ def render_latex(
         columns: ``score`` (all scores) and names of `QUANTITIES`, in the order of the table. The default is all columns
             for a table of the paper, and otherwise `DEFAULT`.
         label: the label of the first table. The labels of the other tables end with ``-2``, ``-3`` …
-        caption: LaTeX code that replaces the caption.
+        caption: LaTeX code that replaces the caption. The legend of the marks then stands below the table.
     """
     if unknown := [name for name in columns if name not in ("score", *QUANTITIES)]:
         raise KronaError(f"--columns {unknown[0]} is unknown: {did_you_mean(unknown[0], ['score', *QUANTITIES])}")
@@ -45,7 +45,9 @@ def render_latex(
     for number, table in enumerate(report.tables, 1):
         table_label = label and (label if number == 1 else f"{label}-{number}")
         chosen = _choose_columns(table, columns)
-        tables.append(_table(table, chosen, rf"\caption{{{caption or _caption(table)}}}", table_label))
+        legend = _legend(table)
+        own = _caption(table, "" if caption else legend)
+        tables.append(_table(table, chosen, rf"\caption{{{caption or own}}}", table_label, legend if caption else ""))
     after = [f"{heading}: {note.text} {note.command}" for heading, notes in closing_notes(report) for note in notes]
     return "\n".join([*map(_comment, lines), *tables, *map(_comment, after)]) + "\n"
 
@@ -61,7 +63,7 @@ def _comment(line: str) -> str:
     return f"% {line}".replace("\n", " ").rstrip()
 
 
-def _table(table: Table, columns: Sequence[Column], caption: str, label: str) -> str:
+def _table(table: Table, columns: Sequence[Column], caption: str, label: str, below: str) -> str:
     headings = [_stack(escape_latex(column.label), column.details) for column in columns]
     names = text.short_names(table.rows)
     frame = pd.DataFrame(
@@ -70,10 +72,11 @@ def _table(table: Table, columns: Sequence[Column], caption: str, label: str) ->
     )
     body = frame.to_latex(index=False, escape=False, column_format="l" + "c" * len(headings)).strip()
     notes = table_notes(table)
-    power = [rf"\par{{\scriptsize {escape_latex(note.text)}\par}}" for note in notes if note.kind == "power"]
+    texts = [*filter(None, [below]), *(note.text for note in notes if note.kind == "power")]
+    small = [rf"\par{{\scriptsize {escape_latex(line)}\par}}" for line in texts]
     kind = "table" if len(columns) < MAX_COLUMNS else "table*"
     return "\n".join([
-        "", rf"\begin{{{kind}}}[t]", r"\centering\footnotesize\setlength{\tabcolsep}{2.5pt}", FIT, f"{body}}}", *power,
+        "", rf"\begin{{{kind}}}[t]", r"\centering\footnotesize\setlength{\tabcolsep}{2.5pt}", FIT, f"{body}}}", *small,
         caption, *([rf"\label{{{label}}}"] if label else []), rf"\end{{{kind}}}",
         *map(_comment, [table.warning] if table.warning else []),
         *(_comment(f"{note.text} {note.command}") for note in notes if note.kind != "power"),
@@ -102,15 +105,16 @@ def _label(row: Row, names: dict[str, str]) -> str:
     return _stack(label, settings.split(", ") if settings else [], "l")
 
 
-def _caption(table: Table) -> str:
+def _caption(table: Table, legend: str) -> str:
     title = re.sub(r"^Table \d+: ", "", table.title)  # LaTeX numbers the tables
-    words = [f"{title[:1].upper()}{title[1:]}. {table.heading}."]
-    if table.section is not None:
-        words.append(text.legend([table], tied="Bold without a star:", notes="the comments in the source"))
-        words += ["The best row is chosen by dev scores. Test scores are next to the dev scores."] * any(
-            column.kind == "other_split" for column in table.columns
-        )
-    return escape_latex(" ".join(words))
+    return escape_latex(f"{title[:1].upper()}{title[1:]}. {table.heading}. {legend}".strip())
+
+
+def _legend(table: Table) -> str:
+    words = text.legend([table], tied="Bold without a star:", notes="the comments in the source")
+    chosen = any(column.kind == "other_split" for column in table.columns)
+    by_dev = " The best row is chosen by dev scores. Test scores are next to the dev scores." if chosen else ""
+    return f"{words}{by_dev}"
 
 
 def escape_latex(value: str) -> str:

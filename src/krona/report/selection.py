@@ -78,13 +78,15 @@ def _select_sweep(runs: Runs, sweep: str, planned: Collection[str], *, required:
     selected = [run for run in runs if run.sweep == sweep or run.run_id in planned]
     if selected or not required:
         return selected
-    names, shipped = {run.sweep for run in runs if run.sweep}, choice_files("sweeps")
+    names, shipped = sorted({run.sweep for run in runs if run.sweep}), choice_files("sweeps")
     if sweep in shipped:
-        others = f" (sweeps with runs: {', '.join(sorted(names))})" if names else ""
+        others = f" (sweeps with runs: {', '.join(names)})" if names else ""
         raise KronaError(
             f"The sweep {sweep} has no runs here{others}. To start them, run: krona train -m sweeps={sweep}"
         )
-    raise KronaError(f"The sweep {sweep} was not found: {did_you_mean(sweep, sorted(names | {*shipped}))}")
+    raise KronaError(
+        f"The sweep {sweep} was not found: {did_you_mean(sweep, dict.fromkeys([*names, *sorted(shipped)]))}"
+    )
 
 
 def _filter_value(run: ReportRun, key: str) -> str | None:

@@ -97,7 +97,9 @@ def explain_cell(table: Table) -> list[tuple[str, str]]:
     if not cells:
         return []
     best = max(cells, key=lambda cell: (len(cell_lines(cell)) + len(paper_lines(cell)), cell.best))
-    mean = "score" if len(best.by_seed) == 1 else "mean over seeds"
+    several = any(", " in column.metric for column in table.columns)
+    over = [name for name, is_several in (("seeds", len(best.by_seed) > 1), ("metrics", several)) if is_several]
+    mean = f"mean over {' and '.join(over)}" if over else "score"
     return [(cell_value(best), mean), *((line, words) for line, words in cell_lines(best).items() if words)]
 
 
