@@ -48,7 +48,7 @@ PUBLISHERS = {
 }
 NOT_TYPED = ("arguments", "branch", "branch_config", "config")  # krona fills these from other keys
 # configuration.md explains the first, and result.schema.json is enough for the others
-NOT_EXPLAINED = ("Config", "BadRows", "BackboneData", "SplitData", "Provenance", "TableRow", "Epoch")
+NOT_EXPLAINED = ("Config", "BadRows", "BackboneData", "SplitData", "Provenance", "TableRow", "Search", "Epoch")
 TYPES = {int: "integer", float: "number", str: "text", dict: "mapping", list: "list"}  # a default shows its type
 
 

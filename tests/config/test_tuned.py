@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 
 from krona import KronaError
+from krona.training.claimed_run import new_result
+from krona.training.plan import plan_run
 from runs.made_runs import new_study, run
 from typed_config import compose, compose_all, run_id
 
@@ -76,6 +78,15 @@ def test_each_job_of_a_multirun_takes_the_best_of_its_search(tmp_path: Path) -> 
         tuned("method=lora")
 
 
+def test_the_result_records_the_trials_their_seeds_and_the_best_two(tmp_path: Path) -> None:
+    for seed in (0, 1):
+        for rate, dev in ((1e-3, 60), (3e-3, 71), (1e-2, 68)):
+            trial(tmp_path, dev + seed, "method=krona", f"optimizer.lr={rate}", f"seed={seed}")
+    plan = plan_run(compose("profile=demo", "recipe=tuned", "method=krona"), tmp_path)
+    search = {"trials": 3, "seeds": 2, "best": 71.5, "second": 68.5}
+    assert new_result(plan).provenance["search"] == search
+
+
 # ---- studies -----------------------------------------------------------------------------------------------------
 
 OWN = ("optimizer.lr=0.004", "method.scaling=2.0", "factors=2x384", "method.fit_factors=nearest")
@@ -111,6 +122,12 @@ def test_a_study_goes_before_the_sweep_and_gives_all_that_it_varied(tmp_path: Pa
     assert config["method"]["kron_factors"] == [[2, 384], [384, 2]]
     assert config["optimizer"]["lr"] == 0.004
     assert config["method"]["scaling"] == 8.0, "what is typed stays"
+
+
+def test_the_trials_of_a_study_have_one_seed(tmp_path: Path) -> None:
+    study(tmp_path, "lora", 80, 70, 75, own=("optimizer.lr=0.004",))
+    job = compose("profile=demo", "recipe=tuned", "method=lora", "task=sample_rte")
+    assert job.search == {"trials": 3, "seeds": 1, "best": 80, "second": 75}
 
 
 def test_a_study_gives_the_factors_of_the_rate(tmp_path: Path) -> None:

@@ -104,3 +104,17 @@ def test_messages_with_the_same_cause_are_one_note_with_details(tmp_path):
     assert note.details[0].startswith("LoRA on RTE: 10 of 60 test predictions are not a label of rte")
     page = build_report(tmp_path, format="html")
     assert re.search("<summary>[^/]*! 3 of 4 rows on RTE.*?</summary>.*?10 of 60 test predictions", page, re.DOTALL)
+
+
+def test_a_choice_from_trials_with_one_seed_is_not_in_the_intervals(tmp_path):
+    results = grid(["lora", "krona", "full"], ["rte"], [0, 1, 2], rows=60)
+    trials = {"lora": (1, 80.1, 80.0), "krona": (1, 81.0, 80.5), "full": (3, 80.1, 80.0)}
+    for result in results:
+        seeds, best, second = trials[result.method]
+        result.provenance["search"] = {"trials": 6, "seeds": seeds, "best": best, "second": second}
+    (table,) = collected(tmp_path, results).tables
+    (note,) = [note.text for note in table.notes if "choice among settings" in note.text]
+    assert re.search(
+        r"second-best trial of LoRA: 0\.1 points of dev apart, spread over seeds \d\.\d; KronA: 0\.5", note
+    )
+    assert "Fine-tuning" not in note

@@ -40,6 +40,7 @@ class Composed:
 
     config: dict[str, Any]  # plain values, with every ``${…}`` resolved
     notes: list[str] = field(default_factory=list)  # messages for the user, such as the origin of the learning rate
+    search: Mapping[str, Any] | None = None  # the search that chose the settings (`krona.runs.result.Search`)
     overrides: Sequence[str] = ()
     hydra: HydraConf | None = None  # Hydra's own settings; None if Hydra did not start the job
     stored: dict[str, Any] = field(default_factory=dict)  # a copy of the config without secrets, for files
@@ -122,9 +123,9 @@ def _resolve(cfg: DictConfig, *, overrides: list[str], chosen: Mapping[str, Any]
         written: Any = OmegaConf.to_container(cfg, resolve=False)
     except OmegaConfBaseException as error:
         raise KronaError(str(error).splitlines()[0]) from error
-    notes = set_derived_values(config, overrides, chosen)
+    notes, search = set_derived_values(config, overrides, chosen)
     stored = {name: _as_written(value, written.get(name), service=name in SERVICES) for name, value in config.items()}
-    return Composed(config=config, notes=notes, overrides=overrides, stored=mask_secrets(stored))
+    return Composed(config=config, notes=notes, search=search, overrides=overrides, stored=mask_secrets(stored))
 
 
 def _as_written(value: object, written: object, *, service: bool) -> Any:

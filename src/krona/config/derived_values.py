@@ -20,8 +20,10 @@ TUNED = "optimizer.lr=tuned"  # replaces recipe=tuned, so that Hydra also reads 
 STUDIES = "/"  # separates the names of studies in recipe=tuned/ONE/ANOTHER
 
 
-def set_derived_values(config: dict[str, Any], overrides: list[str], chosen: Mapping[str, Any]) -> list[str]:
-    """Set the derived values in ``config``. Return notes for the user, for example about the learning rate.
+def set_derived_values(
+    config: dict[str, Any], overrides: list[str], chosen: Mapping[str, Any]
+) -> tuple[list[str], Mapping[str, Any] | None]:
+    """Set the derived values in ``config``. Return notes for the user, and the record of the search of recipe=tuned.
 
     Args:
         chosen: maps each config group, such as ``method``, to the name of the chosen file.
@@ -39,7 +41,8 @@ def set_derived_values(config: dict[str, Any], overrides: list[str], chosen: Map
         _require_own_sizes(backbone, overrides)
         rates = backbone.pop("learning_rates", None)  # conf/config.yaml has already set optimizer.lr to one of them
     _set_method_values(config, overrides)
-    return [*_set_learning_rate(config, overrides, chosen, rates), *_name_notes(config, overrides, chosen)]
+    notes, search = _set_learning_rate(config, overrides, chosen, rates)
+    return [*notes, *_name_notes(config, overrides, chosen)], search
 
 
 def _make_paths_absolute(config: dict[str, Any]) -> None:
@@ -74,14 +77,18 @@ def _set_method_values(config: dict[str, Any], overrides: Sequence[str]) -> None
 
 def _set_learning_rate(
     config: dict[str, Any], overrides: Sequence[str], chosen: Mapping[str, Any], rates: Mapping[str, Any] | None
-) -> list[str]:
-    """With recipe=tuned, set the best values of the search. Return notes about the origin of the learning rate."""
+) -> tuple[list[str], Mapping[str, Any] | None]:
+    """With recipe=tuned, set the best values of the search.
+
+    Return notes about the origin of the learning rate, and the record of the search.
+    """
     studies = tuned_studies(overrides)
     if studies is not None:
-        return [_set_tuned_values(config, overrides, studies)]
+        note, search = _set_tuned_values(config, overrides, studies)
+        return [note], search
     has_recipe = chosen.get("recipe") in (None, *choices("recipe"))
     is_set = is_overridden("optimizer.lr", overrides) or chosen.get("experiment") is not None
-    return rate_notes(config, chosen, rates, has_recipe=has_recipe, is_set=is_set)
+    return rate_notes(config, chosen, rates, has_recipe=has_recipe, is_set=is_set), None
 
 
 def _name_notes(config: Mapping[str, Any], overrides: Sequence[str], chosen: Mapping[str, Any]) -> list[str]:
@@ -105,18 +112,20 @@ def tuned_studies(overrides: Sequence[str]) -> list[str] | None:
     return next((studies for first, *studies in names if first == TUNED), None)
 
 
-def _set_tuned_values(config: dict[str, Any], overrides: Sequence[str], studies: Sequence[str]) -> str:
-    """Set the best values of a search in ``config``, and return a note about their origin.
+def _set_tuned_values(
+    config: dict[str, Any], overrides: Sequence[str], studies: Sequence[str]
+) -> tuple[str, Mapping[str, Any]]:
+    """Set the best values of a search in ``config``. Return a note about their origin, and the record of the search.
 
     ``optimizer.lr`` is always set. Other values are set only if ``overrides`` do not set them.
     """
     from krona.config import tuned  # imports pydantic, which other commands may not need
 
-    values, note = tuned.best(config, outputs=OUTPUTS, studies=studies)
+    values, note, search = tuned.best(config, outputs=OUTPUTS, studies=studies)
     shape_set = is_overridden("factors", overrides) or is_overridden("method.kron_factors", overrides)
     for key, value in values.items():
         is_set = shape_set if key in tuned.GROUP_KEYS["factors"] else is_overridden(key, overrides)
         if key == "optimizer.lr" or not is_set:
             *parents, last = key.split(".")
             reduce(getitem, parents, config)[last] = value
-    return note
+    return note, search

@@ -15,7 +15,7 @@ from typing import Any
 from krona.messages import KronaError, did_you_mean, first_few, join_names, plural
 from krona.runs.folder import RunFolder
 from krona.runs.frame import stored_results
-from krona.runs.result import Result
+from krona.runs.result import Result, Search
 from krona.runs.run_id import canonical, find_value, flatten
 from krona.runs.studies import Study, Trial, default_study_name, read_study, study_files
 
@@ -78,6 +78,11 @@ class StudyBest:
                 )
         return values
 
+    def search(self) -> Search:
+        """Return the record of this search for result.json."""
+        finished = [trial.value for trial in self.study.trials if trial.state == "finished" and trial.value is not None]
+        return _describe_search(finished, trials=self.trials, seeds=1)
+
     def note(self) -> str:
         """Return a note about the origin of the values, and about keys with the smallest or largest value tried."""
         text = f"recipe=tuned took {' '.join(self.trial.overrides)}, the best of {plural(self.trials, 'trial')} on dev "
@@ -89,8 +94,10 @@ class StudyBest:
         return text
 
 
-def best(config: Mapping[str, Any], *, outputs: Path, studies: Sequence[str] = ()) -> tuple[dict[str, Any], str]:
-    """Return the best values that a search found for this config, by dotted key, and a note about their origin.
+def best(
+    config: Mapping[str, Any], *, outputs: Path, studies: Sequence[str] = ()
+) -> tuple[dict[str, Any], str, Search]:
+    """Return the best values that a search found for this config, by dotted key, a note about them, and the search.
 
     The runs of the search differ from ``config`` only in the searched keys and the seed. The values always include
     ``optimizer.lr``.
@@ -117,7 +124,7 @@ def best(config: Mapping[str, Any], *, outputs: Path, studies: Sequence[str] = (
     if fitting:
         study = fitting[0]
         _require_equal_trials({**trials, method: study.trials}, config, study=study.name)
-        return study.values(), study.note()
+        return study.values(), study.note(), study.search()
     if studies:
         raise KronaError(f"recipe=tuned/{'/'.join(studies)} does not name a study of {_describe(config)}.")
     scores = _scores_by_rate(config, runs, others=[study for study in found_studies if study.method == method])
@@ -125,7 +132,14 @@ def best(config: Mapping[str, Any], *, outputs: Path, studies: Sequence[str] = (
     has_study = max(trials, key=trials.__getitem__) in {study.method for study in found_studies}
     _require_equal_trials(trials, config, study=default_study_name(config) if has_study else None)
     lr = min(scores, key=lambda rate: (-fmean(scores[rate]), rate))  # for equal scores: the smallest rate
-    return {"optimizer.lr": lr}, _rate_note(lr, scores)
+    means = [fmean(each) for each in scores.values()]
+    search = _describe_search(means, trials=len(scores), seeds=len(scores[lr]))
+    return {"optimizer.lr": lr}, _rate_note(lr, scores), search
+
+
+def _describe_search(scores: Iterable[float], *, trials: int, seeds: int) -> Search:
+    first, *others = sorted(scores, reverse=True)
+    return {"trials": trials, "seeds": seeds, "best": first, "second": others[0] if others else None}
 
 
 def _describe(config: Mapping[str, Any]) -> str:

@@ -3,6 +3,7 @@
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from itertools import product
+from statistics import stdev
 from typing import Any
 
 import pandas as pd
@@ -115,7 +116,7 @@ def describe_limits(table: Table, tasks: Sequence[str]) -> list[str]:
     cells = [row.cells[task] for task in tasks for row in table.rows if row.cells[task].value is not None]
     if not cells:
         return []
-    notes = []
+    notes = _search_note(table, tasks)
     sizes = sorted({len(cell.seeds) for cell in cells})
     if sizes[-1] < MIN_SEEDS:
         counts = "one seed" if sizes == [1] else f"fewer than {MIN_SEEDS} seeds"
@@ -134,6 +135,26 @@ def describe_limits(table: Table, tasks: Sequence[str]) -> list[str]:
     if any(cell.test_interval is None for cell in cells):
         notes.append("Cells without stored predictions, or with several test sets, have no interval over examples.")
     return notes
+
+
+def _search_note(table: Table, tasks: Sequence[str]) -> list[str]:
+    """Return a note if trials with one seed chose the settings of a row. The row with the smallest margin is first."""
+    margins = []
+    for row, task in product(table.rows, tasks):
+        done = [run for run in row.cells[task].runs if run.done]
+        search = done[0].result.provenance.get("search") if done else None
+        if search is None or search["seeds"] > 1 or search["second"] is None:
+            continue
+        name = f"{row.name} on {task_label(task)}" if len(tasks) > 1 else row.name
+        scores = [run.result.dev["choice"] for run in done if run.result.dev]
+        spread = f", spread over seeds {stdev(scores):.1f}" if len(scores) > 1 else ""
+        margin = search["best"] - search["second"]
+        margins.append((margin, f"{name}: {margin:.1f} points of dev apart{spread}"))
+    if not margins:
+        return []
+    texts = first_few([text for _, text in sorted(margins)], MAX_NAMES)
+    text = "The intervals are for fixed settings. The choice among settings, from trials with one seed, is not in them"
+    return [f"{text} (best and second-best trial of {'; '.join(texts)})."]
 
 
 def describe_runs(runs: Runs, *, shapes: bool) -> list[str]:

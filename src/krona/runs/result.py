@@ -120,6 +120,18 @@ class BackboneData(TypedDict):
 
 
 @with_config(PART)
+class Search(TypedDict):
+    """The search that chose the settings of a run (recipe=tuned), with the dev scores of its best two trials."""
+
+    trials: Count
+    seeds: Count
+    """Number of seeds of each trial."""
+    best: Score
+    second: Score | None
+    """Null if only one trial is finished."""
+
+
+@with_config(PART)
 class Provenance(TypedDict):
     """The code, the machine and the libraries of a run. Only ``own_code`` is part of the run id."""
 
@@ -131,6 +143,7 @@ class Provenance(TypedDict):
     """Git's hash of the tree of src in this commit, as printed by ``git rev-parse HEAD:src``."""
     git_conf: NotRequired[str | None]
     """Git's hash of the tree of conf."""
+    search: NotRequired[Search]
     own_code: NotRequired[dict[str, str]]
     """Hashes of the user's own modules that the config names, and of the modules of their folder that they import."""
     method_code: NotRequired[str]

@@ -194,6 +194,7 @@ def new_result(plan: Plan) -> Result:
         "data_fingerprint": plan.data_fingerprint,
         "backbone_fingerprint": plan.backbone_fingerprint,
         "pretrained": settings.backbone.pretrained,
+        **({"search": plan.search} if plan.search else {}),
         **({"own_code": code} if (code := own_code(settings.config)) else {}),
         **({"method_code": digest} if (digest := method_code(settings.config)) else {}),
         "started": now(),

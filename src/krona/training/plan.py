@@ -38,6 +38,7 @@ class Plan:
     stored: Mapping[str, Any]  # the config to store, without secrets
     hydra_files: Mapping[str, str]  # contents of the files in the run's .hydra/, by name
     notes: list[str]  # messages for result.json
+    search: Mapping[str, Any] | None  # the search that chose the settings, for result.json
     initial: "InitialWeights | None"  # the weights of ``init_from``
     data_fingerprint: str
     backbone_fingerprint: str
@@ -103,6 +104,7 @@ def plan_run(job: Composed, outputs: Path, *, own: bool = True, starts: bool = T
         stored=job.stored or mask_secrets(settings.config),
         hydra_files=job.hydra_files() if starts else {},
         notes=list(job.notes),
+        search=job.search,
         initial=initial,
         data_fingerprint=data,
         backbone_fingerprint=backbone,
