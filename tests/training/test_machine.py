@@ -1,4 +1,4 @@
-"""Test the setting of the memory allocator, and the note on bf16."""
+"""Test the setting of the memory allocator, the peak memory of several runs in a process, and the note on bf16."""
 
 import sys
 from pathlib import Path
@@ -8,6 +8,8 @@ import torch
 
 from krona.training import machine
 from krona.training.machine import bf16_notes, default_threads, keep_freed_memory
+from one_job import config, run, typed
+from tiny_backbones import write_backbone
 
 
 def test_a_malloc_variable_of_the_user_and_other_systems_are_respected(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -38,3 +40,17 @@ def test_bf16_on_a_cpu_without_its_instructions_gives_a_note(tmp_path: Path, mon
     assert bf16_notes("32-true", "cpu") == bf16_notes("bf16-mixed", "cuda") == []
     (tmp_path / "cpuinfo").write_text("flags\t\t: avx2 avx512_bf16\n")
     assert bf16_notes("bf16-mixed", "cpu") == []
+
+
+def test_the_peak_memory_does_not_depend_on_earlier_runs_of_the_process(tmp_path: Path) -> None:
+    wide = write_backbone(tmp_path / "wide", d_model=512, d_ff=4096, d_kv=64)  # about 80 MB of weights
+    small = [*typed(wide, tmp_path / "glue"), "task=rte", "trainer.max_steps=1", "score_test=false"]
+    peaks: dict[str, list[float]] = {"full": [], "layer_norm": []}
+    for order in (["full", "layer_norm"], ["layer_norm", "full"]):
+        for method in order:
+            job, said = run(config(*small, f"method={method}"), tmp_path / "-".join(order), multirun=True)
+            assert job.result is not None, said
+            peaks[method].append(job.result.peak_memory["host"])
+    assert min(peaks["full"]) > 1.1 * max(peaks["layer_norm"])
+    for values in peaks.values():
+        assert values[0] == pytest.approx(values[1], rel=0.03)

@@ -1,6 +1,7 @@
 """Query and configure the machine: peak memory, memory allocator, number of cores, bf16 support."""
 
 import ctypes
+import gc
 import os
 import platform
 import sys
@@ -36,10 +37,14 @@ class PeakMemory:
     """The peak memory of this process in bytes since the last ``reset``, on the host and on the GPU."""
 
     def reset(self) -> None:
+        """Start a new measurement. The memory that earlier runs have freed is first returned to the kernel."""
         import torch
 
         if torch.cuda.is_available():
             torch.cuda.reset_peak_memory_stats()
+        gc.collect()
+        with suppress(OSError, AttributeError):  # another C library than glibc has no malloc_trim
+            ctypes.CDLL(None).malloc_trim(0)
         with suppress(OSError):
             Path("/proc/self/clear_refs").write_text("5")  # on Linux, this resets VmHWM, the peak memory
 
