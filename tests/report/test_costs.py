@@ -1,7 +1,9 @@
 """Test the Pareto front of score and cost, and the columns of costs and other quantities."""
 
 import krona
-from krona.report.costs import mean_cost, on_front
+from krona.report.charts import cost_charts, score_frame
+from krona.report.costs import cell_cost, on_front
+from krona.report.lead import summarize
 from krona.report.table import Cell
 from report.generate import collected, grid
 
@@ -26,15 +28,42 @@ def test_a_row_that_is_not_significantly_worse_and_cheaper_removes_a_row_from_th
     assert on_front([90.0, 80.0], [10.2, 10.0], lambda one, other: 0, least=1.05) == [True, True]
 
 
-def test_a_cost_is_the_mean_over_runs_and_unknown_without_one_of_them(tmp_path):
+def test_times_are_medians_over_seeds_of_the_processor_time_if_all_runs_recorded_it(tmp_path):
+    results = grid(["lora"], ["rte"], [0, 1, 2], rows=20)
+    for result, seconds in zip(results, (10.0, 12.0, 90.0), strict=True):  # the machine was busy during one run
+        result.times |= {"train": seconds, "train_cpu": seconds + 1}
+    table = collected(tmp_path / "cpu", results).tables[0]
+    assert table.rows[0].cells["time"].value == 13
+    assert {column.key: column.label for column in table.columns}["time"] == "Training (CPU s)"
+    del results[1].times["train_cpu"]
+    table = collected(tmp_path / "wall", results).tables[0]
+    assert table.rows[0].cells["time"].value == 12
+    assert {column.key: column.label for column in table.columns}["time"] == "Training (s)"
+
+
+def test_a_cost_is_unknown_without_one_of_its_runs(tmp_path):
     results = grid(["lora"], ["rte"], [0, 1], rows=20)
-    for result, seconds in zip(results, (10.0, 20.0), strict=True):
-        result.times["train"] = seconds
     results[0].peak_memory.clear()
     cell = collected(tmp_path, results).tables[0].cell("lora", "rte")
-    assert mean_cost(cell, "time") == 15
-    assert mean_cost(cell, "memory") is None
-    assert mean_cost(Cell(), "time") is None
+    assert cell_cost(cell, "memory", "max") is None
+    assert cell_cost(Cell(), "time", "median") is None
+
+
+def test_a_report_of_runs_on_a_busy_machine_does_not_rank_their_times(tmp_path):
+    for name, load in {"quiet": [0.1, 1.0], "busy": [0.1, 3.0], "unknown": []}.items():
+        results = grid(["pa", "bitfit"], ["rte"], [0, 1, 2], rows=1000)
+        for result in results:
+            result.times["train"] = 20.0 if result.method == "bitfit" else 60.0
+            result.provenance["load"] = load
+        report = collected(tmp_path / name, results)
+        (table,) = report.tables
+        column = table.score_columns[0]
+        (chart,) = (
+            chart for chart in cost_charts(table, column, score_frame(table, column))[0] if "time" in chart.get_label()
+        )
+        front = [line for line in chart.axes[0].lines if line.get_gid() == "front"]
+        assert bool(front) == ("of training" in summarize(report)[0]) == (name == "quiet")
+        assert ("busy" in chart.get_label()) == (name != "quiet")
 
 
 def test_columns_show_the_ranks_that_runs_recorded_and_the_mean_of_what_they_measured(tmp_path):

@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from krona.display_names import method_label
 from krona.messages import shorten
 from krona.report.cells import ALPHA
-from krona.report.costs import CHARTED, QUANTITIES, mean_cost, on_front
+from krona.report.costs import CHARTED, QUANTITIES, cell_cost, find_quantity, is_quiet, on_front
 from krona.report.curves import NAMES, RATE, Curves, expected_best_of_k
 from krona.report.pairs import format_interval
 from krona.report.styles import BETTER, COLORS, GRID, INK, PAPER, SOFT, WORSE, method_style
@@ -49,7 +49,8 @@ def score_frame(table: Table, column: Column) -> pd.DataFrame:
         style = method_style(row.method, among=table.methods)
         low, high = cell.seed_interval or cell.test_interval or (cell.value, cell.value)
         ends = f" ({format_range((low, high))})" if high > low else ""
-        costs = {cost: mean_cost(cell, cost) for cost in CHARTED}
+        quantities = {name: find_quantity(name, table) for name in CHARTED}
+        costs = {name: cell_cost(cell, cost, quantity.statistic) for name, (cost, quantity) in quantities.items()}
         ranks = {name: row.cell(name).value for name in ("rank", "effective")}
         lines.append({
             "row": row, "method": row.method, "cell": cell, "label": plain_label(row.label), "settings": row.settings,
@@ -211,14 +212,19 @@ def find_front(table: Table, column: Column, frame: pd.DataFrame, cost: str) -> 
 
 @matplotlib.rc_context(RC)
 def draw_cost(table: Table, column: Column, frame: pd.DataFrame, cost: str) -> Figure:
-    """Draw the scores against a cost. The rows on the Pareto front are filled and joined, and have a label."""
-    quantity = QUANTITIES[cost]
+    """Draw the scores against a cost. The rows on the Pareto front are filled and joined, and have a label.
+
+    Training times have a front only if the runs recorded that the machine was quiet.
+    """
+    quantity = find_quantity(cost, table)[1]
     title = f"Score against {quantity.axis.partition(' (')[0]}"
+    compares = cost != "time" or is_quiet(run for cell in frame.cell for run in cell.runs)
+    title += "" if compares else " (not comparable: the machine was busy, or its load is unknown)"
     label = f"{quantity.axis}, log." if quantity.logarithmic else quantity.axis
     figure, axes = _new(title, label, f"{column.label}, score")
     frame = frame.assign(x=frame[cost] / quantity.unit)
     compared = frame[[cell.compared for cell in frame.cell]]
-    front = compared[find_front(table, column, compared, cost)] if len(compared) else compared
+    front = compared[find_front(table, column, compared, cost)] if len(compared) and compares else compared[:0]
     frame["hollow"] = ~frame.index.isin(front.index) & (len(front) > 0)
     ends = ["; on the Pareto front" * (i in front.index) for i in frame.index]
     frame["tip"] = [f"{tip}; {x:,.5g}{end}" for tip, x, end in zip(frame.tip, frame.x, ends, strict=True)]
@@ -247,9 +253,10 @@ def cost_charts(table: Table, column: Column, frame: pd.DataFrame) -> tuple[list
         known = frame.dropna(subset=[cost]).astype({cost: float})
         if known[cost].nunique() < 2:
             continue
-        low, high = known[cost].min() / QUANTITIES[cost].unit, known[cost].max() / QUANTITIES[cost].unit
+        quantity = find_quantity(cost, table)[1]
+        low, high = known[cost].min() / quantity.unit, known[cost].max() / quantity.unit
         if high < SIMILAR * low:
-            name, _, unit = QUANTITIES[cost].axis.partition(" (")
+            name, _, unit = quantity.axis.partition(" (")
             ends = f"{number(low, -3)} to {number(high, -3)} {unit.rstrip(')')}".strip()
             sentences.append(f"{name[:1].upper()}{name[1:]}: {ends}, about equal in all rows.")
         else:

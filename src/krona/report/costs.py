@@ -1,12 +1,12 @@
 """Compute the costs and other quantities of runs for tables and charts, and fill Tables 2 and 8 of the paper."""
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
-
-import numpy as np
+from statistics import fmean, median
+from typing import Any, Literal
 
 from krona.display_names import method_label, task_label
 from krona.report.layouts import Layout
@@ -30,7 +30,8 @@ class Quantity:
     heading: str  # the heading of the table column
     unit: float = 1.0  # the value is divided by this unit for display
     axis: str = ""  # the axis label in charts; if the label is empty, no chart shows the quantity
-    average: bool = False  # True: cells show the mean over runs; False: cells show the maximum
+    # the value of a cell; "median": the median over seeds and, with several tasks, the mean of their medians
+    statistic: Literal["max", "mean", "median"] = "max"
     digits: int = 0  # the argument ``digits`` of `krona.report.text.number`
     always: bool = False  # the column is shown even if no row has a value
     logarithmic: bool = False  # whether the axis in charts is logarithmic
@@ -41,26 +42,31 @@ QUANTITIES = {
     "params": Quantity("Params (%)", axis="trainable parameters", digits=-3, always=True, logarithmic=True),
     "rank": Quantity("Rank of the update", axis="highest rank of the update", always=True, logarithmic=True),
     "effective": Quantity(
-        "Effective rank", axis="effective rank of the update", average=True, digits=1, logarithmic=True
+        "Effective rank", axis="effective rank of the update", statistic="mean", digits=1, logarithmic=True
     ),
-    "time": Quantity("Training (s)", axis="training time (s)", average=True, always=True),
-    "step": Quantity("Step (ms)", 1e-3, average=True, digits=-3),
+    "time": Quantity("Training (s)", axis="training time (s)", statistic="median", always=True),
+    "step": Quantity("Step (ms)", 1e-3, statistic="median", digits=-3),
     "memory": Quantity("Peak memory (GB)", 1e9, axis="peak memory (GB)", digits=-3),
     "adapter": Quantity("Adapter (KB)", 1e3, digits=-3),
     "adds": Quantity("Multiply-adds per token (M)", 1e6, digits=-3),
     "adds_once": Quantity("Multiply-adds per pass (M)", 1e6, digits=-3),
     "launches": Quantity("Launches added"),
 }
+# Replaces "time" in a table whose runs all recorded it: other processes on the machine change it less.
+PROCESSOR_TIME = replace(QUANTITIES["time"], heading="Training (CPU s)", axis="training time (CPU s)")
 CHARTED = ("params", "time", "memory")  # the costs that have charts, in the order of the charts
+MAX_LOAD = 1.25  # the machine was quiet if its load per core was at most this; a run alone has up to 1
 
 
 def add_quantities(layout: Layout, table: Table) -> None:
     """Add the layout's columns of costs and other quantities to a table, with the parameters as the first column."""
     relative = _relative_steps(table.rows, layout.rows[0]) if layout.name == "7" else {}
     for name in layout.extras:
-        quantity = QUANTITIES[name]
+        cost, quantity = find_quantity(name, table)
+        cost = "percent" if cost == "params" else cost
         for row in table.rows:
-            row.cells[name] = _mean_cell([*relative[row].values()], 1) if relative else _quantity_cell(row, name)
+            cell = _mean_cell([*relative[row].values()], 1) if relative else _quantity_cell(row.done, cost, quantity)
+            row.cells[name] = cell
         known = [row.cells[name] for row in table.rows if row.cells[name].value is not None]
         if known or quantity.always:
             at = 0 if name == "params" else len(table.columns)
@@ -72,20 +78,46 @@ def add_quantities(layout: Layout, table: Table) -> None:
                 cell.digits = max(0, -quantity.digits - 1 - min(sizes, default=2))
 
 
-def _quantity_cell(row: Row, name: str) -> Cell:
-    """Return a cell with the mean or the maximum over the finished runs of a row with a known value."""
-    quantity, key = QUANTITIES[name], "percent" if name == "params" else name
-    values = [run.costs[key] / quantity.unit for run in row.done if not math.isnan(run.costs[key])]
-    if not values or (name == "time" and not any(values)):
+def find_quantity(name: str, table: Table) -> tuple[str, Quantity]:
+    """Return the key in `ReportRun.costs` of a quantity of a table, and the quantity.
+
+    The training time is processor time if all finished runs of the table recorded it.
+    """
+    runs = [run for row in table.rows for run in row.done]
+    if name == "time" and runs and not any(math.isnan(run.costs["cpu"]) for run in runs):
+        return "cpu", PROCESSOR_TIME
+    return name, QUANTITIES[name]
+
+
+def is_quiet(runs: Iterable[ReportRun]) -> bool:
+    """Return whether the runs recorded that no other process slowed them down."""
+    return all(run.costs["load"] <= MAX_LOAD for run in runs)
+
+
+def _quantity_cell(runs: Iterable[ReportRun], cost: str, quantity: Quantity) -> Cell:
+    """Return a cell with the statistic of a quantity over the runs with a known value."""
+    known = [run for run in runs if not math.isnan(run.costs[cost])]
+    if not known or (cost in ("time", "cpu") and not any(run.costs[cost] for run in known)):
         return Cell(missing="")
-    value = float(np.mean(values) if quantity.average else max(values))
-    return Cell(value, digits=0 if name != "params" and value >= 100 else quantity.digits)
+    value = _summarize(known, cost, quantity.statistic) / quantity.unit
+    return Cell(value, digits=0 if cost != "percent" and value >= 100 else quantity.digits)
 
 
-def mean_cost(cell: Cell, cost: str) -> float | None:
-    """Return the mean of a cost over the runs of a cell, or None if the cost is unknown for one of the runs."""
-    mean = float(np.mean([run.costs[cost] for run in cell.runs])) if cell.runs else math.nan
-    return None if math.isnan(mean) else mean
+def _summarize(runs: Sequence[ReportRun], cost: str, statistic: str) -> float:
+    by_task = defaultdict[str, list[float]](list)
+    for run in runs:
+        by_task[run.task].append(run.costs[cost])
+    if statistic == "median":
+        return fmean(map(median, by_task.values()))
+    values = [value for values in by_task.values() for value in values]
+    return max(values) if statistic == "max" else fmean(values)
+
+
+def cell_cost(cell: Cell, cost: str, statistic: str) -> float | None:
+    """Return a cost of the runs of a cell, or None if the cost is unknown for one of the runs."""
+    if not cell.runs or any(math.isnan(run.costs[cost]) for run in cell.runs):
+        return None
+    return _summarize(cell.runs, cost, statistic)
 
 
 def on_front(
@@ -118,9 +150,9 @@ def _relative_steps(rows: Sequence[Row], reference: str) -> dict[Row, dict[str, 
     for row in rows:
         for task in [task for task in row.runs if base.get(task)]:
             if timed := _timed(row.runs[task]):
-                reference_step = float(np.mean(base[task]))
+                reference_step = median(base[task])
                 by_seed = {run.seed: run.costs["step"] / reference_step for run in timed}
-                relative[row][task] = Cell(float(np.mean([*by_seed.values()])), timed, by_seed)
+                relative[row][task] = Cell(median(by_seed.values()), timed, by_seed)
     return relative
 
 
@@ -156,7 +188,7 @@ def _mean_cell(cells: Sequence[Cell], scale: int) -> Cell:
     if not (values := [cell.value * scale for cell in cells if cell.value is not None]):
         return Cell(missing="no run")
     runs = [run for cell in cells for run in cell.runs]
-    return Cell(float(np.mean(values)), runs, digits=0 if scale == 100 else 2)
+    return Cell(fmean(values), runs, digits=0 if scale == 100 else 2)
 
 
 def benchmark_tables(layout: Layout, folders: Sequence[Path]) -> tuple[list[Table], list[str]]:

@@ -3,12 +3,14 @@
 from collections.abc import Mapping, Sequence
 
 from krona.messages import join_names, plural, shorten
+from krona.report.costs import find_quantity, is_quiet
 from krona.report.table import Column, Report, Row, Table
 from krona.report.text import cell_value, number, short_names
 from krona.runs.suspicious_scores import MAX_INVALID_SHARE, SIGN
 
 FEW_SEEDS = {1: "One seed", 2: "Two seeds"}  # too few for statements about methods
-COSTS = {"params": ("% of the parameters", -3), "time": ("s of training", 0)}  # unit, ``digits`` of `number`
+# Maps each cost to its unit and the argument ``digits`` of `number`.
+COSTS = {"params": ("% of the parameters", -3), "time": ("s of training", 0), "cpu": ("CPU s of training", 0)}
 MAX_NAMED = 3  # a sentence names at most this number of rows
 MAX_NAME = 48  # longer names are shortened
 MAX_TABLES = 3  # a report begins with the sentences of at most this number of tables
@@ -38,7 +40,7 @@ def _summarize(table: Table, room: int) -> str:
     led: dict[str, list[str]] = {}
     for column in marked:
         row = _leader(table, column)
-        subject = "No row leads" if row is None else f"{_leader_name(table, row, column)}{_costs([row])} leads"
+        subject = "No row leads" if row is None else f"{_leader_name(table, row, column)}{_costs(table, [row])} leads"
         led.setdefault(subject, []).append(column.label)
     first, *others = [f"{subject} on {join_names(labels)}. " for subject, labels in led.items()] or [""]
     return _fit(room, first, others)
@@ -59,14 +61,16 @@ def _summarize_column(table: Table, column: Column, room: int) -> str:
     if leader := _leader(table, column):
         others = "others" if all(row.cell(column.key).compared for row in table.rows) else "other compared rows"
         name, value = _leader_name(table, leader, column), cell_value(leader.cell(column.key))
-        first = f"{name}{_costs([leader])} leads on {subject} with {value}; all {others} are significantly worse."
+        first = (
+            f"{name}{_costs(table, [leader])} leads on {subject} with {value}; all {others} are significantly worse."
+        )
         return _fit(room, first, after, f" {few} cannot show which method is better." if few else "")
     equal = _equal_rows(table, column)
     names = short_names(equal)
     shown = [f"{shorten(names[row.name], MAX_NAME)} {_score(row, column)}" for row in equal[:MAX_NAMED]]
     shown += [f"{len(equal) - MAX_NAMED} more"] if len(equal) > MAX_NAMED else []
     who = "No row" if len(table.rows) <= MANY_ROWS else f"None of {len(table.rows)} rows"
-    rated = f"are not significantly different{_costs(equal)}"
+    rated = f"are not significantly different{_costs(table, equal)}"
     if all(row.cell(column.key).p is None for row in equal):
         has = "has the highest score" if len(equal) == 1 else "have the same highest score"
         rated = f"{has}{', with a warning' if any(row.cell(column.key).warned for row in equal) else ''}"
@@ -161,10 +165,15 @@ def _failures(table: Table, column: Column) -> str:
     return sentences + (f" {_name_rows(failed, short_names(failed))} failed: {share}." if failed else "")
 
 
-def _costs(rows: Sequence[Row]) -> str:
-    """Return the costs of rows as text, such as `` (0.071 % of the parameters, 70 to 74 s of training)``."""
+def _costs(table: Table, rows: Sequence[Row]) -> str:
+    """Return the costs of rows as text, such as `` (0.071 % of the parameters, 70 to 74 s of training)``.
+
+    The text contains the training time only if the machine was quiet.
+    """
     words = []
-    for key, (unit, digits) in COSTS.items():
+    quiet = is_quiet(run for row in rows for run in row.done)
+    for key in ["params", *(["time"] if quiet else [])]:
+        unit, digits = COSTS[find_quantity(key, table)[0]]
         values = sorted(cell.value for row in rows if (cell := row.cell(key)).value is not None)
         shown = [number(value, digits) for value in values]
         words += [f"{' to '.join(dict.fromkeys([shown[0], shown[-1]]))} {unit}"] if shown else []

@@ -118,15 +118,18 @@ def load_runs(folders: Sequence[Path]) -> tuple[list[ReportRun], list[str]]:
 def _costs(result: Result, path: Path) -> dict[str, float]:
     """Return the quantities in `krona.report.costs.QUANTITIES` and the percentage of trained parameters.
 
-    The units are those of result.json. The seconds per step do not depend on early stopping.
+    The units are those of result.json. The seconds per step do not depend on early stopping. Runs that did not record
+    the load have no peak memory of the host, because it could contain the memory of earlier runs of their process.
     """
+    load = result.provenance.get("load")
     known, memory, adapter = result.provenance, result.peak_memory, path.with_name(file_names.ADAPTER)
     train, steps = result.times.get("train"), result.dev_curve[-1].get("step") if result.dev_curve else None
     costs = {
         "params": result.trainable_params, "percent": result.trainable_percent, "rank": known.get("update_rank"),
         "effective": (result.learned or {}).get("effective_rank"), "time": train,
+        "cpu": result.times.get("train_cpu"), "load": max(load) if load else None,
         "step": train / steps if train and steps and result.status == "done" else None,
-        "memory": memory.get("device") or memory.get("host"),
+        "memory": memory.get("device") or (memory.get("host") if load else None),
         "adapter": adapter.stat().st_size if adapter.is_file() else None, "adds": known.get("multiply_adds"),
         "adds_once": known.get("multiply_adds_once"), "launches": known.get("launches"),
     }  # fmt: skip

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 PROGRESS_BAR_MIN = 2_000  # reading this number of results takes seconds
 SHARED = ("config", "splits", "progress")  # fields that are equal in many results, except for the seed
-OF_ONE_RUN = (CHECKSUMS, "started", "finished")  # keys of the provenance that differ between all runs
+OF_ONE_RUN = (CHECKSUMS, "started", "finished", "load")  # keys of the provenance that differ between all runs
 REPORT_KEYS = ("method", "task", "backbone", "data", "optimizer", "trainer", "batch_size")  # reports need these keys
 COLUMNS = {  # maps each column to its type and its key in result.json; "": the value is computed
     "run_id": ("string", "run_id"),

@@ -156,6 +156,8 @@ class Provenance(TypedDict):
     """Number of CPU threads of each process."""
     scoring_precision: NotRequired[str]
     """trainer.precision of the forward passes that predict dev and test. Runs without this value used fp32."""
+    load: NotRequired[list[Positive]]
+    """The machine's load average over one minute at the start and at the end of the run, divided by its CPU cores."""
     host: NotRequired[str]
     backbone: NotRequired[BackboneData]
     """Architecture, sizes, and number of parameters without the branches."""
@@ -253,9 +255,10 @@ class Result(BaseModel):
     progress: dict[str, Count] = {}
     """For an unfinished run: the last finished epoch, the current step and the number of steps."""
     times: dict[str, Positive] = {}
-    """Seconds of setup, train, evaluate and total, and the training speed examples_per_s."""
+    """Seconds of setup, train, evaluate and total, and the training speed examples_per_s. On a CPU, train_cpu is the
+    processor time of train, added up over threads and child processes."""
     peak_memory: dict[str, Count] = {}
-    """Peak memory of the host and of the device."""
+    """Peak memory of the process on the host and, with CUDA, of torch's tensors on the device."""
     provenance: Provenance = {}
     """Code, machine, versions, backbone and costs."""
     learned: Learned | None = None

@@ -20,6 +20,7 @@ from krona.random_streams import stream_seed
 from krona.training.data import RunData
 from krona.training.devices import Ranks
 from krona.training.evaluation import Answer, SplitEvaluation
+from krona.training.machine import processor_seconds
 from krona.training.optimizer_groups import BASE_GROUP, optimizer_groups
 from krona.training.schedule import StepCounts, build_schedule
 
@@ -82,6 +83,7 @@ class Learner(pl.LightningModule):
         self._losses: list[Tensor] = []  # the loss of each step, on the device of the model
         self._recorded = 0  # the number of these losses that `_end_steps` has read
         self._examples, self._began, self._steps_ended = 0, 0.0, 0.0
+        self._processor_began, self._processor_ended = 0.0, 0.0
         self._lrs: dict[str, float] = {}  # the learning rates of the last step, by group
 
     def prepare(self) -> None:
@@ -129,7 +131,7 @@ class Learner(pl.LightningModule):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         for name, value in checkpoint["krona"].items():
             setattr(self, name, value)
-        self.seconds_before = sum(self.seconds.values())
+        self.seconds_before = sum(value for name, value in self.seconds.items() if name != "train_cpu")
         if self.training_hook is not None:
             self.training_hook.load_state_dict(checkpoint["control"])
 
@@ -140,6 +142,7 @@ class Learner(pl.LightningModule):
     def on_train_epoch_start(self) -> None:
         self.model.train()  # from_pretrained returns a model in eval mode, in which dropout is off
         self._losses, self._examples, self._began = [], 0, time.perf_counter()
+        self._processor_began = processor_seconds()
         self._recorded, self.validated = 0, None
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
@@ -246,7 +249,7 @@ class Learner(pl.LightningModule):
                 "trainer.precision=32-true."
             )
         self._recorded, self._loss, self.validated = len(losses), losses.mean().item(), None
-        self._steps_ended = time.perf_counter()
+        self._steps_ended, self._processor_ended = time.perf_counter(), processor_seconds()
 
     def on_train_epoch_end(self) -> None:
         self._end_steps()
@@ -257,6 +260,9 @@ class Learner(pl.LightningModule):
         seconds = self._steps_ended - self._began
         self.seconds["train"] += seconds
         self.seconds["evaluate"] += time.perf_counter() - self._steps_ended
+        if self.device.type == "cpu":
+            before = self.seconds.get("train_cpu", 0.0)
+            self.seconds["train_cpu"] = before + self._processor_ended - self._processor_began
         examples = sum(self.ranks.gather(self._examples))
         factors = self.settings.optimizer.lr_factors
         group, lr = next(iter(self._lrs.items()))

@@ -67,6 +67,19 @@ class PeakMemory:
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
+def processor_seconds() -> float:
+    """Return the processor time of this process and of its finished child processes."""
+    return sum(os.times()[:4])
+
+
+def read_load() -> list[float]:
+    """Return the load average over one minute per CPU core of the machine. If it is not known, return []."""
+    try:
+        return [os.getloadavg()[0] / (os.cpu_count() or 1)]
+    except OSError:
+        return []
+
+
 def bf16_notes(precision: str, kind: str) -> list[str]:
     """Return a list with a note if a run uses bf16 on a CPU without bf16 instructions, otherwise an empty list.
 

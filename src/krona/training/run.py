@@ -32,7 +32,7 @@ from krona.training.data import build_data, load_splits
 from krona.training.devices import Ranks, count_devices
 from krona.training.evaluation import record_updates, require_finite
 from krona.training.learner import Learner
-from krona.training.machine import PeakMemory, bf16_notes, cpu_count, default_threads, keep_freed_memory
+from krona.training.machine import PeakMemory, bf16_notes, cpu_count, default_threads, keep_freed_memory, read_load
 from krona.training.optimizer_groups import optimizer_groups
 from krona.training.plan import Plan
 from krona.training.progress import Progress
@@ -62,7 +62,7 @@ def train(run: ClaimedRun) -> None:
 
 def _train(run: ClaimedRun, progress: Progress, tracking: Tracking) -> None:
     plan, result, settings = run.plan, run.result, run.plan.settings
-    began, memory = time.perf_counter(), PeakMemory()
+    began, load, memory = time.perf_counter(), read_load(), PeakMemory()
     memory.reset()
     learner, backbone_weights = build_learner(plan, result, run.ranks)
     learner.after_backward = tracking.after_backward
@@ -77,6 +77,7 @@ def _train(run: ClaimedRun, progress: Progress, tracking: Tracking) -> None:
     result.times |= {**learner.seconds, "examples_per_s": learner.examples_seen / train_s if train_s else 0.0}
     result.times["total"] = learner.seconds_before + time.perf_counter() - began
     result.peak_memory = memory.read()
+    result.provenance["load"] = load + read_load()
     result.status = "done"
     result.provenance["finished"] = now()
     if run.claim is not None:
