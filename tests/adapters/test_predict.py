@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import shutil
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,8 +21,9 @@ from krona.adapters.find import find
 from krona.adapters.load import load
 from krona.adapters.predictor import Prediction, Predictor
 from krona.messages import KronaError
+from report.generate import make_result, write_all
 from tasks import glue_files, own_task
-from typed_run import krona
+from typed_run import krona, output_of
 
 SENTENCES = [text for (text,) in own_task.load(glue_files.task("sample_sst2"), kind="sample").test.texts[:40]]
 
@@ -272,3 +274,25 @@ def test_cells_with_tabs_and_line_ends_stay_one_line() -> None:
     assert predict_command.format_answers([answer], ".tsv", header=False) == "one two three\t0\t0.250000\n"
     (row,) = csv.reader(io.StringIO(predict_command.format_answers([answer], ".csv", header=False)))
     assert row == ["one\ttwo\nthree", "0", "0.250000"]
+
+
+PREDICT = """
+import sys
+from typer.testing import CliRunner
+from krona.cli.krona import app
+for file in sys.argv[2:]:
+    print(CliRunner().invoke(app, ["predict", sys.argv[1], "--input", file]).exception)
+assert "torch" not in sys.modules
+"""
+
+
+def test_a_wrong_input_file_is_reported_before_torch_is_imported(tmp_path: Path) -> None:
+    (run,) = write_all(tmp_path, [make_result("lora", "sst2", rows=2)])
+    contents = {"empty.csv": b"", "header.csv": b"sentence\n", "column.csv": b"text\ngood\n"}
+    contents["latin.csv"] = b"sentence\n" + b"good\n" * 20 + "schön\n".encode("cp1252")
+    for name, content in contents.items():
+        (tmp_path / name).write_bytes(content)
+    files = [tmp_path / name for name in ("nothere.csv", *contents)]
+    said = output_of(sys.executable, "-c", PREDICT, tmp_path / run.run_id, *files).splitlines()
+    words = ["nothere.csv", "is empty", "no rows", "no column 'sentence'", "latin.csv:22: not UTF-8"]
+    assert [word in line for word, line in zip(words, said, strict=True)] == [True] * 5, said

@@ -14,13 +14,14 @@ import pandas as pd
 from rich.console import Console
 
 from krona.adapters.find import TrainedRun, find
+from krona.adapters.input_rows import NO_ROWS, open_rows
 from krona.adapters.predictor import Prediction, Predictor, load_predictor, quote_columns
 from krona.formatting import say, table, terminal_width
 from krona.messages import KronaError, did_you_mean, escape_control_characters, first_few, plural
 from krona.runs.folder import require_new
 from krona.runs.predictions import invalid_predictions, label_words
 from krona.safe_files import json_lines, write_whole
-from krona.tasks import InputRows, Task
+from krona.tasks import Task
 from krona.tasks.values import BadRowError, plain_value
 
 CHUNK = 1024  # the number of rows that are read, predicted and written at a time
@@ -58,7 +59,9 @@ def predict(
         require_new(output, overwrite=overwrite, source=source)
     trained = [find(run) for run in runs]
     task = _common_task(trained)
-    rows = _rows_from_texts(texts, task) if source is None else _rows_from_file(source, task, trained)
+    results = [run.result for run in trained if run.result is not None]
+    rows: Iterable[tuple[str, Any]]
+    rows = _rows_from_texts(texts, task) if source is None else open_rows(source, task, results)
     predictors = [load_predictor(run, backbone=backbone) for run in trained]
     notes, empty = Counter[str](), list[str]()  # complete when all chunks are written
     chunks = (_answer(chunk, predictors, batch_size, notes, empty) for chunk in batches(rows, CHUNK))
@@ -145,7 +148,7 @@ def _write(out: BinaryIO, suffix: str, chunks: Iterable[Sequence[Answer]]) -> in
         out.flush()
         done += len(chunk)
     if not done:
-        raise KronaError("The input has no rows.")
+        raise KronaError(NO_ROWS)
     return done
 
 
@@ -185,12 +188,6 @@ def _common_task(trained: Sequence[TrainedRun]) -> Task:
                 f"{quote_columns(columns)}. Use a separate command for each run."
             )
     return task
-
-
-def _rows_from_file(source: str, task: Task, trained: Sequence[TrainedRun]) -> Iterable[tuple[str, Any]]:
-    """Return the rows of a file or of standard input. A TSV file is read with the quoting of the training data."""
-    recorded = [run.result.config["data"].get("quoting") for run in trained if run.result is not None]
-    return InputRows(source, task, quoting=next(filter(None, recorded), None))
 
 
 def _rows_from_texts(texts: Sequence[str], task: Task) -> list[tuple[str, Any]]:

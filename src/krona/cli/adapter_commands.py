@@ -51,11 +51,17 @@ def predict(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="replace the output file")] = False,
 ) -> None:
     """Predict the label of each row with finished runs. The output also contains the probability of each label."""
-    from krona.adapters.predict_command import predict as run_predict
     from krona.runs.choose import choose_runs
 
+    chosen = choose_runs(runs, best)
+    if source is not None:
+        from krona.adapters.input_rows import check_file
+
+        check_file(source, chosen[0])
+    from krona.adapters.predict_command import predict as run_predict  # imports torch, which is slow
+
     run_predict(
-        choose_runs(runs, best), source=source, texts=texts or [], output=out, backbone=backbone,
+        chosen, source=source, texts=texts or [], output=out, backbone=backbone,
         batch_size=batch_size, overwrite=overwrite, console=Console(),
     )  # fmt: skip
 
