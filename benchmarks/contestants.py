@@ -7,7 +7,7 @@ import copy
 import importlib.util
 import math
 import warnings
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -74,11 +74,16 @@ def twin(model: nn.Module) -> Any:
     return copy.deepcopy(model, {id(tensor): tensor for tensor in (*model.parameters(), *model.buffers())})
 
 
-def with_method(model: nn.Module, entrant: Entrant, *, seed: int) -> Any:
-    """Return a twin with an inserted method. The twin shares only the weights that are not trained."""
+def with_method(
+    model: nn.Module, entrant: Entrant, *, seed: int, factor_shapes: Mapping[str, Any] | None = None
+) -> Any:
+    """Return a twin with an inserted method. The twin shares only the weights that are not trained.
+
+    ``factor_shapes`` is the argument of `insert_method`.
+    """
     tuned = twin(model)
     torch.manual_seed(seed)
-    insert_method(tuned, entrant.method)
+    insert_method(tuned, entrant.method, factor_shapes=factor_shapes)
     return tuned
 
 

@@ -74,7 +74,7 @@ def build_entrants(bench: Bench, compose: Compose, methods: list[str]) -> list[E
     entrants = [_build_entrant(name, compose, []) for name in wanted]
     shapes = bench.own(training.Options).shapes if "krona" in wanted else []
     for shape in shapes:
-        krona = _build_entrant("krona", compose, [f"method.kron_factors=[{shape}]", "method.fit_factors=exact"])
+        krona = _build_entrant("krona", compose, [f"method.kron_factors=[{shape}]", "method.fit_factors=nearest"])
         if krona.shape not in [other.shape for other in entrants if other.name == "krona"]:
             entrants.append(Entrant(name=f"krona {krona.shape}", method=krona.method, shape=krona.shape))
     return entrants

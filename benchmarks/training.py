@@ -66,7 +66,7 @@ def measure(work: Work) -> list[Row]:
         "floor + layer_norm": with_layer_norms(backbone),
         "floor/library": twin(backbone),
     }
-    models |= {entrant.name: with_method(backbone, entrant, seed=bench.seed) for entrant in work.entrants}
+    models |= _build_entrants(work, backbone)
     for entrant in work.entrants:
         if entrant.method.branch == class_path(PeftBranch):
             models[f"{PLAIN}{entrant.name}"] = plain = plain_twin(backbone, entrant)
@@ -82,6 +82,25 @@ def measure(work: Work) -> list[Row]:
     calls = {name: _build_call(model, batch, optimizer_seconds[name]) for name, model in models.items()}
     timed = timed_rounds(bench, calls, say=work.say)
     return [_row(name, timed, model, optimizer_seconds[name]) for name, model in models.items()]
+
+
+def _build_entrants(work: Work, backbone: Any) -> dict[str, Any]:
+    """Return the models of the methods by the name of their rows.
+
+    A shape of ``options.shapes`` that does not fit the backbone is replaced. Its row has the name of the used shape.
+    """
+    models: dict[str, Any] = {}
+    for entrant in work.entrants:
+        shapes = work.backbone.factor_shapes
+        model = with_method(backbone, entrant, seed=work.bench.seed, factor_shapes=shapes)
+        used, name = inserted_shape(model), entrant.name
+        if name != entrant.method.name and used != entrant.shape:
+            name = f"{entrant.method.name} {used}"
+            work.say(f"{entrant.name}: this shape does not fit the backbone, so {used} is used")
+            if used in map(inserted_shape, models.values()):
+                continue  # the same model as an earlier row
+        models[name] = model
+    return models
 
 
 def _build_call(model: Any, batch: Batch, optimizer_seconds: list[float]) -> Callable[[], float]:

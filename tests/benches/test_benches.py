@@ -18,9 +18,17 @@ from tiny_t5 import METHODS, tiny_t5
 
 def test_training(tmp_path: Path) -> None:
     methods = ["full", "untuned", "layer_norm", "lora", "krona"]
-    content = run(tmp_path, name="training", methods=methods, options={"shapes": [[4, 8], [8, 8]]})
+    content = run(tmp_path, name="training", methods=methods, options={"shapes": [[4, 8], [8, 8], [3, 256]]})
     rows = {row["name"]: row for row in content["rows"]}
-    assert rows.keys() == {"floor", "floor + layer_norm", "floor/library", *methods, "krona 4x8", "krona 8x8"}
+    assert rows.keys() == {
+        "floor",
+        "floor + layer_norm",
+        "floor/library",
+        *methods,
+        "krona 4x8",
+        "krona 8x8",
+        "krona 2x32",
+    }
     assert rows["floor"]["ratio_to_floor"] == rows["floor/library"]["ratio_to_library_floor"] == 1
     assert rows["full"]["ratio_to_full"] == 1
     assert rows["krona"]["paper"] == 0.75

@@ -143,6 +143,8 @@ def test_a_dry_run_of_a_table_has_the_papers_hyper_parameters_beside_its_own(
         ["KronA", "RTE", "lr=0.002,", "kron_factors=32x24,", *common],
         ["KronA", "MNLI", "lr=0.001,", "kron_factors=2x384,", *common],
     ]
+    (adapter,) = [line for line in krona("table", "1", "--dry-run").splitlines() if line.startswith("Adapter")]
+    assert re.search(r"bottleneck_dim=1,.* bottleneck_dim=24 \(Table 12's reduction factor 32; ", adapter)
     changed = krona("table", "14", "task=rte", "optimizer.lr=0.005", "--dry-run").splitlines()
     assert re.search("LoRA +RTE +lr=0.005, .* lr=0.001$", changed[3].rstrip())
 

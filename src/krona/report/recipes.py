@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from krona.display_names import method_label, task_label
-from krona.paper import read_recipes
+from krona.paper import RECIPE_REASONS, read_recipes
 from krona.runs.run_id import as_text, canonical, find_value
 
 RECIPE_TITLE = "Hyper-parameters beside the paper's (Tables 10 to 18)"
@@ -24,6 +24,9 @@ def compare_recipes(configs: Iterable[Mapping[str, Any]]) -> list[dict[str, str]
             continue
         settings = {key: as_text(canonical(find_value(config, key))) for key in recipe}
         differing = {key: value for key, value in recipe.items() if settings[key] != value}
+        for key in differing:
+            if reason := RECIPE_REASONS.get((method, key)):
+                differing[key] += f" ({reason})"
         line = method_label(method), _format_settings(settings), _format_settings(differing) or "the same"
         tasks.setdefault(line, {})[task_label(task)] = None
     return [
