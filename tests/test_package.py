@@ -3,22 +3,36 @@
 import re
 import sys
 import tomllib
-from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 
 import krona
 from krona import surgery
+from krona.distribution import DISTRIBUTION, install_command
 from typed_run import output_of
 
 ROOT = Path(__file__).parent.parent
 DECLARED = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 
 
-def test_the_version_is_that_of_the_installed_package() -> None:
-    assert krona.__version__ == version("krona") == DECLARED["project"]["version"]
+def test_the_version_is_the_declared_one() -> None:
+    assert krona.__version__ == DECLARED["project"]["version"]
     assert output_of(sys.executable, "-m", "krona", "--version") == f"krona {krona.__version__}\n"
+
+
+def test_commands_that_install_an_extra_use_the_declared_name() -> None:
+    assert DECLARED["project"]["name"] == DISTRIBUTION
+    extras, found = DECLARED["project"]["optional-dependencies"], []
+    for file in output_of("git", "ls-files", "src", "conf", "sweeps", "docs", "*.md", cwd=ROOT).splitlines():
+        if file.endswith((".py", ".yaml", ".md")):
+            text = (ROOT / file).read_text(encoding="utf-8")
+            found += [
+                (file, *command) for command in re.findall(r"pip install (?:-e )?[\"']?(\.|[\w-]+)\[(\w+)\]", text)
+            ]
+    assert len(found) > 40
+    assert [one for one in found if one[1] not in (".", DISTRIBUTION) or one[2] not in extras] == []
+    assert install_command("peft") == 'pip install "krona-pet[peft]"'
 
 
 def test_the_changelog_and_the_citation_have_this_version() -> None:

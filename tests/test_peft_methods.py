@@ -329,7 +329,7 @@ def test_a_value_that_peft_changes_is_a_note() -> None:
 
 def test_a_missing_package_is_one_message(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("krona.backbones.peft_config.find_spec", lambda name: None)
-    with pytest.raises(KronaError, match=re.escape('Install it with: pip install "krona[peft]"')):
+    with pytest.raises(KronaError, match=re.escape('Install it with: pip install "krona-pet[peft]"')):
         method(config={"peft_type": "OFT"})
 
 

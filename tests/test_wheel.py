@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from krona import __version__
+from krona.distribution import DISTRIBUTION
 from typed_run import output_of
 
 ROOT = Path(__file__).parent.parent
@@ -61,9 +63,10 @@ def test_what_is_installed_is_what_the_repository_has(programs: Path) -> None:
 
     assert files(package / "shipped" / "conf") == files(ROOT / "conf")
     assert files(package / "shipped" / "sweeps") == files(ROOT / "sweeps")
-    (metadata,) = programs.parent.glob("lib/*/site-packages/krona-*.dist-info/METADATA")
+    (metadata,) = programs.parent.glob("lib/*/site-packages/krona_pet-*.dist-info/METADATA")
     described = metadata.read_text(encoding="utf-8")
     assert set(re.findall(r"\]\((.{5})", described)) == {"https"}
+    assert f"Name: {DISTRIBUTION}\nVersion: {__version__}\n" in described
     own = {name for name in files(package) if not name.startswith("shipped/")}
     assert own == files(ROOT / "src" / "krona")
 

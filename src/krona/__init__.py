@@ -22,6 +22,7 @@ __all__ = [
     "take_out", "train",
 ]  # fmt: skip
 _HOMES = {  # maps each public name to its module and its name in this module
+    "__version__": ("krona.distribution", "VERSION"),
     "Adapter": ("krona.adapters.adapter", "Adapter"),
     "KronaError": ("krona.messages", "KronaError"),
     "Prediction": ("krona.adapters.predictor", "Prediction"),
@@ -38,10 +39,6 @@ _HOMES = {  # maps each public name to its module and its name in this module
 
 def __getattr__(name: str) -> Any:
     """Import a public name on first use, so that `import krona` does not load torch."""
-    if name == "__version__":
-        from importlib.metadata import version
-
-        return version("krona")
     if name in _HOMES:
         home, attribute = _HOMES[name]
         return getattr(import_module(home), attribute)

@@ -352,7 +352,7 @@ def test_without_peft_a_message_names_the_extra(tmp_path: Path, monkeypatch: pyt
     model = trained("lora", "t5")
     monkeypatch.setattr("krona.backbones.peft_config.find_spec", lambda name: None)
     for step in (lambda: write_peft(model, tmp_path, base_model=None), lambda: read_peft(model, tmp_path)):
-        with pytest.raises(KronaError, match=r'pip install "krona\[peft\]"'):
+        with pytest.raises(KronaError, match=r'pip install "krona-pet\[peft\]"'):
             step()
 
 

@@ -7,13 +7,13 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from hub_server import Hub, serve
+from krona import __version__
 from local_server import LocalHandler, running
 from tasks.test_hub import glue_repository
 from typed_config import choices
@@ -131,7 +131,7 @@ finally:
     ("command", "imported", "words"),
     [
         ([str(PROJECT / "train.py"), "--help"], [], ["krona_b_res", "32x24", "krona train", 'eval "$(python']),
-        ([str(PROJECT / "train.py"), "--version"], [], [f"krona {version('krona')}"]),
+        ([str(PROJECT / "train.py"), "--version"], [], [f"krona {__version__}"]),
         (["krona.train", "--help"], [], ["krona_b_res", "krona train -m"]),
         (["krona", "--help"], [], ["predict", "params"]),
         (["krona", "list"], BOTH, ["no runs yet"]),

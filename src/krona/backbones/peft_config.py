@@ -8,6 +8,7 @@ from importlib.util import find_spec
 from typing import Any
 
 from krona.config.validation import find_argument_problems
+from krona.distribution import install_command
 from krona.messages import KronaError, did_you_mean, first_line
 from krona.paths import choice_files
 
@@ -26,7 +27,7 @@ def require_peft() -> None:
         KronaError: the package was not found.
     """
     if find_spec("peft") is None:
-        raise KronaError('The peft package is not installed. Install it with: pip install "krona[peft]"')
+        raise KronaError(f"The peft package is not installed. Install it with: {install_command('peft')}")
 
 
 def config_classes() -> dict[str, Any]:

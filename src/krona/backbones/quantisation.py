@@ -8,6 +8,7 @@ import torch
 from torch import nn
 from transformers import PreTrainedConfig
 
+from krona.distribution import install_command
 from krona.messages import KronaError, plural
 from krona.surgery.layers import is_quantised
 
@@ -20,7 +21,7 @@ def require_library() -> None:
     """
     if missing := [name for name in ("bitsandbytes", "accelerate") if find_spec(name) is None]:
         raise KronaError(
-            f"backbone.quantisation=nf4 needs {' and '.join(missing)}. Run: pip install 'krona[quantised]'"
+            f"backbone.quantisation=nf4 needs {' and '.join(missing)}. Run: {install_command('quantised')}"
         )
 
 

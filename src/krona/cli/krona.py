@@ -4,7 +4,6 @@ import re
 import sys
 import warnings
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,6 +13,7 @@ from typer.core import TyperGroup
 
 from krona import paths
 from krona.cli import adapter_commands, run_commands
+from krona.distribution import VERSION
 from krona.formatting import error_lines, say, show, terminal_width
 from krona.messages import KronaError, KronaWarning, escape_control_characters
 from krona.report import COLUMN_MM, FORMATS
@@ -67,7 +67,7 @@ def _show_warning(usual: Any, message: Any, category: Any, *arguments: Any) -> N
 
 def _show_version(asked: bool) -> None:
     if asked:
-        print(f"krona {version('krona')}")
+        print(f"krona {VERSION}")
         raise typer.Exit
 
 

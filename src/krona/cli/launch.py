@@ -10,7 +10,6 @@ import sys
 from argparse import Namespace
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib.metadata import version
 from pathlib import Path
 from typing import NoReturn
 
@@ -18,6 +17,7 @@ from krona.config.compose import help_text
 from krona.config.errors import WRONG_INPUT, explain
 from krona.config.hydra_internals import option_parser
 from krona.config.overrides import normalize
+from krona.distribution import VERSION
 from krona.formatting import error_lines
 from krona.messages import KronaError, escape_control_characters
 from krona.paths import hide_working_directory
@@ -58,7 +58,7 @@ def read_options(config_name: str = "config") -> Namespace:
     """Normalise the overrides in ``sys.argv``, and return Hydra's own options. Print ``--help`` and ``--version``."""
     arguments = sys.argv[1:]
     if "--version" in arguments:  # Hydra would print its own version
-        print(f"krona {version('krona')}")
+        print(f"krona {VERSION}")
         leave(0)
     if {"-m", "--multirun"} & set(arguments):
         require_one_launch()

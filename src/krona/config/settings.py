@@ -66,7 +66,7 @@ class Backbone:
     sizes: Mapping[str, Any] | None = None
     """Values of the model's config, from which krona counts parameters without loading weights."""
     quantisation: Literal["nf4"] | None = None
-    """nf4: store the frozen linear layers in 4 bits (needs krona[quantised]); null: fp32."""
+    """nf4: store the frozen linear layers in 4 bits (needs the extra `quantised`); null: fp32."""
     tokenizer: str | None = None
     """Folder of the tokenizer; null: the backbone's tokenizer."""
     tied_head: bool | None = None

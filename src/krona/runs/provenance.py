@@ -14,10 +14,11 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
+from krona.distribution import VERSION
 from krona.paths import INSTALLED, PROJECT
 from krona.runs.result import Result
 
-LIBRARIES = ("torch", "transformers", "pytorch-lightning", "hydra-core", "datasets", "evaluate", "numpy", "krona")
+LIBRARIES = ("torch", "transformers", "pytorch-lightning", "hydra-core", "datasets", "evaluate", "numpy")
 CODE = ("src", "conf", "train.py")
 
 
@@ -27,6 +28,7 @@ def provenance(*, device: str, threads: int) -> dict[str, Any]:
     for name in LIBRARIES:
         with suppress(metadata.PackageNotFoundError):
             versions[name] = metadata.version(name)
+    versions["krona"] = VERSION
     about = {"versions": versions, "device": device, "threads": threads, "host": platform.node()}
     return {**code_version(), **about}
 

@@ -11,6 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from krona.distribution import install_command
 from krona.messages import KronaError, check_file_name, first_line
 
 STATES = {"COMPLETE": "finished", "PRUNED": "pruned", "FAIL": "failed", "RUNNING": "running"}
@@ -85,7 +86,7 @@ def import_optuna() -> Any:
     try:
         import optuna
     except ImportError as error:
-        raise KronaError("A study needs Optuna, which is not installed. Run: pip install -e '.[tune]'") from error
+        raise KronaError(f"A study needs Optuna, which is not installed. Run: {install_command('tune')}") from error
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     return optuna
 

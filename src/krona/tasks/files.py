@@ -14,6 +14,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from krona.distribution import install_command
 from krona.messages import KronaError, did_you_mean, plural
 from krona.tasks.values import BadRowError
 
@@ -178,7 +179,7 @@ class DataFile:
         try:
             sheet = pd.read_excel(self.path, dtype=object)
         except ImportError as error:
-            raise KronaError(f"{self.path} needs the package openpyxl. Run: pip install 'krona[excel]'") from error
+            raise KronaError(f"{self.path} needs the package openpyxl. Run: {install_command('excel')}") from error
         except Exception as error:  # the libraries raise many types of errors
             raise KronaError(f"{self.path} is not a readable Excel workbook: {error}") from error
         sheet = sheet.astype(object).where(sheet.notna(), None)

@@ -1,1 +1,1 @@
-"""Read and write adapters in peft's folder format, with the peft package (``pip install krona[peft]``)."""
+"""Read and write adapters in peft's folder format, with the peft package (the extra ``peft``)."""
