@@ -345,6 +345,13 @@ def test_the_command(encoders: dict[str, Path], outputs: Path, tmp_path: Path) -
     assert len(output.read_text().splitlines()) == 200
 
 
+def test_a_score_below_the_minimum_fails(encoders: dict[str, Path]) -> None:
+    run = encoders["rte"]
+    score = krona("evaluate", run, "--min-score", 0).split(": ")[1].split()[0]
+    with pytest.raises(KronaError, match=rf"{run.name}: the score {score} is below --min-score 101\."):
+        krona("evaluate", run, "--min-score", 101)
+
+
 def test_overrides_without_a_run_are_refused() -> None:
     with pytest.raises(KronaError, match=r"No run was given\. Give the beginning of a run's id, or --best SWEEP"):
         krona("evaluate", "method=krona")

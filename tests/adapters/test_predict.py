@@ -114,6 +114,19 @@ def test_a_quoted_tsv_is_read_as_in_the_training(sst2: Path, tmp_path: Path, mon
     assert json.loads(answers.read_text())["sentence"] == 'He said "no", twice'
 
 
+def test_mostly_invalid_predictions_are_written_and_fail(
+    sst2: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers = iter(["1", "some", "words"] * 10)
+    monkeypatch.setattr(
+        Predictor, "predict_split", lambda *_, **__: [Prediction(next(answers), None, {}) for _ in range(3)]
+    )
+    (tmp_path / "rows.tsv").write_text("sentence\na\nb\nc\n")
+    with pytest.raises(KronaError, match=rf"Most predictions of {sst2.name} are invalid"):
+        ask(sst2, source=tmp_path / "rows.tsv", output=tmp_path / "answers.tsv")
+    assert len((tmp_path / "answers.tsv").read_text().splitlines()) == 4
+
+
 def test_cut_rows_are_counted(sst2: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "rows.tsv").write_text("".join(f"{text}\n" for text in ["sentence", *SENTENCES[:9], "word " * 500]))
     ask(sst2, source=tmp_path / "rows.tsv", output=tmp_path / "answers.tsv")

@@ -27,7 +27,7 @@ CONFIG: dict[str, Any] = {
     "keep": "adapter",
 }
 IGNORED = [
-    "keep", "logger", "overwrite", "retry", "sweep", "backbone.path", "backbone.tokenizer", "data.path",
+    "keep", "logger", "min_score", "overwrite", "retry", "sweep", "backbone.path", "backbone.tokenizer", "data.path",
     "method.label", "method.order", "method.source", "task.files", "trainer.accelerator", "trainer.benchmark",
     "trainer.detect_anomaly",
     "trainer.deterministic", "trainer.devices", "trainer.enable_model_summary", "trainer.enable_progress_bar",

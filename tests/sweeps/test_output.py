@@ -9,7 +9,7 @@ import pytest
 
 from krona.runs.folder import RunFolder, RunState
 from krona.runs.result import write_result
-from krona.sweeps.output import TOTAL, progress_line, read_outcome, show
+from krona.sweeps.output import TOTAL, close, progress_line, read_outcome, show
 from krona.training import summary
 from report.generate import make_result
 from runs.made_runs import claimed
@@ -86,6 +86,22 @@ def test_a_note_is_printed_once_with_the_number_of_runs(tmp_path: Path) -> None:
     assert "note (4 of 4 runs): the code has changed" in lines
     assert sum("warm-up" in line for line in lines) == 1
     assert "note (1 of 1 run): the warm-up is longer" in said(jobs[-1:])
+
+
+def test_a_score_below_the_minimum_is_named_and_fails(tmp_path: Path) -> None:
+    one = job(tmp_path)
+    assert one.result is not None
+    assert one.result.test is not None
+    write_result(one.folder, one.result)
+    score = one.result.test["score"]
+    codes = list[int]()
+
+    def finish(minimum: float) -> str:
+        return printed(lambda console: codes.append(close([one], console, sweep="x", min_score=minimum)))
+
+    assert f"{one.run_id}: the test score {score:.2f} is below min_score=99." in " ".join(finish(99.0).split())
+    assert "is below" not in finish(score)
+    assert codes == [1, 0]
 
 
 def test_an_interrupted_run_needs_no_retry(tmp_path: Path) -> None:

@@ -76,6 +76,7 @@ def evaluate_runs(
     batch_size: int | None,
     overwrite: bool,
     console: Console,
+    min_score: float | None = None,
 ) -> None:
     """Print the scores of each run, or write the predictions of all runs to one submission for GLUE's server.
 
@@ -83,6 +84,10 @@ def evaluate_runs(
         runs: ids of runs, beginnings of ids, folders or adapter files.
         output: a .jsonl file for the predictions of a single run.
         submission_to: a .zip file for GLUE's server. ``rows.data`` must then be the folder of the GLUE download.
+        min_score: the lowest accepted score. None means that any score is accepted.
+
+    Raises:
+        KronaError: an option is invalid, or (after all runs are scored) a score is below ``min_score``.
     """
     trained_runs = [find(run) for run in runs]
     split = None if rows.split == RowChoice.split else rows.split
@@ -106,10 +111,16 @@ def evaluate_runs(
         require_new(output, overwrite=overwrite, source=rows.source)
         if len(trained_runs) > 1:
             raise KronaError("--out needs exactly one run. Give one run, or omit --out.")
+    low = []
     for run in trained_runs:
         trained = load_predictor(run, backbone=backbone)
-        for line in evaluate(trained, rows, output=output, batch_size=batch_size).lines():
+        evaluation = evaluate(trained, rows, output=output, batch_size=batch_size)
+        for line in evaluation.lines():
             say(console, line)
+        if min_score is not None and evaluation.score < min_score:
+            low.append(f"{evaluation.run_id}: the score {evaluation.score:.2f} is below --min-score {min_score:g}.")
+    if low:
+        raise KronaError("\n".join(low))
 
 
 def evaluate(

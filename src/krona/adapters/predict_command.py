@@ -6,6 +6,7 @@ import os
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -17,7 +18,7 @@ from krona.adapters.find import TrainedRun, find
 from krona.adapters.input_rows import NO_ROWS, open_rows
 from krona.adapters.predictor import Prediction, Predictor, load_predictor, quote_columns
 from krona.formatting import say, table, terminal_width
-from krona.messages import KronaError, did_you_mean, escape_control_characters, first_few, plural
+from krona.messages import KronaError, did_you_mean, escape_control_characters, first_few, join_names, plural
 from krona.runs.folder import require_new
 from krona.runs.predictions import invalid_predictions, label_words
 from krona.safe_files import json_lines, write_whole
@@ -63,8 +64,8 @@ def predict(
     rows: Iterable[tuple[str, Any]]
     rows = _rows_from_texts(texts, task) if source is None else open_rows(source, task, results)
     predictors = [load_predictor(run, backbone=backbone) for run in trained]
-    notes, empty = Counter[str](), list[str]()  # complete when all chunks are written
-    chunks = (_answer(chunk, predictors, batch_size, notes, empty) for chunk in batches(rows, CHUNK))
+    totals = _Totals()  # complete when all chunks are written
+    chunks = (_answer(chunk, predictors, batch_size, totals) for chunk in batches(rows, CHUNK))
     errors = Console(stderr=True)
     if output is not None:
         say(errors, f"{output}: {plural(_write_file(output, chunks), 'row')}")
@@ -73,32 +74,43 @@ def predict(
         say(console, table(list(frame), frame.values.tolist(), width=terminal_width(console), left=list(frame)))
     else:
         _print(chunks)
-    for note, count in (+notes).items():  # + leaves out the notes of no row
+    for note, count in (+totals.notes).items():  # + leaves out the notes of no row
         say(errors, f"note: {note} ({plural(count, 'row')}).")
-    if empty:
-        where = ", ".join(first_few(empty, MAX_LOCATIONS))
-        say(errors, f"note: the prediction of {plural(len(empty), 'row')} without a text is empty: {where}.")
+    if totals.empty:
+        where = ", ".join(first_few(totals.empty, MAX_LOCATIONS))
+        say(errors, f"note: the prediction of {plural(len(totals.empty), 'row')} without a text is empty: {where}.")
+    if failed := [run_id for run_id, count in totals.invalid.items() if 2 * count > totals.rows]:
+        raise KronaError(
+            f"Most predictions of {join_names(failed)} are invalid, so the run did not learn its task. Train for more "
+            "steps, or with another optimizer.lr."
+        )
+
+
+@dataclass
+class _Totals:
+    """Counts over all chunks."""
+
+    rows: int = 0  # rows with a text
+    invalid: Counter[str] = field(default_factory=Counter)  # predictions that are not labels or numbers, by run id
+    notes: Counter[str] = field(default_factory=Counter)  # rows by note
+    empty: list[str] = field(default_factory=list)  # the locations of rows without a text
 
 
 def _answer(
-    rows: Sequence[tuple[str, Any]],
-    predictors: Sequence[Predictor],
-    batch_size: int,
-    notes: Counter[str],
-    empty: list[str],
+    rows: Sequence[tuple[str, Any]], predictors: Sequence[Predictor], batch_size: int, totals: _Totals
 ) -> list[Answer]:
     """Return the texts and the predictions of each row. A row of a file without a text has an empty prediction.
 
     Args:
         rows: tuples of the location of a row in the input and its texts.
-        notes: the number of rows by note, to which the rows are added.
-        empty: the locations of rows without a text, to which those of ``rows`` are added.
+        totals: the counts to which the rows are added.
     """
     with_text = [not (isinstance(row, dict) and _has_no_text(row, predictors[0].task)) for _, row in rows]
-    empty += [location for (location, _), has_text in zip(rows, with_text, strict=True) if not has_text]
+    totals.empty += [location for (location, _), has_text in zip(rows, with_text, strict=True) if not has_text]
     read = [pair for pair, has_text in zip(rows, with_text, strict=True) if has_text]
     locations, values = [location for location, _ in read], [row for _, row in read]
     splits = [predictor.make_split(values, locations=locations) for predictor in predictors]
+    totals.rows += len(read)
     by_run_id, answers = {}, []
     for predictor, split in zip(predictors, splits, strict=True):
         origin, kind = predictor.origin, "labels" if predictor.task.labels else "numbers"
@@ -107,8 +119,10 @@ def _answer(
         if not predictions:
             continue
         invalid = invalid_predictions([prediction.answer for prediction in predictions], origin.task)
-        notes[f"{origin.run_id} predicted texts that are not {kind}"] += len(invalid)
-        notes[f"{origin.run_id} read only the first {origin.max_source_length} tokens"] += predictor.count_cut(split)
+        cut, length = predictor.count_cut(split), origin.max_source_length
+        totals.invalid[origin.run_id] += len(invalid)
+        totals.notes[f"{origin.run_id} predicted texts that are not {kind}"] += len(invalid)
+        totals.notes[f"{origin.run_id} read only the first {length} tokens"] += cut
     texts = iter(splits[0].texts)
     for (_, row), has_text in zip(rows, with_text, strict=True):
         answer: Answer = {name: plain_value(value) for name, value in row.items()} if isinstance(row, dict) else {}

@@ -88,6 +88,7 @@ def evaluate(
         typer.Option("--map", help="map a label of the run to a label of the task, such as neutral=non-entailment"),
     ] = None,
     out: Annotated[Path | None, typer.Option(help="write each row's prediction to this .jsonl file")] = None,
+    min_score: Annotated[float | None, typer.Option(help="exit with code 1 if a score is lower")] = None,
     submission: Annotated[
         Path | None,
         typer.Option(help="write predictions on GLUE's unlabelled test sets in --data FOLDER to this .zip file"),
@@ -108,7 +109,7 @@ def evaluate(
     rows = RowChoice(task=task, data=data, split=split, source=source, mapping=mapping or [], overrides=overrides)
     evaluate_runs(
         names, rows, output=out, submission_to=submission, backbone=backbone, batch_size=batch_size,
-        overwrite=overwrite, console=Console(),
+        overwrite=overwrite, console=Console(), min_score=min_score,
     )  # fmt: skip
 
 

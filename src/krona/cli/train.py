@@ -48,6 +48,8 @@ def train() -> None:
 
 def job(cfg: DictConfig) -> "RunState":
     """Run one job. In a multirun, a failure is recorded and not raised, so that the other jobs continue."""
+    from krona.training.summary import low_score
+
     end_with_parent()  # joblib starts its worker processes with this function
     hydra_config = HydraConfig.get()
     overrides = [item.removeprefix("++") for item in task_overrides(hydra_config)]
@@ -66,6 +68,8 @@ def job(cfg: DictConfig) -> "RunState":
         traceback.print_exc()
         done = _failed(overrides, f"{type(error).__name__}: {error}")
     _report(done, console, multirun=multirun)
+    if not multirun and (message := low_score(done, cfg.get("min_score"))):
+        raise SystemExit(message)
     return done
 
 

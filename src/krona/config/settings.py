@@ -224,6 +224,8 @@ class RunSettings:
     """Save fully fine-tuned weights. all: always; adapter: never; auto: below 500 MB, if test is scored."""
     score_test: bool = True
     """Score the test set."""
+    min_score: float | None = None
+    """Exit with code 1 if the score on test (without a test score, on dev) is lower; null: accept any score."""
     overwrite: bool = False
     """Run again, even if the run is done."""
     retry: Literal["failed"] | None = None

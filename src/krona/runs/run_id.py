@@ -21,6 +21,7 @@ NOT_IDENTITY = frozenset(
         *PATH_KEYS,
         "keep",
         "logger",
+        "min_score",
         "overwrite",
         "retry",
         "sweep",

@@ -74,7 +74,7 @@ class SweepSummary(Callback):
         os.environ.pop(output.AXES, None)
         if not self.runs or worker_number() is not None:
             return
-        if output.close(self.runs, Console(), sweep=self.name):
+        if output.close(self.runs, Console(), sweep=self.name, min_score=config.get("min_score")):
             raise SystemExit(1)
 
     def _resume_killed_runs(self) -> None:

@@ -18,7 +18,7 @@ from krona.runs.provenance import code_change
 from krona.runs.run_id import as_text
 from krona.runs.suspicious_scores import examine_scores, message_lines
 from krona.sweeps.status import count_states, result_cells
-from krona.training.summary import outputs_option
+from krona.training.summary import low_score, outputs_option
 
 TOTAL = "KRONA_SWEEP_RUNS"  # environment variable with the number of runs of the multirun; child processes inherit it
 AXES = "KRONA_SWEEP_AXES"  # environment variable with the keys in which the jobs of the multirun differ
@@ -69,10 +69,11 @@ def progress_line(run: RunState, number: int, *, at_a_time: int | None) -> str:
     return f"{line}; about {duration(seconds)} left"
 
 
-def close(before: Sequence[RunState], console: Console, *, sweep: str) -> int:
+def close(before: Sequence[RunState], console: Console, *, sweep: str, min_score: float | None = None) -> int:
     """Print the closing table of a multirun, and return the exit code.
 
-    The exit code is 0 if each run is done, or if another process works on it, and otherwise 1.
+    The exit code is 0 if no score is below ``min_score`` and each run is done, or if another process works on it, and
+    otherwise 1.
 
     The outcomes are read from the folders of the planned runs. The table is therefore complete with any launcher.
 
@@ -85,7 +86,10 @@ def close(before: Sequence[RunState], console: Console, *, sweep: str) -> int:
         runs.append(replace(run, state="done already") if is_repeated else run)
         earlier.add(run.run_id)
     show(runs, console, sweep=sweep)
-    return int(any(run.state not in ("done", "done already", "running") for run in runs))
+    low = [message for run in runs if (message := low_score(run, min_score))]
+    for message in first_few(low, MAX_LINES):
+        say(console, message)
+    return int(bool(low) or any(run.state not in ("done", "done already", "running") for run in runs))
 
 
 def read_outcome(before: RunState) -> RunState:

@@ -58,6 +58,15 @@ def show_run(run: RunFolder, console: Console) -> None:
         print_summary(known, console)
 
 
+def low_score(run: RunState, minimum: float | None) -> str | None:
+    """Return a message if the score of a finished run is below ``min_score``, otherwise None."""
+    if minimum is None or run.result is None or run.result.dev is None:
+        return None
+    split = "test" if run.result.test else "dev"
+    score = (run.result.test or run.result.dev)["score"]
+    return f"{run.run_id}: the {split} score {score:.2f} is below min_score={minimum:g}." if score < minimum else None
+
+
 def outputs_option(run: RunState) -> str:
     """Return the option `` --outputs FOLDER`` that a command needs to find a run, or "" for outputs/."""
     folder = run.folder.parent
