@@ -149,7 +149,7 @@ def group_phrases(split: Split) -> Split:
     words = [texts[0].split() for texts in split.texts]
     frequency = Counter(word for row in words for word in {*row})
     longest_with: dict[str, list[tuple[int, str]]] = defaultdict(list)  # the rows that no longer row contains, by word
-    group_ids = [(row_id,) for row_id in split.ids]
+    group_ids: list[tuple[str, ...]] = [(row_id,) for row_id in split.ids]
     for row in sorted(range(len(words)), key=lambda row: (-sum(map(len, words[row])), row)):
         text = f" {' '.join(words[row])} "
         rarest = min(words[row], key=frequency.__getitem__, default="")
