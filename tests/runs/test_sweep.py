@@ -16,7 +16,7 @@ from krona.report.build import build_report, collect
 from krona.runs import sweep
 from krona.runs.folder import RunState
 from krona.runs.result import write_result
-from krona.sweeps import output, plan, workers
+from krona.sweeps import output, plan, run_sweep
 from krona.sweeps.callback import SweepSummary
 from report.generate import make_result
 from runs.made_runs import tree
@@ -71,14 +71,14 @@ def test_a_table_plans_each_run_once(tmp_path: Path, monkeypatch: pytest.MonkeyP
         planned.append(job)
         return original(job, *others)
 
-    def train(command: Sequence[str], count: int, variables: Mapping[str, str]) -> list[int]:
-        monkeypatch.setenv(workers.RUN_IDS, variables[workers.RUN_IDS])
+    def train(command: Sequence[str], env: Mapping[str, str]) -> Mock:
+        monkeypatch.setenv(run_sweep.RUN_IDS, env[run_sweep.RUN_IDS])
         begin(tmp_path, *command[command.index("-m") + 1 :])
-        return [0]
+        return Mock(wait=lambda: 0)
 
     original = plan._find_state
     monkeypatch.setattr(plan, "_find_state", plan_run)
-    monkeypatch.setattr(workers, "run_workers", train)
+    monkeypatch.setattr("subprocess.Popen", train)
     monkeypatch.setattr("krona.paths.OUTPUTS", tmp_path)
     report = Mock()
     monkeypatch.setattr("krona.report.build.build_report", report)

@@ -1,4 +1,4 @@
-"""Test that the processes of a killed command end: workers, joblib's worker processes, and torchrun's ranks."""
+"""Test that the processes of a killed command end: joblib's worker processes, and torchrun's ranks."""
 
 import importlib.util
 import os
@@ -15,14 +15,13 @@ import pytest
 from krona.runs.claim import is_alive
 from krona.runs.folder import RunFolder
 from krona.runs.parent_process import PARENT
-from sweeps.test_workers import RUN_SWEEP
 from typed_run import PROJECT, wait_for
 
 WAIT_S = 15
 ROOM_S = 15  # for a machine whose cores are busy with other tests
 TRAIN = [sys.executable, str(PROJECT / "train.py")]
 PART = ["method=lora", "score_test=false", "trainer.accelerator=cpu", "trainer.max_epochs=2000"]
-TUNE = [sys.executable, "-m", "krona", "tune", "--trials=4"]
+TABLE = [sys.executable, "-m", "krona", "table", "1", "task=sample_rte"]
 
 
 def descendants(pid: int) -> set[int]:
@@ -45,12 +44,10 @@ def descendants(pid: int) -> set[int]:
     [
         ([*TRAIN, "-m", *PART, "seed=0,1", "trainer.devices=2"], 1, 3),  # torchrun and two ranks
         ([*TRAIN, *PART, "trainer.devices=2"], 1, 2),  # torchrun is the killed process
-        ([sys.executable, "-c", RUN_SWEEP, "outputs", *PART, "seed=0,1"], 2, 2),
-        ([sys.executable, "-c", RUN_SWEEP, "outputs", *PART, "seed=0,1", "trainer.devices=2"], 2, 8),
-        ([*TUNE, "--workers=2", *PART[:1], *PART[2:]], 2, 2),
+        ([*TABLE, *PART, "seed=0"], 1, 1),
         ([*TRAIN, "-m", *PART, "seed=0,1", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2"], 2, 2),
     ],
-    ids=["torchrun in a sweep", "torchrun", "workers", "torchrun in workers", "workers of a study", "joblib"],
+    ids=["torchrun in a sweep", "torchrun", "table", "joblib"],
 )
 def test_the_processes_of_a_killed_command_end(
     command: Sequence[str], runs: int, processes: int, small: list[str], tmp_path: Path

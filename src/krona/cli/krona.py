@@ -91,13 +91,12 @@ def table(
         bool, typer.Option("--dry-run", help="list the runs and their expected time without starting them")
     ] = False,
     form: Annotated[str, typer.Option("--format", help=", ".join(FORMATS))] = "terminal",
-    workers: Annotated[int, typer.Option(min=1, help="number of processes on this machine that share the runs")] = 1,
 ) -> None:
     """Run the missing runs of a table of the paper. Then print the results next to the paper's numbers."""
     from krona.report.render import find_renderer
     from krona.sweeps import plan as sweeps
     from krona.sweeps import status as runs_status
-    from krona.sweeps.workers import run_sweep
+    from krona.sweeps.run_sweep import run_sweep
 
     number = number.removeprefix("table")
     wanted = sweeps.table_overrides(number, overrides or [])
@@ -108,7 +107,7 @@ def table(
         return
     find_renderer(form)  # raises an error before the runs start
     Console(stderr=True).print(f"Reading the state of the runs of table {number} …", highlight=False)
-    code, run_ids = run_sweep(wanted, outputs=paths.OUTPUTS, workers=workers)
+    code, run_ids = run_sweep(wanted)
     if run_ids is not None:
         _print_report([paths.OUTPUTS], form, table=number, run_ids=run_ids)
     sys.exit(code)
@@ -255,7 +254,6 @@ def tune(
     study: Annotated[
         str | None, typer.Option(help="name of the study, for recipe=tuned/NAME; default: method-task-backbone")
     ] = None,
-    workers: Annotated[int, typer.Option(min=1, help="number of processes on this machine that share the study")] = 1,
     seed: Annotated[int, typer.Option(min=0, help="seed of the search; seed=… sets the seed of the runs")] = 0,
 ) -> None:
     """Search for the learning rate, scaling and factor shape with the best dev score.
@@ -264,7 +262,7 @@ def tune(
     """
     from krona.sweeps.tune import tune_here
 
-    tune_here(overrides, trials=trials, space=space, study=study, workers=workers, seed=seed)
+    tune_here(overrides, trials=trials, space=space, study=study, seed=seed)
 
 
 @app.command()

@@ -23,7 +23,6 @@ from krona.messages import KronaError, escape_control_characters
 from krona.paths import hide_working_directory
 from krona.runs.interrupts import Interrupted, exit_interrupted, interrupt, leave
 from krona.runs.parent_process import end_with_parent, limit_exit
-from krona.sweeps.workers import worker_number
 from krona.training.launcher_environment import require_one_launch
 
 
@@ -39,7 +38,7 @@ def exit_codes() -> Iterator[None]:
         yield
     except (Interrupted, KeyboardInterrupt) as error:
         limit_exit()
-        exit_interrupted(error, announce=worker_number() is None)  # for a worker, the parent process prints the message
+        exit_interrupted(error)
     except SystemExit as error:
         if isinstance(error.code, str):
             _fail(error.code)

@@ -75,7 +75,6 @@ def job(cfg: DictConfig) -> "RunState":
 
 def _run(cfg: DictConfig, console: Console, *, multirun: bool) -> "RunState":
     from krona.sweeps.output import finished_seconds, position, varied_settings
-    from krona.sweeps.workers import worker_number
     from krona.training.plan import plan_run
     from krona.training.run_job import run_job
 
@@ -87,7 +86,7 @@ def _run(cfg: DictConfig, console: Console, *, multirun: bool) -> "RunState":
         varied=varied_settings(task_overrides(HydraConfig.get())) if multirun else {},
         position=position(HydraConfig.get().job.num) if multirun else "",
     )
-    return run_job(plan, console if worker_number() is None else Console(quiet=True))
+    return run_job(plan, console)
 
 
 def _failed(overrides: Sequence[str], error: str) -> "RunState":
@@ -100,14 +99,11 @@ def _failed(overrides: Sequence[str], error: str) -> "RunState":
 def _report(done: "RunState", console: Console, *, multirun: bool) -> None:
     """Print a job's outcome. Outside of a multirun, raise `SystemExit` if the run failed."""
     from krona.sweeps.output import progress_line
-    from krona.sweeps.workers import worker_count, worker_number
     from krona.training.summary import print_summary
 
     if multirun:
-        if worker_number() is None or done.state in ("done", "failed"):
-            launcher = HydraConfig.get().runtime.choices["hydra/launcher"]
-            at_a_time = worker_count() if launcher == "basic" else None
-            say(console, progress_line(done, HydraConfig.get().job.num, at_a_time=at_a_time))
+        at_a_time = 1 if HydraConfig.get().runtime.choices["hydra/launcher"] == "basic" else None
+        say(console, progress_line(done, HydraConfig.get().job.num, at_a_time=at_a_time))
         return
     failed = done.state in ("failed", "running")
     if done.state == "done already" and done.messages:

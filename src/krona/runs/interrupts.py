@@ -4,6 +4,8 @@ import os
 import re
 import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType
 from typing import NoReturn
 
@@ -63,3 +65,16 @@ def exit_interrupted(stop: BaseException, *, announce: bool = True) -> NoReturn:
         without = ", without overwrite=true," if any(map(OVERWRITE.fullmatch, sys.argv)) else ""
         print(f"Interrupted. Run the same command again{without} to resume.", file=sys.stderr)
     leave(128 + signal_number(stop))
+
+
+@contextmanager
+def exit_on_interrupt(*, announce: bool = True) -> Iterator[None]:
+    """After Ctrl-C or SIGTERM, exit with 128 + the signal number. If ``announce``, also print how to resume."""
+    handlers = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    except Interrupted as stop:
+        exit_interrupted(stop, announce=announce)
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)

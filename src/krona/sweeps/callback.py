@@ -19,7 +19,7 @@ from krona.runs.folder import RunFolder, RunState
 from krona.safe_files import remove, write_text
 from krona.sweeps import output, plan
 from krona.sweeps.output import MAX_LINES
-from krona.sweeps.workers import RUN_IDS, worker_number
+from krona.sweeps.run_sweep import RUN_IDS
 from krona.training.plan import plan_run
 from krona.training.run_job import run_job
 
@@ -64,17 +64,14 @@ class SweepSummary(Callback):
             ) from error
         os.environ[output.TOTAL] = str(len(self.runs))
         output.save_axes(self.jobs)
-        if worker_number() is None:
-            _announce(self.runs)
+        _announce(self.runs)
 
     def on_multirun_end(self, config: Any, **kwargs: object) -> None:
         remove(self.file)  # Hydra's sweeper writes this file, but krona does not need it
         self._resume_killed_runs()
         os.environ.pop(output.TOTAL, None)
         os.environ.pop(output.AXES, None)
-        if not self.runs or worker_number() is not None:
-            return
-        if output.close(self.runs, Console(), sweep=self.name, min_score=config.get("min_score")):
+        if self.runs and output.close(self.runs, Console(), sweep=self.name, min_score=config.get("min_score")):
             raise SystemExit(1)
 
     def _resume_killed_runs(self) -> None:
@@ -90,13 +87,13 @@ class SweepSummary(Callback):
                 varied=output.varied_settings(overrides),
                 position=output.position(number),
             )
-            console = Console(soft_wrap=True, quiet=worker_number() is not None)
+            console = Console(soft_wrap=True)
             say(console, f"The process that worked on {run.run_id} has ended. Resuming the run.")
             try:
                 done = run_job(job, console)
             except KronaError as error:
                 done = RunState(run.run_id, "failed", folder.path, error=str(error))
-            say(Console(soft_wrap=True), output.progress_line(done, number, at_a_time=None))
+            say(console, output.progress_line(done, number, at_a_time=None))
 
 
 def _announce(runs: Sequence[RunState]) -> None:

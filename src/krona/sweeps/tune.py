@@ -6,7 +6,6 @@ is alive. If the process has died, the next process resumes the trial.
 """
 
 import shlex
-import sys
 import time
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
@@ -30,12 +29,11 @@ from krona.paths import OUTPUTS, find_first, sweeps_folders
 from krona.random_streams import stream_seed
 from krona.runs.claim import LAPSE_S, is_dead, this_process
 from krona.runs.folder import RunFolder
-from krona.runs.interrupts import Interrupted
+from krona.runs.interrupts import Interrupted, exit_on_interrupt
 from krona.runs.parent_process import end_with_parent
 from krona.runs.run_id import as_text, canonical, flatten
 from krona.runs.studies import default_study_name, import_optuna, open_storage, read_study, study_path
 from krona.sweeps.steps import Steps, next_point
-from krona.sweeps.workers import exit_on_interrupt, run_workers, worker_number
 from krona.training.plan import plan_run
 from krona.training.preflight import require
 from krona.training.run_job import run_job
@@ -402,33 +400,23 @@ def study_names(runs: Sequence[Sequence[str]]) -> list[str]:
     return names
 
 
-def tune_here(
-    overrides: Sequence[str], *, trials: int, space: Path | None, study: str | None, workers: int, seed: int
-) -> None:
-    """Search with ``workers`` processes, and print the best trial and the command that trains with its values.
+def tune_here(overrides: Sequence[str], *, trials: int, space: Path | None, study: str | None, seed: int) -> None:
+    """Search, and print the best trial and the command that trains with its values.
 
     If ``space`` or ``study`` is None, use the default search space or study name.
     """
     if study is not None:
         study_path(OUTPUTS, study)  # raises KronaError for an invalid name
     end_with_parent()
-    console, number = Console(soft_wrap=True), worker_number()
+    console = Console(soft_wrap=True)
     space = space or find_first(sweeps_folders(), "tune/default.yaml")
-    if workers > 1:
-        command = [sys.executable, "-P", "-m", "krona", "tune", *overrides, f"--trials={trials}", f"--space={space}"]
-        command += [f"--seed={seed}", *([f"--study={study}"] if study else [])]
-        if any(code > 0 for code in run_workers(command, workers)):
-            raise KronaError("A worker failed. Its error is above. Run the same command again to resume the study.")
     runs = list_runs(overrides)
     names = study_names(runs) if study is None else [study]
     if len(names) != len(runs):
         raise KronaError(f"--study={study} names one study, but the command describes {len(runs)} runs.")
-    with exit_on_interrupt(announce=number is None):
-        # If workers have run, these calls only resume the trials of killed workers.
+    with exit_on_interrupt():
         for run, name in zip(runs, names, strict=True):
             tune(run, trials=trials, outputs=OUTPUTS, space=space, console=console, name=name, seed=seed)
-    if number is not None:
-        return  # the process that started the workers prints the result
     for name in names:
         result = read_study(study_path(OUTPUTS, name))
         best, running = result.require_best(), sum(trial.state == "running" for trial in result.trials)
