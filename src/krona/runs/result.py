@@ -255,8 +255,7 @@ class Result(BaseModel):
     progress: dict[str, Count] = {}
     """For an unfinished run: the last finished epoch, the current step and the number of steps."""
     times: dict[str, Positive] = {}
-    """Seconds of setup, train, evaluate and total, and the training speed examples_per_s. On a CPU, train_cpu is the
-    processor time of train, added up over threads and child processes."""
+    """Seconds of setup, train, evaluate, total and train_cpu (processor time), and the speed examples_per_s."""
     peak_memory: dict[str, Count] = {}
     """Peak memory of the process on the host and, with CUDA, of torch's tensors on the device."""
     provenance: Provenance = {}
