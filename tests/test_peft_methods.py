@@ -334,7 +334,7 @@ def test_a_missing_package_is_one_message(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_an_interrupted_run_of_adalora_resumes_to_the_same_bits(small: list[str], tmp_path: Path) -> None:
-    words = ["method=peft/adalora", "method.config.init_r=3", "method.config.target_r=1", *small]
+    words = ["method=peft/adalora", "++method.config.init_r=3", "++method.config.target_r=1", *small]
     whole, _ = finish(tmp_path / "whole", *words)
     resumed, _ = finish_after_interrupt(2, tmp_path / "part", *words)
     assert same_files(resumed.folder, whole.folder)

@@ -297,7 +297,7 @@ def test_the_initial_values_of_a_text(tiny_folder: Path) -> None:
     assert "prompt_tuning_init_text" not in Adapter.of(model).config.branch_config["config"]
 
 
-SHORT = {name: [f"method={name}", "method.config.num_virtual_tokens=4"] for name in METHODS}
+SHORT = {name: [f"method={name}", "++method.config.num_virtual_tokens=4"] for name in METHODS}
 
 
 @pytest.mark.parametrize("name", METHODS)

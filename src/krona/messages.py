@@ -85,8 +85,14 @@ def closest(wrong: str, names: Iterable[str]) -> str | None:
 
 
 def unknown_key(key: str, known: Iterable[str]) -> str:
-    """Return the message for an unknown dotted key. ``known`` are the names of the existing keys in its section."""
-    return f"Unknown key {key}: {did_you_mean(key.rpartition('.')[2], sorted(known))}"
+    """Return the message for an unknown dotted key. ``known`` are the names of the existing keys in its section.
+
+    If ``known`` is a config with sections, and a section has the key, the message names it.
+    """
+    sections = known if isinstance(known, Mapping) and "." not in key else {}
+    near = next((f"{name}.{key}" for name, part in sections.items() if isinstance(part, Mapping) and key in part), None)
+    hint = f"did you mean '{near}'?" if near else did_you_mean(key.rpartition(".")[2], sorted(known))
+    return f"Unknown key {key}: {hint}"
 
 
 def check_file_name(key: str, value: str, *, forbidden: str = "/\\", longest: int = 100) -> None:

@@ -57,9 +57,9 @@ def test_a_run_begins_where_the_other_ended(files: Path) -> None:
 @pytest.mark.parametrize(
     "words",
     [
-        ["method=peft/oft", "method.config.oft_block_size=8"],
-        ["method=peft/shira", "method.config.r=2"],  # also copies the random indices
-        ["method=peft/p_tuning", "method.config.num_virtual_tokens=4"],
+        ["method=peft/oft", "++method.config.oft_block_size=8"],
+        ["method=peft/shira", "++method.config.r=2"],  # also copies the random indices
+        ["method=peft/p_tuning", "++method.config.num_virtual_tokens=4"],
     ],
 )
 def test_types_of_peft_begin_where_the_other_ended(words: list[str], files: Path) -> None:

@@ -30,7 +30,7 @@ FAST = ("peft/lora", "peft/adalora")  # all types of peft have one branch class;
 )
 def test_the_id_is_that_of_the_run(name: str) -> None:
     """`--cfg job` does not import the branch, and the run does."""
-    given = ["method.config.peft_type=LORA"] if name == "peft" else []  # method=peft alone has no type
+    given = ["++method.config.peft_type=LORA"] if name == "peft" else []  # method=peft alone has no type
     overrides = [f"method={name}", "task=rte", "optimizer.lr=0.1", *given]
     assert render(*overrides).startswith(f"# {run_id(*overrides)}\n")
 
@@ -73,10 +73,11 @@ def test_other_options_are_left_to_hydra() -> None:
         assert not renders_config(parse(*arguments))
 
 
-def test_a_branchs_argument_that_its_yaml_leaves_at_the_default_can_be_typed() -> None:
-    assert yaml.safe_load(render("method=krona", "method.terms=2"))["method"]["terms"] == 2
-    assert yaml.safe_load(render("method.bias=1"))["method"]["bias"] == 1
-    command = ["method.terms=2,4", "-m", "+callbacks=lr_monitor", "seed=1", "logger=null"]
-    assert normalize(command) == ["-m", "++method.terms=2,4", "callbacks=lr_monitor", "++seed=1", "~logger"]
+def test_an_argument_that_no_yaml_sets_is_added_with_a_plus() -> None:
+    assert yaml.safe_load(render("method=krona", "+method.terms=2"))["method"]["terms"] == 2
+    assert yaml.safe_load(render("++method.bias=1"))["method"]["bias"] == 1
+    assert normalize(["seed=2,4", "-m", "+method.terms=2"]) == ["-m", "seed=2,4", "+method.terms=2"]
+    with pytest.raises(KronaError, match=r"Unknown key method.terms: .* write \+method.terms=VALUE"):
+        render("method=krona", "method.terms=2")
     with pytest.raises(KronaError, match="did you mean 'terms'"):
-        render("method=krona", "method.term=2")
+        render("method=krona", "+method.term=2")

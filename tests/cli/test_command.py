@@ -138,7 +138,7 @@ finally:
         (["krona", "check-data", "sample_rte", "data=sample"], BOTH, ["2,000", "usable: "]),
         ([str(PROJECT / "train.py"), "--cfg", "job"], BOTH, ["lr: 0.002", "name: google-t5/t5-base"]),
         ([str(PROJECT / "train.py"), "--cfg", "job", "optimizer.lr=0.1", "method=lora"], BOTH, ["lr: 0.1"]),
-        ([str(PROJECT / "train.py"), "-m", "method=lora,krona", "seed=0-1", "--dry-run"], BOTH, ["4 runs"]),
+        ([str(PROJECT / "train.py"), "-m", "method=lora,krona", "seed=0,1", "--dry-run"], BOTH, ["4 runs"]),
     ],
 )
 def test_a_command_imports_only_what_it_needs(

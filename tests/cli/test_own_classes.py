@@ -52,4 +52,4 @@ def test_a_method_of_ones_own_is_counted_if_the_command_names_it(
     (row,) = json.loads(krona("params", "mine", "--backbone", "nano", "--json"))
     assert row["trainable_params"] > 0
     with pytest.raises(KronaError, match=r"method\.rang"):
-        krona("params", "mine", "--backbone", "nano", "method.rang=3")
+        krona("params", "mine", "--backbone", "nano", "++method.rang=3")

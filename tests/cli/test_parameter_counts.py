@@ -39,8 +39,8 @@ def test_counts_and_ranks_on_t5_base(t5_base: dict[str, Any]) -> None:
     assert {name: (t5_base[name].trainable_params, t5_base[name].update_rank) for name in COUNTS} == COUNTS
     assert set(t5_base) == set(METHODS)
     assert one("t5_base", "method=krona", "factors=2x384").update_rank == 4
-    assert one("t5_base", "method=krona", "factors=2x384", "method.terms=3").update_rank == 12
-    assert one("t5_base", "method=krona_b", "method.non_linearity=silu").update_rank is None
+    assert one("t5_base", "method=krona", "factors=2x384", "++method.terms=3").update_rank == 12
+    assert one("t5_base", "method=krona_b", "++method.non_linearity=silu").update_rank is None
 
 
 def test_the_page_of_the_methods_is_current(t5_base: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -63,10 +63,10 @@ def test_the_params_column_falls_out_under_one_rule(t5_base: dict[str, Any]) -> 
 @pytest.mark.parametrize(
     ("overrides", "count"),
     [
-        (("method=krona_b", "method.bias=2"), 159_744),
-        (("method=krona_b", "method.modules_per_target=1"), 102_912),  # 0.046 %: two give the printed 0.07
-        (("method=krona_b_res", "method.bias=2"), 159_792),
-        (("method=adapter", "method.bottleneck_dim=24"), 1_855_104),
+        (("method=krona_b", "++method.bias=2"), 159_744),
+        (("method=krona_b", "++method.modules_per_target=1"), 102_912),  # 0.046 %: two give the printed 0.07
+        (("method=krona_b_res", "++method.bias=2"), 159_792),
+        (("method=adapter", "++method.bottleneck_dim=24"), 1_855_104),
         (("method=lora", "method.target_modules=[q,k,v,o]"), 268_800),
         (("method=lora", "method.train_layer_norms=false"), 110_592),  # 0.0496 %: with LayerNorms the printed 0.07
         (("method=pa", "method.train_layer_norms=false"), 92_208),  # 0.0414 %
@@ -149,8 +149,9 @@ def test_launches(t5_base: dict[str, Any]) -> None:
 
 
 def test_methods_that_do_not_take_an_override_are_named() -> None:
-    printed = krona("params", "method=lora,krona,krona_b", "method.bias=2").splitlines()
-    assert [line.split()[0] for line in printed if line.startswith("krona")] == ["krona", "krona_b"]
+    printed = krona("params", "method=lora,krona,krona_b", "++method.bias=2").splitlines()
+    rows = [line.split()[0] for line in printed if line.startswith(("krona ", "krona_b "))]
+    assert rows == ["krona", "krona_b"]
     assert [line.partition(".")[0] for line in printed if "left out" in line] == ["left out: lora: Unknown key method"]
 
 
@@ -201,7 +202,7 @@ def test_commands() -> None:
     assert "158,208" in printed
     assert "0.1260 → 0.12" in printed
     with pytest.raises(KronaError, match=r"method\.bias=1,2 has several values, which only method= accepts"):
-        krona("params", "method.bias=1,2")
+        krona("params", "++method.bias=1,2")
 
 
 def test_the_papers_column_is_for_its_own_backbone() -> None:

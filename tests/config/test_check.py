@@ -38,28 +38,28 @@ def scale(*typed: str) -> Any:
 
 
 def test_alpha_sets_the_scale_of_a_branch_with_a_rank() -> None:
-    assert scale("method=lora", "method.rank=4", "method.alpha=16") == 4.0
-    assert scale("method=lora", "method.rank=4", "method.alpha=16", "method.rank_stabilised=true") == 8.0
-    assert scale("method=hira", "method.alpha=3") == 3.0, "the default rank"
+    assert scale("method=lora", "method.rank=4", "++method.alpha=16") == 4.0
+    assert scale("method=lora", "method.rank=4", "++method.alpha=16", "++method.rank_stabilised=true") == 8.0
+    assert scale("method=hira", "++method.alpha=3") == 3.0, "the default rank"
     assert scale("method=rslora") == 8 / math.sqrt(8)
     assert scale("variant=ranks/lora_alpha_8") == 1 / 8
-    method = settings("method=lokr", "method.alpha=3").method
+    method = settings("method=lokr", "++method.alpha=3").method
     assert (method.alpha, method.branch_config["alpha"]) == (None, 3), "LoKr has its own alpha"
 
 
 @pytest.mark.parametrize(
     ("typed", "message"),
     [
-        (["method=lora", "method.alpha=16", "method.scaling=2"],
+        (["method=lora", "++method.alpha=16", "method.scaling=2"],
          "method.alpha=16 and method.scaling=2 both set the scale"),
-        (["method=lora", "method.alpha=0"], "method.alpha=0 must be greater than 0"),
-        (["method=lora", "method.alpha=x"], "method.alpha='x' must be a valid number"),
-        (["method=lora", "method.rank_stabilised=true"], "method.rank_stabilised=true needs method.alpha"),
-        (["method=krona", "method.alpha=3"],
+        (["method=lora", "++method.alpha=0"], "method.alpha=0 must be greater than 0"),
+        (["method=lora", "++method.alpha=x"], "method.alpha='x' must be a valid number"),
+        (["method=lora", "++method.rank_stabilised=true"], "method.rank_stabilised=true needs method.alpha"),
+        (["method=krona", "++method.alpha=3"],
          "method.alpha=3 needs a branch with the arguments rank and scaling. Kronecker"),
-        (["method=full", "method.alpha=3"],
+        (["method=full", "++method.alpha=3"],
          "method.alpha=3 needs a branch with the arguments rank and scaling. This method"),
-        (["method=lora", "method.dropout=1"], "method.dropout=1 must be less than 1"),
+        (["method=lora", "++method.dropout=1"], "method.dropout=1 must be less than 1"),
     ],
 )  # fmt: skip
 def test_a_wrong_alpha_or_dropout_is_one_message(typed: list[str], message: str) -> None:

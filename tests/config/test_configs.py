@@ -24,7 +24,7 @@ GIVEN = {  # values that the user must set
     "data=tsv": ["data.path=FOLDER"],
     "experiment=minilm_sst2": ["data.path=FOLDER"],
     "experiment=minilm_rank": ["data.path=FOLDER"],
-    "method=peft": ["method.config.peft_type=LORA"],
+    "method=peft": ["++method.config.peft_type=LORA"],
 }
 OTHERS = ("recipe", "bench", "hydra", "callbacks")  # other tests check them
 

@@ -133,7 +133,7 @@ def test_the_trials_of_a_study_have_one_seed(tmp_path: Path) -> None:
 def test_a_study_gives_the_factors_of_the_rate(tmp_path: Path) -> None:
     study(tmp_path, "lora", 80, own=("optimizer.lr=0.004", "++optimizer.lr_factors.B=8.0"))
     with pytest.raises(KronaError, match="there is no search of lora"):
-        tuned("method=lora", "optimizer.lr_factors.A=0.5")
+        tuned("method=lora", "++optimizer.lr_factors.A=0.5")
     assert tuned("method=lora")[0]["optimizer"]["lr_factors"] == {"B": 8.0}
 
 

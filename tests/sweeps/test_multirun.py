@@ -148,7 +148,7 @@ def test_the_papers_factor_shapes_run_on_a_backbone_of_another_width(
 def test_a_result_records_the_settings_that_its_command_varied(
     multirun: Multirun, small: list[str], tmp_path: Path
 ) -> None:
-    assert multirun(*small, "method=krona", "method.scaling=4", "method.init=normal,kaiming", TWO) == 0
+    assert multirun(*small, "method=krona", "method.scaling=4", "++method.init=normal,kaiming", TWO) == 0
     results = [read_result(path) for path in sorted((tmp_path / "outputs").glob("krona-*/result.json"))]
     rows = {(one.seed, one.row["label"], *one.row["settings"].items()) for one in results if one.row}
     inits = ("kaiming", "normal")

@@ -140,7 +140,7 @@ def test_a_damaged_study_says_how_to_continue(tmp_path: Path) -> None:
 
 def test_a_trial_is_composed_as_in_train_py() -> None:
     assert compose_run(SMALL).config["method"]["fit_factors"] == "nearest"
-    typed = ["method.kron_factors=[[16,12]]", "method.bias=1", "factors=2x384"]
+    typed = ["method.kron_factors=[[16,12]]", "++method.bias=1", "factors=2x384"]
     method = compose_run([*SMALL, *typed]).config["method"]
     assert (method["kron_factors"], method["fit_factors"], method["bias"]) == ([[16, 12]], "exact", 1)
 
@@ -347,7 +347,7 @@ def test_the_space_of_all_axes_has_a_bias_if_the_method_has_one() -> None:
 def test_a_factor_of_the_rate_is_searched_although_the_config_does_not_set_it() -> None:
     axes = read_space(SPACE.with_name("head_rate.yaml"), {**CONFIG, "optimizer": {"lr": 1.0, "lr_factors": {}}})
     assert [axis.key for axis in axes] == ["optimizer.lr", "optimizer.lr_factors.head"]
-    assert axes[1].suggest(optuna.trial.FixedTrial({axes[1].key: 10})) == ["optimizer.lr_factors.head=10"]
+    assert axes[1].suggest(optuna.trial.FixedTrial({axes[1].key: 10})) == ["+optimizer.lr_factors.head=10"]
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ from tiny_backbones import write_backbone
 from typed_run import start, train, wait_for
 
 TWO = "trainer.devices=2"
-ADALORA = ["method=peft/adalora", "method.config.init_r=3", "method.config.target_r=2"]
+ADALORA = ["method=peft/adalora", "++method.config.init_r=3", "++method.config.target_r=2"]
 EACH_STEP = ["trainer.log_every_n_steps=1", "+logger.c._target_=pytorch_lightning.loggers.CSVLogger"]
 
 
@@ -48,15 +48,15 @@ def finish(outputs: Path, *words: str) -> tuple[Path, Result, str]:
     "more",
     [
         ["micro_batch_size=1"],
-        ["micro_batch_size=1", "task.class_weights={entailment: 3, not_entailment: 0.5}"],
+        ["micro_batch_size=1", "++task.class_weights={entailment: 3, not_entailment: 0.5}"],
         ["method=full", "optimizer.gradient_clip=0.1"],
-        ["method=lora_ga", "method.init_rows=5"],
+        ["method=lora_ga", "++method.init_rows=5"],
         ADALORA,
         # With a rate of 0.5, the two layers of the prefix encoder multiply rounding errors by up to 40 in twelve steps.
         [
             "method=peft/prefix_tuning",
-            "method.config.num_virtual_tokens=3",
-            "method.config.encoder_hidden_size=8",
+            "++method.config.num_virtual_tokens=3",
+            "++method.config.encoder_hidden_size=8",
             "optimizer.lr=0.05",
         ],
     ],

@@ -52,7 +52,7 @@ def job(cfg: DictConfig) -> "RunState":
 
     end_with_parent()  # joblib starts its worker processes with this function
     hydra_config = HydraConfig.get()
-    overrides = [item.removeprefix("++") for item in task_overrides(hydra_config)]
+    overrides = task_overrides(hydra_config)
     multirun = hydra_config.mode == RunMode.MULTIRUN
     console = Console(soft_wrap=True, quiet=my_rank() > 0)
     try:

@@ -87,9 +87,8 @@ def settings(config: Mapping[str, Any], *, own: bool = False, imports: Imports =
             check_file_name("sweep", config["sweep"])
     plain = {key: value for key, value in config.items() if key not in PARTS}
     for key in plain.keys() - s.RunSettings.__dataclass_fields__.keys():
-        if section := next((name for name in PARTS if key in (config.get(name) or ())), None):
-            problems.append(f"Unknown key {key}: did you mean '{section}.{key}'?")
-            del plain[key]
+        problems.append(unknown_key(key, {name: value for name, value in config.items() if name != key}))
+        del plain[key]
     run = {**plain, **sections, "config": dict(config)}
     missing = {f"{name} is missing" for name in PARTS if name not in sections}
     problems += [line for line in find_problems(s.RunSettings, "", run) if line not in missing]

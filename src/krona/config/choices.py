@@ -57,14 +57,20 @@ def require_names(overrides: Iterable[Override]) -> None:
     known = groups()
     for override in overrides:
         group = override.key_or_group
-        if group not in known or (override.is_sweep_override() and not override.is_choice_sweep()):
+        if (
+            group not in known
+            or override.is_delete()
+            or (override.is_sweep_override() and not override.is_choice_sweep())
+        ):
             continue
         if isinstance(override.value(), Glob):  # a glob selects only existing files
             continue
         for value in override.sweep_iterator() if override.is_sweep_override() else [override.value()]:
             for name in value if isinstance(value, list) else [value]:
                 text = str(name).strip("'\"")
-                if name is not None and text not in choices(group):
+                if name is None:
+                    raise KronaError(f"{group}=null is not possible. To choose no file, write ~{group}.")
+                if text not in choices(group):
                     raise KronaError(unknown_choice(group, text))
 
 
@@ -80,19 +86,6 @@ def unknown_choice(group: str, name: str) -> str:
         sides = f"[[{shape[1]},{shape[2]}]]" if shape else "[[a1,a2]]"
         more = f". To use another shape of A, set method.kron_factors={sides}. The shape of B follows from the layer"
     return f"{group}={name} does not exist: {did_you_mean(name, choices(group))}{more}"
-
-
-def sweep_axes(overrides: Sequence[str]) -> list[str]:
-    """Return the keys of the axes in the YAML file of the chosen sweep (``sweeps=NAME``)."""
-    names = [item.partition("=")[2] for item in overrides if item.startswith("sweeps=")]
-    file = choice_files("sweeps").get(names[-1]) if names else None
-    if file is None:
-        return []
-    try:
-        axes = OmegaConf.select(OmegaConf.load(file), "hydra.sweeper.params")
-    except (OSError, OmegaConfBaseException, YAMLError) as error:
-        raise KronaError(f"{file} cannot be read: {str(error).splitlines()[0]}") from error
-    return [*(axes or {})]
 
 
 def read_yaml(path: Path) -> dict[str, Any]:

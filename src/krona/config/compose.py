@@ -61,7 +61,7 @@ def build_job(cfg: DictConfig) -> Composed:
             `set_derived_values` raises an error.
     """
     hydra = HydraConfig.get()
-    overrides = [item.removeprefix("++") for item in task_overrides(hydra)]
+    overrides = task_overrides(hydra)
     return replace(_resolve(cfg, overrides=overrides, chosen=dict(hydra.runtime.choices)), hydra=hydra)
 
 
@@ -91,7 +91,7 @@ def compose_job(overrides: Sequence[str]) -> Composed:
     shared, choices = read[chosen]
     cfg = copy.deepcopy(shared)
     apply_overrides(cfg, [override for override in parsed if not _is_choice(override, known)])
-    lines = [str(override.input_line).removeprefix("++") for override in parsed if not override.is_hydra_override()]
+    lines = [str(override.input_line) for override in parsed if not override.is_hydra_override()]
     return _resolve(cfg, overrides=lines, chosen=choices)
 
 

@@ -1,18 +1,15 @@
-"""Convert errors of Hydra, OmegaConf and YAML, which a user's input causes, to the messages of krona.
-
-An unknown key is reported by `krona.config.check`, because krona passes overrides to Hydra
-with ``++``, which accepts any key.
-"""
+"""Convert errors of Hydra, OmegaConf and YAML, which a user's input causes, to the messages of krona."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import yaml
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf import DictConfig
+from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
 from krona.config.choices import groups, unknown_choice
-from krona.messages import KronaError, first_line
+from krona.messages import KronaError, first_line, unknown_key
 
 WRONG_INPUT = (KronaError, HydraException, OmegaConfBaseException, yaml.YAMLError)  # user errors, without a stack trace
 
@@ -34,11 +31,11 @@ def translate_errors() -> Iterator[None]:
 def explain(error: Exception) -> str:
     """Return the message of a command-line error: a `KronaError`'s message, or the first line of Hydra's message."""
     # A resolver raises `KronaError`, from which OmegaConf and Hydra raise their own errors.
-    cause: BaseException = error
-    while cause.__cause__ is not None and not isinstance(cause, KronaError):
-        cause = cause.__cause__
-    if isinstance(cause, KronaError):
-        return str(cause)
+    origin: BaseException = error
+    while origin.__cause__ is not None and not isinstance(origin, KronaError):
+        origin = origin.__cause__
+    if isinstance(origin, KronaError):
+        return str(origin)
     if isinstance(error, yaml.YAMLError):  # the message contains the file, the line and the column
         return f"A YAML file cannot be read: {' '.join(str(error).split())}"
     if isinstance(error, OSError) and error.filename:
@@ -53,9 +50,15 @@ def explain(error: Exception) -> str:
     line = first_line(error)
     if isinstance(error, OverrideParseException):
         return (
-            f"{error.override.removeprefix('++')} cannot be read: {line}. Write KEY=VALUE, lists as [[32,24],[24,32]], "
-            "and texts with commas, brackets or quotes as \"KEY='TEXT'\"."
+            f"{error.override} cannot be read: {line}. Write KEY=VALUE, lists as [[32,24],[24,32]], and texts with "
+            "commas, brackets, quotes or other signs as \"KEY='TEXT'\"."
         )
-    if isinstance(error.__cause__, OmegaConfBaseException):
-        line += f": {first_line(error.__cause__)}"
-    return line.replace("++", "")
+    cause = error.__cause__ or error
+    if isinstance(cause, ConfigAttributeError | ConfigKeyError) and isinstance(cause.parent_node, DictConfig):
+        config = {str(key): value for key, value in cause.parent_node.items_ex(resolve=False) if key != "hydra"}
+        key = str(cause.full_key)
+        line = unknown_key(key, config)
+        return f"{line}{'' if line.endswith('?') else '.'} To add a key that no YAML file sets, write +{key}=VALUE."
+    if isinstance(cause, OmegaConfBaseException) and cause is not error:
+        line += f": {first_line(cause)}"
+    return line

@@ -53,7 +53,7 @@ def list_jobs(params: Mapping[str, Any], overrides: Sequence[str]) -> list[tuple
 
 def _count_values(axis: Override) -> int:
     """Return the number of values of an axis, at most `MAX_RUNS` + 1."""
-    line = str(axis.input_line).removeprefix("++")  # the prefix that `krona.config.overrides.normalize` adds
+    line = str(axis.input_line)
     try:
         count = sum(1 for _ in islice(axis.sweep_iterator(), MAX_RUNS + 1))
     except (ValueError, HydraException) as error:

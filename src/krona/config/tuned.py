@@ -51,7 +51,7 @@ class StudyBest:
     @property
     def varied(self) -> tuple[str, ...]:
         """The dotted keys of the config that the search varied."""
-        keys = [item.partition("=")[0] for item in self.trial.overrides]
+        keys = [item.lstrip("+").partition("=")[0] for item in self.trial.overrides]
         varied = tuple(inner for key in keys for inner in GROUP_KEYS.get(key, (key,)))
         return varied if LENGTH.isdisjoint(varied) else (*varied, "optimizer.warmup_steps")
 

@@ -18,7 +18,7 @@ HYDRAS_OWN = re.compile(r"-|[+~]*hydra\b|[^=]*@hydra\b")  # options, and setting
 
 def default_sweep_name(overrides: Iterable[str]) -> str:
     """Return the default name of a sweep. The same overrides always result in the same name."""
-    typed = sorted(mask_secrets([item.removeprefix("++") for item in overrides]))
+    typed = sorted(mask_secrets([*overrides]))
     return f"sweep-{hashlib.sha256(json.dumps(typed).encode()).hexdigest()[:6]}"
 
 
@@ -82,7 +82,7 @@ def save_command(outputs: Path, sweep: str, overrides: Sequence[str]) -> None:
     """Save the overrides of a sweep's command for `krona list SWEEP`."""
     write_text(
         command_file(outputs, sweep),
-        json.dumps({"sweep": sweep, "overrides": mask_secrets([item.removeprefix("++") for item in overrides])}) + "\n",
+        json.dumps({"sweep": sweep, "overrides": mask_secrets([*overrides])}) + "\n",
     )
 
 

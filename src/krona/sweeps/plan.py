@@ -72,16 +72,15 @@ def _find_error(run: RunState, errors: dict[str, str | None]) -> str | None:
 
 def _find_state(job: tuple[str, ...], outputs: Path, source: Path | None) -> RunState:
     config: dict[str, Any] | None = None
-    typed = tuple(item.removeprefix("++") for item in job)
-    run_id = " ".join(typed)
+    run_id = " ".join(job)
     try:
         composed = compose_job(job)
         config = composed.config
         run_id = plan_run(composed, outputs, own=source is None, starts=False).run_id
     except KronaError as error:
         message = f"{source}: {error}" if isinstance(error, NotAllowedError) else str(error)
-        return RunState(run_id, "wrong", outputs / run_id, error=message, config=config, overrides=typed)
-    return replace(RunFolder(outputs / run_id).state(), config=config, overrides=typed)
+        return RunState(run_id, "wrong", outputs / run_id, error=message, config=config, overrides=job)
+    return replace(RunFolder(outputs / run_id).state(), config=config, overrides=job)
 
 
 def table_overrides(number: str, overrides: Sequence[str]) -> list[str]:

@@ -67,7 +67,8 @@ class Axis:
             value = trial.suggest_categorical(self.key, self.values.choices)
         else:
             value = trial.suggest_float(self.key, self.values.low, self.values.high, log=self.values.log)
-        return [f"{self.key}={value}", *([self.also] if self.also else [])]
+        sign = "+" if self.key.startswith(LR_FACTORS) else ""  # no YAML file sets these keys
+        return [f"{sign}{self.key}={value}", *([self.also] if self.also else [])]
 
 
 def read_space(path: Path, config: Mapping[str, Any]) -> list[Axis]:
