@@ -13,7 +13,7 @@ from paper_differences import paper_differences
 
 from krona.display_names import TASK_LABELS, method_labels
 from krona.formatting import format_p
-from krona.metrics.power import LEVEL
+from krona.metrics.compare_methods import LEVEL
 from krona.metrics.statistics import holm
 from krona.paper import read_paper_table
 from krona.report.build import collect
@@ -110,7 +110,7 @@ def earlier() -> list[str]:
     for block, name in EARLIER.items():
         pairs = _report(block).tables[0].to_reference.to_dict("records")
         pair = next(pair for pair in pairs if pair["Pair"].startswith("KronA "))
-        cells = [pair[name] for name in ("Common seeds", "Difference", "Interval", "Detectable")]
+        cells = [pair[name] for name in ("Seeds", "Difference", "Interval", "Detectable")]
         lines.append(f"| [{name}](results/encoders-{block}.tar.xz) | {' | '.join(cells)} |")
     return lines
 
@@ -136,7 +136,7 @@ def registered(block: str, margin: float) -> list[str]:
         words = verdict.text or f"open (detectable: {text['Detectable']})"
         if verdict.text != stable[name].text:
             words = f"open ({verdict.text or 'open'}; without collapsed runs: {stable[name].text or 'open'})"
-        cells = [name.replace("_", r"\_"), text["Common seeds"], str(len(collapsed[name]))]
+        cells = [name.replace("_", r"\_"), text["Seeds"], str(len(collapsed[name]))]
         cells += [text[key] for key in ("Difference", "Interval", "p (Holm)")]
         lines.append(f"| {' | '.join([*cells, format_p(verdict.p_equivalent, 3), words])} |")
     if any(collapsed.values()):
@@ -165,10 +165,9 @@ def _verdicts(table: Table, margin: float) -> dict[str, Verdict]:
 
 
 def _collapsed_runs(row: Row) -> list[ReportRun]:
-    """Return the runs whose predictions on test are all of one class."""
     cell = row.cells[row.done[0].task]
-    pairs = zip(cell.runs, cell.answers, strict=True)
-    return [run for run, answers in pairs if len({*answers.predictions.tolist()}) == 1]
+    seeds = {seed for message, seeds in cell.messages.items() if message.collapsed for seed in seeds}
+    return [run for run in cell.runs if run.seed in seeds]
 
 
 def scores(block: str) -> list[str]:

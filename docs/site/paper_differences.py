@@ -19,7 +19,8 @@ from krona.cli.power_table import TEST_SETS
 from krona.display_names import TASK_LABELS, method_label
 from krona.formatting import NOTHING, format_p, say, table, terminal_width
 from krona.messages import KronaError, did_you_mean
-from krona.metrics.power import LEVEL, Assumed, Errors, correlation_error
+from krona.metrics.compare_methods import LEVEL
+from krona.metrics.power import Assumed, Errors, correlation_error
 from krona.metrics.statistics import mcnemar
 from krona.paper import TASKS, read_paper_table
 from krona.tasks.notes import OFFICIAL_ROWS

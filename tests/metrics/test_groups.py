@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from krona.metrics.compare_methods import row_contributions
 from krona.metrics.scores import score
 from krona.metrics.scores.metric import encode
 from krona.metrics.statistics import bootstrap, swap_test
@@ -53,6 +54,22 @@ def test_a_swap_exchanges_a_whole_group(ranked: bool) -> None:
     assert test.difference == pytest.approx(observed)
     assert test.p == pytest.approx((np.abs(null) >= abs(observed) - 1e-9).mean(), abs=0.02)
     assert test.null.std() == pytest.approx(null.std(), rel=0.05)
+
+
+@pytest.mark.parametrize("metric", ["accuracy", "exact_match", "f1"])
+def test_means_over_groups_of_unequal_size_divide_by_the_drawn_rows(metric: str) -> None:
+    """The jackknife and the bootstrap omit and draw whole groups, and the score is a mean over the remaining rows."""
+    numbers = [0] * 30 + [*range(1, 31)]
+    targets = ["0", "1"] * 30
+    assert {*bootstrap([encode(targets, targets, LABELS, numbers)], [metric])} == {100.0}
+    given = [target if row % 5 else "1" for row, target in enumerate(targets)]
+    (shares,) = row_contributions([encode(targets, given, LABELS, numbers)], [metric])
+    without = np.zeros(31)
+    for group in range(31):
+        kept = [row for row, number in enumerate(numbers) if number != group]
+        sides = ([side[row] for row in kept] for side in (targets, given))
+        (without[group],) = score([metric], *sides, LABELS, [numbers[row] for row in kept]).values()
+    assert 31 * shares.var() == pytest.approx((30 / 31) ** 2 * ((without - without.mean()) ** 2).sum())
 
 
 def test_groups_of_another_length_are_refused() -> None:

@@ -1,15 +1,16 @@
 """Test the power computation against closed forms, SciPy's binomials and Connor's formula."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from paper_differences import estimate_p
 from scipy import stats
 
-from benchmarks import calibration
+from benchmarks.calibration import ROW_SD, Scene, make_samples, simulate
 from krona.metrics import power
-from krona.metrics.compare_methods import compare_pairs, row_contributions
+from krona.metrics.compare_methods import compare
 from krona.metrics.power import Assumed, Errors
 
 RTE, SST2 = Errors("accuracy", 139), Errors("accuracy", 872)
@@ -37,16 +38,16 @@ def test_one_seed_is_the_exact_mcnemar_test(unshared):
 def test_several_seeds_have_the_power_of_simulated_tests(seeds, seed_sd):
     """The simulation's shares are measured on a large test set. 400 simulations have a standard error of 0.025."""
     rng = np.random.default_rng(1)
-    wide = [[one.predictions == one.targets for one in runs]
-            for runs in calibration.simulate(rng, "accuracy", rows=40_000, seed_sd=0.0)[:2]]  # fmt: skip
-    gaps = np.array(wide[0], float) - np.array(wide[1], float)
+    scene = Scene(3.0, seeds=(seeds, seeds), accuracy=0.85, rows=872)
+    wide = simulate(rng, replace(scene, seed_sds=(0.0, 0.0), rows=40_000), row_sd=ROW_SD)
+    a, b = (np.array([run.hits for run in runs], float) for runs in wide)
+    gaps = a - b
     assumed = Assumed(np.mean(gaps**2) / 0.3, np.mean(gaps[0] * gaps[1]) / np.mean(gaps[0] ** 2), seed_sd)
-    found = []
+    scene, found = replace(scene, seed_sds=(seed_sd, seed_sd)), []
     for _ in range(400):
-        runs = calibration.simulate(rng, "accuracy", rows=872, seed_sd=seed_sd)
-        pair = [calibration.make_sample(row_contributions(runs[place][:seeds], ["accuracy"])) for place in (0, -1)]
-        found.append(compare_pairs(pair)[0, 1].p <= 0.05)
-    expected = power.power(SST2, calibration.GAIN, score=85, seeds=seeds, assumed=assumed)
+        pair = simulate(rng, scene, gain=scene.gain, row_sd=ROW_SD)
+        found.append(compare(*make_samples(pair, "accuracy")).p <= 0.05)
+    expected = power.power(SST2, scene.gain, score=85, seeds=seeds, assumed=assumed)
     assert np.mean(found) == pytest.approx(expected, abs=0.12)
 
 

@@ -198,13 +198,14 @@ def power(
         float | None, typer.Option(help="with one --task: score of the methods; default: the median in Table 1")
     ] = None,
     examples: Annotated[
-        int | None, typer.Option(min=1, help="with one --task: number of examples of its test set")
+        int | None, typer.Option(min=1, help="with one --task: number of examples (or groups) of its test set")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
 ) -> None:
     """Compute the smallest difference that the reports' test detects (two-sided level 5 %, power 80 %)."""
     from krona.cli import power_table as command
-    from krona.metrics.power import LEVEL, POWER, Assumed
+    from krona.metrics.compare_methods import LEVEL
+    from krona.metrics.power import POWER, Assumed
 
     given = {"unshared": unshared, "lasting": lasting, "seed_sd": seed_sd}
     assumed = Assumed(**{name: value for name, value in given.items() if value is not None})

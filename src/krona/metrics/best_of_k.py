@@ -100,8 +100,7 @@ def _estimate(grid: Grid, other: Grid | None, k: int) -> Difference:
         float(change.sum()),
         math.sqrt(variance),
         max(1.0, min(variance**2 / uncertainty, MAX_DF)) if uncertainty else MAX_DF,
-        seeds=min(side.seeds for side in sides),
-        common=0,
+        seeds=(sides[0].seeds, sides[-1].seeds),
         rows=len(change),
     )
 

@@ -21,9 +21,8 @@ from functools import lru_cache
 
 import numpy as np
 
-from krona.metrics.compare_methods import MAX_DF
+from krona.metrics.compare_methods import LEVEL, Difference, combine_variances
 
-LEVEL = 0.05  # two-sided significance level
 POWER = 0.8
 DRAWS = 4_000  # the number of simulated test sets; the error of a power of 80 % is then ± 1.2 points
 MOST_SEEDS = 20
@@ -81,7 +80,7 @@ def power(
         seeds: the number of seeds of each method.
         draws: the number of simulated test sets, which are used only with one seed.
     """
-    from scipy.special import nctdtr, ndtr, ndtri, stdtrit
+    from scipy.special import ndtr, ndtri
 
     if errors.counts:
         full_score = errors.points * errors.examples
@@ -95,10 +94,9 @@ def power(
         single = correlation_error(errors, score, assumed) ** 2
         if seeds == 1:
             return float(ndtr(difference / math.sqrt(single) - float(ndtri(1 - LEVEL / 2))))
-    noise, of_seeds = single * (1 - assumed.lasting) / seeds, 2 * assumed.seed_sd**2 / seeds
-    variance = single * assumed.lasting + noise + of_seeds
-    df = min(2 * (seeds - 1) * (variance / max(noise + of_seeds, 1e-12)) ** 2, MAX_DF)
-    return float(1 - nctdtr(df, difference / math.sqrt(variance), float(stdtrit(df, 1 - LEVEL / 2))))
+    of_seeds = (single * (1 - assumed.lasting) / 2 + assumed.seed_sd**2) / seeds
+    error, df = combine_variances((of_seeds, of_seeds), (seeds, seeds), single * assumed.lasting)
+    return Difference(difference, error, df, (seeds, seeds), errors.examples).power()
 
 
 def smallest_difference(errors: Errors, *, score: float, seeds: int, assumed: Assumed) -> float | None:

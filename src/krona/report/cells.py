@@ -12,18 +12,19 @@ Holm's correction is applied to each family. The pairs of averages are corrected
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from itertools import combinations
 from typing import Any
 
 import numpy as np
 
 from krona.display_names import task_label
-from krona.metrics.compare_methods import Difference, Sample, average, compare_pairs, row_contributions
+from krona.metrics.compare_methods import Difference, Sample, average, compare, row_contributions
 from krona.metrics.scores.metric import Answers
 from krona.metrics.statistics import bootstrap, holm, percentile_interval
 from krona.report.runs import ReportRun, Runs, differing_training, group_by, read_setting
 from krona.report.table import AVERAGE, Cell, Column, Row, Table
 from krona.runs.predictions import SPLITS, score_metrics
-from krona.runs.suspicious_scores import Examined, ScoreMessage, constant_scores, examine_scores
+from krona.runs.suspicious_scores import Examined, examine_scores
 
 ALPHA = 0.05  # the significance level of all tests
 METRICS = {"accuracy": "acc", "f1": "F1", "macro_f1": "macro F1", "micro_f1": "micro F1", "matthews": "MCC"}
@@ -71,12 +72,8 @@ def score_cell(runs: Runs, split: str, examine: Examine) -> Cell | None:
     cell.examples, cell.draws = len(first), bootstrap(cell.answers, metrics)
     cell.test_interval = percentile_interval(cell.draws)
     if first.units > 1:
-        cell.samples = (Sample(row_contributions(cell.answers, metrics), (*answers,)),)
+        cell.samples = (Sample(row_contributions(cell.answers, metrics)),)
         cell.test_sets = ((*metrics, first.units, zlib.crc32(first.targets.tobytes())),)
-    constant = max(constant_scores(first, metrics))
-    if cell.test_interval[0] <= constant and not cell.warned:
-        text = f"the interval over examples is not above {constant:.2f}, the score of the best constant prediction"
-        cell.messages[ScoreMessage(text, cause="not above the best constant prediction")] = cell.seeds
     return cell
 
 
@@ -101,9 +98,10 @@ def compare_cells(cells: Sequence[Cell]) -> dict[tuple[int, int], Difference]:
     positions = [index for index, cell in enumerate(cells) if cell.samples and cell.test_sets == cells[0].test_sets]
     if any(cells[index].tested_seeds > 1 for index in positions):
         positions = [index for index in positions if cells[index].tested_seeds > 1]
-    by_task = [compare_pairs(samples) for samples in zip(*(cells[index].samples for index in positions), strict=True)]
-    pairs = by_task[0] if by_task else []
-    return {(positions[i], positions[j]): average([differences[i, j] for differences in by_task]) for i, j in pairs}
+    return {
+        (i, j): average([compare(a, b) for a, b in zip(cells[i].samples, cells[j].samples, strict=True)])
+        for i, j in combinations(positions, 2)
+    }
 
 
 def mark_columns(table: Table, tasks: Sequence[str], baseline: str) -> None:

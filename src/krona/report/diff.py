@@ -16,6 +16,7 @@ from krona.metrics.compare_methods import MIN_SEEDS
 from krona.metrics.scores.metric import Answers
 from krona.metrics.statistics import holm, mcnemar, swap_test
 from krona.report.cells import compare_cells, examine_run, score_cell
+from krona.report.pairs import format_seeds
 from krona.report.runs import (
     CONTENT,
     Runs,
@@ -230,9 +231,8 @@ def _task_diff(runs: Runs, methods: tuple[str, str], studies: Collection[str | N
         counts = sorted({len(cell_a.by_seed), len(cell_b.by_seed)})
         few = len(counts) > 1 and counts[0] == 1
         return {**row, "note": "one of the methods has one seed" if few else "no predictions of the same test set"}
-    seeds = " and ".join(dict.fromkeys(str(len(cell.by_seed)) for cell in (cell_a, cell_b)))
-    seeds += "" if seeds == str(difference.common) else f", {difference.common} in common"
-    return {**row, "seeds": seeds, "p": difference.p, "note": "" if difference.of_methods else FEW_SEEDS}
+    note = "" if difference.of_methods else FEW_SEEDS
+    return {**row, "seeds": format_seeds(difference.seeds), "p": difference.p, "note": note}
 
 
 def render(diff: RunDiff | MethodDiff, *, width: int | None = 100, examples: int = 5) -> str:

@@ -13,6 +13,7 @@ from krona.messages import first_few, join_names, plural, shorten
 from krona.metrics.compare_methods import MIN_SEEDS
 from krona.metrics.power import POWER
 from krona.report.commands import run_commands
+from krona.report.pairs import format_seeds
 from krona.report.runs import (
     UNFINISHED,
     ReportRun,
@@ -262,7 +263,9 @@ def power_note(table: Table) -> list[Note]:
         points = table.differences[a, b, key].detectable(POWER)
         cell = b.cell(key)
         if points:
-            counts = f"{plural(cell.examples or 0, 'example')}, {plural(table.differences[a, b, key].seeds, 'seed')}"
+            seeds = table.differences[a, b, key].seeds
+            words = "1 seed" if {*seeds} == {1} else f"{format_seeds(seeds)} seeds"
+            counts = f"{plural(cell.examples or 0, 'example')}, {words}"
             differences.append(f"{task_label(key)} {number(points)} ({a.name} and {b.name}, {counts})")
     text = f"{POWER_NOTE} (level 5 %, the best two rows): {', '.join(differences)}."
     return [Note(text, kind="power")] if differences else []

@@ -11,10 +11,9 @@ from krona.report.table import Row, Table
 
 MAX_PAIRS = 66  # the number of pairs of 12 rows on one task
 LEGEND = (
-    "Difference: the first row minus the second, with its 95 % interval over rows and seeds.{few_seeds} If two rows "
-    f"have at least {MIN_SEEDS} seeds in common, it is the difference on these seeds. p (Holm): corrected over "
-    "{family}. Detectable: the true difference that this test detects with a probability of 80 %, without the "
-    "correction."
+    "Difference: the first row minus the second, with its 95 % interval over rows and seeds.{few_seeds} p (Holm): "
+    "corrected over {family}. Detectable: the true difference that this test detects with a probability of 80 %, "
+    "without the correction."
 )
 NOT_ESTIMABLE = "not estimable"
 EQUAL = f" {NOT_ESTIMABLE.capitalize()}: every example contributes equally to both scores."
@@ -37,7 +36,7 @@ def reference_differences(table: Table) -> pd.DataFrame:
     The columns are `COLUMNS`: the column's key, the names of both rows, the difference (row minus reference) and its
     95 % interval in points, the p-value, the p-value corrected over the pairs with a reference row, the true difference
     that the test detects in 80 % of cases (0 if every example contributes equally to both scores), the number of seeds
-    in common, whether there are enough seeds for a statement about the methods, and the number of test rows.
+    of both rows, whether there are enough seeds for a statement about the methods, and the number of test rows.
     """
     pairs = [(b, a, column) if a is table.references[column] else (a, b, column) for a, b, column in table.p_reference]
     pairs.sort(key=lambda pair: table.rows.index(pair[0]))
@@ -48,6 +47,11 @@ def reference_differences(table: Table) -> pd.DataFrame:
 def format_interval(pair: Any) -> str:
     """Format the interval of a line of `reference_differences`, such as ``[−1.2, +3.4]``."""
     return f"[{pair.low:+.1f}, {pair.high:+.1f}]".replace("-", "−") if pair.detectable else NOT_ESTIMABLE
+
+
+def format_seeds(seeds: tuple[int, int]) -> str:
+    """Format the numbers of seeds of two rows, such as ``10`` or ``10 and 20``."""
+    return " and ".join(dict.fromkeys(map(str, seeds)))
 
 
 def list_reference_pairs(table: Table) -> pd.DataFrame | None:
@@ -91,7 +95,7 @@ def _line(
     low, high = sorted(sign * end for end in difference.interval)
     values = (
         column, row.name, reference.name, sign * difference.value + 0.0,  # 0.0 instead of -0.0
-        low, high, difference.p, corrected[pair], difference.detectable(POWER), difference.common,
+        low, high, difference.p, corrected[pair], difference.detectable(POWER), difference.seeds[::sign],
         difference.of_methods, difference.rows,
     )  # fmt: skip
     return dict(zip(COLUMNS, values, strict=True))
@@ -109,7 +113,7 @@ def _as_text(table: Table, frame: pd.DataFrame, title: str, family: str) -> pd.D
             "p": format_p(pair.p, 3),
             "p (Holm)": format_p(pair.p_holm, 3),
             "Detectable": f"{pair.detectable:.2f}" if pair.detectable else NOTHING,
-            "Common seeds": str(pair.seeds),
+            "Seeds": format_seeds(pair.seeds),
         }
         for pair in frame.itertuples()
     ]

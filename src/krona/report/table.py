@@ -77,7 +77,7 @@ class Cell:
     @property
     def tested_seeds(self) -> int:
         """The smallest number of seeds of the samples, or 0 without samples."""
-        return min((len(sample.seeds) for sample in self.samples), default=0)
+        return min((sample.seeds for sample in self.samples), default=0)
 
     @property
     def seeds(self) -> list[int]:

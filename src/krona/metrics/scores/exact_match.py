@@ -16,6 +16,7 @@ class ExactMatch(Metric):
     def sums(self, answers: Answers, values: Floats | None) -> Sums:
         groups = np.arange(len(answers)) if answers.groups is None else answers.groups
         _, first, where = np.unique(groups, return_index=True, return_inverse=True)
-        features = np.zeros((len(answers), 1))
+        features = np.zeros((len(answers), 2))
         features[first, 0] = np.bincount(where, weights=answers.targets != answers.predictions) == 0
-        return Sums(features, lambda sums: 100.0 * (sums[..., 0] / len(first)))
+        features[first, 1] = 1
+        return Sums(features, lambda sums: 100.0 * (sums[..., 0] / sums[..., 1]))

@@ -81,7 +81,7 @@ class Metric(ABC):
     of_numbers: ClassVar[bool] = False  # for regressions
     classes: ClassVar[int | None] = None  # the number of classes for which the metric is defined; None: any number
     multilabel: ClassVar[bool | None] = False  # for tasks with several labels per row; None: for all classifications
-    linear: ClassVar[bool] = False  # linear in its sums, so that the sums of several runs can be averaged
+    linear: ClassVar[bool] = False  # a mean over examples, so that the sums of several runs can be averaged
     # whether the metric can be the task's score and select the epoch, because higher is better
     selects: ClassVar[bool] = True
     of_probabilities: ClassVar[bool] = False  # computed from the probability of each class instead of the predictions
@@ -217,8 +217,12 @@ def equal_parts(sums: Floats, count: int) -> list[Floats]:
 
 
 def mean_sums(values: NDArray[Any], *, scale: float = 1.0) -> Sums:
-    """Return the `Sums` of a metric that is ``scale`` times the mean of a value (n,) of each example."""
-    return Sums(values[:, None].astype(float), lambda sums: scale * (sums[..., 0] / len(values)))
+    """Return the `Sums` of a metric that is ``scale`` times the mean of a value (n,) of each example.
+
+    The number of examples is a sum too, because resampled groups have different numbers of examples.
+    """
+    features = np.column_stack([values, np.ones(len(values))])
+    return Sums(features, lambda sums: scale * (sums[..., 0] / sums[..., 1]))
 
 
 def ratio(top: Floats, bottom: Floats) -> Floats:
