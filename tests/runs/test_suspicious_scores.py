@@ -1,11 +1,11 @@
 """Test the notes on scores that may be meaningless."""
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
+from krona.metrics.compare_methods import mean_score
 from krona.metrics.scores import score
 from krona.metrics.scores.metric import encode
 from krona.report.build import build_report
@@ -14,7 +14,7 @@ from krona.runs.result import Result, read_result
 from krona.runs.suspicious_scores import (
     ScoreMessage,
     advice,
-    constant_scores,
+    constant_answers,
     examine_scores,
     find_messages,
     message_lines,
@@ -37,7 +37,7 @@ def test_constant_predictions_are_compared_with_the_best_constant() -> None:
     outcomes = set_outcomes(result, ["1"] * 139 + ["0"] * 65, ["1"] * 204)
     (message,) = find_messages(result, outcomes, "test")
     assert message.text.startswith('all 204 test predictions are "1" (equivalent). ')
-    assert (message.text[-5:], message.warns, message.unlearned) == ("81.05", True, True)
+    assert (message.text[-5:], message.warns, message.collapsed) == ("81.05", True, True)
     assert result.test["score"] == pytest.approx(81.05, abs=0.01)
 
 
@@ -45,14 +45,14 @@ def test_constant_predictions_are_compared_with_the_best_constant() -> None:
 def test_constant_scores_are_those_of_the_labels_as_predictions(task: str, targets: str) -> None:
     config = make_result("krona", task).config["task"]
     labels = label_ids(config)
-    found = constant_scores(encode([*targets], [*targets], labels), score_metrics(config))
-    for label, one in zip(labels, found, strict=True):
+    constants = constant_answers(encode([*targets], [*targets], labels))
+    for label, one in zip(labels, [mean_score(own, score_metrics(config)) for own in constants], strict=True):
         expected = score(score_metrics(config), [*targets], [label] * len(targets), labels)
         assert one == pytest.approx(np.mean([*expected.values()])), label
 
 
-@pytest.mark.parametrize(("wrong", "marked", "unlearned"), [(12, False, False), (13, True, False), (61, True, True)])
-def test_more_than_a_tenth_of_invalid_predictions(wrong: int, marked: bool, unlearned: bool) -> None:
+@pytest.mark.parametrize(("wrong", "marked", "collapsed"), [(12, False, False), (13, True, False), (61, True, True)])
+def test_more_than_a_tenth_of_invalid_predictions(wrong: int, marked: bool, collapsed: bool) -> None:
     result = make_result("krona", "rte")
     outcomes = set_outcomes(result, ["0", "1"] * 60, ["true"] * wrong + (["0", "1"] * 60)[wrong:])
     found = find_messages(result, outcomes, "test")
@@ -60,7 +60,7 @@ def test_more_than_a_tenth_of_invalid_predictions(wrong: int, marked: bool, unle
     for message in found:
         assert f"{wrong} of 120 " in message.text
         assert f"{wrong} × 'true'" in message.text
-        assert (message.warns, message.unlearned) == (True, unlearned)
+        assert (message.warns, message.collapsed) == (True, collapsed)
 
 
 def test_many_labels_are_shortened() -> None:
@@ -81,7 +81,7 @@ def test_a_few_invalid_predictions_do_not_hide_constant_ones() -> None:
     [
         ("2.51 2.5 2.49 2.5", ["all 4 test predictions are 2.5"]),
         ("many 2.5 1.0 3.0", ["1 of 4 test predictions is not a number"]),
-        ("-1 -2 1.0 3.0", []),
+        ("-1 -2 1.0 3.0", ["the test score is not significantly above 0.00, "]),
     ],
 )
 def test_predictions_of_a_regression(given: str, expected: list[str]) -> None:
@@ -101,15 +101,23 @@ def test_a_meaningful_score_has_no_messages(task: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("scores", "marked"),
-    [((60, 60), True), ((60, 40), True), ((50, 55), True), ((60, 70), False), ((60,), True), ((70,), False)],
+    ("task", "right", "collapsed"), [("rte", 117, True), ("rte", 125, False), ("cola", 105, True), ("cola", 130, False)]
 )
-def test_a_dev_score_that_is_never_above_a_constant_prediction(scores: tuple[int, ...], marked: bool) -> None:
-    result = make_result("krona", "rte")
-    outcomes = set_outcomes(result, ["0"] * 6 + ["1"] * 4, ["0", "1"] * 5, split="dev")
-    curve: list[dict[str, Any]] = [{"epoch": i, "score": float(one), "parts": {}} for i, one in enumerate(scores, 1)]
-    result.dev_curve = curve
-    assert [text.split(", ")[1] for text in texts(result, outcomes)] == ["the dev score was not above 60.00"] * marked
+def test_a_run_collapsed_if_its_score_is_not_significantly_above_a_constant(
+    task: str, right: int, collapsed: bool
+) -> None:
+    """The predictions have both classes."""
+    result = make_result("krona", task)
+    targets = ["0", "1"] * 100
+    given = [target if row < right else str(1 - int(target)) for row, target in enumerate(targets)]
+    outcomes = set_outcomes(result, targets, given)
+    constant = max(
+        mean_score(one, score_metrics(result.config["task"])) for one in constant_answers(outcomes["test"].answers)
+    )
+    found = find_messages(result, outcomes, "test")
+    assert [(message.warns, message.collapsed) for message in found] == [(True, True)] * collapsed
+    for message in found:
+        assert message.text.startswith(f"the test score is not significantly above {constant:.2f}, ")
 
 
 def test_one_target_in_the_training_rows() -> None:

@@ -157,7 +157,7 @@ def _failures(table: Table, column: Column) -> str:
     """Return sentences on the best rows with constant or invalid predictions, and on the rows that failed."""
     sentences = ""
     for row, cell in ((row, row.cell(column.key)) for row in table.rows):
-        reason = next((message.text for message in cell.messages if message.invalid or message.unlearned), None)
+        reason = next((message.text for message in cell.messages if message.invalid or message.collapsed), None)
         if cell.best and reason:
             sentences += f" {row.name}: {reason.partition('. ')[0]}."
     failed = [row for row in table.rows if row.cell(column.key).failed and not row.cell(column.key).best]

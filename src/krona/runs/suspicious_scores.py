@@ -1,4 +1,4 @@
-"""Find scores that may be meaningless, because of constant or invalid predictions or skipped rows."""
+"""Find scores that may be meaningless, because of collapsed runs, invalid predictions or skipped rows."""
 
 import json
 import math
@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from krona.messages import KronaError, join_names, plural, shorten
-from krona.metrics.scores import score_answers
+from krona.metrics.compare_methods import Sample, compare, mean_score, row_contributions
 from krona.metrics.scores.metric import Answers
 from krona.runs import file_names
 from krona.runs.predictions import (
@@ -31,7 +31,6 @@ MAX_INVALID_SHARE = 0.1  # if a larger share of the predictions are not a label,
 INVALID = f"more than {100 * MAX_INVALID_SHARE:.0f} % invalid predictions"
 SKIPPED = "skipped rows"
 MAX_SKIPPED_SHARE = 0.01  # if a larger share of a data source's rows is skipped, a warning is shown
-TOLERANCE = 1e-6  # largest difference of two scores that count as equal
 
 
 @dataclass(frozen=True)
@@ -40,7 +39,7 @@ class ScoreMessage:
 
     text: str  # without a final full stop
     warns: bool = True  # the message is a warning, and tables mark the score
-    unlearned: bool = False  # the model did not learn the task, so that longer training may help
+    collapsed: bool = False  # `is_collapsed`, so that longer training may help
     # The kind of message. Tables group the messages of many rows by it.
     cause: str = field(default="", compare=False, kw_only=True)
 
@@ -54,15 +53,13 @@ Examined = tuple[dict[str, Answers], dict[str, list[ScoreMessage]]]
 
 
 def find_messages(result: Result, outcomes: Mapping[str, Outcomes], split: str) -> list[ScoreMessage]:
-    """Return the messages about a finished run's score on ``split``. ``result`` must contain the whole dev curve."""
+    """Return the messages about a finished run's score on ``split``."""
     messages = [*_check_training_targets(result), *_check_skipped_rows(result)]
     if result.head_params and result.best_epoch == 0:
         text = "the new head was not trained, so the score belongs to a head with random weights"
         messages.append(ScoreMessage(text, cause="the new head was not trained"))
     if split in outcomes:
         messages += _check_predictions(result, outcomes[split], split)
-    if "dev" in outcomes:
-        messages += _check_curve(result, outcomes["dev"].answers)
     return messages
 
 
@@ -97,7 +94,7 @@ def message_lines(result: Result, messages: Mapping[str, Sequence[ScoreMessage]]
     ]
     lines = [f"{SIGN} {message.text}" if message.warns else message.text for message in found]
     one_target = any(_check_training_targets(result))  # in this case longer training would not help
-    if any(message.unlearned for message in found) and not one_target:
+    if any(message.collapsed for message in found) and not one_target:
         lines[-1] += f". {advice(result)}"
     return lines
 
@@ -122,63 +119,67 @@ def advice(result: Result) -> str:
     return f"The model did not learn the task. Try {' or '.join(tries)}"
 
 
-def constant_scores(answers: Answers, metrics: Sequence[str]) -> list[float]:
-    """Return, for each label, the score of a model that always predicts this label.
+def constant_answers(answers: Answers) -> list[Answers]:
+    """Return the answers of models that always predict the same: one model for each label.
 
-    For a regression, return ``[0.0]``, because a constant has no correlation with the targets. In a multi-label task,
-    the predictions are all labels, no label, and the most frequent target.
+    In a multi-label task, the predictions are all labels, no label, and the most frequent target. In a regression, the
+    number does not matter, because a constant has no correlation with the targets.
     """
     if not answers.classes:
-        return [0.0]
-    scores = []
+        return [replace(answers, predictions=np.zeros(len(answers)))]
     if answers.is_multilabel:
         sets, counts = np.unique(answers.targets, axis=0, return_counts=True)
-        for labels in (np.ones_like(sets[0]), np.zeros_like(sets[0]), sets[counts.argmax()]):
-            constant = replace(answers, predictions=np.tile(labels, (len(answers), 1)))
-            scores.append(float(np.mean([*score_answers(metrics, constant).values()])))
-        return scores
-    for label in range(answers.classes):
-        shares = np.broadcast_to(np.eye(answers.classes)[label], (len(answers), answers.classes))
-        constant = replace(answers, predictions=np.full(len(answers), label), probabilities=shares)
-        scores.append(float(np.mean([*score_answers(metrics, constant).values()])))
-    return scores
+        constants = (np.ones_like(sets[0]), np.zeros_like(sets[0]), sets[counts.argmax()])
+        return [replace(answers, predictions=np.tile(labels, (len(answers), 1))) for labels in constants]
+    shape = (len(answers), answers.classes)
+    return [
+        replace(
+            answers,
+            predictions=np.full(len(answers), label),
+            probabilities=np.broadcast_to(np.eye(answers.classes)[label], shape),
+        )
+        for label in range(answers.classes)
+    ]
+
+
+def best_constant(answers: Answers, metrics: Sequence[str]) -> tuple[Answers, float]:
+    """Return the constant answers with the best score, and this score."""
+    scored = [(one, mean_score(one, metrics)) for one in constant_answers(answers)]
+    return max(scored, key=lambda pair: pair[1])
+
+
+def is_collapsed(answers: Answers, metrics: Sequence[str]) -> bool:
+    """Return whether the score of a run is not significantly above that of the best constant answer (5 % level)."""
+    if answers.units < 2:
+        return True  # a test is not possible
+    run, constant = row_contributions([answers, best_constant(answers, metrics)[0]], metrics)
+    return compare(Sample(run[None]), Sample(constant[None])).interval[0] <= 0
 
 
 def _check_predictions(result: Result, outcomes: Outcomes, split: str) -> Iterator[ScoreMessage]:
-    answers = outcomes.answers
+    answers, metrics = outcomes.answers, score_metrics(result.config["task"])
     task, count, given = result.config["task"], len(answers), answers.predictions
-    invalid: list[str] = []
-    if given.min() < 0:
-        invalid = invalid_predictions(outcomes.predictions, task)
+    invalid = invalid_predictions(outcomes.predictions, task) if given.min() < 0 else []
+    texts = [text.strip() for text in outcomes.predictions]
+    values = {*texts} - {*invalid} if answers.classes else {f"{value:.1f}" for value in np.round(given, 1) + 0.0}
+    collapsed, (_, best) = is_collapsed(answers, metrics), best_constant(answers, metrics)
+    constant = f"The best constant prediction would score {best:.2f}"
     if len(invalid) > MAX_INVALID_SHARE * count:
         ((commonest, times),) = Counter(invalid).most_common(1)
         words = shorten(", ".join(label_words(task)), 200)
         kind = f"label of {result.task} ({words})" if task.get("labels") else "number"
         verbs = ("is", "counts") if len(invalid) == 1 else ("are", "count")
         problem = f"{verbs[0]} not a {kind} and {verbs[1]} as wrong (most frequent: {times:,} × {commonest[:40]!r})"
-        share, unlearned, cause = f"{len(invalid):,} of {count:,}", 2 * len(invalid) > count, INVALID
-    else:
-        texts = [text.strip() for text in outcomes.predictions]
-        values = {*texts} - {*invalid} if answers.classes else {f"{value:.1f}" for value in np.round(given, 1) + 0.0}
-        if len(values) > 1:
-            return
+        text = f"{len(invalid):,} of {count:,} {split} predictions {problem}. {constant}"
+        yield ScoreMessage(text, collapsed=collapsed, cause=INVALID)
+    elif len(values) == 1:
         (value,) = values
-        problem, unlearned, cause = f"are {_label_name(value, task)}", True, "the same prediction for all rows"
         share = f"{count - len(invalid):,} of {count:,}" if invalid else f"all {count:,}"
-    best = max(constant_scores(answers, score_metrics(task)))
-    text = f"{share} {split} predictions {problem}. The best constant prediction would score {best:.2f}"
-    yield ScoreMessage(text, unlearned=unlearned, cause=cause)
-
-
-def _check_curve(result: Result, dev: Answers) -> Iterator[ScoreMessage]:
-    scores = [row["score"] for row in result.dev_curve if row.get("score") is not None]
-    if not scores:
-        return
-    epochs = f"all {len(scores)} epochs" if len(scores) > 1 else "the only epoch"
-    constant = max(constant_scores(dev, score_metrics(result.config["task"])))
-    if max(scores) <= constant + TOLERANCE:
-        text = f"in {epochs}, the dev score was not above {constant:.2f}, the score of a constant prediction"
-        yield ScoreMessage(text, unlearned=True, cause="no epoch was better than a constant prediction")
+        text = f"{share} {split} predictions are {_label_name(value, task)}. {constant}"
+        yield ScoreMessage(text, collapsed=collapsed, cause="the same prediction for all rows")
+    elif collapsed:
+        text = f"the {split} score is not significantly above {best:.2f}, the score of the best constant prediction"
+        yield ScoreMessage(text, collapsed=True, cause="not significantly above the best constant prediction")
 
 
 def _check_training_targets(result: Result) -> Iterator[ScoreMessage]:
