@@ -255,6 +255,13 @@ def _rows(name: str) -> list[dict[str, Any]]:
     return rows
 
 
+def calibration() -> list[str]:
+    """Return the level and the power of the test between methods, and of Welch's test, in simulations."""
+    rows = _rows("calibration")
+    heading = ["scene", *[name for name in rows[0] if name != "name"]]
+    return _lines([heading, *([row["name"], *(f"{row[name]:.1f}" for name in heading[1:])] for row in rows)])
+
+
 TABLES = {
     "registered_sst2_minilm": partial(registered, "sst2_minilm", margin=0.5),
     "registered_cola_mpnet": partial(registered, "cola_mpnet", margin=1),
@@ -263,6 +270,7 @@ TABLES = {
     "training": training,
     "latency": latency,
     "memory": memory,
+    "calibration": calibration,
     "minilm": minilm,
     "ranks_minilm": partial(ranks, "minilm_ranks"),
     "ranks_mpnet": partial(ranks, "mpnet_ranks"),
