@@ -5,9 +5,8 @@ The copies share the weights of the backbone. They are called twins.
 
 import copy
 import importlib.util
-import math
 import warnings
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -121,16 +120,15 @@ def peft_is_installed() -> bool:
     return importlib.util.find_spec("peft") is not None
 
 
-def peft_twins(model: nn.Module, *, methods: Collection[str] = ()) -> dict[str, Callable[[], Any]]:
+def peft_twins(model: nn.Module) -> dict[str, Callable[[], Any]]:
     """Return functions by name, each of which builds a twin with a method of peft on the modules q and v.
 
-    The methods are LoRA of rank 1, and LoKr with as many parameters as KronA. If ``methods`` contains c3a or miss,
-    peft's implementations of C3A and MiSS are included, with as many parameters as krona's. LayerNorms and a new head
-    are trained, as in krona's models. The result is empty if peft is not installed.
+    The methods are LoRA of rank 1, and LoKr with as many parameters as KronA. LayerNorms and a new head are
+    trained, as in krona's models. The result is empty if peft is not installed.
     """
     if not peft_is_installed():
         return {}
-    from peft import C3AConfig, LoKrConfig, LoraConfig, MissConfig, get_peft_model
+    from peft import LoKrConfig, LoraConfig, get_peft_model
 
     def build(config: Any) -> Any:
         try:
@@ -146,17 +144,10 @@ def peft_twins(model: nn.Module, *, methods: Collection[str] = ()) -> dict[str, 
 
     places = list(match_modules(model, list(target_patterns(model, ["q", "v"]))))
     where: dict[str, Any] = {"target_modules": places}
-    twins = {
+    return {
         "peft/lora": lambda: build(LoraConfig(r=1, lora_alpha=1, **where)),
         "peft/lokr": lambda: build(LoKrConfig(r=16, alpha=16, **where)),
     }
-    if "c3a" in methods:
-        layers: dict[str, Any] = {place: model.get_submodule(place) for place in places}
-        blocks = {place: math.gcd(layer.in_features, layer.out_features) // 2 for place, layer in layers.items()}
-        twins["peft/c3a"] = lambda: build(C3AConfig(block_size_pattern=blocks, init_weights=True, **where))
-    if "miss" in methods:
-        twins["peft/miss"] = lambda: build(MissConfig(r=2, **where))
-    return twins
 
 
 def plain_twin(model: Any, entrant: Entrant) -> Any:

@@ -44,7 +44,7 @@ RATIOS = {
     "peft_lokr": "peft/lokr",
 }  # fmt: skip
 PLAIN = "plain "  # a method peft/… without krona
-PEFT_FORMS = {"lora": "peft/lora", "krona": "peft/lokr", "miss": "peft/miss", "c3a": "peft/c3a"}
+PEFT_FORMS = {"lora": "peft/lora", "krona": "peft/lokr"}
 
 
 @settings
@@ -71,7 +71,7 @@ def measure(work: Work) -> list[Row]:
         if entrant.method.branch == class_path(PeftBranch):
             models[f"{PLAIN}{entrant.name}"] = plain = plain_twin(backbone, entrant)
             use_fast_modules(plain)
-    twins = peft_twins(backbone, methods={entrant.name for entrant in work.entrants}) if bench.peft else {}
+    twins = peft_twins(backbone) if bench.peft else {}
     for name, build in twins.items():
         models[f"{name}/library"] = build()
         if name not in models:

@@ -17,13 +17,14 @@ from krona import surgery
 from krona.backbones.families.encoder_decoder import EncoderDecoder
 from krona.backbones.insert_method import insert_method
 from krona.config import check
+from krona.config.choices import choices, without_families
 from krona.config.settings import Method
 from krona.messages import KronaError
 from methods.cases import find_case
 
 CONF = Path(__file__).parent.parent / "conf"
 WIDTHS = "64 and 96 (T5), 32, 48 and 16 (other architectures)"
-METHODS = sorted(path.stem for path in (CONF / "method").glob("*.yaml") if path.stem != "peft")
+METHODS = without_families(choices("method"))
 
 
 def tiny_t5(*, gated: bool = False, seed: int = 0, **sizes: Any) -> T5ForConditionalGeneration:

@@ -4,7 +4,6 @@ import json
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -19,7 +18,6 @@ from krona.adapters.peft.reading import PeftImport, read_peft
 from krona.adapters.peft.writing import write_peft
 from krona.backbones.insert_method import insert_method
 from krona.messages import KronaError
-from krona.methods.ia3 import IA3
 from krona.methods.lora import LoRA
 from krona.surgery.state import norm_modules
 from methods.cases import find_case
@@ -30,20 +28,12 @@ from tiny_t5 import METHODS, close, refused, settings
 peft = pytest.importorskip("peft", reason="peft is not installed: nothing else reads its folders")
 
 KINDS = ["t5", "bert", "llama", "gpt2"]
-LINEAR_ALONE = {"LOKR", "MISS", "C3A"}  # peft supports these for nn.Linear, but not for the layers of GPT-2
+LINEAR_ALONE = {"LOKR"}  # peft supports it for nn.Linear, but not for the layers of GPT-2
 # transformers has renamed an attribute that peft reads
 pytestmark = [
     pytest.mark.filterwarnings("ignore:Unsupported layer type:UserWarning"),  # the modules of LN_TUNING
     pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning"),
 ]
-
-
-@pytest.fixture(autouse=True)
-def c3a_in_fp64(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let peft compute C3A in fp64, as it computes all other types for a model in fp64."""
-    names = {name: getattr(torch, name) for name in dir(torch)}
-    changed = SimpleNamespace(**{**names, "float32": torch.float64})
-    monkeypatch.setattr("peft.tuners.c3a.layer.torch", changed)
 
 
 def fresh(kind: str) -> Any:
@@ -138,19 +128,6 @@ def test_a_product_that_peft_lacks_is_the_exact_lora_of_its_rank(
     assert close(output(in_peft(kind, tmp_path).get_base_model()), expected)
 
 
-@pytest.mark.parametrize(
-    ("kind", "before", "after"),
-    [("t5", "o", "wo"), ("bert", "output.dense", "dense")],  # the end of another name, and other modules of this name
-)
-def test_an_ia3_before_modules_with_similar_names(kind: str, before: str, after: str, tmp_path: Path) -> None:
-    model = fresh(kind)
-    places = {"target_modules": [before, after], "placement": ["before", "sequential"], "inner_residual": False}
-    surgery.insert(model, IA3, **places)
-    tiny_t5.disturb(model, by=0.2)
-    write_peft(model, tmp_path, base_model=None)
-    assert close(output(in_peft(kind, tmp_path).get_base_model()), output(model))
-
-
 def test_the_active_one_of_several_adapters_is_written(tmp_path: Path) -> None:
     model = trained("lora", "bert")
     expected = output(model)
@@ -169,7 +146,7 @@ def test_the_active_one_of_several_adapters_is_written(tmp_path: Path) -> None:
 def targets(kind: str) -> dict[str, Any]:
     return {
         "t5": {"lora": ["q", "v", "wo"], "norm": ["layer_norm", "final_layer_norm"]},
-        "bert": {"lora": ["query", "output.dense"], "vera": ["value"], "norm": ["LayerNorm"]},
+        "bert": {"lora": ["query", "output.dense"], "norm": ["LayerNorm"]},
         "llama": {"lora": ["q_proj", "v_proj", "down_proj"], "norm": ["norm"]},
         "gpt2": {"lora": ["c_attn", "mlp.c_proj"], "norm": ["ln_1", "ln_2", "ln_f"]},
     }[kind]  # fmt: skip
@@ -206,9 +183,6 @@ FOLDERS: dict[str, Callable[[dict[str, Any]], Any]] = {
         target_modules=t["lora"], r=4, lora_alpha=3, rank_pattern={t["lora"][-1]: 2},
         alpha_pattern={rf"{SECOND}{t['lora'][0]}": 7}, use_rslora=True,
     ),
-    "IA3": lambda t: peft.IA3Config(
-        target_modules=t["lora"], feedforward_modules=t["lora"][-1:], modules_to_save=t["norm"]
-    ),
     "None": lambda t: peft.LNTuningConfig(target_modules=t["norm"][:1]),
     "LoKr": lambda t: peft.LoKrConfig(target_modules=t["lora"][-1:], r=2, alpha_pattern={SECOND: 5}),
     "LoKr both": lambda t: peft.LoKrConfig(
@@ -217,16 +191,12 @@ FOLDERS: dict[str, Callable[[dict[str, Any]], Any]] = {
     "Kronecker": lambda t: peft.LoKrConfig(
         target_modules=t["lora"][-1:], r=64, alpha=9, decompose_factor=2, rank_pattern={SECOND: 48}
     ),
-    "C3A": lambda t: peft.C3AConfig(target_modules=t["lora"], block_size=8),
-    "MiSS": lambda t: peft.MissConfig(target_modules=t["lora"][:2], r=3),
-    "HiRA": lambda t: peft.HiraConfig(target_modules=t["lora"], r=3),
-    "VeRA": lambda t: peft.VeraConfig(target_modules=t.get("vera", t["lora"][:1]), r=6, projection_prng_key=7),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize(("name", "kind"), combinations(FOLDERS, KINDS))
 def test_a_folder_of_peft_is_read_exactly(name: str, kind: str, tmp_path: Path) -> None:
-    if kind == "gpt2" and name.startswith(("LoKr", "Kronecker", "C3A", "MiSS")):
+    if kind == "gpt2" and name.startswith(("LoKr", "Kronecker")):
         pytest.skip("peft has these types for nn.Linear, but not for the layers of GPT-2")
     model, read = comes_in(kind, FOLDERS[name](targets(kind)), tmp_path)
     assert str(read.adapter.config.branch).rpartition(".")[2] == name.split()[0]
@@ -259,13 +229,6 @@ def test_an_adapter_of_the_output_layer_comes_in(kind: str, tmp_path: Path) -> N
         take_in(other, tmp_path)
 
 
-def test_modules_that_differ_too_much_are_refused(tmp_path: Path) -> None:
-    made_by_peft("t5", peft.VeraConfig(r=4, target_modules=["q", "wo"]), tmp_path / "vera")
-    rejects(fresh("t5"), tmp_path / "vera", r"VERA adapter in .* has several shapes of layers")
-    made_by_peft("t5", peft.C3AConfig(block_size=16, block_size_pattern={"q": 8}, target_modules=["q", "v"]), tmp_path)
-    rejects(fresh("t5"), tmp_path, r"C3A adapter in .* has several block sizes \(8, 16\)")
-
-
 def test_a_head_of_a_classifier_comes_in(tmp_path: Path) -> None:
     config = peft.LoraConfig(target_modules=["query"], task_type="SEQ_CLS")  # peft adds the classifier
     model, read = comes_in("bert", config, tmp_path)
@@ -276,7 +239,6 @@ def test_a_head_of_a_classifier_comes_in(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"projection_prng_key": 1}, "frozen matrices do not match projection_prng_key=1"),
         (
             {"peft_type": "CPT"},
             r"peft_type='CPT' is not supported. krona supports LORA, ADALORA, ADAMSS",
@@ -299,8 +261,7 @@ def test_a_head_of_a_classifier_comes_in(tmp_path: Path) -> None:
     ],
 )
 def test_what_krona_cannot_express_is_refused(change: dict[str, Any], message: str, tmp_path: Path) -> None:
-    method = "vera" if "projection_prng_key" in change else "lora"
-    write_peft(trained(method, "t5"), tmp_path, base_model="tiny")
+    write_peft(trained("lora", "t5"), tmp_path, base_model="tiny")
     path = tmp_path / "adapter_config.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | change))
     rejects(fresh("t5"), tmp_path, message)

@@ -30,7 +30,7 @@ accelerate = pytest.importorskip("accelerate", reason="pip install -e '.[quantis
 
 REFUSED = ("full", "bitfit")
 TRAINED = [name for name in METHODS if name not in (*REFUSED, "untuned")]
-MERGED = ["lora", "krona", "dora", "hira", "vera", "moka", "krona_dora", "lokr", "miss", "c3a", "cdka", "monarch"]
+MERGED = ["lora", "krona", "dora", "moka", "krona_dora", "lokr", "cdka", "monarch"]
 FORMS = ["++backbone.quantisation=nf4", "profile=demo", "task=sample_rte"]
 
 

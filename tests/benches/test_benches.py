@@ -64,18 +64,6 @@ def test_types_of_peft_are_timed_only_on_request() -> None:
     assert [one.name for one in bench_run.build_entrants(Bench(name="training", rounds=1), compose, names)] == ["lora"]
 
 
-@pytest.mark.slow
-@pytest.mark.skipif(importlib.util.find_spec("peft") is None, reason="peft is not installed")
-@pytest.mark.parametrize("method", ["c3a", "miss"])
-def test_the_form_of_a_method_in_peft_has_the_same_size(method: str, tmp_path: Path) -> None:
-    rows = {row["name"]: row for row in run(tmp_path, name="training", methods=[method], peft=True)["rows"]}
-    assert {"peft/lora", "peft/lokr"} <= rows.keys()
-    form = rows[f"peft/{method}"]
-    assert form["trainable"] == rows[method]["trainable"]
-    assert rows[method]["ratio_to_peft_form"] > 0
-    assert form["ratio_to_peft_form"] is None
-
-
 @pytest.mark.skipif(importlib.util.find_spec("peft") is None, reason="peft is not installed")
 def test_a_type_of_peft_is_timed_with_and_without_krona(tmp_path: Path) -> None:
     rows = {row["name"]: row for row in run(tmp_path, name="training", methods=["peft/hra", "peft/ia3"])["rows"]}

@@ -2,7 +2,6 @@
 
 import csv
 import json
-import math
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -130,17 +129,9 @@ def test_multiply_adds(t5_base: dict[str, Any]) -> None:
     assert t5_base["compacter"].multiply_adds == 48 * 2 * (768 * 4 + 16 * 24)  # by its factors
 
 
-def test_elementwise_products_and_transforms_count(t5_base: dict[str, Any]) -> None:
-    assert t5_base["ia3"].multiply_adds == 72 * 768 + 24 * 3_072
-    assert t5_base["vera"].multiply_adds == 72 * (256 * 1_536 + 256 + 768)
+def test_elementwise_products_count(t5_base: dict[str, Any]) -> None:
     assert t5_base["dora"].multiply_adds == 72 * (1_536 + 768)
     assert t5_base["krona_b_res"].multiply_adds == t5_base["krona_b"].multiply_adds + 24 * 768
-    hira = t5_base["hira"]
-    assert (hira.multiply_adds, hira.multiply_adds_once) == (0, 72 * 3 * 768**2)  # A B, the scale, and W ∘ A B
-    assert t5_base["lora"].multiply_adds_once == 0
-    # C3A with blocks of 384: two transforms of x, two of y, and 2 · 2 products of 193 complex numbers
-    transforms = 4 * 1.25 * 384 * math.log2(384)
-    assert t5_base["c3a"].multiply_adds == round(72 * (transforms + 4 * 4 * 193))
 
 
 def test_launches(t5_base: dict[str, Any]) -> None:

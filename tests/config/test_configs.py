@@ -8,6 +8,8 @@ from hydra.utils import get_class
 from omegaconf import OmegaConf
 
 from krona.backbones.insert_method import fitted_factors
+from krona.config.choices import is_alias
+from krona.display_names import method_label
 from krona.methods.factor_shapes import fit_factors
 from krona.runs.result import Result, read_result, write_result
 from tiny_t5 import settings
@@ -38,7 +40,8 @@ def test_every_choice_composes_and_its_result_is_readable(choice: str, tmp_path:
     typed = check(config)
     group, name = choice.split("=")
     if group in ("method", "task"):
-        assert getattr(typed, group).name == name  # the name in the file equals the name on the command line
+        known = f"peft/{name}" if group == "method" and is_alias(name) else name
+        assert getattr(typed, group).name == known  # the name in the file equals the name on the command line
     folder = tmp_path / "run"
     written = Result(
         run_id="run",
@@ -51,6 +54,13 @@ def test_every_choice_composes_and_its_result_is_readable(choice: str, tmp_path:
         data_kind=typed.task.data_kind,
     )
     assert read_result(write_result(folder, written)).config == config
+
+
+@pytest.mark.parametrize("name", [name for name in choices("method") if is_alias(name)])
+def test_a_former_method_is_its_type_of_peft_and_keeps_its_label(name: str) -> None:
+    former = compose(f"method={name}", "profile=demo")
+    assert (former.config, former.notes) == (compose(f"method=peft/{name}", "profile=demo").config, [])
+    assert f"{method_label(name)} (peft)".replace("C3A", "C³A") == method_label(f"peft/{name}")
 
 
 def test_every_recipe_belongs_to_a_method_and_a_task() -> None:
@@ -104,9 +114,9 @@ def test_rank_at_budget_has_one_budget_and_many_ranks() -> None:
             own = [p.numel() for name, p in one.named_parameters() if name not in branch.shared]
             assert sum(own) == 2 * width, (file.stem, width)
             ranks[width].add(one.update_rank)
-    assert ranks[768] == {1, 2, 4, 9, 16, 64, 144, 192, 256, 576, 768}
-    assert ranks[192] == {1, 2, 4, 9, 16, 36, 64, 144, 192}
-    assert ranks[384] == {1, 2, 4, 9, 16, 64, 144, 192, 256, 384}
+    assert ranks[768] == {1, 4, 9, 16, 64, 144, 192, 256, 576}
+    assert ranks[192] == {1, 4, 9, 16, 36, 64, 144, 192}
+    assert ranks[384] == {1, 4, 9, 16, 64, 144, 192, 256}
 
 
 @pytest.mark.parametrize(("sweep", "width"), [("cola_mpnet", 768), ("sst2_minilm", 384), ("mnli_minilm", 384)])

@@ -17,15 +17,12 @@ from krona.methods.bitfit import Bias
 from krona.methods.branch import Branch
 from krona.methods.cdka import CDKA
 from krona.methods.compacter import Compacter, sum_of_products
-from krona.methods.hira import HiRA
-from krona.methods.ia3 import IA3
 from krona.methods.kronecker import Kronecker
 from krona.methods.lokr import LoKr, split_width
 from krona.methods.lora import LoRA
 from krona.methods.magnitude import merged_norms
 from krona.methods.moka import MoKA
 from krona.methods.parallel_adapter import ParallelAdapter
-from krona.methods.vera import VeRA
 from methods.case import BranchCase
 from methods.cases import CASES
 
@@ -38,18 +35,12 @@ LINEAR = [
 
 
 def made(kind: type[nn.Module], d_in: int, d_out: int, **arguments: Any) -> tuple[nn.Module, dict[str, np.ndarray]]:
-    """Return a branch in float64 with changed start values, and a dict of its tensors (and HiRA's weight) as arrays."""
+    """Return a branch in float64 with changed start values, and a dict of its tensors as arrays."""
     branch = kind(d_in, d_out, **arguments).double()
     generator = torch.Generator().manual_seed(1)
     for parameter in branch.parameters():
         parameter.data = torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
     tensors: dict[str, Any] = dict(branch.named_parameters())
-    if isinstance(branch, VeRA):
-        tensors["A"], tensors["B"] = branch.factors()
-    if isinstance(branch, HiRA):
-        layer = nn.Linear(d_in, d_out, dtype=torch.float64)
-        branch.bind(layer)
-        tensors["W"] = layer.weight
     return branch, {name: p.detach().numpy() for name, p in tensors.items()}
 
 
@@ -124,32 +115,10 @@ def test_starts() -> None:
     assert 0.95 * bound < compacter.down_left.abs().max() <= bound
     assert compacter.down_left.mean().item() == pytest.approx(0, abs=0.2 * bound)
     assert 0 < compacter(torch.randn(4, 768)).abs().max() < 1e-4
-    assert IA3(3, 4).scale.tolist() == [1.0] * 4
     assert not LoKr(768, 768).w1.any()
     assert LoKr(768, 768).w2.any()
-    moka, hira, vera = MoKA(768, 768, shapes=SHAPES), HiRA(768, 768), VeRA(8, 8, rank=2)
-    assert not any(start.any() for start in (moka.gates, *moka.B, hira.B, vera.b))
-    assert vera.d.tolist() == [pytest.approx(0.1)] * 2
-    assert vera.factors()[0] is VeRA(8, 8, rank=2).factors()[0]  # layers of equal widths share the frozen matrices
-    assert not torch.equal(vera.factors()[0], VeRA(8, 8, rank=2, seed=1).factors()[0])
-
-
-@pytest.mark.parametrize("device", ["meta", "cpu"])
-def test_the_frozen_matrices_of_vera_survive_to_empty(device: str) -> None:
-    trained, x = VeRA(6, 4, rank=3).to(device), torch.randn(5, 6)
-    state = {"d": torch.randn(3), "b": torch.randn(4)}
-    trained.to_empty(device="cpu").load_state_dict(state)
-    expected = VeRA(6, 4, rank=3)
-    expected.load_state_dict(state)
-    assert torch.equal(trained(x), expected(x))
-    assert torch.equal(trained.double().delta(), expected.double().delta())
-
-
-def test_hiras_update_has_the_rank_of_the_layer() -> None:
-    with pytest.raises(KronaError, match="backbone"):
-        HiRA(24, 16).delta()
-    branch, _ = made(HiRA, 24, 16, rank=1)
-    assert torch.linalg.matrix_rank(branch.delta()) == 16
+    moka = MoKA(768, 768, shapes=SHAPES)
+    assert not any(start.any() for start in (moka.gates, *moka.B))
 
 
 def test_mokas_shapes_are_fitted_or_refused() -> None:

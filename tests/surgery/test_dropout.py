@@ -36,7 +36,7 @@ def test_dropout_is_inverted() -> None:
     torch.testing.assert_close(dropped[kept], torch.full_like(dropped[kept], 1 / (1 - P)))
 
 
-@pytest.mark.parametrize("method", ["lora", "krona", "miss", "dora", "adapter", "ia3"])
+@pytest.mark.parametrize("method", ["lora", "krona", "monarch", "dora", "adapter"])
 def test_only_the_input_of_the_branch_is_dropped(method: str) -> None:
     adapted = first_place(inserted(method, without_dropout(tiny_t5().double()), dropout=P).train())
     disturb(adapted)

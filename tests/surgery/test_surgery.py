@@ -14,8 +14,6 @@ from krona.messages import KronaError
 from krona.methods.adapter import Adapter
 from krona.methods.branch import Branch
 from krona.methods.compacter import Compacter
-from krona.methods.hira import HiRA
-from krona.methods.ia3 import IA3
 from krona.methods.kronecker import Kronecker
 from krona.methods.lora import LoRA
 from krona.methods.parallel_adapter import ParallelAdapter
@@ -87,9 +85,9 @@ def test_placements_mean_what_they_say(where: str, placement: Any, inner_residua
 
 def test_one_placement_for_each_pattern() -> None:
     model = tiny_t5()
-    surgery.insert(model, IA3, target_modules=["k", "wo"], placement=["sequential", "before"], inner_residual=False)
-    sizes = {n.rsplit(".", 3)[1]: p.numel() for n, p in surgery.trainable_state(model).items() if n.endswith("scale")}
-    assert sizes == {"k": 64, "wo": 96}
+    surgery.insert(model, LoRA, target_modules=["wi", "wo"], placement=["sequential", "parallel"])
+    sizes = {n.rsplit(".", 3)[1]: len(p) for n, p in surgery.trainable_state(model).items() if n.endswith(".A")}
+    assert sizes == {"wi": 96, "wo": 96}
 
 
 def test_compacters_rule_is_one_parameter() -> None:
@@ -253,8 +251,6 @@ def test_take_out_of_another_adapter_while_one_is_merged() -> None:
         (ParallelAdapter, {"target_modules": QV, "magnitude": True}, [r"Adapter branch .*\. Its update is not linear"]),
         (LoRA, {"target_modules": ["DenseReluDense"], "magnitude": True}, ["magnitude", "DenseReluDense"]),
         (LoRA, {"target_modules": QV, "placement": "sequential", "init": "eva"}, ["method.init=eva needs a linear"]),
-        (HiRA, {"target_modules": QV, "placement": "sequential"}, ["HiRA needs a linear layer and placement=parallel"]),
-        (HiRA, {"target_modules": ["DenseReluDense"]}, ["HiRA needs a linear layer and placement=parallel"]),
         (Kronecker, {"target_modules": QV, "kron_factors": [[8, 8]], "bias": 1, "magnitude": True}, ["bias=0"]),
     ],
 )

@@ -35,9 +35,9 @@ PAPERS = "t5_base"  # the backbone of the paper's numbers
 OF_METHODS = re.compile(r"[+~]*(method|factors|variant|experiment)\b")  # overrides that some methods reject
 PRINTING_RULE = "the paper's Table 1 truncates its Params column to two decimals (0.1260 → 0.12, 0.0726 → 0.07)"
 LEGEND = (
-    "rank: the highest possible rank of one layer's update; file: the size of the adapter file; M adds, M "
-    "once: million multiply-adds that the unmerged branches add for one token, and once for a forward pass; launches: "
-    "kernels that the unmerged branches add to one forward pass."
+    "rank: the highest possible rank of one layer's update; file: the size of the adapter file; M adds: million "
+    "multiply-adds that the unmerged branches add for one token; launches: kernels that the unmerged branches add to "
+    "one forward pass."
 )
 
 
@@ -56,7 +56,6 @@ class MethodRow:
     head_params: int = 0  # parameters of a new two-class head, which every method trains
     # The costs of the unmerged branches. None: they cannot be counted without weights.
     multiply_adds: int | None = None  # multiply-adds for one token
-    multiply_adds_once: int | None = None  # multiply-adds once for a forward pass
     launches: int | None = None  # kernels for one forward pass
 
 
@@ -137,12 +136,11 @@ def print_rows(rows: Iterable[MethodRow], left_out: Sequence[str], *, backbone: 
         paper = "" if row.paper_percent is None else f"{row.paper_percent:g}"
         rank = "" if row.update_rank is None else str(row.update_rank)
         size = f"{row.file_bytes / 1000:,.0f} kB" if row.file_bytes < 10**6 else f"{row.file_bytes / 10**6:,.1f} MB"
-        counted = (row.multiply_adds, row.multiply_adds_once)
-        adds = ["" if value is None else f"{value / 1e6:.2f}" for value in counted]
-        costs = [size, *adds, "" if row.launches is None else str(row.launches)]
+        adds = "" if row.multiply_adds is None else f"{row.multiply_adds / 1e6:.2f}"
+        costs = [size, adds, "" if row.launches is None else str(row.launches)]
         counts = [row.method, f"{row.trainable_params:,}", head, f"{row.trainable_percent:.4f}"]
         cells.append([*counts, paper, rank, *costs])
-    headings = ("method", "trainable", "head", "%", "paper", "rank", "file", "M adds", "M once", "launches")
+    headings = ("method", "trainable", "head", "%", "paper", "rank", "file", "M adds", "launches")
     say(console, Text(f"Trainable parameters and costs on {backbone}", style="bold"))
     say(console, table(headings, cells, width=terminal_width(console), left=("method",)))  # empty columns are omitted
     about_head = "head: parameters of a new classifier with two classes, which every method trains; "

@@ -33,9 +33,15 @@ def own_targets() -> set[str]:
 
 
 def without_families(methods: Sequence[str]) -> list[str]:
-    """Return the methods without those of a family, such as ``peft`` and ``peft/oft``."""
+    """Return the methods without those of a family, such as ``peft``, ``peft/oft`` and the other names of these."""
     families = {name.partition("/")[0] for name in methods if "/" in name}
-    return [name for name in methods if name.partition("/")[0] not in families]
+    return [name for name in methods if name.partition("/")[0] not in families and not is_alias(name)]
+
+
+def is_alias(method: str) -> bool:
+    """Return whether a method's file is another name of a family's file, such as ``vera`` of ``peft/vera``."""
+    text = choice_files("method")[method].read_text(encoding="utf-8", errors="replace")
+    return re.search(r"^  - \w+/", text, re.MULTILINE) is not None and "\n  name:" not in text
 
 
 def branch_targets() -> list[str]:

@@ -9,7 +9,7 @@ from functools import reduce
 from operator import getitem
 from typing import Any
 
-from krona.config.choices import choices, is_overridden
+from krona.config.choices import choices, is_alias, is_overridden
 from krona.config.default_learning_rate import rate_notes
 from krona.config.model_folder import folder_pooling
 from krona.messages import KronaError
@@ -94,7 +94,7 @@ def _set_learning_rate(
 def _name_notes(config: Mapping[str, Any], overrides: Sequence[str], chosen: Mapping[str, Any]) -> list[str]:
     """Return a list with a note if the method's YAML sets another name than that of the file, otherwise []."""
     name, file = config.get("method", {}).get("name"), chosen.get("method")
-    if None in (name, file) or name == file or is_overridden("method.name", overrides):
+    if name is None or file in (None, name) or is_overridden("method.name", overrides) or is_alias(str(file)):
         return []
     return [f"conf/method/{file}.yaml sets name: {name}, which tables and run ids show. Set name: {file} in this file"]
 

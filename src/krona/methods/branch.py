@@ -91,13 +91,6 @@ class Branch(nn.Module):
         """
         raise NotImplementedError(f"{type(self).__name__} does not define prepare().")
 
-    def bind(self, layer: Any, *, transposed: bool = False) -> None:
-        """Store the layer to which the branch is added. A class defines this method if its update uses the weight.
-
-        Args:
-            transposed: whether the layer stores the transposed weight, as GPT-2's ``Conv1D`` does.
-        """
-
     def add_to(self, y: Tensor, x: Tensor, *others: Any) -> Tensor:
         """Return the sum of y, ``self(x)`` and the updates of the other branches at the same layer or block.
 

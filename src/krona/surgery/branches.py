@@ -15,8 +15,6 @@ from krona.methods.placement import InsertOptions, Position
 from krona.surgery.branch_checks import skipped_branch
 from krona.surgery.layers import (
     OFFLOADED,
-    WeightReader,
-    is_conv1d,
     is_linear,
     is_offloaded,
     is_quantised,
@@ -64,10 +62,6 @@ def build_branches(
             whole_layers[name] if whole_layers else branch(*sizes, **branch_config)
             for _ in range(options.modules_per_target)
         ]
-        if branch.defines("bind"):  # the update depends on the layer's weight, as in HiRA
-            _require_parallel(name, base, position, branch.__name__)
-            for instance in branches:
-                instance.bind(WeightReader(base) if is_quantised(base) else base, transposed=is_conv1d(base))
         if any(instance.needs is not None for instance in branches):
             _require_parallel(name, base, position, f"method.init={branch_config.get('init')}")
         device, dtype = _device_and_dtype(

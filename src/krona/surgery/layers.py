@@ -70,16 +70,6 @@ def dequantised_layer(layer: Any, weight: Tensor | None = None) -> nn.Linear:
     return plain
 
 
-class WeightReader:
-    """Reads the dequantised weight of a quantised layer, with the method ``get_parameter("weight")``."""
-
-    def __init__(self, layer: nn.Module) -> None:
-        self.layer = layer
-
-    def get_parameter(self, name: str) -> Tensor:
-        return weight_matrix(self.layer)
-
-
 def weight_matrix(layer: nn.Module) -> Tensor:
     """Return the weight of a linear layer as (d_out, d_in). A 4-bit weight is dequantised.
 

@@ -3,12 +3,11 @@
 The multiply-adds are counted as follows:
 
 - A matrix product (m, k) @ (k, n) has m·k·n.
-- An elementwise product or quotient has one for each element, or four for each complex element.
-- A Fourier transform of n real numbers has 1.25 · n · log₂ n. FFTW counts twice as many operations.
+- An elementwise product or quotient has one for each element.
+- A product of weights, which runs once for each forward pass, is not counted.
 - Sums and activation functions are not counted.
 """
 
-import math
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
@@ -24,11 +23,10 @@ from krona.surgery.target_modules import widths_at
 from krona.surgery.wrapper import Adapted
 
 PRODUCTS = ("mul", "div", "addcmul", "addcdiv", "square")  # elementwise operations
-TRANSFORMS = {"_fft_r2c": 1.25, "_fft_c2r": 1.25, "_fft_c2c": 2.5}  # multiply-adds, divided by n · log₂ n
 
 
 def added_costs(model: nn.Module) -> dict[str, int]:
-    """Return the costs that all branches add: ``multiply_adds``, ``multiply_adds_once`` and ``launches``.
+    """Return the costs that all branches add: ``multiply_adds`` and ``launches``.
 
     The result is empty if the branches cannot run on the model's device, as some layers of peft on the meta device, and
     for a prompt, whose costs are those of longer inputs.
@@ -36,21 +34,17 @@ def added_costs(model: nn.Module) -> dict[str, int]:
     if prompt_length(model):
         return {}
     try:
-        per_token, once = multiply_adds(model)
-        return {"multiply_adds": per_token, "multiply_adds_once": once, "launches": launches(model)}
+        return {"multiply_adds": multiply_adds(model), "launches": launches(model)}
     except RuntimeError:
         if not any(branch.computes_layer for _, at in adapted_modules(model) for branch in at.own_branches("default")):
             raise  # an error in a user's own branch
         return {}
 
 
-def multiply_adds(model: nn.Module) -> tuple[int, int]:
-    """Return the numbers of multiply-adds that all branches add for each token, and once for each forward pass.
-
-    For example, HiRA computes its weight once for each forward pass.
-    """
+def multiply_adds(model: nn.Module) -> int:
+    """Return the number of multiply-adds that all branches add for each token."""
     three, two = (_over_modules(model, tokens, lambda call: _run(call).multiply_adds) for tokens in (3, 2))
-    return round(three - two), round(3 * two - 2 * three)
+    return round(three - two)
 
 
 def launches(model: nn.Module) -> int:
@@ -117,11 +111,7 @@ class _Operations(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if func._overloadpacket in flop_registry:
             self.multiply_adds += flop_registry[func._overloadpacket](*args, **(kwargs or {}), out_val=output) / 2
         elif name.rstrip("_") in PRODUCTS:
-            self.multiply_adds += output.numel() * (4 if output.is_complex() else 1)
+            self.multiply_adds += output.numel()
         elif name == "mv":
             self.multiply_adds += args[0].numel()
-        elif name in TRANSFORMS:
-            numbers = output if name == "_fft_c2r" else args[0]
-            length = math.prod(numbers.shape[dim] for dim in args[1])
-            self.multiply_adds += TRANSFORMS[name] * numbers.numel() * math.log2(length)
         return output

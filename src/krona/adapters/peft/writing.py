@@ -150,9 +150,6 @@ def _forms(model: nn.Module, modules: Mapping[str, Adapted], norms: Sequence[str
     }
     kinds = {type(branch) for group in branches.values() for branch in group}
     peft_type = next(iter(kinds)).peft_type if len(kinds) == 1 else None
-    if peft_type == "IA3":
-        yield _scaling_form(model, modules, name)
-        return
     for module, adapted in modules.items():
         if adapted.placements[name].placement != "parallel":
             raise KronaError(f"The branch at {module} is {adapted.placements[name].placement}, not parallel. {INSTEAD}")
@@ -164,7 +161,7 @@ def _forms(model: nn.Module, modules: Mapping[str, Adapted], norms: Sequence[str
         form = _with_common_config(model, peft_type, modules, converted, magnitudes)
         if form is not None:
             yield form
-    require_unmerged(get_state(model))  # the update of HiRA depends on the layer's own weight
+    require_unmerged(get_state(model))
     for module, adapted in modules.items():
         down, up = low_rank(branches[module], *widths(adapted.base))
         converted[module] = {"r": len(down), "lora_alpha": len(down)}, {"lora_A": down, "lora_B": up}
@@ -264,23 +261,6 @@ def _copy_modules(model: nn.Module, loaded: Any, adapter: InsertedAdapter, attri
         for key, parameter in by_adapter["default"].named_parameters():
             full = f"{module}.{key}"
             parameter.data = weights[full if full in weights else unwrapped(full)].detach().clone()
-
-
-def _scaling_form(model: nn.Module, modules: Mapping[str, Adapted], name: str) -> Form:
-    """Return the `Form` of (IA)³, which scales the inputs of FFN modules and the outputs of other modules."""
-    names, after, before = module_names(model), list[str](), list[str]()
-    layers = {}
-    for module, adapted in modules.items():
-        placement = adapted.placements[name]
-        if placement.placement == "parallel" or placement.inner_residual:
-            raise KronaError(f"The output of (IA)³ at {module} is added to the activations. {INSTEAD}")
-        scale = adapted.branches[name].get_parameter("0.scale")
-        is_before = placement.placement == "before"
-        layers[module] = {"ia3_l": scale[None] if is_before else scale[:, None]}
-        (before if is_before else after).append(module)
-    scaled_inputs = shortest(before, names, str.endswith)  # peft matches the ends of module names
-    config = {"feedforward_modules": scaled_inputs, "target_modules": [*shortest(after, names), *scaled_inputs]}
-    return Form("IA3", config | {"fan_in_fan_out": is_conv1d(next(iter(modules.values())).base)}, layers)
 
 
 def _require_linear(label: str, adapted: Adapted, name: str) -> None:
