@@ -12,7 +12,7 @@ runs = [krona.train([*common, f"method={method}"]) for method in ("full", "lora"
 
 # %% Read all results as a pandas table. Scores are 0 to 100.
 results = krona.results(sweep="notebook")
-print(results[["method", "dev", "test", "parameters", "effective_rank", "train_s"]].to_string(index=False))
+print(results[["method", "dev", "test", "parameters", "train_s"]].to_string(index=False))
 
 # %% Plot the dev score after each epoch.
 import matplotlib.pyplot as plt

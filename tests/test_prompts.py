@@ -308,7 +308,7 @@ def test_an_interrupted_run_resumes_and_loads_to_the_same_bits(name: str, small:
     assert same_files(resumed.folder, whole.folder)
     result = read_result(whole.folder / "result.json")
     assert {"multiply_adds", "launches"}.isdisjoint(result.provenance)
-    assert (result.learned, result.provenance["update_rank"]) == (None, None)
+    assert result.provenance["update_rank"] is None
     assert not result.provenance["mergeable"]
     lines = export(find(whole.folder), to="peft", out=tmp_path / "peft")
     assert "logits" in lines[-1]

@@ -68,9 +68,6 @@ def test_delta_is_what_forward_does(case: BranchCase, arguments: dict[str, Any],
         left, right = (factor.detach() for factor in branch.low_rank())
         assert branch.update_rank == min(left.shape[1], d_in, d_out)
         np.testing.assert_allclose((left @ right).T, delta, atol=1e-12)
-    if (values := branch.singular_values()) is not None:
-        found = np.linalg.svd(delta, compute_uv=False)[: len(values)]
-        np.testing.assert_allclose(values.detach()[: len(found)], found, atol=1e-10)
 
 
 @settings(max_examples=40, deadline=None)

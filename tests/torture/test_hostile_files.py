@@ -39,7 +39,7 @@ SWEEPS = {
     "search": "hydra.searchpath=[pkg://krona_evil]",
     "callback": "+hydra.callbacks.x._target_=krona_evil.Thing",
 }
-SMALL = ("list", "inspect", "diff", "report")
+SMALL = ("list", "diff", "report")
 
 
 class Fire:
@@ -118,7 +118,7 @@ def commands(out: Path) -> list[list[str]]:
     found += [["report", "--table", "1"], ["report", "--format", "html", "--out", str(out / "report.html")]]
     found += [["dashboard", "--folder", str(out / "d")]]
     for name in ("whole", "target", "adapter", "pickled", "linked", "gone", "folder", "loop"):
-        found += [["inspect", name], ["diff", name, "whole"], ["predict", name, "--text", "a cat", "a dog"]]
+        found += [["diff", name, "whole"], ["predict", name, "--text", "a cat", "a dog"]]
         found += [["export", name, "--to", "adapter", "--out", str(out / f"export-{name}")]]
     return found
 
@@ -162,7 +162,6 @@ def test_commands_that_read_an_adapter_name_its_class(hostile: SimpleNamespace) 
         assert code == 1, (command, text)
         assert "adapter.safetensors" in text, command
         assert TARGET in text, command
-    assert "conf/ names the class" in output("inspect", "adapter")[1]  # it describes the file without the class
 
 
 @pytest.mark.parametrize(

@@ -32,7 +32,6 @@ def strange(tmp_path: Path) -> Path:
 def commands(run_id: str, out: Path) -> list[list[str]]:
     small = ["profile=demo", "method=lora", "task=sample_rte"]
     return [
-        ["inspect", run_id],
         ["params", "method=lora"],
         ["table", "1", "--dry-run", *small, "seed=0"],
         ["train", "--cfg", "job", *small],

@@ -383,7 +383,7 @@ def test_an_interrupt_that_cannot_be_recorded_ends_the_run(
 def test_a_run_that_is_interrupted_after_its_training_has_no_scores_yet(
     values: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("krona.training.run.record_updates", Mock(side_effect=Interrupted(signal.SIGINT)))
+    monkeypatch.setattr("krona.surgery.is_mergeable", Mock(side_effect=Interrupted(signal.SIGINT)))
     with pytest.raises(Interrupted):
         run(values, tmp_path)
     (file,) = tmp_path.glob("*/result.json")
@@ -476,19 +476,6 @@ def test_a_lost_interrupt_ends_the_run_after_the_epoch(
     checkpoint = torch.load(tmp_path / done.name / "last.ckpt", weights_only=True)
     assert len(checkpoint["krona"]["dev_curve"]) == 1
     assert_same(run(values, tmp_path)[0].folder, done)
-
-
-def test_measuring_updates_does_not_change_the_run(
-    values: dict[str, Any], done: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    learned = read_result(done / "result.json").learned
-    assert all(learned[key] > 0 for key in ("norm", "effective_rank", "stable_rank", "drift"))
-    assert len(learned["by_place"]) == learned["places"]
-    monkeypatch.setattr("krona.training.run.record_updates", lambda *_: None)
-    folder = run(values, tmp_path)[0].folder
-    assert read_result(folder / "result.json").learned is None
-    assert folder.name == done.name
-    assert_same(folder, done)
 
 
 @pytest.mark.parametrize("method", ["full", "full keep=adapter", "lora", "untuned"])

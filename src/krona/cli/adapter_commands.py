@@ -1,6 +1,5 @@
-"""Define the commands of `krona` that use adapters: predict, evaluate, export, import, inspect."""
+"""Define the commands of `krona` that use adapters: predict, evaluate, export, import."""
 
-import json
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -8,7 +7,7 @@ import typer
 from rich.console import Console
 from typer.core import TyperCommand
 
-from krona.formatting import say, show, terminal_width
+from krona.formatting import show
 
 
 class SeveralTexts(TyperCommand):
@@ -151,28 +150,8 @@ def import_(
     backbone: Backbone = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="replace the file")] = False,
 ) -> None:
-    """Convert a peft adapter to krona's adapter file, for use with krona predict, evaluate, inspect and init_from."""
+    """Convert a peft adapter to krona's adapter file, for use with krona predict, evaluate and init_from."""
     from krona.adapters.import_peft import import_peft
 
     lines = import_peft(folder, out, overrides=overrides or [], backbone=backbone, overwrite=overwrite)
     show(*lines)
-
-
-@app.command()
-def inspect(
-    run: Run,
-    every: Annotated[bool, typer.Option("--all", help="print a row for each changed module")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
-    backbone: Backbone = None,
-) -> None:
-    """Show which modules an adapter changes, and the shape, norm, rank and drift of each update."""
-    from krona.adapters.inspect import format_text
-    from krona.adapters.inspect import inspect as command
-
-    content = command(run, backbone=backbone)
-    if as_json:
-        print(json.dumps(content, indent=1, ensure_ascii=False))
-        return
-    console = Console()
-    for line in format_text(content, every=every, width=terminal_width(console)):
-        say(console, line)

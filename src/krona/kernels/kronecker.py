@@ -43,12 +43,6 @@ def kron_product(A: Tensor, B: Tensor) -> Tensor:
     return (A[:, None, :, None] * B[None, :, None, :]).reshape(A.shape[0] * B.shape[0], A.shape[1] * B.shape[1])
 
 
-def kron_singular_values(A: Tensor, B: Tensor) -> Tensor:
-    """Return the singular values of ``A ⊗ B`` in descending order: the products of A's and B's singular values."""
-    products = torch.outer(torch.linalg.svdvals(A), torch.linalg.svdvals(B))
-    return torch.sort(products.flatten(), descending=True).values
-
-
 def with_identity(M: Tensor) -> tuple[Tensor, Tensor]:
     """Return two matrices whose product is M. One of the two is the identity of M's smaller dimension."""
     identity = _identity(min(M.shape), M)

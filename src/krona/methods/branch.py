@@ -61,7 +61,7 @@ class Branch(nn.Module):
         )
 
     def linear_part(self) -> Tensor:
-        """Return the matrix of an update that is linear except for a bias. Norms and ranks are computed from it."""
+        """Return the matrix of an update that is linear except for a bias."""
         return self.delta()
 
     def low_rank(self) -> tuple[Tensor, Tensor] | None:
@@ -69,10 +69,6 @@ class Branch(nn.Module):
 
         The export to peft's LoRA uses these factors.
         """
-        return None
-
-    def singular_values(self) -> Tensor | None:
-        """Return the singular values of the update without its bias, or None if the full matrix is needed."""
         return None
 
     def norm_change(self, W: Tensor) -> Tensor | None:

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from krona.kernels.kronecker import kron_matmul, kron_product, kron_singular_values, with_identity
+from krona.kernels.kronecker import kron_matmul, kron_product, with_identity
 from krona.messages import KronaError
 from krona.methods.arguments import check_choice, check_float, check_int, get_non_linearity
 from krona.methods.branch import Branch
@@ -158,11 +158,6 @@ class Kronecker(Branch):
         if self.residual_scale is not None or self.A.dim() == 3:
             return None
         return kronecker_norm_change(W, self.A, self._scaled(self.B))
-
-    def singular_values(self) -> Tensor | None:
-        if self.non_linearity is not None or self.residual_scale is not None or self.A.dim() == 3:
-            return None
-        return kron_singular_values(self.A, self.scaling * self.B)
 
     def to_peft(self) -> tuple[dict[str, Any], dict[str, Tensor]] | None:
         """Return the branch as LoKr with two full matrices, or None if peft does not support the shapes of A and B."""

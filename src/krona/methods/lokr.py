@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from krona.kernels.kronecker import kron_matmul, kron_product, kron_singular_values, with_identity
+from krona.kernels.kronecker import kron_matmul, kron_product, with_identity
 from krona.methods.arguments import check_float, check_int
 from krona.methods.branch import Branch
 from krona.methods.initial_values import kaiming_uniform
@@ -95,10 +95,6 @@ class LoKr(Branch):
     def norm_change(self, W: Tensor) -> Tensor:
         W1, W2 = self.factors()
         return kronecker_norm_change(W, W1.T, self.scaling * W2.T)
-
-    def singular_values(self) -> Tensor:
-        W1, W2 = self.factors()
-        return kron_singular_values(W1, self.scaling * W2)
 
     def delta(self) -> Tensor:
         return self.scaling * kron_product(*self.factors())  # (d_out, d_in)

@@ -51,12 +51,11 @@ def score_frame(table: Table, column: Column) -> pd.DataFrame:
         ends = f" ({format_range((low, high))})" if high > low else ""
         quantities = {name: find_quantity(name, table) for name in CHARTED}
         costs = {name: cell_cost(cell, cost, quantity.statistic) for name, (cost, quantity) in quantities.items()}
-        ranks = {name: row.cell(name).value for name in ("rank", "effective")}
         lines.append({
             "row": row, "method": row.method, "cell": cell, "label": plain_label(row.label), "settings": row.settings,
             "name": shorten(plain_label(names[row.name]), MAX_NAME), "score": cell.value, "low": low, "high": high,
             "color": style.color, "mark": style.mark, "hollow": False,
-            "tip": f"{plain_label(row.name)}: {cell_value(cell)}{ends}", **costs, **ranks,
+            "tip": f"{plain_label(row.name)}: {cell_value(cell)}{ends}", **costs, "rank": row.cell("rank").value,
         })  # fmt: skip
     return pd.DataFrame(lines)
 
@@ -264,21 +263,18 @@ def cost_charts(table: Table, column: Column, frame: pd.DataFrame) -> tuple[list
     return charts, sentences
 
 
-def rank_charts(column: Column, frame: pd.DataFrame) -> list[Figure]:
-    """Return charts of the score against the maximum rank and the effective rank of the update, if the ranks vary."""
-    known = {name: frame.dropna(subset=[name]).query(f"{name} > 0") for name in ("rank", "effective")}
-    return [draw_rank(column, rows, name) for name, rows in known.items() if rows[name].nunique() > 1]
-
-
 @matplotlib.rc_context(RC)
-def draw_rank(column: Column, frame: pd.DataFrame, name: str) -> Figure:
-    """Draw the scores against a rank of the update."""
-    axis = QUANTITIES[name].axis
+def rank_charts(column: Column, frame: pd.DataFrame) -> list[Figure]:
+    """Return a chart of the score against the maximum rank of the update, if the rank varies."""
+    frame = frame.dropna(subset=["rank"]).query("rank > 0")
+    if frame["rank"].nunique() < 2:
+        return []
+    axis = QUANTITIES["rank"].axis
     figure, axes = _new(f"Score against {axis}", f"{axis}, log.", f"{column.label}, score")
-    tips = [f"{tip}; rank {number(rank, 1)}" for tip, rank in zip(frame.tip, frame[name], strict=True)]
-    _scatter(axes, frame.assign(tip=tips), [*frame[name]])
-    _fit_cost(axes, [*frame[name]], log=True)
-    return figure
+    tips = [f"{tip}; rank {number(rank, 1)}" for tip, rank in zip(frame.tip, frame["rank"], strict=True)]
+    _scatter(axes, frame.assign(tip=tips), [*frame["rank"]])
+    _fit_cost(axes, [*frame["rank"]], log=True)
+    return [figure]
 
 
 def find_swept(frame: pd.DataFrame) -> str | None:

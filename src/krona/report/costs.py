@@ -41,15 +41,11 @@ class Quantity:
 QUANTITIES = {
     "params": Quantity("Params (%)", axis="trainable parameters", digits=-3, always=True, logarithmic=True),
     "rank": Quantity("Rank of the update", axis="highest rank of the update", always=True, logarithmic=True),
-    "effective": Quantity(
-        "Effective rank", axis="effective rank of the update", statistic="mean", digits=1, logarithmic=True
-    ),
     "time": Quantity("Training (s)", axis="training time (s)", statistic="median", always=True),
     "step": Quantity("Step (ms)", 1e-3, statistic="median", digits=-3),
     "memory": Quantity("Peak memory (GB)", 1e9, axis="peak memory (GB)", digits=-3),
     "adapter": Quantity("Adapter (KB)", 1e3, digits=-3),
     "adds": Quantity("Multiply-adds per token (M)", 1e6, digits=-3),
-    "adds_once": Quantity("Multiply-adds per pass (M)", 1e6, digits=-3),
     "launches": Quantity("Launches added"),
 }
 # Replaces "time" in a table whose runs all recorded it: other processes on the machine change it less.

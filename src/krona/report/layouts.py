@@ -61,7 +61,7 @@ def find_layout(table: str | None, sweep: str | None) -> Layout:
         command = f"{command} -m sweeps={sweep}" if sweep in choice_files("sweeps") else ""
     return Layout(
         name=sweep or "runs", title=title, sweep=sweep, command=command,
-        extras=("params", "rank", "effective", "time", "step", "memory", "adapter", "adds", "adds_once", "launches"),
+        extras=("params", "rank", "time", "step", "memory", "adapter", "adds", "launches"),
         **_BY_METHOD,
     )  # fmt: skip
 
@@ -149,7 +149,7 @@ _TABLES: dict[str, dict[str, Any]] = {
     },
     "9": {
         "title": "Table 9: shapes of A in KronA", "axis": "Shape of A", "row": _shape, "by_shape": True,
-        "split": "dev", "also_shown_split": "test", "average": False, "extras": ("rank", "effective"),
+        "split": "dev", "also_shown_split": "test", "average": False, "extras": ("rank",),
         "notes": ("The scores are the best dev scores, as in the paper. For the shape 2x384, the paper prints 86.63 in"
                   " Table 9 and 86.34 in Table 1. Test scores are shown next to the dev scores.",
                   "Rank is the highest possible rank of A ⊗ B, min(a1, a2) · min(b1, b2)."),

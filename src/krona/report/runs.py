@@ -126,12 +126,12 @@ def _costs(result: Result, path: Path) -> dict[str, float]:
     train, steps = result.times.get("train"), result.dev_curve[-1].get("step") if result.dev_curve else None
     costs = {
         "params": result.trainable_params, "percent": result.trainable_percent, "rank": known.get("update_rank"),
-        "effective": (result.learned or {}).get("effective_rank"), "time": train,
+        "time": train,
         "cpu": result.times.get("train_cpu"), "load": max(load) if load else None,
         "step": train / steps if train and steps and result.status == "done" else None,
         "memory": memory.get("device") or (memory.get("host") if load else None),
         "adapter": adapter.stat().st_size if adapter.is_file() else None, "adds": known.get("multiply_adds"),
-        "adds_once": known.get("multiply_adds_once"), "launches": known.get("launches"),
+        "launches": known.get("launches"),
     }  # fmt: skip
     return {name: math.nan if value is None else float(value) for name, value in costs.items()}
 

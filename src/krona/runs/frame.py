@@ -50,8 +50,6 @@ COLUMNS = {  # maps each column to its type and its key in result.json; "": the 
     "examples_per_s": ("Float64", "times.examples_per_s"),
     "host_bytes": ("Int64", "peak_memory.host"),
     "device_bytes": ("Int64", "peak_memory.device"),
-    "effective_rank": ("Float64", "learned.effective_rank"),
-    "drift": ("Float64", "learned.drift"),
     "notes": ("Int64", ""),
     "error": ("string", "error"),
 }
@@ -79,7 +77,6 @@ def read_results(outputs: Path | str | None = None, *, sweep: str | None = None)
     epochs, best_epoch                  number of the last scored epoch; number of the epoch that was selected on dev
     train_s, total_s, examples_per_s    seconds of training; seconds of the whole run; training examples per second
     host_bytes, device_bytes            peak memory of the process; peak memory of the device
-    effective_rank, drift               means over the adapted layers; docs/results-schema.md defines them
     notes, error                        number of notes of the run; message of the error that ended the run
     dev_accuracy, test_accuracy, …      the value of each metric on dev and test
     ==================================  ============================================================================

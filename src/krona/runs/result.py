@@ -177,7 +177,6 @@ class Provenance(TypedDict):
     """Whether the branches can be merged into the weights, as for ``krona export --to merged``."""
     multiply_adds: NotRequired[Count]
     """Number of multiply-adds of the unmerged branches for one token."""
-    multiply_adds_once: NotRequired[Count]
     """Number of multiply-adds of the unmerged branches for one forward pass, independent of the tokens."""
     launches: NotRequired[Count]
     """Number of operations that the unmerged branches add to a forward pass."""
@@ -185,28 +184,6 @@ class Provenance(TypedDict):
     """Checksums of the adapter and the predictions."""
     started: NotRequired[str]
     finished: NotRequired[str]
-
-
-@with_config(PART)
-class Measures(TypedDict):
-    """Measurements of an update. A value is null if the update is not linear."""
-
-    norm: NotRequired[float | None]
-    """The Frobenius norm of the update."""
-    effective_rank: NotRequired[float | None]
-    """The exponential of the entropy of the normalised singular values."""
-    stable_rank: NotRequired[float | None]
-    """The squared Frobenius norm, divided by the squared spectral norm."""
-    drift: NotRequired[float | None]
-    """The relative change of the layer's output on dev: E‖ΔW h‖² / E‖W h‖²."""
-
-
-@with_config(PART)
-class Learned(Measures):
-    """The norm of the whole update, and the means of the other measurements over all adapted modules."""
-
-    places: NotRequired[Count]
-    by_place: NotRequired[dict[str, Measures]]
 
 
 class Result(BaseModel):
@@ -260,8 +237,6 @@ class Result(BaseModel):
     """Peak memory of the process on the host and, with CUDA, of torch's tensors on the device."""
     provenance: Provenance = {}
     """Code, machine, versions, backbone and costs."""
-    learned: Learned | None = None
-    """Norm and rank of the trained update; null without branches."""
 
     @property
     def reached(self) -> str:

@@ -1,7 +1,7 @@
 """Wrap a module of the backbone, and compute its output together with the branches of an adapter."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, cast
@@ -128,7 +128,6 @@ class Adapted(nn.Module):
         self.merged = False  # whether the active adapter is merged into the base's weight
         # see `krona.surgery.branch_checks`
         self.was_called = self.weight_was_read = self.weight_was_used = self.watches_weight = False
-        self.watch: Callable[[Tensor, Tensor], None] | None = None  # called in `update` (`krona.adapters.update`)
 
     def __getattr__(self, name: str) -> Any:  # T5 reads wo.weight, SelfAttention.compute_bias, … through the wrapper
         try:
@@ -170,10 +169,7 @@ class Adapted(nn.Module):
 
         ``x`` is the input of parallel branches.
         """
-        updated = self._with_branches(name, y, x).to(y.dtype)  # under autocast, the branches' output may be in fp32
-        if self.watch is not None:
-            self.watch(y, updated)
-        return updated
+        return self._with_branches(name, y, x).to(y.dtype)  # under autocast, the branches' output may be in fp32
 
     def _with_branches(self, name: str, y: Tensor, x: Tensor) -> Tensor:
         branches = self.own_branches(name)
@@ -199,16 +195,13 @@ class Adapted(nn.Module):
     def _in_one_step(self, name: str) -> bool:
         """Return whether ``branch.beside`` can compute the sum of the linear layer and the branch in one step."""
         base, branches = self.base, self.own_branches(name)
-        if branches[0].computes_layer:
-            return self.watch is None
-        return (
+        return branches[0].computes_layer or (
             type(base) is nn.Linear
             and self.placements[name].placement == "parallel"
             and not (self.training and self.placements[name].dropout)
             and len(branches) == 1
             and name not in self.magnitudes
             and name not in self.captures
-            and self.watch is None
             and not (has_hooks(base) or has_hooks(branches[0]))
         )
 

@@ -3,28 +3,24 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.utils.data import DataLoader
 
-from krona import surgery
-from krona.adapters import update
 from krona.adapters.predictor import autocast, predict_batch
 from krona.backbones.families import Batch, Family
 from krona.backbones.families.family import round_probabilities
 from krona.messages import KronaError
 from krona.metrics.scores import need_scores
 from krona.metrics.scores import score as compute_scores
-from krona.runs.result import Result
 from krona.tasks import Split, Task
 from krona.training.batches import EvaluationBatches
 from krona.training.devices import Ranks
 
 Answer = tuple[str, list[float] | None]  # the predicted text, and the probability of each label
-DRIFT_ROWS = 32  # maximum number of dev rows, evenly spaced, on which drift is measured
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,14 +69,6 @@ class SplitEvaluation:
         rounded = round_probabilities(probabilities) if labels else [None] * len(texts)
         return list(zip(texts, rounded, strict=True))
 
-    def compute_losses(self, model: nn.Module, count: int) -> list[Tensor]:
-        """Return the losses of up to ``count`` evenly spaced rows, each summed over the label tokens of the row."""
-        rows: Any = self.batches.dataset
-        device, count = next(model.parameters()).device, min(count, len(rows))
-        chosen = [self.family.collate([rows[i * len(rows) // count]]) for i in range(count)]
-        batches = [{name: values.to(device) for name, values in row.items()} for row in chosen]
-        return [self.family.summed_loss(model, batch) for batch in batches]
-
     def score(self, answers: Sequence[Answer]) -> dict[str, Any]:
         """Score the predictions of all ranks (0-100).
 
@@ -125,18 +113,3 @@ def require_finite(model: nn.Module, *, lr: float) -> None:
                 f"With the weights of the best epoch, {name} is not finite. Try a lower optimizer.lr (now {lr:g}) or "
                 "method.scaling, or trainer.precision=32-true."
             )
-
-
-def record_updates(result: Result, model: nn.Module, dev: SplitEvaluation) -> None:
-    """Measure how the adapter changes the weights, and store the measurements in ``result``.
-
-    `krona.adapters.update` describes the measurements. Drift is measured on up to `DRIFT_ROWS` rows of dev. If the
-    measurement fails, a note is added to ``result`` and no error is raised, because the training has already finished.
-    """
-    try:
-        with dev.inference(model):
-            measured: Any = update.measure_updates(model, partial(dev.compute_losses, model, DRIFT_ROWS))
-            result.learned = measured
-        result.provenance["mergeable"] = surgery.is_mergeable(model)
-    except Exception as error:  # a user's own branch can raise any error
-        result.notes.append(f"The updates could not be measured: {type(error).__name__}: {error}")

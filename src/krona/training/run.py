@@ -30,7 +30,7 @@ from krona.surgery.trainable import train_in_fp32
 from krona.training.claimed_run import ClaimedRun
 from krona.training.data import build_data, load_splits
 from krona.training.devices import Ranks, count_devices
-from krona.training.evaluation import record_updates, require_finite
+from krona.training.evaluation import require_finite
 from krona.training.learner import Learner
 from krona.training.machine import PeakMemory, bf16_notes, cpu_count, default_threads, keep_freed_memory, read_load
 from krona.training.optimizer_groups import optimizer_groups
@@ -81,7 +81,7 @@ def _train(run: ClaimedRun, progress: Progress, tracking: Tracking) -> None:
     result.status = "done"
     result.provenance["finished"] = now()
     if run.claim is not None:
-        record_updates(result, learner.model, learner.data.dev)  # not included in the reported time and memory
+        result.provenance["mergeable"] = surgery.is_mergeable(learner.model)
         write_end(plan.run_folder, run.claim, settings, result, learner.model, predictions, backbone=backbone_weights)
 
 

@@ -5,16 +5,18 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytorch_lightning as pl
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
 from krona.config.settings import RunSettings
 from krona.config.target_classes import find_own
 from krona.runs.folder import RunFolder
 from krona.runs.result import Result
+from krona.surgery.layers import is_norm
+from krona.surgery.wrapper import is_in_adapter
 from krona.trackers.logged_values import epoch_values, flat_config
 from krona.trackers.loggers import GuardedLogger, Outcome, build_logger
 from krona.training.learner import Learner
-from krona.training.update_norms import gradient_norms, update_values
 
 
 class Tracking(pl.Callback):
@@ -39,7 +41,7 @@ class Tracking(pl.Callback):
             return
         assert learner.best is not None
         row = learner.dev_curve[-1]
-        values = epoch_values(row, learner.best["dev"]["score"]) | update_values(learner.model)
+        values = epoch_values(row, learner.best["dev"]["score"])
         values |= {f"grad_norm/{kind}": float(norm) for kind, norm in self._gradient_norms.items()}
         self._gradient_norms = {}
         for logger in self.loggers:
@@ -79,3 +81,22 @@ def open_loggers(
     finally:
         for guarded in loggers:
             guarded.close(outcome)
+
+
+def gradient_norms(model: nn.Module) -> dict[str, Tensor]:
+    """Return the Euclidean norm of the gradients by kind of parameter.
+
+    The kind of a branch's parameter is its name in the branch, such as ``A``, ``B`` or ``bias``. The kinds of the
+    backbone's parameters are ``layer_norm`` and ``other``. The norms are tensors on the device of the gradients, so the
+    CPU does not have to wait for the GPU.
+    """
+    gradients = []
+    for name, parameter in model.named_parameters():
+        if parameter.grad is not None:
+            module, _, last = name.rpartition(".")
+            kind = "layer_norm" if is_norm(model.get_submodule(module)) else "other"
+            gradients.append((last if is_in_adapter(name) else kind, parameter.grad))
+    squares: dict[str, list[Tensor]] = {}
+    for kind, gradient in gradients:
+        squares.setdefault(kind, []).append(gradient.detach().float().pow(2).sum())
+    return {kind: torch.stack(parts).sum().sqrt() for kind, parts in squares.items()}

@@ -10,11 +10,13 @@ import torch
 from torch import Tensor, nn
 
 from krona.adapters.peft.folder import copy_for_peft, unwrapped
-from krona.adapters.update import low_rank
 from krona.backbones.module_names import module_names, outermost, shortest
 from krona.backbones.peft_branch import PeftBranch
 from krona.backbones.peft_config import quiet, require_peft
+from krona.kernels.kronecker import with_identity
 from krona.messages import KronaError
+from krona.methods.branch import Branch
+from krona.surgery.branches import branch_matrix
 from krona.surgery.layers import is_conv1d, is_linear, is_quantised
 from krona.surgery.state import (
     InsertedAdapter,
@@ -67,7 +69,7 @@ def write_peft(
     """Write the active adapter as a peft folder. peft itself builds and saves the adapter.
 
     An adapter is written as the ``peft_type`` of its class if peft's layers have the same tensors. Any other linear
-    update is written as a LORA with exactly the same update (`krona.adapters.update.low_rank`). An adapter that trains
+    update is written as a LORA with exactly the same update (`low_rank`). An adapter that trains
     only LayerNorms is written as LN_TUNING. Trained LayerNorms of other adapters, and a head, are written as
     ``modules_to_save``.
 
@@ -261,6 +263,24 @@ def _copy_modules(model: nn.Module, loaded: Any, adapter: InsertedAdapter, attri
         for key, parameter in by_adapter["default"].named_parameters():
             full = f"{module}.{key}"
             parameter.data = weights[full if full in weights else unwrapped(full)].detach().clone()
+
+
+def low_rank(branches: Sequence[Branch], d_in: int, d_out: int) -> tuple[Tensor, Tensor]:
+    """Return V (r, d_in) and U (d_out, r), whose product ``U V`` is the sum of the scaled branches without biases.
+
+    U and V concatenate the factors that ``low_rank()`` of each branch returns. If a branch does not provide factors, or
+    if r would be larger than d_in or d_out, U or V is the identity. The factors are exact, because no matrix
+    decomposition is computed.
+    """
+    pairs = [branch.low_rank() for branch in branches]
+    if all(pair is not None for pair in pairs):
+        left = torch.cat([pair[0] for pair in pairs if pair is not None], dim=1)
+        right = torch.cat([pair[1] for pair in pairs if pair is not None], dim=0)
+        if left.shape[1] <= min(d_in, d_out):
+            return left.T, right.T
+    first, *others = [branch_matrix(branch, with_bias=False) for branch in branches]
+    U, V = with_identity(sum(others, first))
+    return V, U
 
 
 def _require_linear(label: str, adapted: Adapted, name: str) -> None:
