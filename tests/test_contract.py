@@ -11,6 +11,7 @@ import pytest
 import torch
 from safetensors import safe_open
 
+from branch_faults import find_branch_fault
 from krona import surgery
 from krona.adapters.adapter import Adapter
 from krona.kernels.t5_modules import RootMeanSquareNorm
@@ -50,7 +51,7 @@ def check_life(name: str, make: Callable[[], Any], file: Path) -> Any:
     still = {n for n, p in surgery.trainable_state(model).items() if torch.equal(p, trains[n])}
     assert all(any(part in n for part in NO_GRADIENT) for n in still), still
     trained, expected = snapshot(model), output(model)
-    assert name == "untuned" or surgery.find_branch_fault(model) is None
+    assert name == "untuned" or find_branch_fault(model) is None
 
     Adapter.of(model).save(file)
     buffers = {surgery.public_name(n) for n, _ in model.named_buffers() if ".branches." in n}

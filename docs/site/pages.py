@@ -16,7 +16,7 @@ from pydantic import TypeAdapter
 from krona.cli import parameter_table
 from krona.config.compose import compose_job, hydra_session
 from krona.config.settings import Backbone, Data, Method, Optimizer, Placement, RunSettings, Scheduler, Trainer
-from krona.messages import KronaError
+from krona.messages import first_line
 from krona.runs.run_id import NOT_IDENTITY
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -269,7 +269,6 @@ def peft_refused() -> list[str]:
     """Return a list of the types of peft that are not a method, each with the message of krona or peft."""
     from peft import PEFT_TYPE_TO_CONFIG_MAPPING
 
-    from krona import surgery
     from krona.backbones.insert_method import insert_method
     from krona.backbones.load import random_model
     from krona.config import check
@@ -284,9 +283,10 @@ def peft_refused() -> list[str]:
         model = random_model(backbone)
         try:
             insert_method(model, check.method({**values, "config": {"peft_type": kind}}))
-            message = surgery.find_branch_fault(model)
-        except KronaError as error:
-            message = str(error)
+            model(**model.dummy_inputs)
+            message = ""
+        except Exception as error:  # peft can raise any error
+            message = f"{first_line(error).rstrip('.')}."
         text.append(f"- `{kind}`: {str(message).removeprefix(f'method.config.peft_type={kind} is not possible. ')}")
     return text
 

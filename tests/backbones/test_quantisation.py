@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 import one_job
+from branch_faults import find_branch_fault
 from krona import surgery
 from krona.adapters.adapter import Adapter
 from krona.adapters.fingerprint import OtherBackboneError, take_fingerprint
@@ -114,7 +115,7 @@ def test_a_missing_library_is_one_message(monkeypatch: pytest.MonkeyPatch) -> No
 @pytest.mark.parametrize("method", TRAINED)
 def test_every_method_trains_with_evaluations_between_the_steps(method: str, nano: Any) -> None:
     model = inserted(nano, method)
-    assert surgery.find_branch_fault(model) is None
+    assert find_branch_fault(model) is None
     trained = [p for p in model.parameters() if p.requires_grad]
     frozen = {name: p.clone() for name, p in model.named_parameters() if not p.requires_grad}
     optimizer = torch.optim.AdamW(trained, lr=1e-3)

@@ -12,7 +12,6 @@ from transformers import GPT2Config, GPT2Model
 from krona import surgery
 from krona.messages import KronaError
 from krona.methods.adapter import Adapter
-from krona.methods.branch import Branch
 from krona.methods.compacter import Compacter
 from krona.methods.kronecker import Kronecker
 from krona.methods.lora import LoRA
@@ -320,39 +319,3 @@ def test_other_names_and_shapes_are_not_copied() -> None:
     for words, other in others.items():
         weights = surgery.trainable_state(other)
         refused(model, partial(surgery.copy_into, surgery.trainable_state(model), weights), words)
-
-
-class Faulty(Branch):
-    """A linear branch whose ``forward`` and ``delta`` are wrong in the given way."""
-
-    def __init__(self, d_in: int, d_out: int, *, width: int = 0, change: str = "") -> None:
-        super().__init__()
-        self.W = nn.Parameter(torch.zeros(width or d_out, d_in))
-        self.change = change
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return x @ self.W.T
-
-    def delta(self) -> torch.Tensor:
-        match self.change:
-            case "transposed":
-                return self.W.mT
-            case "failing":
-                return self.W.view(-1, 7)
-        return 2 * self.W
-
-
-@pytest.mark.parametrize(
-    ("fault", "pattern", "words"),
-    [
-        ({"width": 1}, "q", ["forward() of Faulty at", "(1, 4, 1)", "(1, 4, 64)"]),  # broadcasts
-        ({"change": "transposed"}, "wi", ["delta() of Faulty at", "(64, 96)", "instead of (96, 64)"]),
-        ({"change": "failing"}, "q", ["delta() of Faulty at", "failed: shape '[-1, 7]' is invalid"]),
-        ({"change": "doubled"}, "q", ["delta() of Faulty at", "differs from forward()"]),
-    ],
-)
-def test_a_branch_with_a_fault_is_found_before_it_trains(fault: dict[str, Any], pattern: str, words: list[str]) -> None:
-    model = tiny_t5()
-    surgery.insert(model, Faulty, target_modules=[pattern], **fault)
-    message = surgery.find_branch_fault(model) or ""
-    assert all(word in message for word in words), message

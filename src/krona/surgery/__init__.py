@@ -15,7 +15,6 @@ can contain several adapters. At most one adapter is active.
 """
 
 from krona.methods.placement import InsertOptions as InsertOptions
-from krona.surgery.branch_checks import find_branch_fault as find_branch_fault
 from krona.surgery.insertion import activate as activate
 from krona.surgery.insertion import insert as insert
 from krona.surgery.insertion import take_out as take_out

@@ -13,7 +13,6 @@ from torch import Tensor, nn
 
 from krona.messages import KronaError
 from krona.methods.branch import Branch
-from krona.surgery.branch_checks import READ_ELSEWHERE
 from krona.surgery.branches import branch_matrix
 from krona.surgery.layers import (
     dequantised_layer,
@@ -67,7 +66,7 @@ def is_mergeable(model: nn.Module) -> bool:
         if name in adapted.branches:
             base, is_block_end = adapted.base, name in adapted.captures
             has_bias = getattr(base, "bias", None) is not None
-            kind = (type(base), has_bias, is_block_end, adapted.placements[name], adapted.weight_was_used)
+            kind = (type(base), has_bias, is_block_end, adapted.placements[name])
             kinds[kind] = public_name(path), adapted
     try:
         for label, adapted in kinds.values():
@@ -124,8 +123,6 @@ def _merged_weights(label: str, adapted: Adapted, name: str) -> dict[str, Tensor
             f"Adapter {name!r} cannot be merged, because it adapts {label}, which is {kind}, and no single weight can "
             "hold its update (section 3.3 of the KronA paper). Use the adapter unmerged."
         )
-    if adapted.weight_was_used:
-        raise KronaError(f"{READ_ELSEWHERE.format(label)} Use the adapter unmerged.")
     if has_own_forward(base):
         raise KronaError(
             f"The adapter cannot be merged into {label}, because the forward() of {type(base).__name__} may compute "

@@ -8,7 +8,6 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_leaves
 from torch.utils.hooks import RemovableHandle
 
 from krona.kernels.t5_modules import drop, under_functorch
@@ -58,28 +57,6 @@ class Prompts(nn.Module):
             hook.remove()
 
 
-class _WatchedWeight(Tensor):
-    """The weight of an adapted layer. The class records whether the model computes with it, or reads only its dtype."""
-
-    adapted: "Adapted"
-
-    @classmethod
-    def of(cls, weight: Tensor, adapted: "Adapted") -> "_WatchedWeight":
-        watched = weight.as_subclass(cls)
-        watched.adapted = adapted
-        return watched
-
-    @classmethod
-    def __torch_function__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        with torch._C.DisableTorchFunctionSubclass():
-            output = func(*args, **(kwargs or {}))
-        if any(isinstance(value, Tensor) for value in tree_leaves(output)):
-            for value in tree_leaves((args, kwargs)):
-                if isinstance(value, cls):
-                    value.adapted.weight_was_used = True
-        return output
-
-
 class InputCapture:
     """A forward pre-hook that stores the input of a span of modules.
 
@@ -127,7 +104,7 @@ class Adapted(nn.Module):
         self.active: str | None = None
         self.merged = False  # whether the active adapter is merged into the base's weight
         # see `krona.surgery.branch_checks`
-        self.was_called = self.weight_was_read = self.weight_was_used = self.watches_weight = False
+        self.was_called = self.weight_was_read = False
 
     def __getattr__(self, name: str) -> Any:  # T5 reads wo.weight, SelfAttention.compute_bias, … through the wrapper
         try:
@@ -135,11 +112,9 @@ class Adapted(nn.Module):
         except AttributeError:
             if name.startswith("__"):
                 raise
-            value = getattr(super().__getattr__("base"), name)
-            if name != "weight" or torch.compiler.is_compiling():
-                return value
-            self.weight_was_read = True
-            return _WatchedWeight.of(value, self) if self.watches_weight and not under_functorch() else value
+            if name == "weight" and not torch.compiler.is_compiling():
+                self.weight_was_read = True
+            return getattr(super().__getattr__("base"), name)
 
     def register_parameter(self, name: str, param: nn.Parameter | None) -> None:
         """Set a parameter of the wrapped module. ``tie_weights`` uses this method to set a weight."""

@@ -20,7 +20,6 @@ from krona.backbones.model_config import describe_backbone
 from krona.backbones.quantisation import unquantised_notes
 from krona.backbones.shared import shared_backbone
 from krona.config.settings import RunSettings
-from krona.messages import KronaError
 from krona.random_streams import stream_seed
 from krona.runs.interrupts import stop_if_interrupted
 from krona.runs.protocol import record_departures
@@ -212,11 +211,7 @@ def _start_process(settings: RunSettings, result: Result, ranks: Ranks) -> None:
 
 
 def _describe_model(model: PreTrainedModel, result: Result) -> None:
-    """Record the numbers of parameters and operations, the ranks of the updates, and the departures from the paper.
-
-    Raises:
-        KronaError: a branch does not do what its method promises (`krona.surgery.find_branch_fault`).
-    """
+    """Record the numbers of parameters and operations, the ranks of the updates, and the departures from the paper."""
     described: Any = describe_backbone(model.config)
     count = surgery.count(model)
     result.trainable_params, result.trainable_percent = count.trainable, count.percent
@@ -227,7 +222,5 @@ def _describe_model(model: PreTrainedModel, result: Result) -> None:
     }
     record_departures(result)
     with torch.random.fork_rng(devices=[]):  # dropout in a branch must not change the later random numbers
-        if fault := surgery.find_branch_fault(model):
-            raise KronaError(fault)
         costs: Any = added_costs(model)
         result.provenance |= costs
