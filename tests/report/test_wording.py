@@ -66,7 +66,7 @@ def test_every_format_has_the_sign_and_the_notes(outputs, form):
 
 
 def test_what_many_rows_share_is_one_note(tmp_path):
-    results = grid(["lora", "krona", "pa", "adapter", "bitfit"], ["rte"], [0, 1], rows=60)
+    results = grid(["lora", "krona", "pa", "adapter", "bitfit"], ["rte"], [0, 1], rows=200)
     for result in results:
         result.splits["train"] |= {"rows": 980, "skipped_rows": 20}
     results[0].splits["train"]["skipped_rows"] = 20
