@@ -99,14 +99,15 @@ def study(
     own: tuple[str, ...] = OWN,
     name: str | None = None,
     task: str = "sample_rte",
+    fixed: tuple[str, ...] = (),
 ) -> None:
-    """Write a study of finished trials. The first trial has the values ``own``."""
+    """Write a study of finished trials. The first trial has the values ``own``, and all have the values ``fixed``."""
     optuna = pytest.importorskip("optuna", reason="pip install -e '.[tune]'")
     name = name or f"{method}-sample_rte-nano"
     opened = new_study(outputs, name, base=f"{method} {task} nano seed 0")
     for number, score in enumerate(dev):
         overrides = own if number == 0 else (*own[1:], f"optimizer.lr=0.00{number}")
-        name_of_run = trial(outputs, score, f"method={method}", *overrides, sweep=name)
+        name_of_run = trial(outputs, score, f"method={method}", *overrides, *fixed, sweep=name)
         attributes = {"overrides": [item.removeprefix("++") for item in overrides], "run_id": name_of_run}
         opened.add_trial(optuna.trial.create_trial(value=score, user_attrs=attributes))
 
@@ -166,14 +167,24 @@ def test_a_study_and_a_sweep_of_fewer_trials_do_not_compare(tmp_path: Path) -> N
         tuned("method=krona")
 
 
-def test_of_two_studies_that_fit_one_must_be_named(tmp_path: Path) -> None:
+def test_a_search_with_shorter_runs_does_not_count_as_more_trials(tmp_path: Path) -> None:
+    study(tmp_path, "lora", 80, own=("optimizer.lr=0.004",))
+    study(tmp_path, "krona", 60, 50, fixed=("trainer.max_steps=5",), name="short")
+    assert lr("method=lora") == 0.004
+
+
+def test_of_two_studies_that_fit_the_one_with_more_trials_is_used(tmp_path: Path) -> None:
     wide = ("optimizer.lr=0.005", "method.scaling=4.0")
-    study(tmp_path, "krona", 80, 70)
+    study(tmp_path, "krona", 80)
     study(tmp_path, "krona", 75, own=wide, name="krona-wide")
     with pytest.raises(KronaError) as raised:
         tuned("method=krona")
-    assert "krona-sample_rte-nano (2 trials, dev 80.00); krona-wide (1 trial, dev 75.00)" in str(raised.value)
-    assert "To use the first study, write recipe=tuned/krona-sample_rte-nano" in str(raised.value)
+    assert "krona-wide (1 trial, dev 75.00); krona-sample_rte-nano (1 trial, dev 80.00)" in str(raised.value)
+    assert "To use the first study, write recipe=tuned/krona-wide" in str(raised.value)
+    study(tmp_path, "krona", 81, 70, own=("optimizer.lr=0.004",), name="krona-more")
+    config, note = tuned("method=krona")
+    assert config["optimizer"]["lr"] == 0.004
+    assert note.endswith("study krona-more. Of 3 matching studies, it has the most trials")
     assert tuned("method=krona", studies=["krona-wide"])[0]["method"]["scaling"] == 4.0
     with pytest.raises(KronaError, match="the study does not exist: did you mean 'krona-wide'"):
         tuned("method=krona", studies=["krona_wide"])

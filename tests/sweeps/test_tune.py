@@ -1,5 +1,6 @@
 """Test a study of real runs: scores on dev only, pruning, resuming after a kill, errors, and the last lines."""
 
+import io
 import re
 import shlex
 import signal
@@ -36,7 +37,7 @@ CONFIG = {"method": {"kron_factors": [], "scaling": 1.0}, "optimizer": {"lr": 1.
 
 
 def opened(outputs: Path) -> Any:
-    return open_study(outputs, "s", compose_run(SMALL).config, [])
+    return open_study(outputs, "s", compose_run(SMALL).config, [])[0]
 
 
 def small(outputs: Path, *typed: str, trials: int) -> Any:
@@ -51,7 +52,7 @@ def trials_of(outputs: Path, name: str) -> list[Any]:
     return optuna.load_study(study_name=name, storage=open_storage(study_path(outputs, name))).trials
 
 
-def test_a_study_resumes_and_refuses_other_settings(tmp_path: Path) -> None:
+def test_a_study_resumes_and_other_settings_begin_a_new_study(tmp_path: Path) -> None:
     study, _ = small(tmp_path, trials=1)
     assert len(study.trials) == 1
     study, best = small(tmp_path, trials=2)
@@ -73,12 +74,16 @@ def test_a_study_resumes_and_refuses_other_settings(tmp_path: Path) -> None:
         *("optimizer.lr", "method.scaling", "factors"),
         "method.fit_factors",  # set by the choice of factors, so that the study's shape fits any backbone
     ]
-    with pytest.raises(KronaError, match=r"other settings: batch_size is 16\b.*\b8\b.*--study=ANOTHER_NAME"):
-        small(tmp_path, "batch_size=8", trials=3)
     other = tmp_path / "space.yaml"
     other.write_text("axes: {optimizer.lr: {low: 1e-4, high: 1e-3, log: true}}")
-    with pytest.raises(KronaError, match="was started with other settings: search space is"):
-        tune([*SMALL], name=name, trials=3, outputs=tmp_path, space=other, console=Console(quiet=True), seed=0)
+    out = Console(file=io.StringIO(), width=500)
+    settings: dict[str, Any] = {"name": name, "trials": 0, "outputs": tmp_path, "console": out, "seed": 0}
+    assert tune([*SMALL, "batch_size=8"], space=SPACE, **settings) == f"{name}-2"
+    assert f"The study {name} was started with other settings: batch_size is 16, but 8 in this" in out.file.getvalue()
+    assert tune([*SMALL], space=other, **settings) == f"{name}-3"
+    assert tune([*SMALL, "batch_size=8"], space=SPACE, **settings) == f"{name}-2"
+    with pytest.raises(KronaError, match=r"other settings: batch_size is 16\b.*\b8\b.*--study=ANOTHER_NAME"):
+        tune([*SMALL, "batch_size=8"], space=SPACE, is_named=True, **settings)
     assert len(trials_of(tmp_path, name)) == 2
 
 
@@ -297,7 +302,7 @@ def test_a_command_of_several_runs_has_a_study_for_each(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     begun: list[str] = []
-    monkeypatch.setattr(loop, "tune", lambda run, name, **kwargs: begun.append(f"{name} {' '.join(run)}"))
+    monkeypatch.setattr(loop, "tune", lambda run, name, **kwargs: begun.append(f"{name} {' '.join(run)}") or name)
     monkeypatch.setattr(loop, "read_study", lambda path: Study("s", [Trial(3, "finished", 71.5, {}, "run")]))
     settings = {"trials": 6, "space": None, "seed": 0}
     loop.tune_here(["sweeps=encoders/mpnet_cola", "data.path=glue"], study=None, **settings)
@@ -308,8 +313,9 @@ def test_a_command_of_several_runs_has_a_study_for_each(
     assert len(begun) == 8
     assert "variant=encoders/lora_only" in begun[2]
     assert capsys.readouterr().out.splitlines()[-1].endswith("data.path=glue recipe=tuned seed=0,1,2")
-    with pytest.raises(KronaError, match="--study=mine names one study, but the command describes 2 runs"):
-        loop.tune_here(["method=lora,krona", "task=rte"], study="mine", **settings)
+    begun.clear()
+    loop.tune_here(["method=lora,krona", "task=rte"], study="mine", **settings)
+    assert [words.split()[0] for words in begun] == ["mine-lora-rte-t5-base", "mine-krona-rte-t5-base"]
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])

@@ -64,6 +64,11 @@ class StudyBest:
         own, other = _without(self.config, self.varied), _without(config, self.varied)
         return [key for key in {**own, **other} if key not in own or key not in other or own[key] != other[key]]
 
+    def has_length(self, config: Mapping[str, Any]) -> bool:
+        """Return whether the runs of a config are as long as those of the study."""
+        keys = LENGTH.difference(self.varied)
+        return all(find_value(self.config, key) == find_value(config, key) for key in keys)
+
     def values(self) -> dict[str, Any]:
         """Return the values of the searched keys and of ``optimizer.lr``.
 
@@ -99,32 +104,35 @@ def best(
 ) -> tuple[dict[str, Any], str, Search]:
     """Return the best values that a search found for this config, by dotted key, a note about them, and the search.
 
-    The runs of the search differ from ``config`` only in the searched keys and the seed. The values always include
-    ``optimizer.lr``.
+    The runs of the search differ from ``config`` only in the searched keys and the seed. If several studies match, the
+    study with the most trials is used. The values always include ``optimizer.lr``.
 
     Args:
         studies: names of the studies to compare, of this method and of other methods; empty: all studies.
 
     Raises:
-        KronaError: no search or several studies match this config, the swept learning rates have different numbers of
-            seeds, or another method had more trials.
+        KronaError: no search or several studies with equally many trials match this config, the swept learning rates
+            have different numbers of seeds, or another method had more trials in runs of the same length.
     """
     method = config["method"]["name"]
     found_studies = _find_studies(config, outputs, studies)
     runs = [] if studies else _find_swept_runs(config, outputs)
     trials = dict(Counter(run.method for run in runs))
-    trials |= {study.method: study.trials for study in sorted(found_studies, key=lambda study: study.trials)}
-    fitting = [study for study in found_studies if study.method == method and study.fits(config)]
-    if len(fitting) > 1:
+    found_studies.sort(key=lambda study: study.trials)
+    trials |= {study.method: study.trials for study in found_studies if study.has_length(config)}
+    fitting = [study for study in reversed(found_studies) if study.method == method and study.fits(config)]
+    if len(fitting) > 1 and fitting[0].trials == fitting[1].trials:
         each = "; ".join(f"{study.name} ({plural(study.trials, 'trial')}, dev {study.score:.2f})" for study in fitting)
         raise KronaError(
-            f"recipe=tuned: {len(fitting)} studies match {_describe(config)}: {each}. To use the first study, write "
+            f"recipe=tuned uses the study with the most trials, but two of the {len(fitting)} studies that match "
+            f"{_describe(config)} have equally many: {each}. To use the first study, write "
             f"recipe=tuned/{fitting[0].name}. In a comparison, name one study of each method: recipe=tuned/ONE/ANOTHER"
         )
     if fitting:
         study = fitting[0]
         _require_equal_trials({**trials, method: study.trials}, config, study=study.name)
-        return study.values(), study.note(), study.search()
+        others = f". Of {len(fitting)} matching studies, it has the most trials" if len(fitting) > 1 else ""
+        return study.values(), study.note() + others, study.search()
     if studies:
         raise KronaError(f"recipe=tuned/{'/'.join(studies)} does not name a study of {_describe(config)}.")
     scores = _scores_by_rate(config, runs, others=[study for study in found_studies if study.method == method])

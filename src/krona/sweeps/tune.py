@@ -11,7 +11,7 @@ import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from itertools import accumulate
+from itertools import accumulate, count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -166,19 +166,29 @@ class Search:
 
 
 def tune(
-    typed: Sequence[str], *, name: str, trials: int, outputs: Path, space: Path, console: Console, seed: int
-) -> None:
-    """Create or resume the study ``name``, and run trials until the study has ``trials`` trials.
+    typed: Sequence[str],
+    *,
+    name: str,
+    trials: int,
+    outputs: Path,
+    space: Path,
+    console: Console,
+    seed: int,
+    is_named: bool = False,
+) -> str:
+    """Create or resume a study, and run trials until the study has ``trials`` trials. Return the name of the study.
 
     The study maximises the dev score of the best epoch (the mean of the metrics that select the epoch). Test is scored
     only if ``typed`` sets ``score_test=true``. The best trial then need not be trained again.
 
     Args:
         typed: the user's overrides.
+        name: the name of the study. A number is added if a study of this name has other settings.
         seed: the seed of the search.
+        is_named: whether the user chose the name, which is then not changed.
 
     Raises:
-        KronaError: the command is invalid, or the study was created with another search space or other settings.
+        KronaError: the command is invalid, or the user chose the name of a study with other settings.
         Interrupted: the user pressed Ctrl-C. The same command resumes the study.
     """
     composed = compose_run(["score_test=false", *typed])
@@ -189,25 +199,61 @@ def tune(
             f"or use --space FILE with parameters that are not in {space}."
         )
     require(check.settings(base, own=True))  # find errors before a study is created
-    search = Search(open_study(outputs, name, composed.stored, axes), name, typed, axes, outputs, console, seed)
-    say(console, f"study {name}: {', '.join(axis.key for axis in axes)}")
+    study, notes = open_study(outputs, name, composed.stored, axes, is_named=is_named)
+    search = Search(study, study.study_name, typed, axes, outputs, console, seed)
+    say(console, f"study {search.name}: {', '.join(axis.key for axis in axes)}")
+    for note in notes:
+        say(console, f"  {note}")
     while (trial := next_trial(search, trials)) is not None:
         with suppress(import_optuna().exceptions.UpdateFinishedTrialError):  # another process has ended the trial
             run_trial(search, trial)
+    return search.name
 
 
-def open_study(outputs: Path, name: str, config: Mapping[str, Any], axes: Sequence[Axis]) -> Any:
-    """Open or create a study, and return it as an Optuna study.
+def open_study(
+    outputs: Path, name: str, config: Mapping[str, Any], axes: Sequence[Axis], *, is_named: bool = False
+) -> tuple[Any, list[str]]:
+    """Open the first of the studies ``name``, ``name-2``, ``name-3`` … that has these settings, or create it.
 
-    ``config`` is the stored config, without secrets and without the searched values.
+    Args:
+        config: the stored config, without secrets and without the searched values.
+        is_named: open or create only the study ``name``.
+
+    Returns:
+        The Optuna study, and a list with a note if it is not the study ``name``.
 
     Raises:
-        KronaError: the study exists with another search space or other settings, or cannot be opened.
+        KronaError: a study cannot be opened, or ``is_named`` is true and the study has other settings.
     """
+    searched = {axis.needs or axis.key for axis in axes}
+    settings = {key: as_text(value) for key, value in flatten(canonical(config)) if not _is_below(key, searched)}
+    settings["search space"] = "; ".join(f"{axis.key} {axis.values}" for axis in axes)
+    notes: list[str] = []
+    for number in count(1):
+        study = _load_study(outputs, name if number == 1 else f"{name}-{number}")
+        if "settings" not in study.user_attrs:  # the study is new
+            words = [str(config[group]["name"]) for group in ("method", "task", "backbone")]
+            study.set_user_attr("base", f"{' '.join(words)} seed {config['seed']}")
+            study.set_user_attr("settings", settings)
+            break
+        known = study.user_attrs["settings"]
+        changed = [key for key in {**known, **settings} if known.get(key) != settings.get(key)]
+        if not changed:
+            break
+        lines = [f"{key} is {known.get(key)}, but {settings.get(key)} in this command" for key in changed[:5]]
+        problem = f"The study {study.study_name} was started with other settings: {'; '.join(lines)}."
+        if is_named:
+            path = study_path(outputs, name)
+            raise KronaError(f"{problem} Its file is {path}. Use --study=ANOTHER_NAME to start a new study.")
+        notes = [problem]
+    return study, notes
+
+
+def _load_study(outputs: Path, name: str) -> Any:
     optuna, path = import_optuna(), study_path(outputs, name)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        study = optuna.create_study(
+        return optuna.create_study(
             study_name=name,
             storage=open_storage(path),
             pruner=optuna.pruners.MedianPruner(n_startup_trials=4, n_warmup_steps=1),
@@ -219,21 +265,6 @@ def open_study(outputs: Path, name: str, config: Mapping[str, Any], axes: Sequen
             f"The study {path} cannot be opened ({first_line(error)}). To start a new study, move the file to "
             "another folder or use --study=ANOTHER_NAME. KRONA_OUTPUTS=FOLDER chooses another folder."
         ) from error
-    searched = {axis.needs or axis.key for axis in axes}
-    settings = {key: as_text(value) for key, value in flatten(canonical(config)) if not _is_below(key, searched)}
-    settings["search space"] = "; ".join(f"{axis.key} {axis.values}" for axis in axes)
-    known = study.user_attrs.get("settings")
-    if known is None:
-        words = [str(config[group]["name"]) for group in ("method", "task", "backbone")]
-        study.set_user_attr("base", f"{' '.join(words)} seed {config['seed']}")
-        study.set_user_attr("settings", settings)
-    elif changed := [key for key in {**known, **settings} if known.get(key) != settings.get(key)]:
-        lines = [f"{key} is {known.get(key)}, but {settings.get(key)} in this command" for key in changed[:5]]
-        raise KronaError(
-            f"The study {name} ({path}) was started with other settings: {'; '.join(lines)}. Use --study=ANOTHER_NAME "
-            "to start a new study."
-        )
-    return study
 
 
 def _is_below(key: str, parents: Iterable[str]) -> bool:
@@ -384,16 +415,23 @@ def _normalize(typed: Sequence[str]) -> list[str]:
     return [item for item in normalize(["-m", *typed]) if item != "-m"]
 
 
-def study_names(runs: Sequence[Sequence[str]]) -> list[str]:
+def study_names(runs: Sequence[Sequence[str]], study: str | None = None) -> list[str]:
     """Return the name of each run's study: the default name, followed by the name of the run's variant.
+
+    With ``study``, the study of a single run has this name, and the names of several studies begin with it.
 
     Raises:
         KronaError: two names are equal.
     """
+    if study is not None and len(runs) == 1:
+        return [study]
     with hydra_session():
         configs = [compose_job(run).config for run in runs]
     variants = [[item.rpartition("/")[2] for item in run if item.startswith("variant=")] for run in runs]
-    names = ["-".join([default_study_name(config), *own]) for config, own in zip(configs, variants, strict=True)]
+    start = [study] if study is not None else []
+    names = [
+        "-".join([*start, default_study_name(config), *own]) for config, own in zip(configs, variants, strict=True)
+    ]
     if len({*names}) < len(names):
         raise KronaError(
             f"Two of the studies have the same name: {', '.join(names)}. Use one command with --study=NAME for each."
@@ -412,12 +450,15 @@ def tune_here(overrides: Sequence[str], *, trials: int, space: Path | None, stud
     console = Console(soft_wrap=True)
     space = space or find_first(sweeps_folders(), "tune/default.yaml")
     runs = list_runs(overrides)
-    names = study_names(runs) if study is None else [study]
-    if len(names) != len(runs):
-        raise KronaError(f"--study={study} names one study, but the command describes {len(runs)} runs.")
+    names = study_names(runs, study)
     with exit_on_interrupt():
-        for run, name in zip(runs, names, strict=True):
-            tune(run, trials=trials, outputs=OUTPUTS, space=space, console=console, name=name, seed=seed)
+        names = [
+            tune(
+                run, trials=trials, outputs=OUTPUTS, space=space, console=console, name=name, seed=seed,
+                is_named=study is not None,
+            )
+            for run, name in zip(runs, names, strict=True)
+        ]  # fmt: skip
     for name in names:
         result = read_study(study_path(OUTPUTS, name))
         best, running = result.require_best(), sum(trial.state == "running" for trial in result.trials)
