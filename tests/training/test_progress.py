@@ -9,7 +9,8 @@ from rich.console import Console
 
 from krona.config import check
 from krona.config.settings import Optimizer
-from krona.training.progress import Progress
+from krona.training import progress
+from krona.training.progress import Progress, format_estimate
 from krona.training.schedule import StepCounts, count_warmup_steps, schedule_notes
 from one_job import config, run
 from report.generate import make_result
@@ -52,6 +53,17 @@ def test_the_first_lines_have_the_warm_up_and_only_the_first_run_of_a_sweep_prin
     assert "lr 0.01 after 6 steps of warm-up" in printed
     assert ("note: the rows are few" in printed) == shown
     assert "note: the rows are few" in (tmp_path / "train.log").read_text()
+
+
+def test_a_run_prints_its_time_after_the_first_steps(
+    values: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert format_estimate(720, 1) == "about 12 min for this run"
+    assert format_estimate(220, 33) == "about 4 min for this run, 2.0 h for all 33 runs"
+    assert format_estimate(2, 10) == ""
+    monkeypatch.setattr(progress, "ESTIMATE_S", 0)
+    monkeypatch.setattr(progress, "MIN_ESTIMATE_S", 0)
+    assert run(values, tmp_path)[1].count(" s for this run\n") == 1
 
 
 @pytest.mark.parametrize("options", [{"width": 20}, {"width": 80, "force_terminal": True}], ids=["pipe", "dumb"])

@@ -3,6 +3,7 @@
 A job trains one model. A command has one job, or with -m (a multirun) one job for each combination of its values.
 """
 
+import os
 import re
 import traceback
 from argparse import Namespace
@@ -74,7 +75,7 @@ def job(cfg: DictConfig) -> "RunState":
 
 
 def _run(cfg: DictConfig, console: Console, *, multirun: bool) -> "RunState":
-    from krona.sweeps.output import finished_seconds, position, varied_settings
+    from krona.sweeps.output import LEFT_RUNS, finished_seconds, position, varied_settings
     from krona.training.plan import plan_run
     from krona.training.run_job import run_job
 
@@ -85,6 +86,7 @@ def _run(cfg: DictConfig, console: Console, *, multirun: bool) -> "RunState":
         shows_notes=not multirun or not finished_seconds,  # a multirun shows notes only until one run is done
         varied=varied_settings(task_overrides(HydraConfig.get())) if multirun else {},
         position=position(HydraConfig.get().job.num) if multirun else "",
+        runs_left=0 if finished_seconds else int(os.environ.get(LEFT_RUNS, "1")),
     )
     return run_job(plan, console)
 

@@ -21,6 +21,7 @@ from krona.sweeps.status import count_states, result_cells
 from krona.training.summary import low_score, outputs_option
 
 TOTAL = "KRONA_SWEEP_RUNS"  # environment variable with the number of runs of the multirun; child processes inherit it
+LEFT_RUNS = "KRONA_SWEEP_LEFT"  # environment variable with the number of its runs that were not finished before
 AXES = "KRONA_SWEEP_AXES"  # environment variable with the keys in which the jobs of the multirun differ
 NO_SETTING = ("method", "task", "seed")  # fields of the result, which are not settings of its row
 LEFT = ("method", "task", "data", "state", "variant")  # columns that are aligned left

@@ -175,6 +175,7 @@ def tune(
     console: Console,
     seed: int,
     is_named: bool = False,
+    later_trials: int = 0,
 ) -> str:
     """Create or resume a study, and run trials until the study has ``trials`` trials. Return the name of the study.
 
@@ -186,6 +187,7 @@ def tune(
         name: the name of the study. A number is added if a study of this name has other settings.
         seed: the seed of the search.
         is_named: whether the user chose the name, which is then not changed.
+        later_trials: the number of trials of later studies of the command, for the estimate of its time.
 
     Raises:
         KronaError: the command is invalid, or the user chose the name of a study with other settings.
@@ -204,9 +206,11 @@ def tune(
     say(console, f"study {search.name}: {', '.join(axis.key for axis in axes)}")
     for note in notes:
         say(console, f"  {note}")
+    is_first = True
     while (trial := next_trial(search, trials)) is not None:
         with suppress(import_optuna().exceptions.UpdateFinishedTrialError):  # another process has ended the trial
-            run_trial(search, trial)
+            run_trial(search, trial, runs_left=(trials - trial.number + later_trials) * is_first)
+        is_first = False
     return search.name
 
 
@@ -316,8 +320,8 @@ def _is_alive(trial: "FrozenTrial", outputs: Path) -> bool:
     return run.is_owned() or (is_young and not run.result.exists())
 
 
-def run_trial(search: Search, trial: "Trial") -> None:
-    """Run one trial, and report its score to the study."""
+def run_trial(search: Search, trial: "Trial", *, runs_left: int = 0) -> None:
+    """Run one trial, and report its score to the study. ``runs_left`` is that of the `Plan`."""
     from optuna.trial import TrialState
 
     trial.set_user_attr(PROCESS, this_process(uuid.uuid4().hex))
@@ -346,6 +350,7 @@ def run_trial(search: Search, trial: "Trial") -> None:
         plan = replace(
             plan_run(run, search.outputs),
             shows_notes=trial.number == 0,
+            runs_left=runs_left,
             varied={key: value for key, _, value in (item.partition("=") for item in values)},
             after_epoch=report,
         )
@@ -455,9 +460,9 @@ def tune_here(overrides: Sequence[str], *, trials: int, space: Path | None, stud
         names = [
             tune(
                 run, trials=trials, outputs=OUTPUTS, space=space, console=console, name=name, seed=seed,
-                is_named=study is not None,
+                is_named=study is not None, later_trials=trials * (len(runs) - number),
             )
-            for run, name in zip(runs, names, strict=True)
+            for number, (run, name) in enumerate(zip(runs, names, strict=True), 1)
         ]  # fmt: skip
     for name in names:
         result = read_study(study_path(OUTPUTS, name))

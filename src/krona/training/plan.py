@@ -48,6 +48,8 @@ class Plan:
     shows_notes: bool = True  # whether to print the notes when the run starts
     overrides: Sequence[str] | None = None  # overrides of the command that torchrun starts for this run
     varied: Mapping[str, str] = field(default_factory=dict)  # the settings that the command varied, for the report
+    # The number of runs that the command has left, this one included, for the estimate of their time; 0: no estimate.
+    runs_left: int = 1
     position: str = ""  # number of the job in a multirun, such as 3/12
     # Called with the LightningModule after each epoch, once the checkpoint is saved. May raise `Interrupted`.
     after_epoch: Callable[[Any], None] | None = None

@@ -9,24 +9,37 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemaini
 from rich.progress import Progress as Bar
 
 from krona.config.settings import RunSettings
-from krona.formatting import rate, say
+from krona.formatting import duration, rate, say
 from krona.messages import plural
 from krona.runs.result import Result
 from krona.training.learner import Learner
 from krona.training.schedule import StepCounts
 
 NARROW = 70  # columns; a narrower console shows only the number of steps and the remaining time
+ESTIMATE_STEPS, ESTIMATE_S = 3, 3.0  # the time is estimated after this number of steps and seconds
+MIN_ESTIMATE_S = 60  # a shorter time is not announced
 REFRESH_S = 0.5  # minimum time between two updates of the bar, because an update reads the loss from the device
+
+
+def format_estimate(run_s: float, runs: int) -> str:
+    """Return how long a run and all runs of the command will take, or an empty text if this is less than a minute."""
+    if run_s * runs < MIN_ESTIMATE_S:
+        return ""
+    others = f", {duration(run_s * runs)} for all {runs} runs" if runs > 1 else ""
+    return f"about {duration(run_s)} for this run{others}"
 
 
 class Progress(pl.Callback):
     """The Lightning callback that prints the progress of one run to the console and to ``log`` (train.log).
 
     In a sweep, ``shows_notes`` is true only for the first run, because the sweep prints all notes at its end.
+    ``runs_left`` is that of the `Plan`.
     """
 
-    def __init__(self, console: Console, log: TextIO | None = None, *, shows_notes: bool = True) -> None:
-        self.console, self.train_log, self.shows_notes = console, log, shows_notes
+    def __init__(
+        self, console: Console, log: TextIO | None = None, *, shows_notes: bool = True, runs_left: int = 1
+    ) -> None:
+        self.console, self.train_log, self.shows_notes, self.runs_left = console, log, shows_notes, runs_left
         self._bar: Bar | None = None
         self._last_refresh, self._examples, self._epochs = 0.0, 0, 0
 
@@ -60,6 +73,7 @@ class Progress(pl.Callback):
         for note in result.notes:
             self.note(note)
         self._steps, self._epochs = steps.total, settings.trainer.max_epochs
+        self._rows, self._step_rows = [int(result.splits[name]["rows"]) for name in ("dev", "test")], settings.step_rows
         self._shows_bar = settings.trainer.enable_progress_bar
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -67,6 +81,7 @@ class Progress(pl.Callback):
             self.say(f"  The run resumes after epoch {trainer.current_epoch}, step {trainer.global_step:,}.")
         batches = max(1, int(trainer.num_training_batches))
         self._epochs = min(self._epochs, -(-self._steps // batches))  # max_steps may end the run earlier
+        self._first_steps = list[float]()
         other_bar = trainer.progress_bar_callback is not None
         if other_bar or not self._shows_bar or not self.console.is_terminal or self.console.is_dumb_terminal:
             return
@@ -78,6 +93,8 @@ class Progress(pl.Callback):
         self._began, self._examples = time.perf_counter(), 0
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+        if self.runs_left:
+            self._estimate()
         if self._bar is None:
             return
         self._examples += len(batch["labels"]) * pl_module.ranks.size  # approximate: ranks may differ by one row
@@ -92,6 +109,19 @@ class Progress(pl.Callback):
             description=f"loss {float(outputs['loss']):.4f}  lr {schedule.get_last_lr()[0]:.2e}  "
             f"{rate(self._examples / (now - self._began))}",
         )
+
+    def _estimate(self) -> None:
+        """After the first steps, print how long the command will take."""
+        self._first_steps.append(time.perf_counter())
+        count, seconds = len(self._first_steps) - 1, self._first_steps[-1] - self._first_steps[0]
+        if count >= ESTIMATE_STEPS and seconds >= ESTIMATE_S:
+            dev, test = self._rows
+            # A forward pass takes about a third of a step.
+            evaluation_steps = (dev * self._epochs + test) / self._step_rows / 3
+            line = format_estimate(seconds / count * (self._steps + evaluation_steps), self.runs_left)
+            self.runs_left = 0
+            if line:
+                self.say(f"  {line}")
 
     def epoch(self, learner: Learner) -> None:
         """Print a line about the learner's last recorded epoch."""

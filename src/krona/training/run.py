@@ -49,7 +49,8 @@ def train(run: ClaimedRun) -> None:
     """
     plan, result, claim = run.plan, run.result, run.claim
     with ExitStack() as opened:
-        progress = opened.enter_context(closing(Progress(run.console, run.log, shows_notes=plan.shows_notes)))
+        shown = Progress(run.console, run.log, shows_notes=plan.shows_notes, runs_left=plan.runs_left)
+        progress = opened.enter_context(closing(shown))
         tracking = Tracking([])
         if claim is not None:
             progress.say("  ".join(filter(None, (plan.position, plan.run_id))))
