@@ -52,6 +52,7 @@ def test_the_columns_and_labels_are_found_and_the_task_reads_the_file(tmp_path: 
     assert draft.messages == [
         "label column: category (guessed; --label COLUMN selects another column)",
         "text column: body (guessed; --text COLUMN selects other columns)",
+        "runs have 60 steps (max_steps in the file) for a first answer. For the final answer, add trainer.max_steps=-1",
         "3 labels: billing (21), login (20), no (20)",
         "rows that are malformed, or have no text or no label: 2 of 62. "
         "Runs skip and count them (skip_bad_rows: true in the file)",

@@ -29,6 +29,7 @@ NOT_IDENTITY = frozenset(
         "method.order",
         "method.source",
         "task.files",
+        "task.max_steps",  # the default of trainer.max_steps
         "task.skip_bad_rows",  # the default of data.skip_bad_rows
         "task.slices",
         "trainer.accelerator",

@@ -19,6 +19,7 @@ MAX_CLASSES = 1000
 MAX_NUMBERS = 10  # a column with more different whole numbers is the target of a regression
 MAX_LABEL = 40  # characters; in a guessed label column, values are shorter on average
 MIN_TEXT = 15  # characters; in a guessed text column, values are longer on average
+FIRST_STEPS = 60  # training steps of a run for a first answer
 FEW_ROWS = 3  # fewer rows of a class cannot be divided among train, dev and test
 INTEGER = re.compile(r"[+-]?\d+")
 SEPARATORS = ("|", ";", ",")  # possible texts between several labels of a row
@@ -129,6 +130,10 @@ def draft_task(name: str, source: Path, *, texts: Sequence[str] = (), label: str
     columns, rows, empty = _count(path)
     texts, label, messages = _choose_columns(path, columns, texts, label)
     labels = _find_labels(path, label, columns[label], words.get(label))
+    messages.append(
+        f"runs have {FIRST_STEPS} steps (max_steps in the file) for a first answer. For the final answer, add "
+        "trainer.max_steps=-1"
+    )
     messages += labels.describe()
     # with several labels per row, a row can also have none
     needed = label if labels.kind != "multilabel" else None
@@ -143,6 +148,7 @@ def draft_task(name: str, source: Path, *, texts: Sequence[str] = (), label: str
         f"columns: {_quote([*texts])} # the texts that the model reads",
         f"label_column: {_quote(label)}",
         *labels.yaml(),
+        f"max_steps: {FIRST_STEPS} # for a first answer; trainer.max_steps=-1 trains all epochs",
         *([f"skip_bad_rows: true # {bad}"] if bad_rows else []),
         *SPLIT_COMMENT.format(rule=rule).splitlines(),
         f"files: {_quote({'train': str(source)} if path == source else str(source))}",

@@ -149,6 +149,8 @@ class Task(BaseModel):
     """
     slices: Words = ()
     """Columns of the data file. `krona show` prints the score for each of their values, such as each language."""
+    max_steps: Annotated[int, Field(ge=-1)] = -1
+    """The default of trainer.max_steps: the maximum number of optimizer steps. -1: no limit."""
     skip_bad_rows: StrictBool = False
     """The default of data.skip_bad_rows: whether malformed rows are skipped and counted, instead of stopping a run."""
     replace: Mapping[str, str] = Field(default_factory=dict)
