@@ -5,7 +5,6 @@ import re
 import shlex
 import shutil
 import sys
-from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -185,15 +184,6 @@ def power(
         float | None,
         typer.Option(min=0.01, max=100, help="a difference in points; print how many seeds are needed to detect it"),
     ] = None,
-    unshared: Annotated[
-        float | None, typer.Option(min=0.001, max=1, help="share of the errors that only one of two methods makes")
-    ] = None,
-    lasting: Annotated[
-        float | None, typer.Option(min=0, max=1, help="share of these errors that occur with every seed")
-    ] = None,
-    seed_sd: Annotated[
-        float | None, typer.Option(min=0, max=50, help="standard deviation of a method's score over seeds, in points")
-    ] = None,
     score: Annotated[
         float | None, typer.Option(help="with one --task: score of the methods; default: the median in Table 1")
     ] = None,
@@ -203,17 +193,13 @@ def power(
     as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
 ) -> None:
     """Compute the smallest difference that the reports' test detects (two-sided level 5 %, power 80 %)."""
-    from krona.cli import power_table as command
-    from krona.metrics.compare_methods import LEVEL
-    from krona.metrics.power import POWER, Assumed
+    from krona.cli.power_table import compute_power, print_power
 
-    given = {"unshared": unshared, "lasting": lasting, "seed_sd": seed_sd}
-    assumed = Assumed(**{name: value for name, value in given.items() if value is not None})
-    test_sets = command.choose_test_sets(task or [], examples=examples, score=score)
-    counts = [seeds] if seeds > 1 else [1, 3, 5]
-    rows = command.compute_power(test_sets, seeds=counts, difference=difference, assumed=assumed)
+    tasks = [name for text in task or [] for name in text.split(",") if name]
+    if (examples is not None or score is not None) and len(tasks) != 1:
+        raise KronaError("--examples and --score describe one task. Give its name with --task.")
+    rows = compute_power(tasks, examples=examples, score=score, seeds=seeds, difference=difference)
     if as_json:
-        used = {"level": LEVEL, "power": POWER, "assumed": asdict(assumed), "difference": difference}
-        print(json.dumps({**used, "tasks": [asdict(row) for row in rows]}, indent=1))
+        print(json.dumps({"tasks": rows}, indent=1))
     else:
-        command.show(rows, assumed, difference=difference, console=Console())
+        print_power(rows, Console(), difference=difference)
