@@ -39,7 +39,7 @@ def test_glues_files_are_counted_as_a_run_reads_them(tmp_path: Path) -> None:
     assert row(said, "test") == ["5", "0", "0", "0", "0", "validation"]
     assert row(said, "entailment (0)")[0] == row(said, "not_entailment (1)")[0] == "10"
     assert "20 rows of train instead of 2,490" in said
-    assert said.splitlines()[-1].endswith(f"train.py task=rte data=tsv data.path={tmp_path}")
+    assert said.splitlines()[-1].endswith(f"krona train task=rte data=tsv data.path={tmp_path}")
 
 
 def test_oddities_duplicates_and_a_regression(tmp_path: Path) -> None:

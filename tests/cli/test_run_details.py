@@ -92,7 +92,6 @@ def test_mistakes_have_their_text_their_line_and_their_other_columns(outputs: Pa
         "    text 1",
         "    key: T-1, language: en",
     ]
-    assert mistakes[6].endswith("krona diff krona-rte-s0 ANOTHER_RUN --examples 2")
 
 
 def test_mistakes_without_probabilities_are_in_the_order_of_the_file(outputs: Path) -> None:
