@@ -15,7 +15,6 @@ from krona import surgery
 from krona.adapters.adapter import Adapter
 from krona.adapters.export import export
 from krona.adapters.find import find
-from krona.adapters.peft.reading import read_peft
 from krona.adapters.peft.writing import write_peft
 from krona.backbones.families.family import CACHE
 from krona.backbones.peft_config import PROMPT_TYPES
@@ -60,19 +59,32 @@ def small_arguments() -> Iterator[None]:
         yield
 
 
+def backbone(name: str, kind: str) -> Any:
+    """Return a model without dropout. T5 has three decoder layers for a prefix, because peft needs an odd number."""
+    model = tiny_t5(num_decoder_layers=3) if kind == "t5" and name in IN_CACHE else tiny(kind)
+    return without_dropout(model).double()
+
+
 def by_peft(name: str, kind: str) -> Any:
     """Return a peft model that was built without krona."""
-    model = without_dropout(tiny(kind)).double()
+    model = backbone(name, kind)
     task = {"t5": "SEQ_2_SEQ_LM", "llama": "CAUSAL_LM", "bert": "FEATURE_EXTRACTION"}[kind]
     made = peft.get_peft_config({**config(name), "task_type": task})
     if kind == "t5" and name not in IN_CACHE:
         made.num_transformer_submodules = 1  # peft's default has a prompt for the decoder, which is not used
     elif kind == "t5":
-        made.num_layers = 3  # with an even number, peft gives two layers the same values
+        made.num_layers = 3
     torch.manual_seed(1)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return peft.get_peft_model(model.base_model if kind == "bert" else model, made).double()
+        theirs = peft.get_peft_model(model.base_model if kind == "bert" else model, made).double()
+    if kind == "t5" and name in IN_CACHE:  # in peft, layer j of a decoder gets the values 2j modulo 3
+        for parameter in theirs.prompt_encoder.parameters():
+            for dim, size in enumerate(parameter.shape):
+                if size == 3 * 2 * 64:
+                    by_layer = parameter.data.unflatten(dim, (3, -1))
+                    parameter.data = by_layer.index_select(dim, torch.tensor([0, 2, 1])).flatten(dim, dim + 1)
+    return theirs
 
 
 def states(model: Any, kind: str, *, length: int = 0) -> torch.Tensor:
@@ -90,7 +102,7 @@ def states(model: Any, kind: str, *, length: int = 0) -> torch.Tensor:
 @pytest.mark.parametrize("name", METHODS)
 def test_thirty_steps_equal_a_plain_loop_with_peft(name: str, kind: str) -> None:
     theirs = by_peft(name, kind)
-    ours = inserted(name, without_dropout(tiny(kind)).double())
+    ours = inserted(name, backbone(name, kind))
     length = prompt_length(name, kind)
     losses = []
     for model in (ours, theirs):
@@ -165,10 +177,6 @@ def test_texts_and_probabilities_equal_those_of_whole_passes(name: str, kind: st
     assert torch.equal(whole.masked_fill(ended, 0), tokens.masked_fill(ended, 0))
 
 
-# With transformers 5.24, whose argument past_key_values has another name, peft's generate() ignores the prefix.
-WRONG_IN_PEFT = [("llama", name) for name in IN_CACHE]
-
-
 @torch.no_grad()
 def decode_by_whole_passes(model: Any, kind: str, ids: torch.Tensor) -> list[int]:
     """Return five tokens, each of which is decoded greedily by a pass over the whole text."""
@@ -182,7 +190,16 @@ def decode_by_whole_passes(model: Any, kind: str, ids: torch.Tensor) -> list[int
 
 
 @pytest.mark.parametrize("kind", ["t5", "llama"])
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", IN_CACHE)
+def test_a_prefix_that_peft_ignores_is_not_exported(name: str, kind: str, tmp_path: Path) -> None:
+    model = inserted(name, tiny(kind))
+    with pytest.raises(KronaError, match=r"generate\(\) of peft .* ignores the keys and values"):
+        write_peft(model, tmp_path, base_model=None)
+    assert not [*tmp_path.iterdir()]
+
+
+@pytest.mark.parametrize("kind", ["t5", "llama"])
+@pytest.mark.parametrize("name", [name for name in METHODS if name not in IN_CACHE])
 def test_a_folder_of_peft_gives_the_same_outputs_and_texts(name: str, kind: str, tmp_path: Path) -> None:
     model = inserted(name, tiny(kind).double())
     train(model, steps=2)
@@ -197,32 +214,13 @@ def test_a_folder_of_peft_gives_the_same_outputs_and_texts(name: str, kind: str,
         rows = {key: batch()[key][:1] for key in ("input_ids", "attention_mask")}  # without padding
         expected = decode_by_whole_passes(theirs, kind, rows["input_ids"])
         longest: dict[str, Any] = {"max_new_tokens": 5, "do_sample": False, "eos_token_id": 99, "pad_token_id": 0}
-        if (kind, name) not in WRONG_IN_PEFT:
-            assert theirs.generate(**rows, **longest)[0].tolist()[-5:] == expected
+        assert theirs.generate(**rows, **longest)[0].tolist()[-5:] == expected
     family = family_for(model)
     family.eos = model.config.eos_token_id = 99  # no token ends the text
     family.tokenizer.batch_decode = lambda ids, **_: ids.tolist()
     assert family.predict_with_scores(model, rows, (), longest=5)[0][0] == expected
     with torch.no_grad():
         assert model.generate(**rows, **longest)[0].tolist()[-5:] == expected
-
-    bare = tiny(kind).double()
-    read = read_peft(bare, tmp_path)
-    read.adapter.insert(bare)
-    assert close(evaluate(bare), evaluate(model), 1e-6)
-
-
-@pytest.mark.parametrize("name", METHODS)
-def test_a_folder_that_peft_wrote_with_its_defaults(name: str, tmp_path: Path) -> None:
-    made = peft.get_peft_config({**config(name), "task_type": "SEQ_2_SEQ_LM"})
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        theirs = peft.get_peft_model(tiny("t5"), made).eval()
-        theirs.save_pretrained(str(tmp_path))
-        expected = states(theirs.double(), "t5")
-    model = tiny("t5")
-    read_peft(model, tmp_path).adapter.insert(model)
-    assert close(states(model.double(), "t5"), expected, 1e-6)  # peft saves in fp32
 
 
 @pytest.mark.parametrize("layers", [1, 2, 3])
@@ -232,6 +230,9 @@ def test_each_layer_of_a_decoder_has_its_own_prefix(layers: int) -> None:
     caches = [layer.keys[0, :, :LENGTH] for layer in output[CACHE].self_attention_cache.layers]
     assert len(caches) == layers
     assert all(not torch.equal(a, b) for number, a in enumerate(caches) for b in caches[:number])
+    output.logits.sum().backward()
+    (trained,) = [p for n, p in model.named_parameters() if p.requires_grad and "prompts" in n]
+    assert trained.grad.unflatten(1, (-1, 64)).abs().sum((0, 2)).all()  # for the keys and values of each layer
 
 
 def test_several_prompts_in_a_model() -> None:
@@ -310,5 +311,6 @@ def test_an_interrupted_run_resumes_and_loads_to_the_same_bits(name: str, small:
     assert {"multiply_adds", "launches"}.isdisjoint(result.provenance)
     assert result.provenance["update_rank"] is None
     assert not result.provenance["mergeable"]
-    lines = export(find(whole.folder), to="peft", out=tmp_path / "peft")
-    assert "logits" in lines[-1]
+    if name not in IN_CACHE:
+        lines = export(find(whole.folder), to="peft", out=tmp_path / "peft")
+        assert "logits" in lines[-1]

@@ -20,11 +20,10 @@ import tiny_backbones
 from adapters.conftest import finished
 from krona.adapters.export import FORMS, export
 from krona.adapters.find import TrainedRun, find
-from krona.adapters.import_peft import import_peft
 from krona.adapters.load import load
 from krona.adapters.model_card import model_card
 from krona.messages import KronaError
-from krona.methods import lora, peft_layers
+from krona.methods.lora import LoRA
 from tiny_backbones import write_backbone
 from tiny_t5 import METHODS
 
@@ -93,36 +92,17 @@ def test_every_method_in_every_form_and_the_page_says_so(backbones: dict[str, Pa
     assert written == table, "KRONA_WRITE_DOCS=1 python -m pytest tests/adapters/test_export.py writes the page anew"
 
 
-@pytest.mark.parametrize("method", ["lora", "krona"])
-def test_to_peft_and_back_the_predictions_are_identical(
-    method: str, backbones: dict[str, Path], tmp_path: Path
-) -> None:
-    found = trained(backbones, f"method={method}")
-    export(found, to="peft", out=tmp_path / "peft")
-    rows = [{"sentence1": f"the cat {i}", "sentence2": f"a dog {i * 7}"} for i in range(30)]
-    before = [one.answer for one in load(found).predict(rows)]
-    back = tmp_path / "back.safetensors"
-    with pytest.raises(KronaError, match=r"The backbone of .* was not found at t5\. .*--backbone FOLDER"):
-        import_peft(tmp_path / "peft", back, overrides=[], backbone=None, overwrite=False)
-    said = import_peft(tmp_path / "peft", back, overrides=[], backbone=str(backbones["t5"]), overwrite=False)
-    assert "The logits match those of peft" in said[1]
-    assert [one.answer for one in load(back).predict(rows)] == before
-
-
 def test_a_folder_that_peft_reads_differently_is_refused(
     backbones: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    found, folder, out = trained(backbones, "method=lora"), tmp_path / "peft", tmp_path / "a.safetensors"
+    found, folder = trained(backbones, "method=lora"), tmp_path / "peft"
     backbone = {**found.origin.backbone, "revision": "main"}  # without an effect on a folder
     export(replace(found, origin=replace(found.origin, backbone=backbone)), to="peft", out=folder)
     config = json.loads((folder / "adapter_config.json").read_text())
     assert (config["base_model_name_or_path"], config["revision"]) == (None, None)
     assert "revision=" not in (folder / "README.md").read_text()
-    monkeypatch.setattr(peft_layers, "common_scale", lambda layers: (2.0, dict.fromkeys(layers, 1.0)))
-    monkeypatch.setattr(lora, "common_scale", peft_layers.common_scale)
-    with pytest.raises(KronaError, match=r"was not imported.* differ by"):
-        import_peft(folder, out, overrides=[], backbone=str(backbones["t5"]), overwrite=True)
-    assert not out.exists()
+    settings, tensors = {"r": 1, "lora_alpha": 9}, LoRA.to_peft
+    monkeypatch.setattr(LoRA, "to_peft", lambda branch: (settings, tensors(branch)[1]))
     with pytest.raises(KronaError, match=r"--to peft failed.* differ by .*Nothing was exported"):
         export(found, to="peft", out=tmp_path / "other")
     assert not (tmp_path / "other").exists()
@@ -255,11 +235,6 @@ def test_peft_does_not_load_a_pooled_encoder_into_another_head(
     plain = AutoModelForSequenceClassification.from_pretrained(backbones[kind])
     with pytest.raises(KeyError, match=r"base_model\.model\.classifier\."):
         PeftModel.from_pretrained(plain, tmp_path / "out")
-    back = tmp_path / "back.safetensors"
-    import_peft(tmp_path / "out", back, overrides=[], backbone=str(backbones[kind]), overwrite=False)
-    rows = {"input_ids": torch.arange(2, 12).view(2, 5)}
-    logits = [load(one, backbone=str(backbones[kind])).model(**rows).logits for one in (back, found)]
-    assert torch.equal(*logits)  # the same weights in the same modules
 
 
 @pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing:FutureWarning")

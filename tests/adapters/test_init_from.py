@@ -11,7 +11,6 @@ from safetensors.torch import load_file
 
 import one_job
 import tiny_backbones
-from krona.adapters.export import export
 from krona.adapters.find import find
 from krona.config import check
 from krona.messages import KronaError
@@ -83,16 +82,6 @@ def test_the_id_holds_the_content_and_not_the_path(files: Path) -> None:
     assert ids != {identify(check.settings(config(files, "method=krona")))}
 
 
-def test_a_peft_folder_and_other_settings(files: Path) -> None:
-    first, _ = run(files, "method=lora")
-    export(find(first), to="peft", out=files / "peft", overwrite=True)
-    again, notes = run(files, "method=lora", "method.scaling=2.0", f"init_from={files / 'peft'}", "optimizer.lr=1e-9")
-    assert notes[0].endswith("copied 36 of 36 tensors")
-    assert "trained with other settings: scaling 1.0 instead of 2.0" in notes[1]
-    before, after = tensors(first), tensors(again)
-    assert all((before[name] - after[name]).abs().max() < 1e-6 for name in before)
-
-
 def test_norms_alone_and_a_head_of_another_task(files: Path) -> None:
     first, _ = run(files, "method=lora")
     _, notes = run(files, "method=layer_norm", f"init_from={first}")
@@ -107,12 +96,9 @@ def test_norms_alone_and_a_head_of_another_task(files: Path) -> None:
 def test_a_refused_source_leaves_no_files(files: Path) -> None:
     first, _ = run(files, "method=krona")
     there = {path.name for path in (files / "runs").iterdir()}
-    (files / "peft_pickle").mkdir(exist_ok=True)
-    (files / "peft_pickle" / "adapter_config.json").write_text("{}")
     for overrides, words in [
         (["method=lora", f"init_from={first}"], "are Kronecker, but those of this run are LoRA"),
         (["method=krona", "init_from=nowhere"], "No run 'nowhere'"),
-        (["method=krona", f"init_from={files / 'peft_pickle'}"], "peft_pickle"),
     ]:
         with pytest.raises(KronaError, match=re.escape(words)):
             one_job.run(config(files, *overrides), files / "runs")

@@ -41,7 +41,6 @@ class Case:
     merges_with_bias: bool = True
     peft_type: str | None = "LORA"  # the type of an exported folder; None: peft cannot represent the method
     peft_types: Mapping[str, str] = field(default_factory=dict)  # other types, by the kind of the model
-    returns_from_peft: bool = False  # as the same method, not as LoRA
     peft_arguments: Arguments = field(default_factory=dict)  # other arguments for these tests
     arguments: Arguments = field(default_factory=dict)  # if the method's own do not fit layers of 16, 32, 48, 64 and 96
     branch: BranchCase | None = None

@@ -42,7 +42,7 @@ class AdapterConfig(BaseModel):
     branch: str | None  # the dotted path of the branch class, or None for an adapter without branches
     branch_config: dict[str, Any]  # the arguments of the branch class
     insertion: dict[str, Any]  # the options of `surgery.insert`, such as ``target_modules``
-    backbone: Fingerprint | None  # the backbone's fingerprint, or None for an adapter from a peft folder
+    backbone: Fingerprint | None  # the backbone's fingerprint, or None if it is unknown
     notes: dict[str, str] = Field(default_factory=dict)  # other texts, such as the origin (`krona.adapters.origin`)
 
     @field_validator("insertion")

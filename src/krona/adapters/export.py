@@ -17,11 +17,9 @@ from transformers import PreTrainedModel
 
 from krona import paths, surgery
 from krona.adapters import modeling_krona
-from krona.adapters.adapter import class_path
 from krona.adapters.find import TrainedRun, find
 from krona.adapters.model_card import hub_source, model_card
-from krona.adapters.peft.reading import read_peft
-from krona.adapters.peft.writing import write_peft
+from krona.adapters.peft.writing import copy_for_peft, write_peft
 from krona.adapters.predictor import Predictor, load_predictor
 from krona.backbones.families import find_architecture
 from krona.backbones.families.pooling import get_pooling, has_pooled_head
@@ -32,12 +30,10 @@ from krona.runs.claim import is_alive
 from krona.runs.file_names import ADAPTER
 from krona.runs.predictions import label_words
 from krona.safe_files import read_json, sha256
-from krona.surgery.state import get_adapter
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 TOLERANCE = {"fp32": 1e-4, "bf16": 5e-2, "fp16": 1e-2}  # the largest allowed error, as a fraction of the largest logit
 TASK_TYPES = {"Seq2SeqLM": "SEQ_2_SEQ_LM", "CausalLM": "CAUSAL_LM", "SequenceClassification": "SEQ_CLS"}
-ORIGIN = "krona.json"  # the file in an exported peft folder from which `krona import` reads the origin
 MARKER = "krona_export.json"  # the file in an export that lists the files that krona wrote, with hashes of small files
 MAX_HASHED = 1_000_000  # bytes; larger files contain weights, which nobody edits
 
@@ -260,20 +256,18 @@ def _write_peft(trained: Predictor, folder: Path, dtype: torch.dtype) -> list[st
     task_type = None if has_pooled_head(trained.model.config) else usual
     base, revision = hub_source(trained.origin)
     written = write_peft(trained.model, folder, base_model=base, revision=revision, task_type=task_type)
-    (folder / ORIGIN).write_text(trained.origin.as_json(), encoding="utf-8")
     rank = f" and rank {written.config['r']}" if written.peft_type == "LORA" else ""
     modules = f" at {written.num_modules} modules" if written.num_modules else ""
     return [f"a folder for peft with an adapter of type {written.peft_type}{rank}{modules}"]
 
 
 def _read_peft(trained: Predictor, folder: Path) -> list[Predictor]:
-    """Load the exported adapter with krona and with peft, and return both models."""
-    branch = get_adapter(trained.model, "default").branch
+    import peft
+
     surgery.take_out(trained.model)
-    read = read_peft(trained.model, folder, branch=class_path(branch))
-    read.adapter.insert(trained.model)
-    by_peft: Any = read.model
-    return [trained, replace(trained, model=by_peft)]
+    with quiet():
+        model: Any = peft.PeftModel.from_pretrained(copy_for_peft(trained.model), str(folder), low_cpu_mem_usage=True)
+    return [replace(trained, model=model.eval())]
 
 
 def _write_adapter(trained: Predictor, folder: Path, dtype: torch.dtype) -> list[str]:

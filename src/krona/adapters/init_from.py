@@ -1,7 +1,6 @@
-"""Copy the trained weights of a run, an adapter file or a peft folder into a new run (``init_from``)."""
+"""Copy the trained weights of a run or an adapter file into a new run (``init_from``)."""
 
 import hashlib
-import os
 from collections.abc import Container, Iterable
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,8 +11,6 @@ from torch import nn
 from krona.adapters.adapter import Adapter, AdapterConfig
 from krona.adapters.find import find
 from krona.adapters.fingerprint import has_values, require_form
-from krona.adapters.peft.folder import CONFIG, WEIGHTS, check_folder
-from krona.adapters.peft.reading import read_peft
 from krona.messages import KronaError, first_few, join_names, plural
 from krona.surgery.state import get_adapter
 
@@ -23,19 +20,17 @@ NAMED = 3  # the maximum number of tensors that a note lists
 
 @dataclass(frozen=True)
 class InitialWeights:
-    """The initial weights of a run, which are copied from the source: a run, an adapter file or a peft folder."""
+    """The initial weights of a run, which are copied from a run or an adapter file."""
 
     source: str  # the value of init_from
 
     @cached_property
     def located(self) -> tuple[str, Path]:
-        """The name of the source, and its adapter file or peft folder.
+        """The name of the source, and its adapter file.
 
         Raises:
             KronaError: the source was not found, is not finished, or trained nothing.
         """
-        if os.path.isfile(Path(self.source, CONFIG)):
-            return self.source, Path(self.source)
         trained = find(self.source)
         if trained.adapter is None:
             raise KronaError(
@@ -48,8 +43,7 @@ class InitialWeights:
         digest = hashlib.blake2b(digest_size=8)
         try:
             _, path = self.located
-            for file in (path / CONFIG, path / WEIGHTS) if path.is_dir() else (path,):
-                digest.update(file.read_bytes())
+            digest.update(path.read_bytes())
         except (OSError, KronaError):
             return "absent"
         return digest.hexdigest()
@@ -61,10 +55,7 @@ class InitialWeights:
             KronaError: the files cannot be read, or the class of the source's branches is not ``branch``.
         """
         name, path = self.located
-        if path.is_dir():
-            check_folder(path)
-        else:
-            _require_class(name, source=AdapterConfig.read(path).branch, target=branch)
+        _require_class(name, source=AdapterConfig.read(path).branch, target=branch)
 
     def copy_into(self, model: nn.Module, target: Adapter) -> list[str]:
         """Copy the source's tensors to the parameters of ``target`` that have the same names and shapes.
@@ -80,7 +71,7 @@ class InitialWeights:
                 branches lack, or none of its tensors has the name and shape of a branch tensor. Nothing is then copied.
         """
         name, path = self.located
-        source = read_peft(model, path, branch=target.config.branch).adapter if path.is_dir() else Adapter.load(path)
+        source = Adapter.load(path)
         label = f"init_from={name}"
         _require_class(name, source=source.config.branch, target=target.config.branch)
         backbone, source_backbone = target.config.backbone, source.config.backbone

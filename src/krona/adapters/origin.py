@@ -96,13 +96,6 @@ class Origin:
         """Return a copy of the origin with this backbone folder. If ``folder`` is None, return the origin itself."""
         return self if folder is None else replace(self, backbone={**self.backbone, "path": str(folder)})
 
-    def as_json(self) -> str:
-        """Return the content of krona.json in an exported folder. Paths are shortened to their last part."""
-        path = self.backbone.get("path")
-        backbone = {**self.backbone, "path": None if path is None else Path(path).name}
-        content = json.loads(self.as_note()[NOTE]) | {"backbone": backbone}
-        return json.dumps(content, indent=1, sort_keys=True) + "\n"
-
     def as_note(self) -> dict[str, str]:
         """Return the origin as a note for an adapter file. Paths of data files are shortened to file names."""
         task = dict(self.task)

@@ -5,7 +5,6 @@ its layer, so that krona's own functions count, save, switch, merge and remove i
 """
 
 import copy
-import dataclasses
 import json
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -22,7 +21,6 @@ from krona.backbones.peft_config import (
     EXAMPLE_STEPS,
     NAME,
     SEEDS,
-    SET_BY_KRONA,
     config_classes,
     make_config,
     quiet,
@@ -133,23 +131,6 @@ class PeftBranch(Branch):
         short = {key: shortest(map(public_name, matches), names) for key, matches in found.items()}
         targets = short.pop("target_modules")
         return make_config({**config, **short}, types=tuner_types(), target_modules=targets, **more)
-
-    @classmethod
-    def adopt(cls, layers: Mapping[str, Any], config: Any) -> "tuple[dict[str, Any], dict[str, PeftBranch]]":
-        """Return the arguments of a peft config, and copies of the tuner layers of a loaded peft model as branches."""
-        from peft import PeftConfig
-
-        arguments: dict[str, Any] = {"peft_type": config.peft_type.value}
-        unused = (*SET_BY_KRONA, *(field.name for field in dataclasses.fields(PeftConfig)))
-        for field in dataclasses.fields(config):
-            value, factory = getattr(config, field.name), field.default_factory
-            default = field.default if factory is dataclasses.MISSING else factory()
-            if field.name not in unused and value != default:
-                arguments[field.name] = sorted(value) if isinstance(value, set) else value
-        memo = {id(layer.base_layer): layer.base_layer for layer in layers.values()}  # layers may share tensors
-        copies = {module: copy.deepcopy(layer, memo) for module, layer in layers.items()}
-        bases = {module: layer.base_layer for module, layer in layers.items()}
-        return arguments, {module: cls._wrap(tuner, bases[module], arguments) for module, tuner in copies.items()}
 
     @classmethod
     def _wrap(cls, tuner: Any, base: nn.Module, config: Mapping[str, Any]) -> "PeftBranch":

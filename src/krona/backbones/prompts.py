@@ -100,39 +100,16 @@ class PromptBranch(Branch):
             heads = getattr(sizes, "decoder_attention_heads", sizes.num_attention_heads)
             width = getattr(sizes, "d_kv", None) or getattr(sizes, "head_dim", None) or sizes.hidden_size // heads
             heads = getattr(sizes, "num_key_value_heads", heads)
-            layers = _count_layers(sizes)
-            # In an encoder-decoder, peft gives layer j the values 2j modulo the number of layers. If this number is
-            # odd, each layer has its own values.
             fields = {
                 "token_dim": heads * width,
                 "num_attention_heads": heads,
-                "num_layers": layers + 1 if sizes.is_encoder_decoder and layers % 2 == 0 else layers,
-                "num_transformer_submodules": 2 if sizes.is_encoder_decoder else 1,
+                "num_layers": _count_layers(sizes),
+                "num_transformer_submodules": 1,
             }
         made = _make_config(config, **fields, **more)
         if hasattr(made, "encoder_hidden_size") and made.encoder_hidden_size is None:
             made.encoder_hidden_size = made.token_dim
         return made
-
-    @classmethod
-    def read(cls, encoder: Any, peft_config: Any) -> tuple[dict[str, Any], dict[str, Tensor]]:
-        """Return the arguments and the tensors of the prompt in a loaded peft model.
-
-        A folder of peft contains the prompt, without the network that computed it in training. The prompt is therefore
-        read as PROMPT_TUNING or PREFIX_TUNING.
-        """
-        length, layers = peft_config.num_virtual_tokens, peft_config.num_layers
-        # peft may also store a prompt for the decoder, which has no effect
-        values = encoder.embedding.weight.detach()[:length]
-        in_cache = peft_config.peft_type in IN_CACHE
-        if in_cache and peft_config.num_transformer_submodules == 2 and layers % 2 == 0:  # see `to_peft_config`
-            by_layer = values.view(length, layers, -1)
-            more = torch.cat([by_layer, torch.zeros_like(by_layer[:, :1])], 1)
-            for number in range(layers):
-                more[:, 2 * number % (layers + 1)] = by_layer[:, 2 * number % layers]
-            values = more.flatten(1)
-        config = {"peft_type": "PREFIX_TUNING" if in_cache else "PROMPT_TUNING", "num_virtual_tokens": length}
-        return {"config": config}, {"prompts.tuner.embedding.weight": values}
 
     def connect(self, model: Any, name: str) -> list[RemovableHandle]:
         """Register the hooks that add this prompt to the model's input while the adapter ``name`` is active."""
@@ -192,9 +169,8 @@ class PromptBranch(Branch):
         values = self._values(given).to(module.get_input_embeddings().weight.dtype)
         values = values.view(self.length, *self.layer_shape).expand(len(given), -1, -1, -1, -1, -1)
         by_layer = values.permute(2, 3, 0, 4, 1, 5)
-        step = 2 if module.config.is_encoder_decoder else 1  # see `to_peft_config`
-        for layer in range(_count_layers(module.config)):
-            cache.update(*by_layer[step * layer % len(by_layer)], layer)
+        for layer, (keys, values) in enumerate(by_layer):
+            cache.update(keys, values, layer)
 
     def _values(self, like: Tensor) -> Tensor:
         """Return the output of peft's encoder, (1, length, width)."""

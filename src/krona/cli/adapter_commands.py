@@ -1,4 +1,4 @@
-"""Define the commands of `krona` that use adapters: predict, evaluate, export, import."""
+"""Define the commands of `krona` that use adapters: predict, evaluate, export."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -137,21 +137,3 @@ def export(
     out = out or Path(f"{adapter.origin.run_id}-{to}")
     first, *others = command(adapter, to=to, out=out, dtype=dtype, backbone=backbone, overwrite=overwrite)
     show(f"{out}: {first}", *(f"  {line}" for line in others))
-
-
-@app.command("import")
-def import_(
-    folder: Annotated[Path, typer.Argument(help="peft folder with adapter_config.json and adapter_model.safetensors")],
-    out: Annotated[Path, typer.Option(help="the output file: NAME.safetensors")],
-    overrides: Annotated[
-        list[str] | None,
-        typer.Argument(help="overrides that set the adapter's task and backbone, such as task=rte backbone=bert_base"),
-    ] = None,
-    backbone: Backbone = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="replace the file")] = False,
-) -> None:
-    """Convert a peft adapter to krona's adapter file, for use with krona predict, evaluate and init_from."""
-    from krona.adapters.import_peft import import_peft
-
-    lines = import_peft(folder, out, overrides=overrides or [], backbone=backbone, overwrite=overwrite)
-    show(*lines)

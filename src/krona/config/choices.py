@@ -29,7 +29,12 @@ def choices(group: str) -> list[str]:
 
 def own_targets() -> set[str]:
     """Return the dotted paths of all classes that krona's or the user's conf/ names. krona trusts these classes."""
-    return {*_find_targets(file for folder in conf_folders() for file in folder.rglob("*.yaml"))}
+    return {
+        path
+        for folder in conf_folders()
+        for file in folder.rglob("*.yaml")
+        for path in TARGET.findall(file.read_text(encoding="utf-8", errors="replace"))
+    }
 
 
 def without_families(methods: Sequence[str]) -> list[str]:
@@ -42,15 +47,6 @@ def is_alias(method: str) -> bool:
     """Return whether a method's file is another name of a family's file, such as ``vera`` of ``peft/vera``."""
     text = choice_files("method")[method].read_text(encoding="utf-8", errors="replace")
     return re.search(r"^  - \w+/", text, re.MULTILINE) is not None and "\n  name:" not in text
-
-
-def branch_targets() -> list[str]:
-    """Return the dotted paths of the branch classes that the YAML files in conf/method name."""
-    return list(dict.fromkeys(_find_targets(choice_files("method").values())))
-
-
-def _find_targets(files: Iterable[Path]) -> list[str]:
-    return [path for file in files for path in TARGET.findall(file.read_text(encoding="utf-8", errors="replace"))]
 
 
 def is_overridden(key: str, overrides: Sequence[str]) -> bool:

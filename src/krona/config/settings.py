@@ -219,7 +219,7 @@ class RunSettings:
     seed: Seed
     """Seed of new weights, row order and dropout."""
     init_from: str | None = None
-    """Run, adapter file or peft folder with the initial weights; null: the method's initial weights."""
+    """Run or adapter file with the initial weights; null: the method's initial weights."""
     keep: Literal["auto", "adapter", "all"] = "auto"
     """Save fully fine-tuned weights. all: always; adapter: never; auto: below 500 MB, if test is scored."""
     score_test: bool = True

@@ -7,7 +7,6 @@ from typing import Any, ClassVar, Literal
 from torch import Tensor, nn
 
 from krona.messages import KronaError
-from krona.methods.peft_layers import Converted, Layers
 
 
 class Branch(nn.Module):
@@ -30,7 +29,7 @@ class Branch(nn.Module):
     existing_parameter: ClassVar[str | None] = None
     """The name of a parameter, such as ``bias``. If the layer already has it, it is trained instead of the branch."""
     peft_type: ClassVar[str | None] = None
-    """The name of the same method in peft (`krona.methods.peft_layers`)."""
+    """The name of the same method in peft (`to_peft`), if peft has the same layer."""
     computes_layer: ClassVar[bool] = False
     """Whether the branch replaces its whole layer, and was built by `build_all`."""
     adds_positions: ClassVar[bool] = False
@@ -134,11 +133,6 @@ class Branch(nn.Module):
 
     def to_peft(self) -> tuple[dict[str, Any], dict[str, Tensor]] | None:
         """Return the entries of peft's config and the tensors of peft's layer, or None if peft has no such layer."""
-        return None
-
-    @classmethod
-    def from_peft(cls, layers: Layers, config: Mapping[str, Any]) -> Converted | None:
-        """Return the branches of peft's layers (`krona.methods.peft_layers`), or None."""
         return None
 
     @classmethod

@@ -2,7 +2,7 @@
 
 import functools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import torch
@@ -16,7 +16,6 @@ from krona.methods.factor_shapes import factor_shapes
 from krona.methods.initial_values import kaiming_uniform
 from krona.methods.lokr import split_width
 from krona.methods.magnitude import kronecker_norm_change
-from krona.methods.peft_layers import Converted, Layers, common_scale
 
 
 class Kronecker(Branch):
@@ -170,17 +169,6 @@ class Kronecker(Branch):
                 config = {"r": rank, "alpha": self.scaling * rank, "decompose_factor": factor}
                 return config, {"lokr_w1": self.A.T, "lokr_w2": self.B.T}
         return None
-
-    @classmethod
-    def from_peft(cls, layers: Layers, config: Mapping[str, Any]) -> Converted | None:
-        shapes = {layer["lokr_w1"].T.shape for layer in layers.values() if "lokr_w1" in layer and "lokr_w2" in layer}
-        if len(shapes) != 1 or any(not {"lokr_w1", "lokr_w2"} <= layer.keys() for layer in layers.values()):
-            return None
-        scaling, ratios = common_scale(layers)
-        tensors = {
-            name: {"A": layer["lokr_w1"].T, "B": ratios[name] * layer["lokr_w2"].T} for name, layer in layers.items()
-        }
-        return cls, {"kron_factors": [list(*shapes)], "scaling": scaling}, tensors
 
     def _plain(self) -> bool:
         return self.non_linearity is None and self.inner_bias is None

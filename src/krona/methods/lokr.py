@@ -1,7 +1,6 @@
 """LoKr (LyCORIS, Yeh et al. 2024) as in peft: the update is a Kronecker product, possibly with a low-rank factor."""
 
 import math
-from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -12,7 +11,6 @@ from krona.methods.arguments import check_float, check_int
 from krona.methods.branch import Branch
 from krona.methods.initial_values import kaiming_uniform
 from krona.methods.magnitude import kronecker_norm_change
-from krona.methods.peft_layers import Converted, Layers, common_scale, one_value
 
 
 class LoKr(Branch):
@@ -101,21 +99,6 @@ class LoKr(Branch):
 
     def to_peft(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
         return self.peft_config, {f"lokr_{name}": parameter for name, parameter in self.named_parameters()}
-
-    @classmethod
-    def from_peft(cls, layers: Layers, config: Mapping[str, Any]) -> Converted:
-        rank = one_value("ranks", {name: layer["r"] for name, layer in layers.items()})
-        scaling, ratios = common_scale(layers)
-        tensors = {
-            name: {
-                key.removeprefix("lokr_"): ratios[name] * value if key in ("lokr_w2", "lokr_w2_b") else value
-                for key, value in layer.items()
-                if key.startswith("lokr_w")
-            }
-            for name, layer in layers.items()
-        }
-        given = {key: config[key] for key in ("decompose_both", "decompose_factor")}
-        return cls, {"rank": rank, "alpha": scaling * rank, **given}, tensors
 
 
 def split_width(width: int, factor: int = -1) -> tuple[int, int]:

@@ -1,11 +1,9 @@
 """LoRA (Hu et al. 2022), the low-rank baseline of KronA (section 3.2 of the KronA paper)."""
 
 import math
-from collections.abc import Mapping
 from typing import Any, Literal
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from krona.messages import KronaError
@@ -13,7 +11,6 @@ from krona.methods.arguments import check_choice, check_float, check_int
 from krona.methods.branch import Branch
 from krona.methods.initial_values import kaiming_uniform
 from krona.methods.magnitude import low_rank_norm_change
-from krona.methods.peft_layers import Converted, Layers, common_scale
 
 Start = Literal["kaiming", "pissa", "olora", "lora_ga", "eva"]
 # maps ``init`` to the matrix from which the initial values are computed
@@ -141,34 +138,3 @@ class LoRA(Branch):
         A, B = self.factors()
         rank = A.shape[1]
         return {"r": rank, "lora_alpha": self.scaling * rank}, {"lora_A": A.T, "lora_B": B.T}
-
-    @classmethod
-    def from_peft(cls, layers: Layers, config: Mapping[str, Any]) -> Converted:
-        scaling, ratios = common_scale(layers)
-        rank = max(len(layer["lora_A"]) for layer in layers.values())
-        fits = all(rank <= min(layer["lora_A"].shape[1], len(layer["lora_B"])) for layer in layers.values())
-        tensors = {}
-        for name, layer in layers.items():
-            A, B = _widen(layer["lora_A"].T, ratios[name] * layer["lora_B"].T, rank)
-            tensors[name] = {"A": A, "B": B}
-        return LoRA if fits else FittedLoRA, {"rank": rank, "scaling": scaling}, tensors
-
-
-class FittedLoRA(LoRA):
-    """LoRA whose rank at each layer is ``min(rank, d_in, d_out)``, for imported adapters with a higher rank."""
-
-    def __init__(self, d_in: int, d_out: int, *, rank: int = 1, scaling: float = 1.0) -> None:
-        super().__init__(d_in, d_out, rank=min(rank, d_in, d_out), scaling=scaling)
-
-
-def _widen(A: Tensor, B: Tensor, rank: int) -> tuple[Tensor, Tensor]:
-    """Return two factors of rank ``min(rank, d_in, d_out)`` whose product equals A B, for A (d_in, r) and B (r, d_out).
-
-    The rank r is at most ``rank``. If r is below the new rank, the factors are padded with zeros. If r is above the
-    new rank, one of the two factors is an identity matrix.
-    """
-    rank = min(rank, len(A), B.shape[1])
-    if (more := rank - A.shape[1]) >= 0:
-        return F.pad(A, (0, more)), F.pad(B, (0, 0, 0, more))
-    identity = torch.eye(rank, dtype=A.dtype, device=A.device)
-    return (identity, A @ B) if len(A) <= B.shape[1] else (A @ B, identity)

@@ -2,4 +2,4 @@
 
 from methods.case import Case
 
-CASE = Case(returns_from_peft=True, peft_arguments={"rank": 2, "scaling": 2.0})
+CASE = Case(peft_arguments={"rank": 2, "scaling": 2.0})

@@ -15,7 +15,7 @@ def update(x: Array, p: Mapping[str, Array], arguments: Mapping[str, Any]) -> Ar
 
 
 CASE = Case(
-    count=158_208, rank=576, peft_type="LOKR", returns_from_peft=True,
+    count=158_208, rank=576, peft_type="LOKR",
     branch=BranchCase(  # tests/methods/test_kronecker.py tests the other arguments
         kind=Kronecker, update=update,
         arguments=[{"kron_factors": [[2, 4]], "scaling": 3.0}, {"kron_factors": [[1, 4]], "terms": 3, "scaling": 3.0}],

@@ -2,4 +2,4 @@
 
 from methods.case import Case
 
-CASE = Case(count=47_616, peft_type="LN_TUNING", returns_from_peft=True)
+CASE = Case(count=47_616, peft_type="LN_TUNING")

@@ -16,7 +16,7 @@ def update(x: Array, p: Mapping[str, Array], arguments: Mapping[str, Any]) -> Ar
 
 
 CASE = Case(
-    count=72 * (24 * 24 + 32 * 32) + 47_616, rank=768, peft_type="LOKR", returns_from_peft=True,
+    count=72 * (24 * 24 + 32 * 32) + 47_616, rank=768, peft_type="LOKR",
     branch=BranchCase(
         kind=LoKr, update=update,
         arguments=[

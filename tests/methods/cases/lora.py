@@ -12,7 +12,7 @@ def update(x: Array, p: Mapping[str, Array], arguments: Mapping[str, Any]) -> Ar
 
 
 CASE = Case(
-    count=158_208, rank=1, returns_from_peft=True, peft_arguments={"rank": 3, "scaling": 0.7},
+    count=158_208, rank=1, peft_arguments={"rank": 3, "scaling": 0.7},
     branch=BranchCase(
         kind=LoRA, update=update, arguments=[{"rank": 2, "scaling": 3.0}],
         mistakes=[

@@ -2,4 +2,4 @@
 
 from methods.case import Case
 
-CASE = Case(count=158_208, rank=1, returns_from_peft=True)
+CASE = Case(count=158_208, rank=1)

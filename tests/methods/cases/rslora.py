@@ -2,4 +2,4 @@
 
 from methods.case import Case
 
-CASE = Case(count=72 * 8 * 1_536 + 47_616, rank=8, returns_from_peft=True)
+CASE = Case(count=72 * 8 * 1_536 + 47_616, rank=8)

@@ -1,1 +1,1 @@
-"""Read and write adapters in peft's folder format, with the peft package (the extra ``peft``)."""
+"""Write adapters in peft's folder format, with the peft package (the extra ``peft``)."""

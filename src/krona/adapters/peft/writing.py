@@ -3,18 +3,18 @@
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from krona.adapters.peft.folder import copy_for_peft, unwrapped
 from krona.backbones.module_names import module_names, outermost, shortest
-from krona.backbones.peft_branch import PeftBranch
+from krona.backbones.peft_branch import PeftBranch, bare_copy
 from krona.backbones.peft_config import quiet, require_peft
 from krona.kernels.kronecker import with_identity
-from krona.messages import KronaError
+from krona.messages import KronaError, first_line
 from krona.methods.branch import Branch
 from krona.surgery.branches import branch_matrix
 from krona.surgery.layers import is_conv1d, is_linear, is_quantised
@@ -119,21 +119,28 @@ def _write_prompt(model: Any, adapter: InsertedAdapter, folder: str, **source: s
     """Write the active prompt. peft stores the prompt itself, without the network that computed it in training."""
     import peft
 
+    from krona.backbones.prompts import IN_CACHE  # imports transformers
+
     if not model.can_generate():
         raise KronaError(
             "The classifier of peft's model reads the state of the prompt's first position, but krona's reads the "
             "state of the text's first token. Keep krona's file."
+        )
+    prompt: Any = model.get_submodule("prompts").branches[active_adapter(model)]
+    if prompt.config["peft_type"] in IN_CACHE:
+        raise KronaError(
+            f"generate() of peft {version('peft')} ignores the keys and values of {prompt.config['peft_type']} with "
+            f"transformers {version('transformers')}. Keep krona's file."
         )
     if adapter.trained:
         raise KronaError(
             f"The adapter also trains {next(iter(adapter.trained))}, but peft's folder of a prompt contains only the "
             "prompt. Keep krona's file, or train with method.train_layer_norms=false."
         )
-    prompt: Any = model.get_submodule("prompts").branches[active_adapter(model)]
     task_type = "SEQ_2_SEQ_LM" if model.config.is_encoder_decoder else "CAUSAL_LM"
     config = type(prompt).to_peft_config(model, prompt.config, task_type=task_type, **source)
     with quiet():
-        loaded: Any = peft.get_peft_model(copy_for_peft(model, wrap_head=False), config)
+        loaded: Any = peft.get_peft_model(copy_for_peft(model), config)
         loaded.prompt_encoder["default"].load_state_dict(prompt.tuner.state_dict())
         loaded.get_base_model().name_or_path = ""  # otherwise peft writes the path of the backbone into the config
         loaded.save_pretrained(folder)
@@ -217,7 +224,7 @@ def _build(model: nn.Module, form: Form, adapter: InsertedAdapter, saved: Sequen
     try:
         config = config_class(**form.config, modules_to_save=modules_to_save)
         with quiet():
-            loaded = peft.get_peft_model(copy_for_peft(model, wrap_head=True), config)
+            loaded = peft.get_peft_model(copy_for_peft(model), config)
     except (TypeError, ValueError):  # this peft type has no such setting, or does not support a layer of GPT-2
         return None
     attributes = dict.fromkeys(saved, "modules_to_save")
@@ -245,8 +252,12 @@ def _build_tuner(
     names, arguments = module_names(model), adapter.branch_config["config"]
     modules_to_save = shortest(saved, names, str.endswith) or None
     config = PeftBranch.to_peft_config(model, list(modules), arguments, modules_to_save=modules_to_save)
-    with quiet():
-        loaded = peft.get_peft_model(copy_for_peft(model, wrap_head=True), config)
+    try:
+        with quiet():
+            loaded = peft.get_peft_model(copy_for_peft(model), config)
+    except Exception as error:  # peft raises many different exception types
+        reason = f"{type(error).__name__}: {first_line(error)}"
+        raise KronaError(f"peft cannot insert {arguments['peft_type']} into this backbone. {reason}") from error
     for module, adapted in modules.items():
         branch: Any = next(adapted.branches[active_adapter(model)].children())
         branch.copy_into(loaded.get_base_model().get_submodule(module))
@@ -295,3 +306,22 @@ def _require_linear(label: str, adapted: Adapted, name: str) -> None:
         if getattr(branch, "bias", None) is not None or getattr(branch, "non_linearity", None) is not None:
             what = "a bias" if getattr(branch, "non_linearity", None) is None else "a non-linearity"
             raise KronaError(f"{kinds} at {label} has {what}. {INSTEAD}")
+
+
+def unwrapped(key: str) -> str:
+    """Return krona's name of a weight of a classifier that `copy_for_peft` wrapped."""
+    return key.replace("classifier.0.", "classifier.")
+
+
+def copy_for_peft(model: nn.Module) -> Any:
+    """Return a copy of the model without branches. The copy and the model share the memory of the weights.
+
+    The classifier of a pooled encoder is wrapped, so that peft stores it as ``classifier.0.weight``.
+    peft then raises an error if the folder is loaded into a class of transformers, which has another pooling.
+    """
+    from krona.backbones.families.pooling import has_pooled_head  # imports transformers
+
+    copy = bare_copy(model)
+    if has_pooled_head(getattr(copy, "config", None)):
+        copy.classifier = nn.Sequential(copy.get_submodule("classifier"))
+    return copy
