@@ -54,10 +54,10 @@ def test_a_pattern_without_a_match_lists_near_names(pattern: str, words: list[st
 @pytest.mark.parametrize("where", ["encoder.block.0.layer.0.SelfAttention", "encoder.block.0.layer.1.DenseReluDense"])
 @pytest.mark.parametrize(
     ("placement", "inner_residual"),
-    [("parallel", True), ("sequential", True), ("sequential", False), ("before", True), ("before", False)],
+    [("parallel", True), ("sequential", True), ("sequential", False)],
 )
 def test_placements_mean_what_they_say(where: str, placement: Any, inner_residual: bool) -> None:
-    """Parallel is f(x) + b(x). Sequential is f(x) + b(f(x)) or b(f(x)). Before is f(x + b(x)) or f(b(x))."""
+    """Parallel is f(x) + b(x). Sequential is f(x) + b(f(x)) or b(f(x))."""
     model = tiny_t5().double()
     f = copy.deepcopy(model.get_submodule(where))
     how = {"placement": placement, "inner_residual": inner_residual, "modules_per_target": 2}
@@ -75,10 +75,7 @@ def test_placements_mean_what_they_say(where: str, placement: Any, inner_residua
         h = h + b1(h) if inner_residual else b1(h)
         return h + b2(h) if inner_residual else b2(h)
 
-    if placement == "parallel":
-        expected = out(f, x) + b1(x) + b2(x)
-    else:
-        expected = through(out(f, x)) if placement == "sequential" else out(f, through(x))
+    expected = out(f, x) + b1(x) + b2(x) if placement == "parallel" else through(out(f, x))
     assert close(out(adapted, x), expected)
 
 
@@ -177,7 +174,7 @@ def test_a_row_of_zeros_merges_with_a_magnitude_and_too_large_values_do_not() ->
     assert not any(adapted.merged for _, adapted in surgery.adapted_modules(model))
 
 
-@pytest.mark.parametrize("placement", ["parallel", "sequential", "before"])
+@pytest.mark.parametrize("placement", ["parallel", "sequential"])
 def test_several_branches_of_a_place_merge_in_their_order(placement: Any) -> None:
     model = tiny_t5().double()
     surgery.insert(model, LoRA, target_modules=["o"], rank=2, placement=placement, modules_per_target=2)
@@ -241,7 +238,7 @@ def test_take_out_of_another_adapter_while_one_is_merged() -> None:
         (LoRA, {"target_modules": QV, "ranks": 2}, ["LoRA", "'ranks'", "Its arguments are rank, scaling"]),
         (LoRA, {"target_modules": []}, ["target_modules is empty"]),
         (nn.Linear, {"target_modules": QV}, ["Linear", "not a subclass of krona.methods.branch.Branch"]),
-        (LoRA, {"target_modules": QV, "placement": "beside"}, ["placement='beside'", "'sequential' or 'before'"]),
+        (LoRA, {"target_modules": QV, "placement": "beside"}, ["placement='beside'", "'parallel' or 'sequential'"]),
         (LoRA, {"target_modules": QV, "placement": ["parallel"] * 3}, ["3 entries", "target_modules has 2"]),
         (LoRA, {"target_modules": QV, "inner_residual": False}, ["inner_residual"]),
         (LoRA, {"target_modules": QV, "modules_per_target": 0}, ["method.modules_per_target=0"]),

@@ -21,7 +21,6 @@ class Branch(nn.Module):
 
     - *parallel*: the branch receives the layer's input. The update is added to the layer's output.
     - *sequential*: the branch receives the layer's output. The update is added to the layer's output.
-    - *before*: the branch receives the layer's input. The layer then receives the sum of this input and the update.
     """
 
     shared: ClassVar[Sequence[str]] = ()

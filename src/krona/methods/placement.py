@@ -11,7 +11,7 @@ from pydantic.dataclasses import dataclass
 from krona.messages import KronaError
 
 STRICT = ConfigDict(strict=True, extra="forbid", use_attribute_docstrings=True)
-Position = Literal["parallel", "sequential", "before"]
+Position = Literal["parallel", "sequential"]
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -26,7 +26,7 @@ class Placement:
     placement: Position | list[Position] = "parallel"
     """Position of the branches: one for all target modules, or a list with one for each."""
     inner_residual: bool = True
-    """Add the output of a sequential or before branch to the branch's input; false: replace the input."""
+    """Add the output of a sequential branch to the branch's input; false: replace the input."""
     modules_per_target: Annotated[int, Ge(1), Le(2**31 - 1)] = 1
     """Number of branches at each target module."""
     dropout: Annotated[float, Ge(0), Lt(1)] = 0.0

@@ -42,9 +42,9 @@ def build_branches(
 ) -> list[BuiltBranches]:
     """Return the branches for all target modules, in the order of the model.
 
-    Each branch is built for the widths of its module: d_in → d_out for *parallel*, d_out → d_out for *sequential*, and
-    d_in → d_in for *before*. The branch gets the device and the dtype of the module's weights. The attribute
-    ``shared`` of the branch class lists the parameters that all branches share.
+    Each branch is built for the widths of its module: d_in → d_out for *parallel*, and d_out → d_out for *sequential*.
+    The branch gets the device and the dtype of the module's weights. The attribute ``shared`` of the branch class lists
+    the parameters that all branches share.
     """
     _check_arguments(branch, branch_config)
     positions = _check_positions(options)
@@ -55,7 +55,7 @@ def build_branches(
         if has_existing(branch, base):
             continue
         first = None if match.first is None else unwrap(model.get_submodule(match.first))
-        _check_module(model, name, base, first, position)
+        _check_module(model, name, base)
         placement = BranchPlacement(position, options.inner_residual, options.dropout)
         sizes = placement.widths(*widths(base, first))
         branches = [
@@ -165,13 +165,12 @@ def _check_positions(options: InsertOptions) -> list[Position]:
         )
     if not options.inner_residual and "parallel" in positions:
         raise KronaError(
-            "inner_residual=false is only for the placements sequential and before. A parallel branch has no inner "
-            "residual."
+            "inner_residual=false is only for placement=sequential. A parallel branch has no inner residual."
         )
     return positions
 
 
-def _check_module(model: nn.Module, name: str, base: nn.Module, first: nn.Module | None, position: Position) -> None:
+def _check_module(model: nn.Module, name: str, base: nn.Module) -> None:
     parent = unwrap(model.get_submodule(name.rpartition(".")[0]))
     # `check_first_forward` may miss these parents, because TransformerEncoderLayer reads the weights only in eval mode
     if isinstance(parent, nn.MultiheadAttention | nn.TransformerEncoderLayer):
@@ -181,11 +180,6 @@ def _check_module(model: nn.Module, name: str, base: nn.Module, first: nn.Module
             f"The weight of {public_name(name)} is parametrised (as by weight_norm or spectral_norm), so no branch "
             "can be merged into it. Remove the parametrisation first (torch.nn.utils.remove_weight_norm or "
             "torch.nn.utils.parametrize.remove_parametrizations), or use other target_modules."
-        )
-    if first is not None and position == "before":
-        raise KronaError(
-            f"placement=before is not possible at {public_name(name)}, because several modules of this block read its "
-            "input. Use placement=parallel or placement=sequential."
         )
 
 

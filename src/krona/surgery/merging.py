@@ -95,18 +95,13 @@ def unmerge(model: nn.Module) -> None:
 def add_update(W: Tensor, matrices: Sequence[Tensor], how: BranchPlacement) -> Tensor:
     """Apply the matrices D of branches to a weight W, and return the new weight (d_out, d_in).
 
-    The result is W + Σ D for parallel branches, (I + D) W for sequential branches, and W (I + D) for branches before
-    the module. Without the inner residual, D replaces I + D.
+    The result is W + Σ D for parallel branches, and (I + D) W for sequential branches. Without the inner residual, D
+    replaces I + D.
     """
-    if how.placement == "before":  # W (I + D₂)(I + D₁): the first branch is the last factor
-        matrices = matrices[::-1]
+    if how.placement == "parallel":
+        return sum(matrices, W)
     for D in matrices:
-        if how.placement == "parallel":
-            W = W + D
-        elif how.placement == "sequential":
-            W = W + D @ W if how.inner_residual else D @ W
-        else:
-            W = W + W @ D if how.inner_residual else W @ D
+        W = W + D @ W if how.inner_residual else D @ W
     return W
 
 

@@ -81,8 +81,7 @@ def _added(adapted: Adapted, tokens: int, count: Callable[[Callable[[], Any]], f
     training, adapted.training = adapted.training, False  # without dropout
     try:
         if adapted.captures or not (isinstance(base, nn.Linear) or is_norm(base)):  # run only the branches of a block
-            before = adapted.placements["default"].placement == "before"
-            return count(lambda: adapted.update("default", x if before else y, x))
+            return count(lambda: adapted.update("default", y, x))
         return count(lambda: adapted(x)) - count(lambda: base(x))
     finally:
         adapted.training = training

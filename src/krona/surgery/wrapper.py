@@ -24,12 +24,12 @@ class BranchPlacement:
     """The placement of an adapter's branches at a module."""
 
     placement: Position
-    inner_residual: bool  # whether the output of a sequential or before branch is added to the branch's input
+    inner_residual: bool  # whether the output of a sequential branch is added to the branch's input
     dropout: float = 0.0  # dropout probability of each branch's input, in training
 
     def widths(self, d_in: int, d_out: int) -> tuple[int, int]:
         """Return the input and output widths of a branch at a module with the widths d_in and d_out."""
-        return {"parallel": (d_in, d_out), "sequential": (d_out, d_out), "before": (d_in, d_in)}[self.placement]
+        return (d_in if self.placement == "parallel" else d_out, d_out)
 
 
 class Prompts(nn.Module):
@@ -85,9 +85,8 @@ class Adapted(nn.Module):
 
     - *parallel*: ``y = base(x) + Σ branch(x)``. A magnitude rescales the sum (DoRA).
     - *sequential*: ``y = base(x)``, then ``y = y + branch(y)`` for each branch.
-    - *before*: ``x = x + branch(x)`` for each branch, then ``y = base(x)``.
 
-    Without the inner residual, ``branch(y)`` replaces ``y + branch(y)``, and ``branch(x)`` replaces ``x + branch(x)``.
+    Without the inner residual, ``branch(y)`` replaces ``y + branch(y)``.
     ``base`` is the original module: a linear layer, a LayerNorm, an FFN or an attention block. An attention block may
     return a tuple whose first element is its output. If the branches act on a span of modules, ``base`` is the
     last layer of the span, and x is the input of the span.
@@ -129,8 +128,6 @@ class Adapted(nn.Module):
         if name is None or name not in self.placements or self.merged:
             y = self.base(x, *args, **kwargs)
             return self._refuse_backward(y) if self.merged and torch.is_grad_enabled() else y
-        if self.placements[name].placement == "before":
-            return self.base(self.update(name, x, x), *args, **kwargs)
         if self._in_one_step(name):
             return self.own_branches(name)[0].beside(self.base, x)
         output = self.base(x, *args, **kwargs)
@@ -140,10 +137,7 @@ class Adapted(nn.Module):
         return self.update(name, output, x)
 
     def update(self, name: str, y: Tensor, x: Tensor) -> Tensor:
-        """Apply an adapter's branches to ``y``, the output of ``base`` or, for *before*, the input of ``base``.
-
-        ``x`` is the input of parallel branches.
-        """
+        """Apply an adapter's branches to ``y``, the output of ``base``. ``x`` is the input of parallel branches."""
         return self._with_branches(name, y, x).to(y.dtype)  # under autocast, the branches' output may be in fp32
 
     def _with_branches(self, name: str, y: Tensor, x: Tensor) -> Tensor:
