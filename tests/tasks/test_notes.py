@@ -30,9 +30,15 @@ def test_clean_rows_have_counts_and_no_notes(tmp_path: Path) -> None:
     assert got.facts["train"].pop("targets") == {label: got.train.targets.count(label) for label in ("0", "1", "2")}
     common = {"skipped_rows": 0, "skipped": [], "empty_texts": 0, "repeated": 0}
     assert {name: {k: v for k, v in facts.items() if k != "targets"} for name, facts in got.facts.items()} == {
-        "train": {"rows": 24, "fingerprint": got.train.fingerprint, **common},
-        "dev": {"rows": 3, "fingerprint": got.dev.fingerprint, **common, "also_in_train": 0},
-        "test": {"rows": 3, "fingerprint": got.test.fingerprint, **common, "also_in_train": 0, "also_in_dev": 0},
+        "train": {"rows": len(got.train), "fingerprint": got.train.fingerprint, **common},
+        "dev": {"rows": len(got.dev), "fingerprint": got.dev.fingerprint, **common, "also_in_train": 0},
+        "test": {
+            "rows": len(got.test),
+            "fingerprint": got.test.fingerprint,
+            **common,
+            "also_in_train": 0,
+            "also_in_dev": 0,
+        },
     }
 
 
@@ -130,6 +136,7 @@ def test_repeated_rows_are_counted(tmp_path: Path) -> None:
     shares = re.findall(r"\d of \d+ rows of \w+", find_note(several, got, "epeated"))
     expected = ["3 of 14 rows of train", "1 of 7 rows of dev", "4 of 7 rows of dev"]
     assert shares == [*expected, "2 of 5 rows of test", "5 of 5 rows of test"]
+    assert "name only files.train: krona then keeps equal texts in one split" in find_note(several, got, "epeated")
 
 
 def test_one_class_in_train_is_noted(tmp_path: Path) -> None:
@@ -138,7 +145,7 @@ def test_one_class_in_train_is_noted(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("text,label\n" + "\n".join(f"x {i},1" for i in range(20)))
     regression = {"labels": None, "metrics": ["pearson"]}
     got = read(tmp_path / "a.csv", task=regression)
-    assert got.facts["train"]["targets"] == {"1.0": 16}
+    assert got.facts["train"]["targets"] == {"1.0": len(got.train)}
     assert "only this target" in find_note(mood("a.csv", **regression), got, "only the target 1.0")
 
 

@@ -1,6 +1,5 @@
 """Test the two protocols with GLUE's real sizes, the seeds, and small balanced subsets of train."""
 
-import datetime
 import hashlib
 import re
 from collections import Counter
@@ -91,14 +90,35 @@ def test_the_official_validation_rows_are_dev_and_test() -> None:
         )  # fmt: skip
 
 
-@pytest.mark.parametrize(("rows", "share"), [(3, 1), (300, 30), (10_010, 1000)])
-def test_missing_splits_are_rows_of_train(rows: int, share: int) -> None:
+@pytest.mark.parametrize(("rows", "low", "high"), [(3, 1, 1), (300, 15, 45), (10_010, 450, 560)])
+def test_missing_splits_are_rows_of_train(rows: int, low: int, high: int) -> None:
     parts = {"train": part("train", rows)}
-    order = [f"train-{i}" for i in torch.randperm(rows, generator=torch.Generator().manual_seed(42)).tolist()]
-    train, dev, test = divide(parts, split="given", protocol="table1", seed=42, task="own")
-    assert (dev.ids, test.ids, train.ids) == (order[:share], order[share : 2 * share], order[2 * share :])
+    got = divide(parts, split="given", protocol="table1", seed=42, task="own")
+    assert sorted(row for split in got for row in split.ids) == sorted(parts["train"].ids)
+    assert all(low <= len(split) <= high for split in got[1:])
+    other = divide(parts, split="given", protocol="table1", seed=43, task="own")
+    assert rows < 10 or other[1].ids != got[1].ids
     given = {**parts, "dev": part("dev", 3), "test": part("test", 2)}
     assert divide(given, split="given", protocol="table1", seed=42, task="own") == tuple(given.values())
+
+
+@pytest.mark.parametrize("settings", [{}, {"dev_from_train": 0.2, "test_from_train": 0.1}])
+def test_an_appended_row_moves_no_other_row(settings: Any, tmp_path: Path) -> None:
+    file = labelled(tmp_path / "a.csv", {"sad": 120, "calm": 100, "glad": 80})
+    before = read(file, **settings)
+    file.write_text(file.read_text().replace("text,label\n", "text,label\nanother day,sad\n"))
+    after = read(file, **settings)
+    for role, split in before.by_role.items():
+        assert {*split.texts} <= {*after.by_role[role].texts}
+
+
+def test_equal_texts_stay_in_one_split(tmp_path: Path) -> None:
+    file = labelled(tmp_path / "a.csv", {"sad": 60, "calm": 60})
+    lines = file.read_text().splitlines()
+    file.write_text("\n".join([*lines, *lines[1:]]))
+    counts = read(file).counts
+    assert counts["dev"]["also_in_train"] == counts["test"]["also_in_train"] == counts["test"]["also_in_dev"] == 0
+    assert counts["test"]["repeated"] > 0
 
 
 def labelled(path: Path, counts: dict[str, int]) -> Path:
@@ -109,25 +129,15 @@ def labelled(path: Path, counts: dict[str, int]) -> Path:
 
 
 @pytest.mark.parametrize("seed", range(5))
-@pytest.mark.parametrize("settings", [{}, {"dev_from_train": 0.1, "test_from_train": 30}])
-def test_splits_of_own_data_have_equal_shares_of_each_label(settings: Any, seed: int, tmp_path: Path) -> None:
-    file, counts = tmp_path / "a.csv", {"sad": 252, "calm": 45, "glad": 3}
-    labelled(file, counts)
-    got = read(file, seed=seed, **settings)
-    sizes = {"train": 240, "dev": 30, "test": 30} if not settings else {"train": 213, "dev": 30, "test": 57}
-    assert {role: len(split) for role, split in got.by_role.items()} == sizes
-    for split in got.by_role.values():
-        found = Counter(split.targets)
-        for target, count in zip("012", counts.values(), strict=True):
-            share = len(split) * count / 300
-            # a split has at least one row of each label, which moves the others by at most one row; rounding by another
-            assert max(1, share - 2) <= found[target] <= share + 2
-    ids = [row for split in got.by_role.values() for row in split.ids]
-    assert len(ids) == len({*ids}) == 300
+def test_splits_of_own_data_have_each_label(seed: int, tmp_path: Path) -> None:
+    got = read(labelled(tmp_path / "a.csv", {"sad": 252, "calm": 45, "glad": 3}), seed=seed)
+    assert all(min(Counter(split.targets)[target] for target in "012") >= 1 for split in got.by_role.values())
+    exact = read(tmp_path / "a.csv", seed=seed, dev_from_train=30)
+    assert len(exact.dev) == 30
 
 
 def test_train_has_priority_if_a_label_has_few_rows(tmp_path: Path) -> None:
-    got = read(labelled(tmp_path / "a.csv", {"sad": 97, "calm": 2, "glad": 1}))
+    got = read(labelled(tmp_path / "a.csv", {"sad": 97, "calm": 2, "glad": 1}), seed=1)
     assert [Counter(split.targets)["1"] for split in got.by_role.values()] == [1, 1, 0]
     assert [Counter(split.targets)["2"] for split in got.by_role.values()] == [1, 0, 0]
     messages = notes(mood("a.csv"), got)
@@ -145,24 +155,26 @@ def test_a_label_with_one_row_is_one_note(tmp_path: Path) -> None:
 def test_groups_that_leave_no_rows_for_train_are_counted(tmp_path: Path) -> None:
     file = tmp_path / "a.csv"
     file.write_text("\n".join(["text,label,key", *(f"day {i},sad,{i % 2}" for i in range(30))]))
-    with pytest.raises(KronaError, match=r"no rows are left for train\. The data have 30 rows \(2 groups\) in train\."):
+    with pytest.raises(KronaError, match=r"no rows are left for test\. The data have 30 rows \(2 groups\) in train\."):
         read(file, task={"group_columns": ["key"]})
 
 
 def test_halves_of_dev_and_a_task_with_groups(tmp_path: Path) -> None:
     train, dev = tmp_path / "train.csv", tmp_path / "dev.csv"
     labelled(train, {"sad": 9, "calm": 9, "glad": 9})
-    labelled(dev, {"sad": 30, "calm": 8, "glad": 2})
-    files = {"train": "train.csv", "dev": "dev.csv"}
-    got = read(train, task={"files": files})
-    assert [Counter(split.targets) for split in (got.dev, got.test)] == [{"0": 15, "1": 4, "2": 1}] * 2
-    grouped = read(train, task={"files": files, "group_columns": ["text"]})
-    order = [f"dev-{i}" for i in torch.randperm(40, generator=torch.Generator().manual_seed(42)).tolist()]
-    assert (grouped.dev.ids, grouped.test.ids) == (order[:20], order[20:])
+    labelled(dev, {"sad": 60, "calm": 60})
+    got = read(train, task={"files": {"train": "train.csv", "dev": "dev.csv"}})
+    assert all(45 <= len(split) <= 75 for split in (got.dev, got.test))
+    file = tmp_path / "groups.csv"
+    file.write_text("\n".join(["text,label,key", *(f"day {i},{MOODS[i % 3]},{i % 40}" for i in range(120))]))
+    grouped = read(file, task={"group_columns": ["key"]})
+    keys = [{*split.group_ids} for split in grouped.by_role.values()]
+    assert all(keys)
+    assert sum(map(len, keys)) == len(set.union(*keys)) == 40
 
 
 def test_the_run_id_changes_only_if_the_division_did(tmp_path: Path) -> None:
-    """Earlier versions hashed the contents without the text ``by label``."""
+    """Earlier versions hashed the contents without the text ``by hash``."""
     labelled(tmp_path / "a.csv", {"sad": 9, "calm": 9, "glad": 9})
     content = hashlib.sha256((tmp_path / "a.csv").read_bytes()).hexdigest()
 
@@ -172,8 +184,7 @@ def test_the_run_id_changes_only_if_the_division_did(tmp_path: Path) -> None:
 
     data, every = Data(kind="hub", path=str(tmp_path)), dict.fromkeys(("train", "dev", "test"), "a.csv")
     assert data_fingerprint(mood(every), data) == expected(*every)
-    assert data_fingerprint(mood("a.csv"), data) == expected("train", salt="by label")
-    assert data_fingerprint(mood("a.csv", group_columns=["text"]), data) == expected("train")
+    assert data_fingerprint(mood("a.csv"), data) == expected("train", salt="by hash")
 
 
 @pytest.mark.parametrize(("dev", "test"), [(30, None), (0.1, 20), (None, 0.2)])
@@ -219,9 +230,8 @@ def test_dev_from_train_with_own_files() -> None:
     parts = {"train": part("train", 80), "dev": part("dev", 9), "test": part("test", 8)}
     for given, test in ((("train", "test"), "test"), (("train", "dev"), "dev")):
         got = divide({key: parts[key] for key in given}, **settings)
-        assert (len(got[0]), len(got[1]), got[2].ids) == (60, 20, parts[test].ids)
-    train, dev, rest = divide({"train": parts["train"]}, **settings)
-    assert (len(train), len(dev), len(rest)) == (54, 20, 6), "test is a tenth of the remaining rows"
+        assert (len(got[0]) + len(got[1]), got[2].ids) == (80, parts[test].ids)
+        assert 10 <= len(got[1]) <= 30
     with pytest.raises(KronaError, match=r"the task own has its own rows for dev and test\. Remove files\.dev"):
         divide(parts, **settings)
     with pytest.raises(KronaError, match=r"data\.dev_from_train=0\.25 .* data\.protocol=validation\. Remove one"):
@@ -299,74 +309,8 @@ def test_the_fingerprint_is_of_the_texts(tmp_path: Path) -> None:
     assert changed.test.fingerprint == one.test.fingerprint
 
 
-def with_times(path: Path, rows: int, *, group: int = 1) -> Path:
-    """Write rows in random order with a day between each two of them, and groups of ``group`` days."""
-    days = [datetime.date(2026, 1, 1) + datetime.timedelta(days=day) for day in range(rows)]
-    lines = [f"text {day},{MOODS[day.day % 3]},{day},{i // group}" for i, day in enumerate(days)]
-    path.write_text("\n".join(["text,label,date,key", *(lines[i] for i in permutation(rows, 3))]))
-    return path
-
-
-def days(split: Split) -> list[str]:
-    return sorted(text.removeprefix("text ") for (text,) in split.texts)
-
-
-@pytest.mark.parametrize(
-    ("settings", "sizes"),
-    [
-        ({}, (80, 10, 10)),
-        ({"dev_from_train": 0.2}, (72, 20, 8)),
-        ({"dev_from_train": 20, "test_from_train": 30}, (42, 20, 38)),
-        ({"test_from_train": 30}, (50, 10, 40)),
-    ],
-)
-def test_a_split_by_time_has_the_newest_rows_in_test(settings: Any, sizes: tuple[int, ...], tmp_path: Path) -> None:
-    file = with_times(tmp_path / "a.csv", 100)
-    got = read(file, task={"split_by": "date"}, **settings)
-    assert tuple(len(split) for split in got.by_role.values()) == sizes
-    train, dev, test = (days(split) for split in got.by_role.values())
-    assert train[-1] < dev[0] <= dev[-1] < test[0]
-    assert read(file, task={"split_by": "date"}, seed=1, **settings).test.ids == got.test.ids
-    assert sorted(read(file, **settings).test.ids) != sorted(got.test.ids)
-
-
-def test_halves_and_groups_by_time(tmp_path: Path) -> None:
-    for name in ("train.csv", "dev.csv"):
-        with_times(tmp_path / name, 60)
-    got = read(tmp_path / "train.csv", task={"files": {"train": "train.csv", "dev": "dev.csv"}, "split_by": "date"})
-    assert [len(split) for split in got.by_role.values()] == [60, 30, 30]
-    assert days(got.dev)[-1] < days(got.test)[0]
-    file = with_times(tmp_path / "a.csv", 100, group=4)
-    grouped = read(file, task={"group_columns": ["key"], "split_by": "date"})
-    assert [len(split) for split in grouped.by_role.values()] == [76, 12, 12], "whole groups of four rows"
-    assert days(grouped.train)[-1] < days(grouped.dev)[0] <= days(grouped.dev)[-1] < days(grouped.test)[0]
-
-
-@pytest.mark.parametrize("values", [("9", "10"), ("2026-01-31 23:00", "2026-02-01T00:00:00+00:00"), ("1e3", "1001.5")])
-def test_times_are_dates_or_numbers(values: tuple[str, str]) -> None:
-    early, late = (mood("a.csv", split_by="date").time({"date": value}) for value in values)
-    assert early is not None
-    assert late is not None
-    assert early < late
-    assert mood("a.csv", split_by="d").time({"d": datetime.datetime(2026, 1, 31)}) == 1769817600.0  # of `date -u +%s`
-
-
-def test_a_time_that_is_not_one_and_a_split_of_glue(tmp_path: Path) -> None:
-    file = with_times(tmp_path / "a.csv", 10)
-    file.write_text(file.read_text().replace("2026-01-07,", "31.1.2026,"))
-    with pytest.raises(
-        KronaError, match=r"a\.csv:\d+: the column 'date' contains '31\.1\.2026', .* such as 2026-03-31"
-    ):
-        read(file, task={"split_by": "date"})
-    assert len(read(file, task={"split_by": "date"}, skip_bad_rows=True).train) == 7
-    with pytest.raises(KronaError, match="has no column 'dates': did you mean 'date'"):
-        read(file, task={"split_by": "dates"})
-    with pytest.raises(KronaError, match="split_by=date needs files of your own"):
-        task("rte", split_by="date")
-
-
 def test_a_train_that_is_too_small_names_no_setting_that_was_not_typed() -> None:
     parts: dict[str, Split] = {"train": part("train", 2)}
     settings: Any = {"split": "given", "protocol": "table1", "seed": 42, "task": "own"}
     train, dev, test = divide(parts, **settings, dev_from_train=1)
-    assert [len(train), len(dev), len(test)] == [0, 1, 1]
+    assert [len(train), len(dev), len(test)] == [1, 1, 0]

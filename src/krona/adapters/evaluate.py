@@ -246,7 +246,7 @@ def load_rows(task: Task, data: Data, run: TrainedRun, rows: RowChoice) -> tuple
     """Return the rows, and their description for `Evaluation.rows`."""
     prefix, options = run.origin.task_prefix, replace(data, train_rows=None)
     if rows.source is not None:
-        changes = {"files": {"train": rows.source}, "sample": None, "split": "given", "split_by": None}
+        changes = {"files": {"train": rows.source}, "sample": None, "split": "given"}
         task = Task.from_config({**dict(task), **changes})
         options = replace(options, path=None)
         split = tasks.read_official_splits(task, options, prefix=prefix)["train"]

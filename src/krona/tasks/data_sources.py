@@ -196,9 +196,8 @@ def data_fingerprint(task: Task, data: Data) -> str:
     try:
         if task.data_kind == "own":
             files = own_files(task, data.path)
-            cut = not {"dev", "test"} <= files.keys() or data.test_from_train is not None
-            by_label = cut and task.labels is not None and not task.group_columns
-            return f"own:{_hash_files(task, files, salt=b'by label' if by_label else b'')}"
+            is_cut = not {"dev", "test"} <= files.keys() or data.test_from_train is not None
+            return f"own:{_hash_files(task, files, salt=b'by hash' if is_cut else b'')}"
         if task.data_kind == "sample" or data.kind == "sample":
             return f"sample:{SUPERGLUE_FINGERPRINT if task.sample in SUPERGLUE else FINGERPRINT}"
         if data.kind != "hub":
@@ -210,8 +209,8 @@ def data_fingerprint(task: Task, data: Data) -> str:
 
 def _hash_files(task: Task, files: dict[str, Path], *, salt: bytes = b"") -> str:
     # A prefix changes the hash, because earlier versions of krona rounded the numbers of regressions, and divided rows
-    # without regard to their labels (``salt``).
-    digest = hashlib.sha256(b"numbers" if task.labels is None else salt)
+    # in another way (``salt``).
+    digest = hashlib.sha256(b"numbers" * (task.labels is None) + salt)
     for name, path in sorted(files.items()):
         for file in sorted(path.glob("*.arrow")) if path.is_dir() else [path]:  # save_to_disk wrote the folder
             size = require_file(file)

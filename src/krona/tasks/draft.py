@@ -25,8 +25,10 @@ INTEGER = re.compile(r"[+-]?\d+")
 SEPARATORS = ("|", ";", ",")  # possible texts between several labels of a row
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 SPLIT_COMMENT = """\
-# Without a file for dev, a tenth of the rows (at most 1,000) becomes dev; without a file for test, as many become test.
-# The division {rule}. To use your own files: {{train: FILE, dev: FILE, test: FILE}}."""
+# Without a file for dev, about a tenth of the rows (at most 1,000) becomes dev; without a file for test, as many test.
+# A hash of its text chooses the split of a row (data.seed changes all), so new rows do not move others, and equal texts
+# stay together. group_columns: [COLUMN] does the same for rows with equal values, such as those of one author.
+# To use your own files: {train: FILE, dev: FILE, test: FILE}."""
 
 
 @dataclass
@@ -87,6 +89,8 @@ class _Labels:
             between = f"separated by '{self.separator}'" if self.separator else "in lists"
             yield f"{self.column} contains several labels per row, {between}, so the task is multi-label"
         yield from _describe_labels(self.counts.values, self.words)
+        if self.kind == "classes" and self.words is None and all(map(INTEGER.fullmatch, self.counts.values)):
+            yield "the numbers are read as classes. For a regression, write labels: null and metrics: [pearson]"
 
     def yaml(self) -> list[str]:
         """Return the lines of the task's YAML file."""
@@ -141,7 +145,6 @@ def draft_task(name: str, source: Path, *, texts: Sequence[str] = (), label: str
     bad = f"rows that are malformed, or have no text or no label: {bad_rows:,} of {rows:,}"
     if bad_rows:
         messages.append(f"{bad}. Runs skip and count them (skip_bad_rows: true in the file)")
-    rule = "keeps the share of each label (data.seed selects it)" if labels.kind == "classes" else "is random"
     lines = [
         f"# A task of {plural(rows, 'row')}, written by krona init.",
         f"name: {name}",
@@ -150,7 +153,7 @@ def draft_task(name: str, source: Path, *, texts: Sequence[str] = (), label: str
         *labels.yaml(),
         f"max_steps: {FIRST_STEPS} # for a first answer; trainer.max_steps=-1 trains all epochs",
         *([f"skip_bad_rows: true # {bad}"] if bad_rows else []),
-        *SPLIT_COMMENT.format(rule=rule).splitlines(),
+        *SPLIT_COMMENT.splitlines(),
         f"files: {_quote({'train': str(source)} if path == source else str(source))}",
     ]
     return Draft("\n".join(lines) + "\n", messages)
@@ -267,10 +270,7 @@ def _describe_labels(counts: Counter[str], words: Sequence[str] | None) -> Itera
     listed = ", ".join(f"{names.get(word, word)} ({rows:,})" for word, rows in counts.most_common(20))
     yield f"{plural(len(counts), 'label')}: {listed}{', …' if len(counts) > 20 else ''}"
     for group in group_similar(counts):
-        yield (
-            f"{group} differ only in case or blanks. To make them one class, keep one of them in the task's labels, "
-            "and add fold_labels: true"
-        )
+        yield f"{group} differ only in case or blanks, but are different classes. Correct the file to make them one"
     if rare := [names.get(word, word) for word, rows in counts.items() if rows < FEW_ROWS]:
         yield f"fewer than {FEW_ROWS} rows: {', '.join(rare[:20])}. Dev or test has no row of such a label"
 

@@ -53,7 +53,7 @@ def notes(task: Task, splits: Splits, *, train_rows: int | None = None) -> list[
         *_note_labels(task, splits.counts["train"]["targets"], by_role.get("train", {}), train_rows),
         *_note_absent_labels(task, by_role),
         *(f"{group} are different classes, but differ only in case or blanks." for group in task.similar_labels),
-        *_note_repeated(splits),
+        *_note_repeated(task, splits),
     ]
 
 
@@ -119,7 +119,7 @@ def _list_labels(names: list[str]) -> str:
     return f"{len(names):,} labels, such as {join_names(names[:3])}"
 
 
-def _note_repeated(splits: Splits) -> Iterator[str]:
+def _note_repeated(task: Task, splits: Splits) -> Iterator[str]:
     counts = [
         f"{facts[key]:,} of {plural(facts['rows'], 'row')} of {role} {one if facts[key] == 1 else several}"
         for key, one, several in (
@@ -131,4 +131,8 @@ def _note_repeated(splits: Splits) -> Iterator[str]:
         if facts.get(key)
     ]
     if counts:
-        yield f"Repeated source texts: {', '.join(counts)}."
+        is_own = task.data_kind == "own" and any(facts.get("also_in_train") for facts in splits.counts.values())
+        remedy = (
+            " Remove them from one of the files, or name only files.train: krona then keeps equal texts in one split."
+        )
+        yield f"Repeated source texts: {', '.join(counts)}.{remedy * is_own}"

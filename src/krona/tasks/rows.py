@@ -14,7 +14,7 @@ from krona.tasks.files import NumberedRow
 from krona.tasks.task import Task
 from krona.tasks.values import BadRowError, round_number
 
-COLUMNS = ("ids", "sources", "targets", "texts", "group_ids", "times")  # the lists of a `Split`
+COLUMNS = ("ids", "sources", "targets", "texts", "group_ids")  # the lists of a `Split`
 MULTI_LINE = "multi-line fields"  # this kind is only counted in CSV files
 SUSPICIOUS: Mapping[str, Callable[[str], bool]] = {  # maps kinds of suspicious texts to functions that detect them
     "empty texts": lambda text: not text.strip(),
@@ -71,7 +71,6 @@ class Split:
     texts: list[tuple[str, ...]]  # one text for each text column of the task
     group_positions: tuple[int, ...] = ()  # rows of the same group have equal texts at these positions, and equal ids:
     group_ids: list[tuple[str, ...]] = field(default_factory=list)  # of group columns without text; may be empty
-    times: list[float] = field(default_factory=list)  # with ``task.split_by``: the time of each row; otherwise empty
     official: OfficialSplit = field(default_factory=OfficialSplit, compare=False)  # several splits may have the same
     # by id: the row's line in the file (`line`), and its values in the columns that the task does not use (`columns`)
     others: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, compare=False)
@@ -83,10 +82,16 @@ class Split:
     def groups(self) -> list[int] | None:
         """The number of each row's group, or None if the task has no groups."""
         numbers: dict[tuple[str, ...], int] = {}
-        rows = zip_longest(self.texts, self.group_ids, fillvalue=())
-        keys = ((*(texts[position] for position in self.group_positions), *ids) for texts, ids in rows)
         has_groups = self.group_positions or self.group_ids
-        return [numbers.setdefault(key, len(numbers)) for key in keys] if has_groups else None
+        return [numbers.setdefault(unit, len(numbers)) for unit in self.units] if has_groups else None
+
+    @property
+    def units(self) -> list[tuple[str, ...]]:
+        """The values of each row that define its group or, without groups, its texts."""
+        if not self.group_positions and not self.group_ids:
+            return self.texts
+        rows = zip_longest(self.texts, self.group_ids, fillvalue=())
+        return [(*(texts[position] for position in self.group_positions), *ids) for texts, ids in rows]
 
     def take(self, positions: Sequence[int]) -> "Split":
         """Return a split with the rows at these positions, in this order."""
@@ -130,13 +135,13 @@ def read_official_split(
         KronaError: a row is bad and ``data.skip_bad_rows`` is false, or no row is usable.
     """
     ids, targets = list[str](), list[str]()
-    texts, group_ids, times = list[tuple[str, ...]](), list[tuple[str, ...]](), list[float]()
+    texts, group_ids = list[tuple[str, ...]](), list[tuple[str, ...]]()
     skipped, suspicious, position = defaultdict[str, list[str]](list), defaultdict[str, list[int]](list), -1
     for position, (line, row) in enumerate(rows):
         try:
             if isinstance(row, BadRowError):
                 raise row
-            own, target, group, time = task.texts(row), task.target(row), task.group_id(row), task.time(row)
+            own, target, group = task.texts(row), task.target(row), task.group_id(row)
         except BadRowError as error:
             if not data.skip_bad_rows:
                 raise KronaError(
@@ -149,7 +154,6 @@ def read_official_split(
         targets.append(target)
         texts.append(own)
         group_ids.extend([group] if group else [])
-        times.extend([] if time is None else [time])
         if not any('"' in text or "\n" in text or not text.strip() for text in own):  # most rows need no other check
             continue
         for kind, matches in SUSPICIOUS.items():
@@ -169,6 +173,5 @@ def read_official_split(
         texts=texts,
         group_positions=group_positions,
         group_ids=group_ids,
-        times=times,
         official=official,
     )

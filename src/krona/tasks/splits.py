@@ -4,6 +4,7 @@ Appendix D.1 and Table 1 of the KronA paper describe different protocols (docs/f
 not depend on the training seed, so all runs of a task have the same three splits.
 """
 
+import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -24,7 +25,7 @@ ROLES = ("train", "dev", "test")
 CARVED = 1000  # the number of train rows that become dev (protocol table1) or test (appendix_d1) in large tasks
 MAX_TARGETS = 1000  # maximum number of distinct targets of a split in result.json
 CHUNK = 100_000
-OWN_SHARE = 10  # if a user's task has no dev or test, a tenth of train (at most CARVED rows) becomes this split
+OWN_SHARE = 0.1  # if a user's task has no dev or test, about this share of train (at most CARVED rows) becomes it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -192,8 +193,7 @@ def divide(
               validation_matched is dev, and the first 1,000 rows of the permuted train are test.
             - ``given``: dev and test are as in the data source. If only test is missing, dev is divided into two
               halves. If dev is missing, rows of train become dev. If test is missing too, other rows of train become
-              test. With ``by_label``, these splits have equal shares of each label, unless the task has groups. If the
-              rows have times, train has the oldest rows, and test the newest.
+              test. `take_by_hash` chooses these rows.
 
         protocol: ``table1``, ``appendix_d1`` or ``validation``. The rules above describe the first two. With
             ``validation``, dev and test both contain all rows of the official validation set, as in LoRA-GA and its
@@ -203,78 +203,114 @@ def divide(
         dev_from_train: the number of train rows that become dev, or a fraction of train if the value is below 1. Test
             is then the whole official validation set (for own files, the file of test or, without this file, of dev).
         test_from_train: the number of train rows that are added to test, or a fraction of train.
-        by_label: whether the targets are labels. Only the rule ``given`` uses this argument.
+        by_label: whether each row has one label. Only the rule ``given`` uses this argument.
 
     Raises:
         KronaError: an official split that the rule needs is missing, or train has too few rows for the rule.
     """
-    by_label = by_label and split == "given"
-    if dev_from_train is None:
-        train, dev, test = _apply_rule(splits, split=split, protocol=protocol, seed=seed, task=task, by_label=by_label)
+    by_hash = split == "given"
+    if dev_from_train is None and by_hash:
+        train, dev, test = _complete(splits, seed=seed, task=task, by_label=by_label)
+    elif dev_from_train is None:
+        train, dev, test = _apply_rule(splits, split=split, protocol=protocol, seed=seed, task=task)
     elif protocol != "table1":
         raise KronaError(
             f"data.dev_from_train={dev_from_train} makes all official validation rows the test set, so it cannot be "
             f"combined with data.protocol={protocol}. Remove one of the two."
         )
-    elif split == "given" and "dev" in splits and "test" in splits:
+    elif by_hash and "dev" in splits and "test" in splits:
         raise KronaError(
             f"data.dev_from_train={dev_from_train}: the task {task} has its own rows for dev and test. Remove "
             "files.dev from the task, or remove this setting."
         )
     else:
-        dev, train = _hold_out(_get_split(splits, "train", task), dev_from_train, seed, "dev_from_train", by_label)
+        given = _get_split(splits, "train", task)
+        dev, train = _hold_out(given, dev_from_train, seed, "dev_from_train", by_hash=by_hash, by_label=by_label)
         own = "test" if "test" in splits else "dev"
         official = {"mnli": "validation_matched", "given": own}.get(split, "validation")
-        if official in splits or split != "given":
+        if official in splits or not by_hash:
             test = _get_split(splits, official, task)
         else:
-            test, train = _take(train, min(CARVED, max(1, len(train) // OWN_SHARE)), seed, by_label)
+            test, train = take_by_hash(train, _own_share(len(train)), f"{seed} test", by_label=by_label)
     if test_from_train is not None:
-        added, train = _hold_out(train, test_from_train, seed, "test_from_train", by_label)
+        added, train = _hold_out(train, test_from_train, seed, "test_from_train", by_hash=by_hash, by_label=by_label)
         test = test.join(added)
-    return train, *_sort_by_time(dev, test, seed)
+    return train, dev, test
 
 
-def _hold_out(train: Split, rows: float, seed: int, setting: str, by_label: bool) -> tuple[Split, Split]:
-    """Return ``rows`` random rows of train (below 1: this fraction of train), and the other rows."""
+def take_by_hash(split: Split, rows: float, salt: str, *, by_label: bool = False) -> tuple[Split, Split]:
+    """Return the rows of a split that the hashes of their texts (or groups) select, and the other rows.
+
+    Rows with equal texts, or of the same group, stay together.
+
+    Args:
+        rows: below 1, about this share of the rows is taken, so that new rows leave other rows where they are.
+            Otherwise, this number of rows is taken.
+        salt: a text that makes the choice independent of other choices.
+        by_label: whether to take at least one row of each label that has several different texts (or groups), and no
+            row of other labels.
+    """
+    digests = [hashlib.blake2b("\0".join([salt, *unit]).encode(), digest_size=8).digest() for unit in split.units]
+    hashes = [int.from_bytes(digest) / 2**64 for digest in digests]
+    if rows >= 1:
+        taken = {*sorted(hashes)[: int(rows)]}
+    else:
+        taken = {value for value in hashes if value < rows}
+        by_target = defaultdict[str, set[float]](set)  # without labels, all rows count as one label
+        for value, target in zip(hashes, split.targets, strict=True):
+            by_target[target if by_label else ""].add(value)
+        for values in by_target.values():
+            if len(values) == 1:
+                taken -= values
+            elif taken.isdisjoint(values):
+                taken.add(min(values))
+    first = [row for row, value in enumerate(hashes) if value in taken]
+    return split.take(first), split.take([row for row, value in enumerate(hashes) if value not in taken])
+
+
+def _own_share(rows: int) -> float:
+    """Return the share of train that becomes dev or test. It changes only when the number of rows doubles."""
+    share = OWN_SHARE
+    while share * rows > CARVED:
+        share /= 2
+    return share
+
+
+def _hold_out(
+    train: Split, rows: float, seed: int, setting: str, *, by_hash: bool, by_label: bool
+) -> tuple[Split, Split]:
+    """Return ``rows`` rows of train (below 1: this fraction of train), and the other rows."""
     count = max(1, round(rows * len(train))) if rows < 1 else int(rows)
     if count >= len(train):
         raise KronaError(f"data.{setting}={rows}: no rows are left for train, which has {plural(len(train), 'row')}.")
-    return _take(train, count, seed, by_label)
+    if by_hash:
+        return take_by_hash(train, rows, f"{seed} {setting}", by_label=by_label)
+    return _take(train, count, seed)
 
 
-def _take(split: Split, rows: int, seed: int, by_label: bool = False) -> tuple[Split, Split]:
-    """Return ``rows`` random rows of a split (with times: the newest rows), and the other rows."""
-    first, rest = _cut(split, _permute(split, seed), rows, by_label)
-    return split.take(first), split.take(rest)
-
-
-def _sort_by_time(dev: Split, test: Split, seed: int) -> tuple[Split, Split]:
-    """If the rows have times, exchange rows of dev and test of one official split, so that test has the newer rows."""
-    if not (dev.times and test.times):
-        return dev, test
-    name = _official_name(dev.ids[0])
-    shared = [row for row, row_id in enumerate(test.ids) if _official_name(row_id) == name]
-    others = [row for row, row_id in enumerate(test.ids) if _official_name(row_id) != name]
-    newer, older = _take(dev.join(test.take(shared)), len(shared), seed)
-    return older, test.take(others).join(newer) if others else newer
-
-
-def _official_name(row_id: str) -> str:
-    return row_id.rpartition("-")[0]
+def _take(split: Split, rows: int, seed: int) -> tuple[Split, Split]:
+    """Return ``rows`` random rows of a split (more, if a group would be divided), and the other rows."""
+    order, groups = permutation(len(split), seed), split.groups
+    if groups is not None:
+        first: dict[int, int] = {}
+        for index, row in enumerate(order):
+            first.setdefault(groups[row], index)
+        order.sort(key=lambda row: first[groups[row]])
+        while 0 < rows < len(order) and groups[order[rows - 1]] == groups[order[rows]]:
+            rows += 1
+    return split.take(order[:rows]), split.take(order[rows:])
 
 
 def _apply_rule(
-    splits: Mapping[str, Split], *, split: str, protocol: str, seed: int, task: str, by_label: bool
+    splits: Mapping[str, Split], *, split: str, protocol: str, seed: int, task: str
 ) -> tuple[Split, Split, Split]:
-    if split == "given":
-        return _complete(splits, seed=seed, task=task, by_label=by_label)
     train = _get_split(splits, "train", task)
     official = "validation_matched" if split == "mnli" else "validation"
     if protocol == "validation":
         return train, _get_split(splits, official, task), _get_split(splits, official, task)
     if split == "halve_validation":
-        return train, *_halve(_get_split(splits, "validation", task), seed)
+        validation = _get_split(splits, "validation", task)
+        return train, *_take(validation, len(validation) // 2, seed)
     if split == "mnli" and protocol == "table1":
         return train, _get_split(splits, "validation_mismatched", task), _get_split(splits, "validation_matched", task)
     if len(train) <= CARVED:
@@ -306,47 +342,6 @@ def permutation(rows: int, seed: int) -> list[int]:
     return order
 
 
-def _permute(split: Split, seed: int) -> list[int]:
-    """Return the indices of the rows in random order (with times: the newest first). A group's rows are consecutive."""
-    order, groups = permutation(len(split), seed), split.groups
-    if split.times:
-        order.sort(key=lambda row: (split.times[row], row), reverse=True)
-    if groups is None:
-        return order
-    first: dict[int, int] = {}
-    for index, row in enumerate(order):
-        first.setdefault(groups[row], index)
-    return sorted(order, key=lambda row: first[groups[row]])
-
-
-def _cut(split: Split, order: list[int], rows: int, by_label: bool = False) -> tuple[list[int], list[int]]:
-    """Return the first ``rows`` indices and the other indices, without splitting a group.
-
-    With ``by_label``, both have the same share of each label, if the split has no groups.
-    """
-    groups = split.groups
-    if by_label and groups is None and not split.times:
-        order = _stratified_order(split, order)
-    while groups is not None and 0 < rows < len(order) and groups[order[rows - 1]] == groups[order[rows]]:
-        rows += 1
-    return order[:rows], order[rows:]
-
-
-def _stratified_order(split: Split, order: list[int]) -> list[int]:
-    """Sort indices for a stratified split: the first ones, however many, have about the label shares of all.
-
-    They begin with a row of each label that has several rows. The only row of a label is near the middle, so that it
-    stays in train.
-    """
-    targets = [split.targets[row] for row in order]
-    counts, seen, keys = Counter(targets), Counter[str](), np.zeros(len(order))
-    for place, label in enumerate(targets):
-        if seen[label] or counts[label] == 1:
-            keys[place] = (seen[label] + 0.5) / counts[label]
-        seen[label] += 1
-    return [order[place] for place in np.argsort(keys, kind="stable")]
-
-
 def _get_split(splits: Mapping[str, Split], name: str, task: str) -> Split:
     if name not in splits:
         hint = "" if name == "train" else ". For files of your own, set task.split=given"
@@ -354,23 +349,16 @@ def _get_split(splits: Mapping[str, Split], name: str, task: str) -> Split:
     return splits[name]
 
 
-def _halve(split: Split, seed: int, by_label: bool = False) -> tuple[Split, Split]:
-    return _take(split, len(split) // 2, seed, by_label)
-
-
 def _complete(splits: Mapping[str, Split], *, seed: int, task: str, by_label: bool) -> tuple[Split, Split, Split]:
     train, dev, test = _get_split(splits, "train", task), splits.get("dev"), splits.get("test")
+    share = _own_share(len(train))
     if dev is not None and test is None:
-        dev, test = _halve(dev, seed, by_label)
-    share = min(CARVED, max(1, len(train) // OWN_SHARE))
-    order = _permute(train, seed)
+        dev, test = take_by_hash(dev, 0.5, f"{seed} halves", by_label=by_label)
     if dev is None:
-        first, order = _cut(train, order, share, by_label)
-        dev = train.take(first)
+        dev, train = take_by_hash(train, share, f"{seed} dev", by_label=by_label)
     if test is None:
-        first, order = _cut(train, order, share, by_label)
-        test = train.take(first)
-    return (train if len(order) == len(train) else train.take(order)), dev, test
+        test, train = take_by_hash(train, share, f"{seed} test", by_label=by_label)
+    return train, dev, test
 
 
 def _balance(train: Split, rows: int, *, seed: int, by_label: bool) -> Split:

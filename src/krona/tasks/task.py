@@ -17,13 +17,11 @@ from krona.metrics.scores.metric import format_set, parse_set
 from krona.tasks.values import (
     NO_LABEL,
     BadRowError,
-    fold,
     group_similar,
     mark_spans,
     read_label,
     read_number,
     read_text,
-    read_time,
     split_labels,
 )
 
@@ -129,8 +127,6 @@ class Task(BaseModel):
     split: Division = "given"
     """The rule for the division of the rows into train, dev and test. `krona.tasks.splits.divide` lists the rules."""
     label_column: str = "label"
-    fold_labels: StrictBool = False
-    """Whether the labels of data files are compared without regard to case and blanks."""
     group_columns: Words = ()
     """The columns that define groups of rows, such as the answers to one question: rows with equal values form a group.
     A split contains whole groups, and intervals and tests resample groups instead of rows.
@@ -138,10 +134,6 @@ class Task(BaseModel):
     group_phrases: StrictBool = False
     """Whether a row whose text is part of a longer row's text belongs to the group of that row. Only used with
     data.dev_from_train or data.test_from_train. In SST-2, 90 % of the rows of train are such phrases.
-    """
-    split_by: str | None = None
-    """The column with the time of each row, as ISO 8601 (`2026-03-31`, `2026-03-31 12:00`) or a number. Rows of train
-    that become dev or test are then the newest rows instead of random rows: train is older than dev, and dev than test.
     """
     class_weights: Literal["balanced"] | Mapping[str, Weight] | None = None
     """Weights of the labels in the training loss, such as `{bug: 3}` (1 for other labels). `balanced`: the number of
@@ -215,10 +207,6 @@ class Task(BaseModel):
             if name not in used:
                 problem = f"the template '{self.template}' does not use the column '{name}'"
                 raise ValueError(f"{problem}. Insert {{{name}}} for its text")
-        if self.fold_labels and (pairs := self.similar_labels):
-            raise ValueError(f"labels: {pairs[0]} are one class with fold_labels. Keep one of them")
-        if self.split_by is not None and self.split != "given":
-            raise ValueError(f"split_by={self.split_by} needs files of your own (split: given), not split={self.split}")
         if self.is_multilabel and self.labels is None:
             raise ValueError("kind=multilabel needs labels. List all labels that a row can have")
         if self.class_weights is not None and (self.labels is None or self.is_multilabel):
@@ -269,8 +257,8 @@ class Task(BaseModel):
 
     @property
     def labelled_columns(self) -> list[str]:
-        """The columns of rows with labels: texts, label, groups and time."""
-        return [*self.read_columns, self.label_column, *self.group_columns, *filter(None, [self.split_by])]
+        """The columns of rows with labels: texts, label and groups."""
+        return [*self.read_columns, self.label_column, *self.group_columns]
 
     def texts(self, row: Mapping[str, Any]) -> tuple[str, ...]:
         """Return the text of each text column.
@@ -340,22 +328,18 @@ class Task(BaseModel):
         if self.labels is None:
             return read_number(value)
         text = read_label(value)
-        key = fold(text) if self.fold_labels else text
-        target = self._targets.get(key) or self._targets.get(WHOLE.sub("", key))
+        target = self._targets.get(text) or self._targets.get(WHOLE.sub("", text))
         if target is None:
             ids = self.labels.values()
             words = ", ".join(self.labels if self._numbers_as_words else [self.label_name(str(i)) for i in ids])
             what = f"label '{shorten(text)}' is not one of {shorten(words, 500)}{NO_LABEL.get(text, '')}"
-            if not self.fold_labels and fold(text) in map(fold, self.labels):
-                what += ". task.fold_labels=true ignores case and blanks"
             raise BadRowError(what, kind="unknown label")
         return target
 
     @cached_property
     def _targets(self) -> Mapping[str, str]:
         """Maps the labels that a file may contain, words or ids, to target texts."""
-        key = fold if self.fold_labels else str
-        targets = {key(word): str(label_id) for word, label_id in (self.labels or {}).items()}
+        targets = {word: str(label_id) for word, label_id in (self.labels or {}).items()}
         return targets if self._numbers_as_words else {target: target for target in targets.values()} | targets
 
     @property
@@ -376,14 +360,6 @@ class Task(BaseModel):
         if empty := [name for name, value in zip(names, ids, strict=True) if not value.strip()]:
             raise BadRowError(f"the group column '{empty[0]}' is empty", kind="no group")
         return ids
-
-    def time(self, row: Mapping[str, Any]) -> float | None:
-        """Return the time of a row in the column ``split_by`` as a number, or None if the task has no such column.
-
-        Raises:
-            BadRowError: the value is not a time.
-        """
-        return None if self.split_by is None else read_time(self.split_by, row.get(self.split_by))
 
     def normalize(self, answer: str) -> str:
         """Return a predicted text of a multi-label task with sorted labels, or without blanks around another text."""

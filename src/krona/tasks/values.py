@@ -82,25 +82,6 @@ def split_labels(value: object, separator: str) -> list[object]:
     return [part.strip() for part in text_or_empty(value).split(separator) if part.strip()]
 
 
-def read_time(name: str, value: object) -> float:
-    """Return a date, a time stamp, a text in ISO 8601, or a number as a number. A time without a zone is in UTC.
-
-    Raises:
-        BadRowError: the value is something else.
-    """
-    text = text_or_empty(value)
-    try:
-        return read_finite(text)
-    except ValueError:
-        pass
-    try:
-        time = datetime.datetime.fromisoformat(text)
-    except ValueError:
-        what = f"the column '{name}' contains '{shorten(text)}', which is not a date such as 2026-03-31 or a number"
-        raise BadRowError(what, kind="no date") from None
-    return (time if time.tzinfo else time.replace(tzinfo=datetime.UTC)).timestamp()
-
-
 def plain_value(value: object) -> str | int | float | bool | None:
     """Return a value that JSON can store: a text, a finite number, true, false or null."""
     if value is None or isinstance(value, str | bool | int) or (isinstance(value, float) and math.isfinite(value)):
@@ -113,16 +94,11 @@ def text_or_empty(value: object) -> str:
     return "" if value is None else str(value).lower() if isinstance(value, bool) else str(value).strip()
 
 
-def fold(label: str) -> str:
-    """Return a label without differences in case and blanks."""
-    return " ".join(label.casefold().split())
-
-
 def group_similar(labels: Iterable[str]) -> list[str]:
     """Return the groups of labels that differ only in case or blanks, each as text, such as ``'Bug' and 'bug'``."""
     groups = defaultdict[str, list[str]](list)
     for label in labels:
-        groups[fold(label)].append(f"'{label}'")
+        groups[" ".join(label.casefold().split())].append(f"'{label}'")
     return [join_names(group) for group in groups.values() if len(group) > 1]
 
 
