@@ -2,6 +2,7 @@
 
 import json
 import random
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer, pipe
 
 from krona import paths
 from krona.messages import KronaError
+from krona.metrics.threshold import choose_threshold, labels_above
 from krona.runs.predictions import label_text
 from krona.tasks.values import BadRowError
 from krona.training import notebook
@@ -121,23 +123,40 @@ def test_from_a_file_to_predictions(kind: str, ending: str, folder: Path, tiny_f
     evaluated = krona("evaluate", job.run_id)
     assert f"{job.result.test['score']:.2f}" in evaluated
     krona("evaluate", job.run_id, "--input", file.name)
-    krona("predict", job.run_id, "--input", file.name, "--out", "answers.jsonl")
+    with nullcontext() if kind == "bert" else pytest.raises(KronaError, match="Most predictions of lora-tickets"):
+        krona("predict", job.run_id, "--input", file.name, "--out", "answers.jsonl")
     answers = [json.loads(line) for line in (folder / "answers.jsonl").read_text().splitlines()]
     assert [row["id"] for row in answers] == [f"T-{i}" for i in range(60)]
     by_id = {row["id"]: row for row in answers}
+    threshold, separator = job.result.provenance.get("threshold"), ";" if ending == "csv" else ","
+    assert (threshold is not None) == (kind == "bert")
     for line in lines:
         row = by_id[line["columns"]["id"]]
         assert row["prediction"] == (label_text(line["prediction"], job.result.config["task"]) or line["prediction"])
         if kind == "bert":
-            chosen = [label for label, p in row["probabilities"].items() if p > 0.5]
-            assert row["prediction"] == (", ".join(chosen) or "none")
+            chosen = [label for label, p in row["probabilities"].items() if p > threshold]
+            assert row["prediction"] == (separator.join(chosen) or "none")
     if kind == "bert":
         krona("export", job.run_id, "--out", "model")
+        assert f"above {threshold:g}" in Path("model", "README.md").read_text()
+        assert json.loads(Path("model", "config.json").read_text())["krona_threshold"] == threshold
+        assert json.loads(Path("model", "tokenizer_config.json").read_text())["model_max_length"] == 24
         model = AutoModelForSequenceClassification.from_pretrained(folder / "model")
         assert model.config.problem_type == "multi_label_classification"
         classify: Any = pipeline("text-classification", model=model, tokenizer=AutoTokenizer.from_pretrained("model"))
         (theirs,) = classify([answers[0]["text"]], top_k=None)
         assert {one["label"]: one["score"] for one in theirs} == pytest.approx(answers[0]["probabilities"], abs=1e-4)
+
+
+def test_the_threshold_is_the_best_on_dev_and_near_one_half() -> None:
+    probabilities, targets = [[0.42, 0.1], [0.36, 0.3], [0.2, 0.38]], ["0", "0", "1"]
+
+    def score(predictions: list[str]) -> float:
+        return sum(map(str.__eq__, predictions, targets))
+
+    assert labels_above(0.5, probabilities, ["0", "1"]) == ["none"] * 3
+    assert choose_threshold(score, probabilities, ["0", "1"]) == 0.35
+    assert choose_threshold(lambda predictions: 0.0, probabilities, ["0", "1"]) == 0.5
 
 
 def test_metrics_of_probabilities_need_an_encoder(folder: Path, tiny_folder: Path) -> None:

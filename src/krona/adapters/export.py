@@ -7,6 +7,7 @@ import shutil
 import socket
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -212,8 +213,12 @@ def _write_merged(trained: Predictor, folder: Path, dtype: torch.dtype) -> list[
         model.config.id2label = dict(enumerate(words.values()))
         model.config.label2id = {word: number for number, word in enumerate(words.values())}
     model.config.name_or_path = ""  # do not save a local path
+    if trained.origin.threshold is not None:
+        model.config.krona_threshold = trained.origin.threshold
     model.to(dtype).save_pretrained(folder)
-    trained.family.tokenizer.save_pretrained(folder)
+    tokenizer = deepcopy(trained.family.tokenizer)  # models in this process share the tokenizer
+    tokenizer.model_max_length = trained.origin.max_source_length
+    tokenizer.save_pretrained(folder)
     if not has_pooled_head(model.config):
         return [f"a complete {type(model).__name__} for transformers"]
     write_pooling(folder, model.config.krona_pooling)

@@ -13,6 +13,7 @@ from krona.adapters.origin import Origin
 from krona.backbones.families.pooling import get_pooling, has_pooled_head
 from krona.display_names import BENCHMARKS, KINDS
 from krona.messages import join_names, plural
+from krona.metrics.threshold import DEFAULT
 from krona.runs.description import describe_data
 from krona.runs.predictions import label_words
 from krona.runs.suspicious_scores import examine_scores
@@ -38,7 +39,7 @@ def model_card(run: TrainedRun, form: str, lines: list[str], *, auto: str, model
     has_pooler = "add_pooling_layer" in signature(type(model.base_model).__init__).parameters
     output = "The class" if words else "The output"
     if task.is_multilabel:
-        output = "The classes with a positive logit"
+        output = f"The classes with a probability (sigmoid) above {origin.threshold or DEFAULT:g}"
     as_text = f"the text `{origin.source_text({name: f'{{{name}}}' for name in columns})}{suffix}`"
     row = dict.fromkeys(columns, "…")
     hub_name, revision = hub_source(origin)

@@ -39,6 +39,7 @@ class Origin:
     scores: Mapping[str, Mapping[str, float]] = field(default_factory=dict)  # scores from 0 to 100, by split and metric
     # the target texts of a regression or a multi-label task; the longest limits the length of predictions
     targets: Sequence[str] = ()
+    threshold: float | None = None  # a label is predicted if its probability is higher (multi-label); None: 0.5
 
     @classmethod
     def parse(cls, text: str | bytes, label: str) -> "Origin":
@@ -75,6 +76,7 @@ class Origin:
             precision=config["trainer"]["precision"],
             scores={split: found for split, found in parts.items() if found},
             targets=[] if has_labels else list(dict.fromkeys(targets)),
+            threshold=result.provenance.get("threshold"),
         )
 
     @property
@@ -101,7 +103,10 @@ class Origin:
         task = dict(self.task)
         if files := self.task_settings.files:
             task["files"] = {split: Path(file).name for split, file in files.items()}
-        return {NOTE: json.dumps({**asdict(self), "task": task}, sort_keys=True)}
+        content = {**asdict(self), "task": task}
+        if self.threshold is None:
+            del content["threshold"]
+        return {NOTE: json.dumps(content, sort_keys=True)}
 
 
 def compose(overrides: Sequence[str]) -> dict[str, Any]:

@@ -18,10 +18,12 @@ from krona.adapters.adapter import Adapter
 from krona.adapters.find import TrainedRun
 from krona.adapters.origin import Origin
 from krona.backbones.families import Batch, Family, max_positions
+from krona.backbones.families.family import round_probabilities
 from krona.backbones.load import Loaded
 from krona.backbones.shared import shared_backbone
 from krona.config.settings import AUTOCAST
 from krona.messages import KronaError, KronaWarning, join_names, plural
+from krona.metrics.threshold import labels_above
 from krona.paths import expand
 from krona.runs.predictions import label_text, label_words
 from krona.runs.provenance import method_change
@@ -116,7 +118,8 @@ class Predictor:
             return []
         lengths = [len(self.family.label(text)) for text in self.origin.targets or self.task.target_strings() or ()]
         longest = max(lengths, default=LONGEST_NUMBER)
-        targets = self.family.labels_with_scores if probabilities else []
+        threshold = self.origin.threshold
+        targets = self.family.labels_with_scores if probabilities or threshold is not None else []
         label_names = label_words(self.origin.task)
         labels = [label_names[target] for target in targets]
         find_name = cache(partial(label_text, task=self.origin.task))
@@ -128,6 +131,8 @@ class Predictor:
             answers, distributions = predict_batch(
                 self.model, self.family, self.batch(ids, rows), targets, longest=longest, in_bf16=self.in_bf16
             )
+            if threshold is not None:
+                answers = labels_above(threshold, round_probabilities(distributions), targets)
             for row, answer, values in zip(rows, answers, distributions.tolist(), strict=True):
                 predictions[row] = Prediction(answer, find_name(answer), dict(zip(labels, values, strict=True)))
         return [predictions[row] for row in range(len(split))]

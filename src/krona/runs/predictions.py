@@ -151,7 +151,9 @@ def label_text(text: str, task: Mapping[str, Any]) -> str | None:
     if not is_multilabel(task):
         return words.get(text)
     labels = parse_set(text, words)
-    return None if labels is None else ", ".join(words[label] for label in words if label in labels) or EMPTY_SET
+    if labels is None:
+        return None
+    return str(task.get("label_separator", ",")).join(words[label] for label in words if label in labels) or EMPTY_SET
 
 
 def decode_label(text: str, task: Mapping[str, Any]) -> str:

@@ -156,6 +156,8 @@ class Provenance(TypedDict):
     """Number of CPU threads of each process."""
     scoring_precision: NotRequired[str]
     """trainer.precision of the forward passes that predict dev and test. Runs without this value used fp32."""
+    threshold: NotRequired[float]
+    """In a multi-label task, the probability above which a label is predicted; chosen on dev."""
     load: NotRequired[list[Positive]]
     """The machine's load average over one minute at the start and at the end of the run, divided by its CPU cores."""
     host: NotRequired[str]

@@ -16,6 +16,7 @@ from krona.backbones.families.family import round_probabilities
 from krona.messages import KronaError
 from krona.metrics.scores import need_scores
 from krona.metrics.scores import score as compute_scores
+from krona.metrics.threshold import choose_threshold, labels_above
 from krona.tasks import Split, Task
 from krona.training.batches import EvaluationBatches
 from krona.training.devices import Ranks
@@ -86,9 +87,14 @@ class SplitEvaluation:
         by_row = {row: answer for answers in by_rank for row, answer in answers}
         assert len(by_row) == sum(len(answers) for answers in by_rank)  # no row was counted twice
         rows = sorted(by_row)
-        task, predictions = self.task, [by_row[row][0] for row in rows]
         known = [values for row in rows if (values := by_row[row][1]) is not None]
-        scores = known or None
+        return self.score_rows(rows, [by_row[row][0] for row in rows], known or None)
+
+    def score_rows(
+        self, rows: Sequence[int], predictions: list[str], scores: list[list[float]] | None
+    ) -> dict[str, Any]:
+        """Score the predictions of some rows of the split. The result is that of `score`."""
+        task = self.task
         targets = [self.split.targets[row] for row in rows]
         groups = None if self.split.groups is None else [self.split.groups[row] for row in rows]
         metrics = compute_scores(
@@ -96,6 +102,25 @@ class SplitEvaluation:
         )
         score, criterion = task.table_score(metrics), task.criterion(metrics)
         return {"score": score, "choice": criterion, "parts": metrics, "predictions": predictions, "scores": scores}
+
+    def choose_threshold(self, scored: dict[str, Any]) -> float | None:
+        """Return the threshold of a multi-label task with the best `Task.criterion`, from the result of `score`.
+
+        Return None for other tasks, and if the probabilities are not known.
+        """
+        if not self.task.is_multilabel or scored["scores"] is None:
+            return None
+        rows, probabilities = range(len(self.split)), scored["scores"]
+
+        def score(predictions: list[str]) -> float:
+            return float(self.score_rows(rows, predictions, probabilities)["choice"])
+
+        return choose_threshold(score, probabilities, self.scored_labels)
+
+    def apply_threshold(self, threshold: float, scored: dict[str, Any]) -> dict[str, Any]:
+        """Return the result of `score` with the labels whose probability is above the threshold."""
+        predictions = labels_above(threshold, scored["scores"], self.scored_labels)
+        return self.score_rows(range(len(self.split)), predictions, scored["scores"])
 
 
 def require_finite(model: nn.Module, *, lr: float) -> None:

@@ -140,9 +140,13 @@ def _score_best_epoch(learner: Learner, result: Result) -> dict[str, Predictions
     best = learner.restore_best()
     require_finite(learner.model, lr=settings.optimizer.lr)
     scored = {"dev": (data.dev.split, best["dev"])}
+    if (threshold := data.dev.choose_threshold(best["dev"])) is not None:
+        result.provenance["threshold"] = threshold
+        scored["dev"] = (data.dev.split, data.dev.apply_threshold(threshold, best["dev"]))
     if settings.score_test:
         began = time.perf_counter()
-        scored["test"] = (data.test.split, data.test(learner.model))
+        score = data.test(learner.model)
+        scored["test"] = (data.test.split, score if threshold is None else data.test.apply_threshold(threshold, score))
         learner.seconds["evaluate"] += time.perf_counter() - began
     result.best_epoch, result.dev_curve = best["epoch"], learner.dev_curve
     predictions = {}
