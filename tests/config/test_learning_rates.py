@@ -50,6 +50,12 @@ def test_every_backbone_but_t5_has_a_rate_of_its_own_for_full_fine_tuning(backbo
     assert "learning_rates" not in full.config["backbone"]  # adapters and results keep their form
 
 
+def test_a_default_rate_that_was_not_tuned_on_the_backbone_is_told() -> None:
+    (tuned,), (other,) = (compose("method=lora", f"backbone={name}").notes for name in ("minilm_l6", "mpnet_base"))
+    assert "not tuned" not in tuned
+    assert other.endswith("It was not tuned on this backbone: set optimizer.lr, or run krona tune")
+
+
 def test_a_rate_of_t5_on_another_architecture_is_told() -> None:
     other = ["method=lora", "backbone=hub", "backbone.name=a/b", "++backbone.architecture=bert"]
     (note,) = compose(*other).notes

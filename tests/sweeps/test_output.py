@@ -88,6 +88,20 @@ def test_a_note_is_printed_once_with_the_number_of_runs(tmp_path: Path) -> None:
     assert "note (1 of 1 run): the warm-up is longer" in said(jobs[-1:])
 
 
+def test_notes_of_the_first_run_are_not_repeated_after_the_sweep(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("krona.sweeps.output.finished_seconds", [])
+    monkeypatch.setattr("krona.sweeps.output.shown_notes", set())
+    jobs = [job(tmp_path, f"seed={seed}", seed=seed) for seed in (0, 1)]
+    for number, one in enumerate(jobs):
+        one.result.notes = ["6 rows are cut", *["a shape is fitted"] * number]
+        progress_line(one, number, at_a_time=1)
+    lines = said(jobs)
+    assert not any("cut" in line for line in lines)
+    assert "note (1 of 2 runs): a shape is fitted" in lines
+
+
 def test_a_score_below_the_minimum_is_named_and_fails(tmp_path: Path) -> None:
     one = job(tmp_path)
     assert one.result is not None

@@ -40,7 +40,10 @@ def rate_notes(
     # A section that is not a mapping is reported later.
     lr = optimizer.get("lr") if isinstance(optimizer, Mapping) else None
     if rates is not None and not is_set and lr == rates.get(method.get("name"), rates["default"]):
-        return [f"lr {lr:g} is from conf/backbone/{chosen.get('backbone')}.yaml. Source: {rates.get('source')}"]
+        advice = (
+            "" if rates.get("tuned") else ". It was not tuned on this backbone: set optimizer.lr, or run krona tune"
+        )
+        return [f"lr {lr:g} is from conf/backbone/{chosen.get('backbone')}.yaml. Source: {rates.get('source')}{advice}"]
     notes = []
     from_table = str(method.get("source", "")).startswith("Table")
     if not has_recipe and not (from_table and task.get("hub_name") and not task.get("sample")):

@@ -29,6 +29,7 @@ DIFFERENT = re.compile(r"'[^']*'|\d[\d.,]*")  # quoted words and numbers, which 
 MAX_LINES = 5  # maximum number of warnings and maximum number of notes
 
 finished_seconds: list[float] = []  # the time of each run that this process has finished in the multirun
+shown_notes: set[str] = set()  # the notes of the first of these runs, which were printed when the run started
 
 
 def position(number: int) -> str:
@@ -62,6 +63,7 @@ def progress_line(run: RunState, number: int, *, at_a_time: int | None) -> str:
     """
     line = "  ".join(filter(None, [position(number), _outcome(run)]))
     if run.state == "done" and run.result is not None:
+        shown_notes.update(() if finished_seconds else run.result.notes)
         finished_seconds.append(float(run.result.times["total"]))
     left = int(os.environ.get(TOTAL, "0")) - number - 1
     if left <= 0 or at_a_time is None or not finished_seconds:
@@ -205,6 +207,7 @@ def _notes(runs: Sequence[RunState]) -> list[str]:
     for run in runs:
         if run.result is not None:
             counts.update(list(dict.fromkeys([*run.result.notes, *run.messages])))
+    counts = Counter({note: count for note, count in counts.items() if note not in shown_notes})
     total = plural(len(runs), "run")
     return first_few([f"note ({count} of {total}): {note}" for note, count in counts.items()], MAX_LINES)
 

@@ -32,7 +32,7 @@ def format_estimate(run_s: float, runs: int) -> str:
 class Progress(pl.Callback):
     """The Lightning callback that prints the progress of one run to the console and to ``log`` (train.log).
 
-    In a sweep, ``shows_notes`` is true only for the first run, because the sweep prints all notes at its end.
+    In a sweep, ``shows_notes`` is true only for the first run, because the sweep prints other notes at its end.
     ``runs_left`` is that of the `Plan`.
     """
 
