@@ -254,7 +254,7 @@ def test_a_users_own_task(tiny: dict[str, list[str]], outputs: Path, tmp_path: P
     assert score(Path(alone), source=str(path)).count == 60
     lines = path.read_text().splitlines(keepends=True)
     for text, changed in [
-        (lines[:40], "test has 3 rows instead of 6"),
+        (lines[:40], f"instead of {result.splits['test']['rows']}"),
         ([lines[0], *lines[:0:-1]], "other ids, texts"),
     ]:
         path.write_text("".join(text))
