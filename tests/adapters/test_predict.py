@@ -23,7 +23,7 @@ from krona.adapters.predictor import Prediction, Predictor
 from krona.messages import KronaError
 from report.generate import make_result, write_all
 from tasks import glue_files, own_task
-from typed_run import krona, output_of
+from typed_run import invoke, krona, output_of
 
 SENTENCES = [text for (text,) in own_task.load(glue_files.task("sample_sst2"), kind="sample").test.texts[:40]]
 
@@ -122,8 +122,8 @@ def test_mostly_invalid_predictions_are_written_and_fail(
         Predictor, "predict_split", lambda *_, **__: [Prediction(next(answers), None, {}) for _ in range(3)]
     )
     (tmp_path / "rows.tsv").write_text("sentence\na\nb\nc\n")
-    with pytest.raises(KronaError, match=rf"Most predictions of {sst2.name} are invalid"):
-        ask(sst2, source=tmp_path / "rows.tsv", output=tmp_path / "answers.tsv")
+    done = invoke("predict", str(sst2), "--input", str(tmp_path / "rows.tsv"), "--out", str(tmp_path / "answers.tsv"))
+    assert f"Most predictions of {sst2.name} are invalid" in str(done.exception)
     assert len((tmp_path / "answers.tsv").read_text().splitlines()) == 4
 
 

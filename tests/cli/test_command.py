@@ -173,8 +173,7 @@ def test_hydra_completes_the_choices_and_keys_of_train_py() -> None:
     assert done.stdout.split() == [f"task={name}" for name in choices("task") if name.startswith("sample_")]
 
 
-@pytest.mark.parametrize(("name", "instead"), [("reprot", "report"), ("version", "--version")])
-def test_an_unknown_command_gets_a_suggestion(name: str, instead: str) -> None:
-    done = invoke(name)
+def test_an_unknown_command_gets_a_suggestion() -> None:
+    done = invoke("reprot")
     assert done.exit_code == 2
-    assert instead in done.output
+    assert "report" in done.output

@@ -286,7 +286,7 @@ def test_an_incomplete_line_does_not_affect_later_lines(tmp_path: Path) -> None:
 def test_the_final_command_can_be_pasted(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     own = ("optimizer.lr=0.003", "factors=2x384")
     best = Trial(3, "finished", 71.5, {}, "krona-rte-1", overrides=own)
-    monkeypatch.setattr(loop, "tune", lambda *args, **kwargs: "s")
+    monkeypatch.setattr(loop, "tune", lambda *args, name, **kwargs: name)
     monkeypatch.setattr(loop, "read_study", lambda path: Study("s", [*[best] * 10, replace(best, state="running")]))
     typed = ["method=krona", "task=rte", "data.path=my data/rte", "method.kron_factors=[[16,12]]", "trainer.threads=1"]
     loop.tune_here(typed, trials=10, space=None, study=None, seed=0)

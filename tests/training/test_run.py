@@ -142,20 +142,6 @@ def test_a_run_that_fails_before_its_data_is_loaded_records_the_departures_of_it
     assert "data.seed=7" in " ".join(recorded.departures or ())
 
 
-class TwoColumns(LoRA):
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return (x @ self.A @ self.B)[..., :2]
-
-
-def test_a_wrong_shape_of_a_users_branch_is_named(small: list[str], tmp_path: Path) -> None:
-    values = config(*small, "method=lora", f"method._target_={__name__}.TwoColumns")
-    job, _ = run(values, tmp_path / "outputs")
-    assert job.state == "failed"
-    assert re.search(
-        r"^forward\(\) of TwoColumns at encoder\.block\.0\S+\.q .*\(1, 4, 2\).*\(1, 4, 32\)", str(job.error)
-    )
-
-
 def test_a_finished_run_is_not_run_again(values: dict[str, Any], done: Path) -> None:
     before = {path: path.stat().st_mtime_ns for path in done.iterdir()}
     job, said = run(values, done.parent)

@@ -18,7 +18,7 @@ from krona.adapters.find import TrainedRun, find
 from krona.adapters.input_rows import NO_ROWS, open_rows
 from krona.adapters.predictor import Prediction, Predictor, load_predictor, quote_columns
 from krona.formatting import say, table, terminal_width
-from krona.messages import KronaError, did_you_mean, escape_control_characters, first_few, join_names, plural
+from krona.messages import KronaError, did_you_mean, escape_control_characters, first_few, plural
 from krona.runs.folder import require_new
 from krona.runs.predictions import invalid_predictions, label_words
 from krona.safe_files import json_lines, write_whole
@@ -43,8 +43,10 @@ def predict(
     batch_size: int,
     overwrite: bool,
     console: Console,
-) -> None:
+) -> list[str]:
     """Write the predictions of one or several runs, in the order of the rows.
+
+    Return the ids of the runs whose predictions are mostly invalid (texts that are not labels).
 
     Args:
         runs: ids of runs, beginnings of ids, folders or adapter files.
@@ -79,11 +81,7 @@ def predict(
     if totals.empty:
         where = ", ".join(first_few(totals.empty, MAX_LOCATIONS))
         say(errors, f"note: the prediction of {plural(len(totals.empty), 'row')} without a text is empty: {where}.")
-    if failed := [run_id for run_id, count in totals.invalid.items() if 2 * count > totals.rows]:
-        raise KronaError(
-            f"Most predictions of {join_names(failed)} are invalid, so the run did not learn its task. Train for more "
-            "steps, or with another optimizer.lr."
-        )
+    return [run_id for run_id, count in totals.invalid.items() if 2 * count > totals.rows]
 
 
 @dataclass

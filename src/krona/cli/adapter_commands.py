@@ -8,6 +8,7 @@ from rich.console import Console
 from typer.core import TyperCommand
 
 from krona.formatting import show
+from krona.messages import KronaError, join_names
 
 
 class SeveralTexts(TyperCommand):
@@ -59,10 +60,15 @@ def predict(
         check_file(source, chosen[0])
     from krona.adapters.predict_command import predict as run_predict  # imports torch, which is slow
 
-    run_predict(
+    invalid = run_predict(
         chosen, source=source, texts=texts or [], output=out, backbone=backbone,
         batch_size=batch_size, overwrite=overwrite, console=Console(),
     )  # fmt: skip
+    if invalid and source is not None:
+        raise KronaError(
+            f"Most predictions of {join_names(invalid)} are invalid, so the run did not learn its task. Train for more "
+            "steps, or with another optimizer.lr."
+        )
 
 
 @app.command()
