@@ -249,6 +249,9 @@ def methods() -> list[str]:
 
 def peft_types() -> list[str]:
     """Return the table of the methods in conf/method/peft by family: publication, trainable parameters and rank."""
+    import torch
+
+    torch.manual_seed(67280421310721)  # torch's default: the rank of WaveFT depends on its random positions
     rows, _ = parameter_table.rows(parameter_table.PAPERS, ["method=peft/*"])
     families: dict[str, list[str]] = {}
     for row in rows:
