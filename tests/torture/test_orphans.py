@@ -21,7 +21,7 @@ WAIT_S = 15
 ROOM_S = 15  # for a machine whose cores are busy with other tests
 TRAIN = [sys.executable, str(PROJECT / "train.py")]
 PART = ["method=lora", "score_test=false", "trainer.accelerator=cpu", "trainer.max_epochs=2000"]
-TABLE = [sys.executable, "-m", "krona", "table", "1", "task=sample_rte"]
+TABLE = [sys.executable, "-m", "krona", "table", "1", "task=rte"]
 
 
 def descendants(pid: int) -> set[int]:
