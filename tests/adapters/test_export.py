@@ -13,7 +13,12 @@ import pytest
 import torch
 from peft import PeftModel
 from safetensors import SafetensorError
-from transformers import AutoModelForSequenceClassification, T5ForConditionalGeneration
+from transformers import (
+    AutoModelForSequenceClassification,
+    BertForSequenceClassification,
+    MPNetForSequenceClassification,
+    T5ForConditionalGeneration,
+)
 
 import one_job
 import tiny_backbones
@@ -216,6 +221,9 @@ def test_a_pooled_model_is_not_loaded_with_another_head(
         AutoModelForSequenceClassification.from_pretrained(out)
     with pytest.raises(ValueError, match="trust_remote_code"):
         AutoModelForSequenceClassification.from_pretrained(out, trust_remote_code=False)
+    encoder = {"bert": BertForSequenceClassification, "mpnet": MPNetForSequenceClassification}[kind]
+    with pytest.raises((AssertionError, RuntimeError), match=r"Padding_idx|mismatch"):
+        encoder.from_pretrained(out)  # it would predict with a random pooler
     # krona reads the folder without running its code
     (out / "modeling_krona.py").write_text("raise SystemExit('must not run')")
     values = [*one_job.typed(out, backbones["data"]), "keep=all", "trainer.max_epochs=1", "method=lora"]

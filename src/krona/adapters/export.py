@@ -230,10 +230,8 @@ def _write_pooled_code(model: PreTrainedModel, folder: Path) -> None:
     """Write the code of a pooled model, and name it in config.json, so that no other class loads the model."""
     code, file = Path(modeling_krona.__file__), folder / "config.json"
     shutil.copyfile(code, folder / code.name)
-    config = read_json(file)
-    config |= {
-        "encoder_type": config["model_type"],
-        "encoder_name": model.base_model_prefix,
+    encoder = read_json(file)
+    config = {
         "model_type": modeling_krona.PooledConfig.model_type,
         "architectures": [modeling_krona.PooledForSequenceClassification.__name__],
         "auto_map": {
@@ -242,6 +240,12 @@ def _write_pooled_code(model: PreTrainedModel, folder: Path) -> None:
                 f"{code.stem}.{modeling_krona.PooledForSequenceClassification.__name__}"
             ),
         },
+        "encoder_type": encoder.pop("model_type"),  # in "encoder", the encoder's own class would find its config
+        "encoder": encoder,
+        "encoder_name": model.base_model_prefix,
+        "krona_pooling": model.config.krona_pooling,
+        "vocab_size": 1,  # the encoder's own class, such as BertForSequenceClassification, fails with this value
+        **{key: encoder[key] for key in ("dtype", "id2label", "label2id", "problem_type") if key in encoder},
     }
     file.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
 

@@ -15,7 +15,7 @@ from transformers.modeling_outputs import SequenceClassifierOutput
 
 
 class PooledConfig(PreTrainedConfig):
-    """The config of the encoder, with the keys ``encoder_type``, ``encoder_name`` and ``krona_pooling``."""
+    """The labels, the ``krona_pooling``, and the ``encoder_type`` and ``encoder``: the encoder's own config."""
 
     model_type = "krona_pooled"  # transformers does not know this type, so it cannot load the model with a wrong head
 
@@ -27,8 +27,7 @@ class PooledForSequenceClassification(PreTrainedModel):
 
     def __init__(self, config: Any) -> None:
         super().__init__(config)
-        values = {key: value for key, value in config.to_dict().items() if key not in ("model_type", "auto_map")}
-        encoder: Any = AutoModel.from_config(AutoConfig.for_model(config.encoder_type, **values))
+        encoder: Any = AutoModel.from_config(AutoConfig.for_model(config.encoder_type, **config.encoder))
         if getattr(encoder, "pooler", None) is not None:
             encoder.pooler = None
         self.add_module(config.encoder_name, encoder)

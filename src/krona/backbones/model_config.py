@@ -116,8 +116,7 @@ def _read_config(settings: Backbone) -> PreTrainedConfig:
     try:
         values, _ = PreTrainedConfig.get_config_dict(name, revision=settings.revision)
         if "krona_pooling" in values and "encoder_type" in values:  # exported with a pooling (krona_pooled)
-            values |= {"model_type": values.pop("encoder_type"), "auto_map": None}
-            config: PreTrainedConfig = type(AutoConfig.for_model(values["model_type"])).from_dict(values)
+            config: PreTrainedConfig = AutoConfig.for_model(values["encoder_type"], **values["encoder"])
         else:
             config = AutoConfig.from_pretrained(
                 name,

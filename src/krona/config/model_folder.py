@@ -53,6 +53,8 @@ def read_model_config(backbone: Mapping[str, Any]) -> dict[str, Any]:
     if isinstance(folder, str | Path) and (file := expand(folder) / "config.json").is_file():
         with suppress(OSError, ValueError):  # a damaged file is reported when the backbone is loaded
             content = read_json(file)
-            return content if isinstance(content, dict) else {}
+            if not isinstance(content, dict):
+                return {}
+            return dict(content["encoder"]) if "krona_pooling" in content else content  # see modeling_krona.py
     sizes = backbone.get("sizes")
     return dict(sizes) if isinstance(sizes, Mapping) else {}  # sizes of another type are reported later
