@@ -15,6 +15,7 @@ from krona.paper import TASKS
 from krona.report import COLUMN_MM, cells, costs
 from krona.report.layouts import Layout, find_layout
 from krona.report.notes import describe_limits, describe_runs, power_note
+from krona.report.best_of_k import find_best_of_k
 from krona.report.over_tasks import summarize_tasks
 from krona.report.pairs import list_pairs, list_reference_pairs
 from krona.report.paper_table import add_paper_numbers, add_paper_table
@@ -208,6 +209,8 @@ def _build_table(layout: Layout, section: Section, runs: Runs, examine: cells.Ex
     table.notes = [*map(Note, texts), *power_note(table), *_missing_notes(layout, table), *left_out]
     table.over_tasks = summarize_tasks(table)
     table.to_reference, table.pairs = list_reference_pairs(table), list_pairs(table)
+    if layout.paper is None and layout.quantity == "score":
+        table.best_of_k = find_best_of_k(table, examine)
     if layout.paper and (lines := compare_recipes(run.result.config for row in rows for run in row.first.values())):
         table.recipes = pd.DataFrame(lines)
         table.recipes.attrs |= {"title": RECIPE_TITLE, "legend": "Paper: the values that differ."}

@@ -17,11 +17,11 @@ from krona.display_names import method_label
 from krona.messages import shorten
 from krona.report.cells import ALPHA
 from krona.report.costs import CHARTED, QUANTITIES, cell_cost, find_quantity, is_quiet, on_front
-from krona.report.curves import NAMES, RATE, Curves, expected_best_of_k
+from krona.report.curves import NAMES, Curves
 from krona.report.pairs import format_interval
 from krona.report.styles import BETTER, COLORS, GRID, INK, PAPER, SOFT, WORSE, method_style
 from krona.report.svg import RC, tooltip
-from krona.report.table import Column, Table
+from krona.report.table import BestOfK, Column, Table
 from krona.report.text import cell_value, format_range, number, plain_label, short_names
 from krona.runs.studies import Study
 
@@ -337,15 +337,19 @@ def draw_swept(frame: pd.DataFrame, column: Column, key: str) -> Figure:
 
 
 @matplotlib.rc_context(RC)
-def _draw_lines(title: str, x: str, y: str, lines: Mapping[str, tuple[str, pd.DataFrame]], *, log: bool) -> Figure:
+def _draw_lines(
+    title: str, x: str, y: str, lines: Mapping[str, tuple[str, pd.DataFrame]], *, log: bool, band: bool = False
+) -> Figure:
     """Draw a line for each name. ``lines`` contains its method and a frame with x, y, low and high."""
     figure, axes = _new(title, x, y)
     points = pd.concat([frame for _, frame in lines.values()])
     for name, (method, frame) in lines.items():
         style = method_style(method)
         axes.plot(frame.x, frame.y, color=style.color, linewidth=1.8, label=name, gid=tooltip(name), clip_on=False)
+        if band:
+            axes.fill_between(frame.x, frame.low, frame.high, color=style.color, alpha=0.15, linewidth=0)
         for point in frame.itertuples():
-            if point.high > point.low:
+            if point.high > point.low and not band:
                 axes.vlines(point.x, point.low, point.high, color=style.color, linewidth=1.4, alpha=0.5)
             _mark(axes, point.x, point.y, style.color, f"{name}: {number(point.y)} at {point.x:g}", marker=style.mark)
     _fit_scores(axes, [*points.y], [*points.low, *points.high])
@@ -371,8 +375,18 @@ def epoch_charts(column: Column, frame: pd.DataFrame) -> list[Figure]:
     return [_draw_lines("Dev score by epoch", "epoch", "dev score", lines, log=False)] if lines else []
 
 
+def draw_best_of_k(found: BestOfK) -> Figure:
+    """Draw the expected test score of each method against the number of trials, with a band for its interval."""
+    lines = {
+        plain_label(label): (points.method.iloc[0], points.rename(columns={"k": "x", "score": "y"}))
+        for label, points in found.points.groupby("label", sort=False)
+    }
+    title = f"{found.task}: test score after k trials of tuning"
+    return _draw_lines(title, "trials k", "expected test score", lines, log=False, band=True)
+
+
 def curve_charts(curves: Curves) -> list[Figure]:
-    """Return the chart of the score against a setting, and for learning rates the charts of `expected_best_of_k`."""
+    """Return the chart of the score against a setting."""
     names = {method: plain_label(method_label(method)) for method in curves.lines}
     lines = {
         names[method]: (
@@ -383,22 +397,7 @@ def curve_charts(curves: Curves) -> list[Figure]:
     }
     setting, split = NAMES[curves.setting], curves.split
     title = f"{split.capitalize()} score by {setting}"
-    charts = [_draw_lines(title, f"{setting}, log.", f"{split} score", lines, log=True)]
-    for title, split, column in (
-        ("Best of k of these rates, drawn at random (Dodge et al. 2019)", "dev", 1),
-        ("Test score of the trial with the best dev score", "test", 2),
-    ):
-        best = {
-            method: [(k[0], k[column]) for k in expected_best_of_k(points)] for method, points in curves.lines.items()
-        }
-        known = {
-            names[method]: (method, _frame([(k, value, value, value) for k, value in found]))
-            for method, found in best.items()
-            if all(value is not None for _, value in found)
-        }
-        if known and curves.setting == RATE:
-            charts.append(_draw_lines(title, "k", f"expected {split} score", known, log=False))
-    return charts
+    return [_draw_lines(title, f"{setting}, log.", f"{split} score", lines, log=True)]
 
 
 def _frame(lines: Sequence[tuple[Any, ...]]) -> pd.DataFrame:

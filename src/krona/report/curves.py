@@ -1,7 +1,6 @@
-"""Compute curves over a setting: the scores by learning rate or training rows, and the best of k trials."""
+"""Compute curves over a setting: the scores by learning rate or training rows."""
 
 from collections import defaultdict
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from statistics import fmean
 
@@ -103,22 +102,3 @@ def _setting_value(run: ReportRun, setting: str) -> float | None:
     except ValueError:  # a result that was edited by hand may contain any text
         return None
     return value if value > 0 else None
-
-
-def expected_best_of_k(points: Sequence[CurvePoint]) -> list[tuple[int, float, float | None]]:
-    """Return, for each k, a tuple of k and the expected dev and test scores of the best of k random trials.
-
-    Each point of the curve is one trial. The best trial is the trial with the highest dev score. The test score is None
-    if one of the trials has no test score. By Eq. 8 of Dodge et al. (2019), with n trials in ascending order of their
-    scores, the best of k trials is the i-th trial with probability (i/n)^k - ((i-1)/n)^k.
-    """
-    ranked = sorted(points, key=lambda point: point.score)
-    n = len(ranked)
-    ends = np.arange(n + 1) / n
-    expected = []
-    for k in range(1, n + 1):
-        chances = np.diff(ends**k)
-        dev = float(chances @ [point.score for point in ranked])
-        tests = [point.test for point in ranked if point.test is not None]
-        expected.append((k, dev, float(chances @ tests) if len(tests) == n else None))
-    return expected

@@ -140,6 +140,16 @@ class Row:
 
 
 @dataclass(frozen=True)
+class BestOfK:
+    """The expected test scores of methods on one task after k trials of tuning (`krona.report.best_of_k`)."""
+
+    task: str  # the label of the task
+    points: pd.DataFrame  # method, label, k, score, low, high; for all k up to the number of settings of each method
+    pairs: pd.DataFrame  # k, first, second, difference (first minus second), low, high, p, p_holm; for some k
+    summary: pd.DataFrame  # both as text, for some k
+
+
+@dataclass(frozen=True)
 class Note:
     """A sentence and an optional command after it. Notes of the kinds ``warning`` and ``message`` are about scores."""
 
@@ -172,6 +182,7 @@ class Table:
     to_reference: pd.DataFrame | None = None  # the differences of all rows to the reference row, as text
     pairs: pd.DataFrame | None = None  # the differences of all tested pairs, as text
     recipes: pd.DataFrame | None = None  # the hyper-parameters of the runs beside the paper's, as text
+    best_of_k: list[BestOfK] = field(default_factory=list)  # of the tasks on which a method has a grid
     # The tested differences by first row, second row and column key, and the p-values corrected over all pairs.
     differences: dict[tuple[Row, Row, str], Difference] = field(default_factory=dict)
     p_values: dict[tuple[Row, Row, str], float] = field(default_factory=dict)
@@ -182,7 +193,8 @@ class Table:
     @property
     def summaries(self) -> list[pd.DataFrame]:
         """The tables below this table. The attribute ``attrs`` of each has a title and a legend."""
-        frames = (self.to_reference, self.over_tasks, self.pairs, self.recipes)
+        grids = (found.summary for found in self.best_of_k)
+        frames = (*grids, self.to_reference, self.over_tasks, self.pairs, self.recipes)
         return [frame for frame in frames if frame is not None]
 
     @property
