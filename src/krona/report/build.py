@@ -13,9 +13,9 @@ from krona.display_names import task_label, task_order
 from krona.messages import KronaError, did_you_mean, escape_control_characters, plural
 from krona.paper import TASKS
 from krona.report import COLUMN_MM, cells, costs
+from krona.report.best_of_k import find_best_of_k
 from krona.report.layouts import Layout, find_layout
 from krona.report.notes import describe_limits, describe_runs, power_note
-from krona.report.best_of_k import find_best_of_k
 from krona.report.over_tasks import summarize_tasks
 from krona.report.pairs import list_pairs, list_reference_pairs
 from krona.report.paper_table import add_paper_numbers, add_paper_table
