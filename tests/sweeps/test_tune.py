@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from krona.config import tuned
 from krona.messages import KronaError
 from krona.paths import CONF
 from krona.runs.claim import this_process
@@ -40,10 +41,10 @@ def opened(outputs: Path) -> Any:
     return open_study(outputs, "s", compose_run(SMALL).config, [])[0]
 
 
-def small(outputs: Path, *typed: str, trials: int) -> Any:
+def small(outputs: Path, *typed: str, trials: int, **options: int) -> Any:
     runs = loop.list_runs([*SMALL, *typed])
-    name = loop.study_names(runs)[0]
-    tune(runs[0], name=name, trials=trials, outputs=outputs, space=SPACE, console=Console(quiet=True), seed=0)
+    name, console = loop.study_names(runs)[0], Console(quiet=True)
+    tune(runs[0], name=name, trials=trials, outputs=outputs, space=SPACE, console=console, seed=0, **options)
     study = read_study(study_path(outputs, name))
     return study, study.require_best()
 
@@ -85,6 +86,26 @@ def test_a_study_resumes_and_other_settings_begin_a_new_study(tmp_path: Path) ->
     with pytest.raises(KronaError, match=r"other settings: batch_size is 16\b.*\b8\b.*--study=ANOTHER_NAME"):
         tune([*SMALL, "batch_size=8"], space=SPACE, is_named=True, **settings)
     assert len(trials_of(tmp_path, name)) == 2
+
+
+def test_a_trial_has_several_seeds_and_the_best_trials_run_again_with_others(tmp_path: Path) -> None:
+    study, best = small(tmp_path, trials=2, seeds=2, refine=1)
+    scores: dict[float, dict[int, float]] = {}
+    for path in tmp_path.glob("*/result.json"):
+        found = read_result(path)
+        assert found.dev is not None
+        scores.setdefault(found.config["optimizer"]["lr"], {})[found.seed] = found.dev["choice"]
+    for trial in study.trials:
+        of_seed = scores[trial.params["optimizer.lr"]]
+        assert trial.value == pytest.approx((of_seed[0] + of_seed[1]) / 2)
+        assert trial.refined == (pytest.approx((of_seed[2] + of_seed[3]) / 2) if trial == best else None)
+    assert best.value == max(trial.value for trial in study.trials)
+    config = compose_run([*SMALL, *best.overrides]).config
+    _, _, search = tuned.best(config, outputs=tmp_path)
+    assert search == {"trials": 2, "seeds": 2, "best": best.refined, "second": None}
+    assert len(list(tmp_path.glob("*/result.json"))) == 6
+    small(tmp_path, trials=2, seeds=2, refine=2)
+    assert len(list(tmp_path.glob("*/result.json"))) == 8, "only the second trial runs again"
 
 
 def test_a_trial_with_a_low_score_is_pruned_after_an_epoch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -295,7 +316,7 @@ def test_the_final_command_can_be_pasted(monkeypatch: pytest.MonkeyPatch, capsys
     assert first == "krona-rte-t5-base: best of 10 trials: dev 71.50 with optimizer.lr=0.003 factors=2x384"
     words = shlex.split(line)
     assert words[:2] == ["krona", "train"]
-    assert words[2:] == [*typed, *own]
+    assert words[2:] == [*typed, *own, "seed=1"], "seed 0 chose the values"
 
 
 def test_a_command_of_several_runs_has_a_study_for_each(
@@ -312,7 +333,7 @@ def test_a_command_of_several_runs_has_a_study_for_each(
     ]
     assert len(begun) == 8
     assert "variant=encoders/lora_only" in begun[2]
-    assert capsys.readouterr().out.splitlines()[-1].endswith("data.path=glue recipe=tuned seed=0,1,2")
+    assert capsys.readouterr().out.splitlines()[-1].endswith("data.path=glue recipe=tuned seed=1,2,3")
     begun.clear()
     loop.tune_here(["method=lora,krona", "task=rte"], study="mine", **settings)
     assert [words.split()[0] for words in begun] == ["mine-lora-rte-t5-base", "mine-krona-rte-t5-base"]

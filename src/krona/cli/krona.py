@@ -254,7 +254,13 @@ def tune(
     study: Annotated[
         str | None, typer.Option(help="name of the study, for recipe=tuned/NAME; default: method-task-backbone")
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="seed of the search; seed=… sets the seed of the runs")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="seed of the search; seed=… sets the first seed of the runs")] = 0,
+    seeds: Annotated[
+        int, typer.Option(min=1, help="runs of each trial, whose mean dev score is the trial's score")
+    ] = 1,
+    refine: Annotated[
+        int, typer.Option(min=0, help="run this number of the best trials with other seeds, which then decide")
+    ] = 0,
 ) -> None:
     """Search for the learning rate, scaling and factor shape with the best dev score.
 
@@ -262,7 +268,7 @@ def tune(
     """
     from krona.sweeps.tune import tune_here
 
-    tune_here(overrides, trials=trials, space=space, study=study, seed=seed)
+    tune_here(overrides, trials=trials, space=space, study=study, seed=seed, seeds=seeds, refine=refine)
 
 
 @app.command()

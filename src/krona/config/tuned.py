@@ -85,8 +85,8 @@ class StudyBest:
 
     def search(self) -> Search:
         """Return the record of this search for result.json."""
-        finished = [trial.value for trial in self.study.trials if trial.state == "finished" and trial.value is not None]
-        return _describe_search(finished, trials=self.trials, seeds=1)
+        scores = [trial.score or 0.0 for trial in self.study.refined_trials]
+        return _describe_search(scores, trials=self.trials, seeds=self.study.seeds)
 
     def note(self) -> str:
         """Return a note about the origin of the values, and about keys with the smallest or largest value tried."""
@@ -132,6 +132,8 @@ def best(
         study = fitting[0]
         _require_equal_trials({**trials, method: study.trials}, config, study=study.name)
         others = f". Of {len(fitting)} matching studies, it has the most trials" if len(fitting) > 1 else ""
+        if (seed := config["seed"]) in study.study.choosing_seeds:
+            others += f". Seed {seed} chose these values, so use other seeds in a comparison"
         return study.values(), study.note() + others, study.search()
     if studies:
         raise KronaError(f"recipe=tuned/{'/'.join(studies)} does not name a study of {_describe(config)}.")
@@ -184,7 +186,7 @@ def _find_studies(config: Mapping[str, Any], outputs: Path, names: Sequence[str]
             continue
         best_config = RunFolder(outputs / study.best.run_id).read().config
         if _have_same_data(best_config, config):
-            matching.append(StudyBest(study, study.best, study.best.value, best_config))
+            matching.append(StudyBest(study, study.best, study.best.score or 0.0, best_config))
     return matching
 
 

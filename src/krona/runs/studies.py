@@ -14,6 +14,7 @@ from typing import Any
 from krona.distribution import install_command
 from krona.messages import KronaError, check_file_name, first_line
 
+REFINED = "refined "  # the attribute of a study with a trial's mean dev score over fresh seeds; its number follows
 STATES = {"COMPLETE": "finished", "PRUNED": "pruned", "FAIL": "failed", "RUNNING": "running"}
 
 
@@ -27,6 +28,12 @@ class Trial:
     params: Mapping[str, Any]
     run_id: str
     overrides: tuple[str, ...] = ()  # the trial's values as overrides of the command line, such as optimizer.lr=0.003
+    refined: float | None = None  # the mean dev score over fresh seeds, which `krona tune --refine` measures
+
+    @property
+    def score(self) -> float | None:
+        """The dev score that decides: over fresh seeds if there is one."""
+        return self.value if self.refined is None else self.refined
 
 
 @dataclass(frozen=True)
@@ -39,12 +46,30 @@ class Study:
     # Share of the score's variance by searched key. Empty if fewer than four trials are finished.
     importances: Mapping[str, float] = field(default_factory=dict)
     base: str = ""  # method, task, backbone and seed of the runs
+    seeds: int = 1  # the number of runs of each trial
 
     @cached_property
-    def best(self) -> Trial | None:
-        """The finished trial with the highest dev score (the first of equal trials), or None."""
+    def best_trials(self) -> list[Trial]:
+        """The finished trials in descending order of their dev scores. Of equal trials, the first is first."""
         done = [trial for trial in self.trials if trial.state == "finished" and trial.value is not None]
-        return max(done, key=lambda trial: (trial.value, -trial.number), default=None)
+        return sorted(done, key=lambda trial: trial.value or 0.0, reverse=True)
+
+    @cached_property
+    def refined_trials(self) -> list[Trial]:
+        """The trials with fresh seeds, or all finished trials if there are none, in descending order of the score."""
+        refined = [trial for trial in self.best_trials if trial.refined is not None]
+        return sorted(refined, key=lambda trial: trial.score or 0.0, reverse=True) or self.best_trials
+
+    @property
+    def choosing_seeds(self) -> range:
+        """The seeds of all runs that chose the best trial. They must not test it."""
+        first, rounds = int(self.base.rpartition(" ")[2] or 0), 2 if any(trial.refined for trial in self.trials) else 1
+        return range(first, first + rounds * self.seeds)
+
+    @property
+    def best(self) -> Trial | None:
+        """The best trial: by its score over fresh seeds if trials were refined, otherwise by its dev score."""
+        return next(iter(self.refined_trials), None)
 
     def require_best(self) -> Trial:
         """Return the best trial.
@@ -136,11 +161,13 @@ def read_study(path: Path) -> Study:
         raise KronaError(f"The study {path} cannot be read: {first_line(error)}") from error
     trials = study.get_trials(deepcopy=False)
     axes: dict[str, Any] = max((trial.distributions for trial in trials), key=len, default={})
-    base = str(study.user_attrs.get("base", ""))
-    return Study(path.stem, [_read_trial(trial) for trial in trials], axes, _importances(study), base)
+    attributes = study.user_attrs
+    read = [_read_trial(trial, attributes.get(f"{REFINED}{trial.number}")) for trial in trials]
+    base, seeds = str(attributes.get("base", "")), int(attributes.get("seeds", 1))
+    return Study(path.stem, read, axes, _importances(study), base, seeds)
 
 
-def _read_trial(trial: Any) -> Trial:
+def _read_trial(trial: Any, refined: float | None) -> Trial:
     reported = trial.intermediate_values
     value = trial.value if trial.value is not None else (reported[max(reported)] if reported else None)
     return Trial(
@@ -150,6 +177,7 @@ def _read_trial(trial: Any) -> Trial:
         params=dict(trial.params),
         run_id=str(trial.user_attrs.get("run_id", "")),
         overrides=tuple(trial.user_attrs.get("overrides", ())),
+        refined=refined,
     )
 
 

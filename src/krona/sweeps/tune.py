@@ -13,6 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import accumulate, count
 from pathlib import Path
+from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -28,13 +29,13 @@ from krona.messages import KronaError, first_line, plural
 from krona.paths import OUTPUTS, find_first, sweeps_folders
 from krona.random_streams import stream_seed
 from krona.runs.claim import LAPSE_S, is_dead, this_process
-from krona.runs.folder import RunFolder
+from krona.runs.folder import RunFolder, RunState
 from krona.runs.interrupts import Interrupted, exit_on_interrupt
 from krona.runs.parent_process import end_with_parent
 from krona.runs.run_id import as_text, canonical, flatten
-from krona.runs.studies import default_study_name, import_optuna, open_storage, read_study, study_path
+from krona.runs.studies import REFINED, default_study_name, import_optuna, open_storage, read_study, study_path
 from krona.sweeps.steps import Steps, next_point
-from krona.training.plan import plan_run
+from krona.training.plan import Plan, plan_run
 from krona.training.preflight import require
 from krona.training.run_job import run_job
 
@@ -145,6 +146,8 @@ class Search:
     outputs: Path
     console: Console
     seed: int = 0  # the seed of the search
+    seeds: Sequence[int] = (0,)  # the seeds of the runs of each trial
+    fresh_seeds: Sequence[int] = ()  # the seeds with which the best trials run again
 
     def suggest(self, trial: "Trial") -> list[str]:
         """Return the overrides of a trial.
@@ -176,11 +179,13 @@ def tune(
     seed: int,
     is_named: bool = False,
     later_trials: int = 0,
+    seeds: int = 1,
+    refine: int = 0,
 ) -> str:
     """Create or resume a study, and run trials until the study has ``trials`` trials. Return the name of the study.
 
-    The study maximises the dev score of the best epoch (the mean of the metrics that select the epoch). Test is scored
-    only if ``typed`` sets ``score_test=true``. The best trial then need not be trained again.
+    The study maximises the dev score of the best epoch (the mean of the metrics that select the epoch), averaged over
+    the seeds of a trial. Test is scored only if ``typed`` sets ``score_test=true``.
 
     Args:
         typed: the user's overrides.
@@ -188,6 +193,9 @@ def tune(
         seed: the seed of the search.
         is_named: whether the user chose the name, which is then not changed.
         later_trials: the number of trials of later studies of the command, for the estimate of its time.
+        seeds: the number of runs of each trial. Their seeds are the config's seed and the numbers after it.
+        refine: run this number of the best trials again with as many other seeds. Their mean over these seeds then
+            decides which trial is the best.
 
     Raises:
         KronaError: the command is invalid, or the user chose the name of a study with other settings.
@@ -201,27 +209,48 @@ def tune(
             f"or use --space FILE with parameters that are not in {space}."
         )
     require(check.settings(base, own=True))  # find errors before a study is created
-    study, notes = open_study(outputs, name, composed.stored, axes, is_named=is_named)
-    search = Search(study, study.study_name, typed, axes, outputs, console, seed)
+    study, notes = open_study(outputs, name, composed.stored, axes, is_named=is_named, seeds=seeds)
+    first = int(base["seed"])
+    of_trials, fresh = range(first, first + seeds), range(first + seeds, first + 2 * seeds)
+    search = Search(study, study.study_name, typed, axes, outputs, console, seed, of_trials, fresh)
     say(console, f"study {search.name}: {', '.join(axis.key for axis in axes)}")
     for note in notes:
         say(console, f"  {note}")
     is_first = True
     while (trial := next_trial(search, trials)) is not None:
         with suppress(import_optuna().exceptions.UpdateFinishedTrialError):  # another process has ended the trial
-            run_trial(search, trial, runs_left=(trials - trial.number + later_trials) * is_first)
+            run_trial(search, trial, runs_left=(trials - trial.number + later_trials) * seeds * is_first)
         is_first = False
+    refine_best(search, refine)
     return search.name
 
 
+def refine_best(search: Search, number: int) -> None:
+    """Run the best trials again with fresh seeds, and store their mean dev scores in the study."""
+    trials = read_study(study_path(search.outputs, search.name)).best_trials[:number]
+    for trial in trials:
+        if trial.refined is None:
+            say(search.console, f"trial {trial.number} with other seeds: {' '.join(trial.overrides)}")
+            runs = [_plan(search, trial.overrides, seed) for seed in search.fresh_seeds]
+            scores = [_score(run_job(plan, search.console)) for plan in runs]
+            search.study.set_user_attr(f"{REFINED}{trial.number}", fmean(scores))
+
+
 def open_study(
-    outputs: Path, name: str, config: Mapping[str, Any], axes: Sequence[Axis], *, is_named: bool = False
+    outputs: Path,
+    name: str,
+    config: Mapping[str, Any],
+    axes: Sequence[Axis],
+    *,
+    is_named: bool = False,
+    seeds: int = 1,
 ) -> tuple[Any, list[str]]:
     """Open the first of the studies ``name``, ``name-2``, ``name-3`` … that has these settings, or create it.
 
     Args:
         config: the stored config, without secrets and without the searched values.
         is_named: open or create only the study ``name``.
+        seeds: the number of runs of each trial.
 
     Returns:
         The Optuna study, and a list with a note if it is not the study ``name``.
@@ -232,6 +261,7 @@ def open_study(
     searched = {axis.needs or axis.key for axis in axes}
     settings = {key: as_text(value) for key, value in flatten(canonical(config)) if not _is_below(key, searched)}
     settings["search space"] = "; ".join(f"{axis.key} {axis.values}" for axis in axes)
+    settings["seeds of each trial"] = str(seeds)
     notes: list[str] = []
     for number in count(1):
         study = _load_study(outputs, name if number == 1 else f"{name}-{number}")
@@ -239,6 +269,7 @@ def open_study(
             words = [str(config[group]["name"]) for group in ("method", "task", "backbone")]
             study.set_user_attr("base", f"{' '.join(words)} seed {config['seed']}")
             study.set_user_attr("settings", settings)
+            study.set_user_attr("seeds", seeds)
             break
         known = study.user_attrs["settings"]
         changed = [key for key in {**known, **settings} if known.get(key) != settings.get(key)]
@@ -346,19 +377,26 @@ def run_trial(search: Search, trial: "Trial", *, runs_left: int = 0) -> None:
             raise Interrupted
 
     try:
-        run = compose_run(["score_test=false", *search.typed, *values, f"sweep={search.name}"])
-        plan = replace(
-            plan_run(run, search.outputs),
-            shows_notes=trial.number == 0,
-            runs_left=runs_left,
-            varied={key: value for key, _, value in (item.partition("=") for item in values)},
-            after_epoch=report,
-        )
-        trial.set_user_attr("run_id", plan.run_id)
-        earlier = plan.run_folder.state(ignore_claim=True).result
-        if earlier is not None and earlier.progress:  # the process was killed before it could stop the trial
-            stop_if_pruned(earlier.progress["step"], earlier.progress["steps"])
-        job = run_job(plan, search.console)
+        scores = []
+        for number, seed in enumerate(search.seeds):
+            plan = _plan(search, values, seed)
+            trial.set_user_attr("run_id", plan.run_id)
+            if number == 0:  # a trial is pruned by its first seed
+                plan = replace(
+                    plan,
+                    shows_notes=trial.number == 0,
+                    runs_left=runs_left,
+                    varied={key: value for key, _, value in (item.partition("=") for item in values)},
+                    after_epoch=report,
+                )
+                earlier = plan.run_folder.state(ignore_claim=True).result
+                if earlier is not None and earlier.progress:  # the process was killed before it could stop the trial
+                    stop_if_pruned(earlier.progress["step"], earlier.progress["steps"])
+            job = run_job(plan, search.console)
+            if job.state == "running":  # the next process that asks for a trial takes the score from the run
+                say(search.console, f"trial {trial.number}: another process runs these values")
+                return
+            scores.append(_score(job))
     except Interrupted as stop:
         if not pruned or stop.args:  # a signal stopped the trial, which the next command resumes
             raise
@@ -368,17 +406,29 @@ def run_trial(search: Search, trial: "Trial", *, runs_left: int = 0) -> None:
     except KronaError as failure:
         error = str(failure)
     else:
-        if job.state == "running":  # the next process that asks for a trial takes the score from the run
-            say(search.console, f"trial {trial.number}: another process runs these values")
-            return
-        if job.result is not None and job.result.dev is not None and job.state in ("done", "done already"):
-            score = float(job.result.dev["choice"])
-            search.study.tell(trial, score, skip_if_finished=True)
-            best = search.study.best_trial
-            say(search.console, f"trial {trial.number}: dev {score:.2f}; best {best.value:.2f} (trial {best.number})")
-            return
-        error = job.error or job.state
+        score = fmean(scores)
+        search.study.tell(trial, score, skip_if_finished=True)
+        best = search.study.best_trial
+        say(search.console, f"trial {trial.number}: dev {score:.2f}; best {best.value:.2f} (trial {best.number})")
+        return
     _record_failure(search, trial, error)
+
+
+def _plan(search: Search, values: Sequence[str], seed: int) -> Plan:
+    """Return the plan of the run with a trial's values and a seed."""
+    run = compose_run(["score_test=false", *search.typed, *values, f"sweep={search.name}", f"seed={seed}"])
+    return plan_run(run, search.outputs)
+
+
+def _score(job: RunState) -> float:
+    """Return the dev score of a finished run.
+
+    Raises:
+        KronaError: the run is not finished.
+    """
+    if job.result is None or job.result.dev is None or job.state not in ("done", "done already"):
+        raise KronaError(job.error or job.state)
+    return float(job.result.dev["choice"])
 
 
 def _record_failure(search: Search, trial: "Trial", error: str) -> None:
@@ -444,8 +494,17 @@ def study_names(runs: Sequence[Sequence[str]], study: str | None = None) -> list
     return names
 
 
-def tune_here(overrides: Sequence[str], *, trials: int, space: Path | None, study: str | None, seed: int) -> None:
-    """Search, and print the best trial and the command that trains with its values.
+def tune_here(
+    overrides: Sequence[str],
+    *,
+    trials: int,
+    space: Path | None,
+    study: str | None,
+    seed: int,
+    seeds: int = 1,
+    refine: int = 0,
+) -> None:
+    """Search, and print the best trial and the command that trains with its values and other seeds.
 
     If ``space`` or ``study`` is None, use the default search space or study name.
     """
@@ -460,7 +519,7 @@ def tune_here(overrides: Sequence[str], *, trials: int, space: Path | None, stud
         names = [
             tune(
                 run, trials=trials, outputs=OUTPUTS, space=space, console=console, name=name, seed=seed,
-                is_named=study is not None, later_trials=trials * (len(runs) - number),
+                is_named=study is not None, later_trials=trials * (len(runs) - number), seeds=seeds, refine=refine,
             )
             for number, (run, name) in enumerate(zip(runs, names, strict=True), 1)
         ]  # fmt: skip
@@ -470,8 +529,11 @@ def tune_here(overrides: Sequence[str], *, trials: int, space: Path | None, stud
         if running:
             say(console, f"Trials of this study that another process is still running: {running}")
         count = plural(len(result.trials) - running, "trial")
-        say(console, f"{name}: best of {count}: dev {best.value:.2f} with {' '.join(best.overrides)}")
+        say(console, f"{name}: best of {count}: dev {best.score:.2f} with {' '.join(best.overrides)}")
+    first = result.choosing_seeds.stop
+    others = [item for item in overrides if not item.startswith("seed=")]
     if len(names) == 1:
-        say(console, f"  krona train {shlex.join([*overrides, *best.overrides])}")
+        say(console, f"  krona train {shlex.join([*others, *best.overrides, f'seed={first}'])}")
     else:
-        say(console, f"next: krona train -m {shlex.join(overrides)} recipe=tuned seed=0,1,2")
+        fresh = ",".join(str(first + number) for number in range(3))
+        say(console, f"next: krona train -m {shlex.join(others)} recipe=tuned seed={fresh}")
