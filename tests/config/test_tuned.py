@@ -184,7 +184,9 @@ def test_of_two_studies_that_fit_the_one_with_more_trials_is_used(tmp_path: Path
     study(tmp_path, "krona", 81, 70, own=("optimizer.lr=0.004",), name="krona-more")
     config, note = tuned("method=krona")
     assert config["optimizer"]["lr"] == 0.004
-    assert note.endswith("study krona-more. Of 3 matching studies, it has the most trials")
+    assert "study krona-more. Of 3 matching studies, it has the most trials" in note
+    assert note.endswith("Seed 0 chose these values, so use other seeds in a comparison")
+    assert "chose these values" not in tuned("method=krona", "seed=1")[1]
     assert tuned("method=krona", studies=["krona-wide"])[0]["method"]["scaling"] == 4.0
     with pytest.raises(KronaError, match="the study does not exist: did you mean 'krona-wide'"):
         tuned("method=krona", studies=["krona_wide"])
