@@ -65,6 +65,6 @@ def test_the_page_and_the_terminal_show_the_grid(tmp_path):
     write_all(tmp_path, grid())
     page, text = unescape(build_report(tmp_path, format="html")), build_report(tmp_path)
     assert "RTE: test score after k trials of tuning" in page
-    for words in ("KronA − LoRA", "KronA: 4 settings × 3 seeds"):
+    for words in ("After 4 trials of tuning on RTE: KronA − LoRA", "KronA: 4 settings × 3 seeds"):
         assert words in page
         assert words in text

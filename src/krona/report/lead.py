@@ -3,14 +3,16 @@
 from collections.abc import Mapping, Sequence
 
 from krona.messages import join_names, plural, shorten
+from krona.report.cells import ALPHA
 from krona.report.costs import find_quantity, is_quiet
-from krona.report.table import Column, Report, Row, Table
+from krona.report.table import BestOfK, Column, Report, Row, Table
 from krona.report.text import cell_value, number, short_names
 from krona.runs.suspicious_scores import MAX_INVALID_SHARE, SIGN
 
 FEW_SEEDS = {1: "One seed", 2: "Two seeds"}  # too few for statements about methods
 # Maps each cost to its unit and the argument ``digits`` of `number`.
 COSTS = {"params": ("% of the parameters", -3), "time": ("s of training", 0), "cpu": ("CPU s of training", 0)}
+TRIALS = 6  # the number of trials in the sentence about a grid, if the grid has as many settings
 MAX_NAMED = 3  # a sentence names at most this number of rows
 MAX_NAME = 48  # longer names are shortened
 MAX_TABLES = 3  # a report begins with the sentences of at most this number of tables
@@ -34,6 +36,9 @@ def _summarize(table: Table, room: int) -> str:
 
     Only its first sentence may have more than ``room`` characters.
     """
+    if table.best_of_k and len(table.best_of_k[0].pairs):
+        first, *more = map(_summarize_grid, table.best_of_k)
+        return _fit(room, first, more)
     marked = [column for column in table.score_columns if any(row.cell(column.key).best for row in table.rows)]
     if marked and (len(marked) == 1 or marked[0].kind == "average"):
         return _summarize_column(table, marked[0], room)
@@ -44,6 +49,17 @@ def _summarize(table: Table, room: int) -> str:
         led.setdefault(subject, []).append(column.label)
     first, *others = [f"{subject} on {join_names(labels)}. " for subject, labels in led.items()] or [""]
     return _fit(room, first, others)
+
+
+def _summarize_grid(found: BestOfK) -> str:
+    """Return a sentence on the differences after k trials of tuning, with a space at its end."""
+    k = TRIALS if TRIALS in {*found.pairs.k} else found.pairs.k.max()
+    parts = []
+    for pair in found.pairs[found.pairs.k == k][:MAX_NAMED].itertuples():
+        verdict = "not certain" if pair.p_holm > ALPHA else "better" if pair.difference > 0 else "worse"
+        numbers = f"{pair.difference:+.2f} points [{pair.low:+.2f}, {pair.high:+.2f}]".replace("-", "−")
+        parts.append(f"{pair.first} − {pair.second} {numbers}: {verdict}")
+    return f"After {k} trials of tuning on {found.task}: {'; '.join(parts)}. "
 
 
 def _fit(room: int, first: str, others: Sequence[str], last: str = "") -> str:
