@@ -16,7 +16,6 @@ from krona.report import COLUMN_MM, cells, costs
 from krona.report.best_of_k import find_best_of_k
 from krona.report.layouts import Layout, find_layout
 from krona.report.notes import describe_limits, describe_runs, power_note
-from krona.report.over_tasks import summarize_tasks
 from krona.report.pairs import list_pairs, list_reference_pairs
 from krona.report.paper_table import add_paper_numbers, add_paper_table
 from krona.report.recipes import RECIPE_TITLE, compare_recipes
@@ -207,7 +206,6 @@ def _build_table(layout: Layout, section: Section, runs: Runs, examine: cells.Ex
         *describe_runs(runs, shapes=not layout.by_shape),
     ]  # fmt: skip
     table.notes = [*map(Note, texts), *power_note(table), *_missing_notes(layout, table), *left_out]
-    table.over_tasks = summarize_tasks(table)
     table.to_reference, table.pairs = list_reference_pairs(table), list_pairs(table)
     if layout.paper is None and layout.quantity == "score":
         table.best_of_k = find_best_of_k(table, examine)

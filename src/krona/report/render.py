@@ -239,7 +239,7 @@ def render_terminal(report: Report, out: Path | None) -> str:
             _print(console, equal, "dim")
         for note in table_notes(table):
             _print_note(console, note, "yellow" if note.kind == "warning" else "dim")
-        for frame in (*(found.summary for found in table.best_of_k), table.over_tasks, table.recipes):
+        for frame in (*(found.summary for found in table.best_of_k), table.recipes):
             if frame is not None:
                 _print_frame(console, frame)
     if legend := text.legend(report.tables):

@@ -178,7 +178,6 @@ class Table:
     compares_all_rows: bool = True  # false if only the row with the best dev score of each method is compared
     methods: Sequence[str] = ()  # the methods of all tables of the report, which determine the colours
     notes: list[Note] = field(default_factory=list)
-    over_tasks: pd.DataFrame | None = None  # ranks and means over the tasks, one row for each row of the table
     to_reference: pd.DataFrame | None = None  # the differences of all rows to the reference row, as text
     pairs: pd.DataFrame | None = None  # the differences of all tested pairs, as text
     recipes: pd.DataFrame | None = None  # the hyper-parameters of the runs beside the paper's, as text
@@ -194,7 +193,7 @@ class Table:
     def summaries(self) -> list[pd.DataFrame]:
         """The tables below this table. The attribute ``attrs`` of each has a title and a legend."""
         grids = (found.summary for found in self.best_of_k)
-        frames = (*grids, self.to_reference, self.over_tasks, self.pairs, self.recipes)
+        frames = (*grids, self.to_reference, self.pairs, self.recipes)
         return [frame for frame in frames if frame is not None]
 
     @property
