@@ -1,10 +1,8 @@
-"""Test `krona evaluate`: the run's own score, scores of other rows and labels, and GLUE's submission files."""
+"""Test `krona evaluate`: the run's own score, and scores of other rows."""
 
 import json
 import math
-import re
 import shutil
-import zipfile
 from itertools import cycle, islice
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,9 +15,8 @@ from sklearn.metrics import roc_auc_score
 from adapters.conftest import finished
 from krona.adapters.evaluate import Evaluation, RowChoice, evaluate, evaluate_runs, find_task_and_data
 from krona.adapters.find import find
-from krona.adapters.load import Trained, load
+from krona.adapters.load import load
 from krona.adapters.predictor import Prediction, Predictor
-from krona.adapters.submission import submit
 from krona.messages import KronaError
 from krona.metrics.statistics import bootstrap
 from krona.runs.predictions import read_outcomes
@@ -121,15 +118,15 @@ def test_the_adapters_file_alone(encoders: dict[str, Path], tmp_path: Path) -> N
 
 def test_other_rows_of_the_same_task(encoders: dict[str, Path], glue: Path) -> None:
     rte = encoders["rte"]
-    official = score(rte, task="rte", data=str(glue), split="validation")
+    official = score(rte, data=str(glue), split="validation")
     dev = score(rte, split="dev")
     assert (official.task, official.count, official.rows) == ("rte", dev.count, "validation")
     assert official.score == dev.score  # dev.tsv is the dev split of the sample task
-    matched = score(encoders["mnli"], task="mnli", data=str(glue), split="validation_matched")
+    matched = score(encoders["mnli"], data=str(glue), split="validation_matched")
     assert matched.score == score(encoders["mnli"]).score
     assert not any("encoder reads" in note for note in read_result(encoders["mnli"] / "result.json").notes)
     with pytest.raises(KronaError, match=r"--split validaton was not found: did you mean 'validation'"):
-        score(rte, task="rte", data=str(glue), split="validaton")
+        score(rte, data=str(glue), split="validaton")
 
 
 def test_skipped_rows_are_counted(encoders: dict[str, Path], tmp_path: Path) -> None:
@@ -152,7 +149,6 @@ def test_skipped_rows_are_counted(encoders: dict[str, Path], tmp_path: Path) -> 
         ({"data": "other"}, {"kind": "tsv", "path": "other"}),
         ({"data": "other", "overrides": ["data.protocol=validation"]}, {"path": "other", "protocol": "validation"}),
         ({"data": "hub"}, {"kind": "hub", "path": None, "name": "nyu-mll/glue"}),
-        ({"task": "rte", "data": "sample"}, {"kind": "sample", "path": None}),
     ],
 )
 def test_other_data_are_split_like_those_of_the_run(choice: dict[str, Any], expected: dict[str, Any]) -> None:
@@ -166,7 +162,7 @@ def test_other_data_are_split_like_those_of_the_run(choice: dict[str, Any], expe
 
 @pytest.mark.parametrize("override", ["task=rte", "task.name=x", "optimizer.lr=1", "trainer.threads=1"])
 def test_an_override_that_would_have_no_effect_is_refused(override: str, encoders: dict[str, Path]) -> None:
-    with pytest.raises(KronaError, match=rf"cannot use {override.partition('=')[0]}\. .*--task"):
+    with pytest.raises(KronaError, match=rf"cannot use {override.partition('=')[0]}\. .*data\.KEY=VALUE"):
         score(encoders["rte"], overrides=["data.skip_bad_rows=true", override])
 
 
@@ -198,40 +194,6 @@ def test_glues_own_labelled_files_as_input(name: str, encoders: dict[str, Path],
     one = score(encoders[name], source=str(path))
     assert (one.count, one.rows) == (200, str(path))
     assert one.score == pytest.approx(score(encoders[name], split="dev").score)
-
-
-def test_another_tasks_rows(encoders: dict[str, Path], glue: Path) -> None:
-    mnli = encoders["mnli"]
-    with pytest.raises(KronaError, match=r"neutral and contradiction.*--map neutral="):
-        score(mnli, task="rte", data=str(glue))
-    one = score(
-        mnli, task="rte", data=str(glue), split="validation",
-        mapping=["neutral=not_entailment", "contradiction=not_entailment"],
-    )  # fmt: skip
-    rows = [line.split("\t") for line in (glue / "RTE" / "dev.tsv").read_text().splitlines()[1:]]
-    answers = load(mnli).predict([row[1:3] for row in rows])
-    right = sum((answer.word == "entailment") == (row[3] == "entailment")
-                for answer, row in zip(answers, rows, strict=True))  # fmt: skip
-    assert one.score == pytest.approx(100 * right / len(rows))
-    assert 0 < one.score < 100
-    for wrong in ("neutral", "maybe=entailment", "neutral=maybe"):
-        with pytest.raises(KronaError, match=rf"--map {wrong} is invalid. .*entailment, neutral, contradiction"):
-            score(mnli, task="rte", data=str(glue), mapping=[wrong])
-    with pytest.raises(KronaError, match=r"sample_rte has labels and stsb is a regression"):
-        score(encoders["rte"], task="stsb", data=str(glue))
-    with pytest.raises(KronaError, match=r"reads 1 text of each row, but task rte has 2"):
-        score(encoders["sst2"], task="rte", data=str(glue), mapping=["negative=entailment"])
-
-
-def test_a_label_of_the_other_task_alone_does_not_count(
-    encoders: dict[str, Path], glue: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A run with the labels 0 and 1 predicts "2". The rows are those of a task that has a label 2."""
-    answer = Prediction("2", None, {})
-    monkeypatch.setattr(Trained, "predict_split", lambda trained, rows, **_: [answer] * len(rows))
-    one = score(encoders["rte"], task="mnli", data=str(glue), split="validation_matched",
-                mapping=["not_entailment=neutral"])  # fmt: skip
-    assert (one.score, one.no_label) == (0, one.count)
 
 
 def test_a_users_own_task(tiny: dict[str, list[str]], outputs: Path, tmp_path: Path) -> None:
@@ -269,71 +231,14 @@ def test_a_users_own_task(tiny: dict[str, list[str]], outputs: Path, tmp_path: P
     assert score(folder, source=str(path)).notes[0].startswith("multi-line fields in 1 of 61 rows of days.csv (first ")
 
 
-def submitted(folders: list[Path], glue: Path, out: Path) -> list[str]:
-    found = [find(folder) for folder in folders]
-    return submit(found, glue, out, backbone=None, batch_size=64)
-
-
-def test_a_submission_of_all_tasks(encoders: dict[str, Path], glue: Path, tmp_path: Path) -> None:
-    out = tmp_path / "glue.zip"
-    said = submitted(list(encoders.values()), glue, out)
-    labels = {name: {"0", "1"} for name in ("CoLA", "SST-2", "MRPC", "QQP")}
-    labels |= {name: {"entailment", "neutral", "contradiction"} for name in ("MNLI-m", "MNLI-mm")}
-    labels |= {name: {"entailment", "not_entailment"} for name in ("QNLI", "RTE")}
-    with zipfile.ZipFile(out) as archive:
-        files = {name: archive.read(name).decode() for name in archive.namelist()}
-    assert files.keys() == {f"{name}.tsv" for name in (*labels, "STS-B")}
-    for name, text in files.items():
-        header, *rows = text.splitlines()
-        assert header == "index\tprediction"
-        assert [row.split("\t")[0] for row in rows] == [str(number) for number in range(200 if "mm" in name else 400)]
-        values = {row.split("\t")[1] for row in rows}
-        if name == "STS-B.tsv":
-            assert all(0 <= float(value) <= 5 and len(value) == 5 for value in values)
-        else:
-            assert values <= labels[name.removesuffix(".tsv")]
-    own = [json.loads(line) for line in (encoders["rte"] / "predictions.jsonl").read_text().splitlines()]
-    words = [("entailment", "not_entailment")[int(row["prediction"])] for row in own if row["split"] == "test"]
-    assert [row.split("\t")[1] for row in files["RTE.tsv"].splitlines()[1:]] == words
-    assert "RTE.tsv: 400 rows, but GLUE's test set has 3,000" in said
-    assert said[-1] == str(out)
-
-
-def test_answers_that_are_no_label_or_no_number_are_counted(
-    tiny: dict[str, list[str]], outputs: Path, glue: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_answers_that_are_no_number_are_counted(
+    tiny: dict[str, list[str]], outputs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    runs = [finished(outputs, *tiny["t5"], "method=lora", f"task=sample_{name}") for name in ("sst2", "stsb")]
-    unknown = Prediction("cat", None, {"negative": 0.4, "positive": 0.6})
-    labels, ratings = [unknown, Prediction("0", "negative", {}), unknown], ["2.5", "nan", "7", "-1"]
-    answers = {"sample_sst2": labels, "sample_stsb": [Prediction(text, None, {}) for text in ratings]}
-
-    def predict(self: Predictor, split: Split, **options: Any) -> list[Prediction]:
-        return list(islice(cycle(answers[self.task.name]), len(split)))
-
-    monkeypatch.setattr(Predictor, "predict_split", predict)
-    said = "\n".join(submitted(runs, glue, tmp_path / "a.zip"))
-    with zipfile.ZipFile(tmp_path / "a.zip") as archive:
-        values = {name: re.findall(r"\t(\S+)\n", archive.read(name).decode())[1:6] for name in archive.namelist()}
-    assert values["SST-2.tsv"][:4] == ["1", "0", "1", "1"]
-    assert values["STS-B.tsv"] == ["2.500", "0.000", "5.000", "0.000", "2.500"]
-    assert re.findall(r"(\d+) predictions had to be replaced", said) == ["267", "100"]
-    one = score(runs[1])
+    run = finished(outputs, *tiny["t5"], "method=lora", "task=sample_stsb")
+    ratings = [Prediction(text, None, {}) for text in ("2.5", "nan", "7", "-1")]
+    monkeypatch.setattr(Predictor, "predict_split", lambda self, split, **_: list(islice(cycle(ratings), len(split))))
+    one = score(run)
     assert f"  invalid predictions, which are scored as wrong: {one.count // 4} of {one.count}" in one.lines()
-
-
-def test_refused_submissions(encoders: dict[str, Path], glue: Path, tmp_path: Path) -> None:
-    out, rte = tmp_path / "a.zip", encoders["rte"]
-    with pytest.raises(KronaError, match=r"were both trained on GLUE's rte"):
-        submitted([rte, rte], glue, out)
-    with pytest.raises(KronaError, match=r"RTE/test.tsv was not found. Set --data to the folder of the GLUE download"):
-        submitted([rte], tmp_path, out)
-    with pytest.raises(KronaError, match=r"a .zip file"):
-        submitted([rte], glue, tmp_path / "a.tar")
-    (tmp_path / "RTE").mkdir()
-    (tmp_path / "RTE" / "test.tsv").write_text("index\tsentence1\tsentence2\n")
-    with pytest.raises(KronaError, match=r"test.tsv contains no rows"):
-        submitted([rte], tmp_path, out)
-    assert not out.exists()
 
 
 def test_the_command(encoders: dict[str, Path], outputs: Path, tmp_path: Path) -> None:
@@ -359,22 +264,16 @@ def test_overrides_without_a_run_are_refused() -> None:
 
 def test_refused_options(encoders: dict[str, Path], tmp_path: Path) -> None:
     def wrong(count: int, message: str, **changes: Any) -> None:
-        choice = {key: value for key, value in changes.items() if key not in ("output", "submission_to")}
-        options: dict[str, Any] = {"output": None, "submission_to": None, "backbone": None, "batch_size": 64}
+        choice = {key: value for key, value in changes.items() if key != "output"}
+        options: dict[str, Any] = {"output": None, "backbone": None, "batch_size": 64}
         options |= {key: value for key, value in changes.items() if key not in choice}
         names = [str(encoders[name]) for name in ("rte", "qnli")[:count]]
         with pytest.raises(KronaError, match=message):
             evaluate_runs(names, RowChoice(**choice), overwrite=False, console=Console(), **options)
 
-    answers, archive = tmp_path / "a.jsonl", tmp_path / "a.zip"
+    answers = tmp_path / "a.jsonl"
     wrong(2, "--out needs exactly one run", output=answers)
-    wrong(2, r"--submission needs GLUE's test sets.*--data FOLDER", submission_to=archive)
-    glues = {"submission_to": archive, "data": str(tmp_path)}
-    for other in ({"source": "a.csv"}, {"mapping": ["a=b"]}, {"output": answers}, {"task": "rte"}, {"split": "dev"}):
-        wrong(1, "no other options for the rows", **glues, **other)
     wrong(1, "--input cannot be used with --data or --split", source="a.csv", data="hub", split="dev")
-    for file in (answers, archive):
-        file.write_text("mine")
+    answers.write_text("mine")
     wrong(1, r"a.jsonl exists", output=answers)
-    wrong(1, r"a.zip exists", submission_to=archive, data=str(tmp_path))
-    assert archive.read_text() == "mine"
+    assert answers.read_text() == "mine"

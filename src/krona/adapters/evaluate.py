@@ -11,13 +11,12 @@ from rich.console import Console
 from krona import tasks
 from krona.adapters.find import TrainedRun, find
 from krona.adapters.origin import compose
-from krona.adapters.predictor import Prediction, Predictor, load_predictor
-from krona.adapters.submission import submit
+from krona.adapters.predictor import Predictor, load_predictor
 from krona.config import check
 from krona.formatting import override_text, say
-from krona.messages import KronaError, did_you_mean, join_names, plural
+from krona.messages import KronaError, did_you_mean, plural
 from krona.metrics.scores import need_scores, score_answers
-from krona.metrics.scores.metric import EMPTY_SET, encode, parse_set
+from krona.metrics.scores.metric import encode
 from krona.metrics.statistics import bootstrap, percentile_interval
 from krona.runs.folder import require_new
 from krona.runs.predictions import invalid_predictions, label_words
@@ -25,7 +24,7 @@ from krona.safe_files import json_lines, write_text
 from krona.tasks import ROLES, Data, Split, Task
 from krona.tasks.data_sources import FORMATS, KINDS, read_others
 
-BATCH_SIZE = 64  # the default batch size for submissions, and for runs whose own batch size is unknown
+BATCH_SIZE = 64  # the default batch size for runs whose own batch size is unknown
 SOURCE_KEYS = ("kind", "path", "name", "revision")  # the keys of ``data`` that select the data source
 
 
@@ -33,11 +32,9 @@ SOURCE_KEYS = ("kind", "path", "name", "revision")  # the keys of ``data`` that 
 class RowChoice:
     """The options that select the rows on which a run is scored."""
 
-    task: str | None = None  # the name of a task (a file in conf/task); None means the run's task
     data: str | None = None  # "hub", "sample" or the folder of the GLUE download; None means the run's data
     split: str = "test"  # a split of the run (dev, test, train), or an official split such as validation
     source: str | None = None  # a file with the task's columns and labels, which is used instead of the task's data
-    mapping: Sequence[str] = ()  # pairs RUN_LABEL=TASK_LABEL
     overrides: Sequence[str] = ()  # overrides of the run's data settings, such as ``data.skip_bad_rows=true``
 
 
@@ -71,41 +68,24 @@ def evaluate_runs(
     rows: RowChoice,
     *,
     output: Path | None,
-    submission_to: Path | None,
     backbone: str | None,
     batch_size: int | None,
     overwrite: bool,
     console: Console,
     min_score: float | None = None,
 ) -> None:
-    """Print the scores of each run, or write the predictions of all runs to one submission for GLUE's server.
+    """Print the scores of each run.
 
     Args:
         runs: ids of runs, beginnings of ids, folders or adapter files.
         output: a .jsonl file for the predictions of a single run.
-        submission_to: a .zip file for GLUE's server. ``rows.data`` must then be the folder of the GLUE download.
         min_score: the lowest accepted score. None means that any score is accepted.
 
     Raises:
         KronaError: an option is invalid, or (after all runs are scored) a score is below ``min_score``.
     """
     trained_runs = [find(run) for run in runs]
-    split = None if rows.split == RowChoice.split else rows.split
-    if submission_to is not None:
-        given = (rows.task, split, rows.source, rows.mapping, rows.overrides, output)
-        if rows.data is None or any(given):
-            raise KronaError(
-                "--submission needs GLUE's test sets and no other options for the rows. Use --data FOLDER with the "
-                "folder of the GLUE download, without --task, --split, --input, --map, --out and overrides."
-            )
-        require_new(submission_to, overwrite=overwrite)
-        lines = submit(
-            trained_runs, Path(rows.data), submission_to, backbone=backbone, batch_size=batch_size or BATCH_SIZE
-        )
-        for line in lines:
-            say(console, line)
-        return
-    if rows.source is not None and (rows.data is not None or split is not None):
+    if rows.source is not None and (rows.data is not None or rows.split != RowChoice.split):
         raise KronaError("--input cannot be used with --data or --split. Omit --input, or omit --data and --split.")
     if output is not None:
         require_new(output, overwrite=overwrite, source=rows.source)
@@ -140,16 +120,17 @@ def evaluate(
     run = trained.run
     task, data = find_task_and_data(run, rows)
     split, where = load_rows(task, data, run, rows)
-    targets = _targets_by_answer(run, task, rows.mapping)
     if trained.family.generates_text and task.decimals is not None:
         split = split.round_targets(task.decimals)
     if batch_size is None:
         trainer = {} if run.result is None else run.result.config["trainer"]
         batch_size = trainer.get("eval_batch_size", BATCH_SIZE)
     scored = bool(trained.family.labels_with_scores) and (output is not None or bool(need_scores(task.metrics)))
-    found_answers = trained.predict_split(split, batch_size=batch_size, probabilities=scored)
-    predictions = [_translate(prediction.answer, targets, task) for prediction in found_answers]
-    scores = _scores_by_label(run, task, targets, found_answers) if scored else None
+    found = trained.predict_split(split, batch_size=batch_size, probabilities=scored)
+    predictions = [prediction.answer for prediction in found]
+    scores = (
+        [[_round(value) for value in prediction.probabilities.values()] for prediction in found] if scored else None
+    )
     if output is not None:
         columns = ("id", "source", "target", "prediction")
         values = zip(split.ids, trained.family.texts(split), split.targets, predictions, strict=True)
@@ -178,33 +159,9 @@ def evaluate(
     )
 
 
-def _translate(answer: str, targets: Mapping[str, str], task: Task) -> str:
-    """Return the target of the task that a predicted text means. ``targets`` are those of the run's labels."""
-    if task.is_multilabel and (labels := parse_set(answer, targets)) is not None:
-        return task.normalize(" ".join(targets[label] for label in labels) or EMPTY_SET)
-    if answer in targets:
-        return targets[answer]
-    is_label = not {*answer.split()}.isdisjoint(task.target_strings() or ())  # of the task, but not of the run
-    return f"{answer} (no label)" if is_label else answer
-
-
-def _scores_by_label(
-    run: TrainedRun, task: Task, targets: Mapping[str, str], predictions: Sequence[Prediction]
-) -> list[list[float | None]]:
-    """Return the probability of each label of the task, or None for a probability that is not a number.
-
-    Several labels of the run can mean one label of the task.
-    """
-    indices = {target: index for index, target in enumerate(task.target_strings() or [])}
-    columns = {word: indices[targets[answer]] for answer, word in label_words(run.origin.task).items()}
-    scores = []
-    for prediction in predictions:
-        by_label = [0.0] * len(indices)
-        for word, value in prediction.probabilities.items():
-            by_label[columns[word]] += value
-        # Python's min() would return 1.0 for NaN
-        scores.append([None if math.isnan(value) else min(1.0, float(f"{value:.6g}")) for value in by_label])
-    return scores
+def _round(probability: float) -> float | None:
+    """Return a probability with six digits, or None if it is not a number."""
+    return None if math.isnan(probability) else float(f"{probability:.6g}")
 
 
 def find_task_and_data(run: TrainedRun, rows: RowChoice) -> tuple[Task, Data]:
@@ -212,9 +169,9 @@ def find_task_and_data(run: TrainedRun, rows: RowChoice) -> tuple[Task, Data]:
 
     If the rows are from another data source, its data are split in the same way as the run's data.
     """
-    run_task, name = run.origin.task_settings, rows.task
+    run_task, name = run.origin.task_settings, None
     run_data = None if run.result is None else run.result.config["data"]
-    if name is None and rows.data not in (None, "sample"):
+    if rows.data not in (None, "sample"):
         name = run_task.sample  # after training on sample data, use the GLUE task that the sample imitates
     line = [f"task={name}"] if name else []
     if rows.data in KINDS:
@@ -230,10 +187,7 @@ def find_task_and_data(run: TrainedRun, rows: RowChoice) -> tuple[Task, Data]:
         )
     keys = [item.lstrip("+").partition("=")[0] for item in rows.overrides]
     if refused := [key for key in keys if not key.startswith("data.")]:
-        raise KronaError(
-            f"krona evaluate cannot use {' '.join(refused)}. Overrides must have the form data.KEY=VALUE. Choose the "
-            "task with --task NAME and the data with --data."
-        )
+        raise KronaError(f"krona evaluate cannot use {' '.join(refused)}. Overrides must have the form data.KEY=VALUE.")
     config = compose([*line, *rows.overrides])
     task = check.task(config["task"], own=True) if name else run_task
     if run_data is None:
@@ -267,7 +221,7 @@ def _describe_rows(trained: Predictor, split: Split, run: TrainedRun, rows: RowC
     """Return messages about truncated, skipped and suspicious rows, and about changes of the data since training."""
     cut, longest = trained.count_cut(split), trained.origin.max_source_length
     notes = [f"Sources longer than max_source_length={longest} were cut: {cut:,} of {len(split):,}."] if cut else []
-    is_own = rows.task is rows.data is rows.source is None
+    is_own = rows.data is rows.source is None
     if not is_own or len(split) == split.official.rows:  # the run's notes already describe the rows of its own splits
         notes += tasks.notes_on_rows(split.official)
     if not is_own or run.result is None or any("skip_bad_rows=" not in item for item in rows.overrides):
@@ -283,37 +237,3 @@ def _describe_rows(trained: Predictor, split: Split, run: TrainedRun, rows: RowC
             f"the data have changed since training: {rows.split} has {change} (read from {split.official.origin})"
         )
     return notes
-
-
-def _describe_kind(task: Task) -> str:
-    return "has several labels per row" if task.is_multilabel else "has labels" if task.labels else "is a regression"
-
-
-def _targets_by_answer(run: TrainedRun, task: Task, mapping: Sequence[str]) -> dict[str, str]:
-    """Map the text that the run predicts for each label to the corresponding target of the task."""
-    run_id, run_task = run.origin.run_id, run.origin.task_settings
-    run_labels, width = label_words(run.origin.task), len(run_task.columns)
-    if width != len(task.columns):
-        raise KronaError(
-            f"{run_id} reads {plural(width, 'text')} of each row, but task {task.name} has {len(task.columns)} per row."
-        )
-    if bool(run_labels) != bool(task.labels) or run_task.is_multilabel != task.is_multilabel:
-        kinds = [f"{each.name} {_describe_kind(each)}" for each in (run_task, task)]
-        raise KronaError(f"{run_id} cannot be scored on these rows, because {kinds[0]} and {kinds[1]}.")
-    targets = {word: str(number) for word, number in (task.labels or {}).items()}
-    words, known = ", ".join(run_labels.values()), ", ".join(targets) or "no labels"
-    counterparts = {word: word for word in targets}
-    for pair in mapping:
-        word, equals, to = pair.partition("=")
-        if not equals or word not in run_labels.values() or to not in targets:
-            raise KronaError(
-                f"--map {pair} is invalid. Use WORD=WORD with a label of the run ({words}) and a label of the task "
-                f"({known})."
-            )
-        counterparts[word] = to
-    if missing := [word for word in run_labels.values() if word not in counterparts]:
-        raise KronaError(
-            f"The labels of {run_id} are {words}, but the labels of task {task.name} are {known}. Give the task's "
-            f"label that corresponds to {join_names(missing)}, such as --map {missing[0]}={next(iter(targets))}."
-        )
-    return {answer: targets[counterparts[word]] for answer, word in run_labels.items()}

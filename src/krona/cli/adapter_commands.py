@@ -77,7 +77,6 @@ def evaluate(
         list[str] | None, typer.Argument(help="runs or adapter files, then overrides such as data.skip_bad_rows=true")
     ] = None,
     best: Best = None,
-    task: Annotated[str | None, typer.Option(help="name of a YAML in conf/task; default: the run's task")] = None,
     data: Annotated[
         str | None,
         typer.Option(help="folder with the benchmark's files, or hub; default: the source of the run's data"),
@@ -88,32 +87,24 @@ def evaluate(
     source: Annotated[
         str | None, typer.Option("--input", help="a file of labelled rows, instead of the task's data")
     ] = None,
-    mapping: Annotated[
-        list[str] | None,
-        typer.Option("--map", help="map a label of the run to a label of the task, such as neutral=non-entailment"),
-    ] = None,
     out: Annotated[Path | None, typer.Option(help="write each row's prediction to this .jsonl file")] = None,
     min_score: Annotated[float | None, typer.Option(help="exit with code 1 if a score is lower")] = None,
-    submission: Annotated[
-        Path | None,
-        typer.Option(help="write predictions on GLUE's unlabelled test sets in --data FOLDER to this .zip file"),
-    ] = None,
     backbone: Backbone = None,
     batch_size: Annotated[
         int | None,
-        typer.Option(min=1, help="rows per batch; default: the run's trainer.eval_batch_size, or 64 with --submission"),
+        typer.Option(min=1, help="rows per batch; default: the run's trainer.eval_batch_size"),
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="replace files that exist")] = False,
 ) -> None:
-    """Score finished runs on labelled rows, or predict GLUE's unlabelled test sets for a submission."""
+    """Score finished runs on labelled rows."""
     from krona.adapters.evaluate import RowChoice, evaluate_runs
     from krona.runs.choose import choose_runs
 
     names = choose_runs([item for item in runs or [] if "=" not in item], best)
     overrides = [item for item in runs or [] if "=" in item]
-    rows = RowChoice(task=task, data=data, split=split, source=source, mapping=mapping or [], overrides=overrides)
+    rows = RowChoice(data=data, split=split, source=source, overrides=overrides)
     evaluate_runs(
-        names, rows, output=out, submission_to=submission, backbone=backbone, batch_size=batch_size,
+        names, rows, output=out, backbone=backbone, batch_size=batch_size,
         overwrite=overwrite, console=Console(), min_score=min_score,
     )  # fmt: skip
 
