@@ -61,11 +61,6 @@ def test_a_score_of_probabilities_is_stored_checked_and_computed_again(
     assert bootstrap([outcomes.answers], ["roc_auc"], draws=9).shape == (9,)
     one = score(folder, output=tmp_path / "a.jsonl")
     assert dict(one.parts) == pytest.approx(result.test["parts"], abs=1e-3)  # fp32 of two models
-    both = ["entailment=duplicate", "not_entailment=duplicate"]
-    score(folder, task="sample_qqp", mapping=both, output=tmp_path / "b.jsonl")
-    mapped = [json.loads(line)["scores"] for line in (tmp_path / "b.jsonl").read_text().splitlines()]
-    assert {one["not_duplicate"] for one in mapped} == {0.0}
-    assert [one["duplicate"] for one in mapped] == pytest.approx([1.0] * len(mapped), abs=1e-5)
 
 
 def test_a_probability_that_is_not_a_number_is_null_and_the_row_is_wrong(
