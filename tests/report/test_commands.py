@@ -1,4 +1,4 @@
-"""Test the commands `krona report` and `krona diff`."""
+"""Test the command `krona report`."""
 
 import re
 
@@ -69,11 +69,3 @@ def test_the_export_has_a_format_that_supports_the_method(method, mergeable, for
         "--to", form, "--out", "FOLDER",
     ]  # fmt: skip
     assert f"{result.run_id} --to {form} --out FOLDER" in " ".join(krona("report", "--outputs", tmp_path).split())
-
-
-def test_diff_of_runs_and_of_methods(outputs):
-    runs = sorted(path.name for path in outputs.iterdir() if path.is_dir())
-    text = krona("diff", runs[0], runs[-1], "--outputs", outputs, "--examples", "1")
-    assert "Paired test" in text
-    methods = krona("diff", "krona", "lora", "--outputs", outputs)
-    assert methods.startswith("GLUE on google-t5/t5-base")

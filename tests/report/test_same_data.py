@@ -6,7 +6,6 @@ An argument with its default value counts as the same setting as an argument tha
 import pytest
 
 from krona.report.build import collect
-from krona.report.diff import compare, diff_runs, render
 from krona.report.notes import study_sentences
 from krona.runs.studies import Study
 from report.generate import collected, make_result, note_texts, write_all
@@ -47,26 +46,10 @@ def test_a_setting_that_says_it_stands_for_its_rows(tmp_path):
     assert [row.differs for row in table.rows] == ["data.train_rows=100", "data.train_rows=all"]
 
 
-def test_a_diff_names_what_differs_of_the_data_and_nothing_else(tmp_path):
-    (one,) = write_all(tmp_path / "a", [plain()])
-    (two,) = write_all(tmp_path / "b", [on_other_train(seed=0, sweep="again", change={"trainer.threads": 2})])
-    found = diff_runs(tmp_path / "a" / one.run_id, tmp_path / "b" / two.run_id)
-    assert found.settings == [("train set", "reviews-train", "0123456789abcdef")]
-    assert "both runs have the same settings" not in render(found)
-
-
-def test_a_run_that_never_read_its_data_differs_in_nothing_that_is_not_known(tmp_path):
-    done, failed = write_all(tmp_path, [plain(), plain(seed=1, status="failed")])
-    found = diff_runs(tmp_path / done.run_id, tmp_path / failed.run_id)
-    assert [key for key, _, _ in found.settings] == ["seed"]
-
-
 def test_two_methods_on_other_data_are_not_compared_and_it_says_why(tmp_path):
     write_all(tmp_path, [plain("krona"), on_other_train("lora", 0)])
-    (row,) = compare(tmp_path, "krona", "lora").tasks.itertuples()
-    assert (row.p == row.p, row.seeds, row.note) == (False, "", "not the same training: train set differs")
-    assert None not in (row.a, row.b)
     (table,) = collect(tmp_path).tables
+    assert not table.differences
     assert [row.differs.partition("=")[0] for row in table.rows if row.differs] == ["train set"]
 
 
@@ -75,9 +58,9 @@ def test_texts_with_the_tasks_name_before_them_are_no_other_data(tmp_path):
     for name, split in full.splits.items():
         split["fingerprint"] = f"prefixed-{name}"
     write_all(tmp_path, [full, make_result("krona", "rte")])
-    (row,) = compare(tmp_path, "full", "krona").tasks.itertuples()
-    assert row.p == row.p
-    assert not any("same data" in note for note in note_texts(collect(tmp_path).tables[0]))
+    (table,) = collect(tmp_path).tables
+    assert len(table.differences) == 1
+    assert not any("same data" in note for note in note_texts(table))
 
 
 def test_a_study_of_two_data_sets_says_so(tmp_path):
@@ -129,13 +112,5 @@ def test_a_run_from_before_an_argument_has_its_default(tmp_path, older, newer, e
     results = [make_result("lora", "rte", 0), make_result("lora", "rte", 1, sweep="other")]
     for result, record in zip(results, (older, newer), strict=True):
         result.provenance["method_defaults"] = record
-    one, two = write_all(tmp_path, results)
+    write_all(tmp_path, results)
     assert rows(tmp_path) == expected
-    keys = {key for key, _, _ in diff_runs(tmp_path / one.run_id, tmp_path / two.run_id).settings}
-    assert keys == ({"seed"} if "" in expected else {"seed", "method.start"})
-
-
-def test_a_diff_does_not_name_an_argument_with_its_default_value(tmp_path):
-    one, two = pair(tmp_path, "method.terms", 2.0, [{"terms": 2.0}, {"terms": 2.0}])
-    found = diff_runs(tmp_path / one.run_id, tmp_path / two.run_id)
-    assert [key for key, _, _ in found.settings] == ["seed"]

@@ -30,8 +30,6 @@ from krona.config.overrides import normalize
 from krona.messages import KronaError
 from krona.paths import CONF
 from krona.report.build import build_report, collect
-from krona.report.diff import compare
-from krona.report.diff import render as render_diff
 from krona.runs.frame import read_results
 from krona.runs.result import read_result, write_result
 from krona.sweeps import status
@@ -81,10 +79,7 @@ def test_results(full: bool, copied: Path, outputs: Path, book: Any) -> None:
         assert not problems or copied.name in unwrapped or "couldnotbeused" in unwrapped
         return {"text": found}, problems
 
-    def diff() -> View:
-        return {"text": render_diff(compare(outputs, "whole", copied.name), width=None, examples=2)}, []
-
-    views = {"report": report, "status": show_status, "read_results": read_table, "diff": diff}
+    views = {"report": report, "status": show_status, "read_results": read_table}
     views |= {form: partial(text, form) for form in FORMATS} | {"table 1": partial(text, "md", "1")}
     expected = {name: view()[0] for name, view in views.items()}
 
@@ -259,11 +254,11 @@ def test_rows_of_a_file(full: bool, tmp_path: Path, book: Any) -> None:
 
 
 COMMANDS = [
-    "list", "report", "diff", "predict", "evaluate", "export", "table",
+    "list", "report", "compare", "predict", "evaluate", "export", "table",
 ]  # fmt: skip
 OPTIONS = [
     "--where", "--sweep", "--format", "--out", "--table", "--json", "--text", "--input", "--to", "--rank", "--help",
-    "--outputs", "--examples", "--all", "--task", "--split", "--weights", "--dry-run", "--plan", "--nothing",
+    "--outputs", "--margin", "--all", "--task", "--split", "--weights", "--dry-run", "--plan", "--nothing",
 ]  # fmt: skip
 WORDS = [
     "krona", "rte", "0", "-1", "1", "32", "method=krona", "state=done", "=", "", "../..", "html", "md", "merged", "é",

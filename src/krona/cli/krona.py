@@ -214,19 +214,31 @@ def _print_report(folders: list[Path], form: str, out: Path | None = None, **arg
 
 
 @app.command()
-def diff(
-    a: Annotated[str, typer.Argument(help="a run (its id, the beginning of its id, or its folder) or a method")],
-    b: Annotated[str, typer.Argument(help="the other run or method")],
-    examples: Annotated[
-        int, typer.Option(min=0, help="maximum number of examples with different predictions to show")
-    ] = 5,
+def compare(
+    sources: Annotated[
+        list[str], typer.Argument(help="two or more runs (ids or folders), or files with predictions of any tool")
+    ],
+    metric: Annotated[str | None, typer.Option(help="a metric; default: the run's, or accuracy")] = None,
+    margin: Annotated[float, typer.Option(help="margin of the equivalence test in points")] = 1.0,
+    id: Annotated[str | None, typer.Option(help="column with the ids of the rows; default: id, idx, index")] = None,
+    label: Annotated[str | None, typer.Option(help="column with the labels; default: label, target, gold")] = None,
+    prediction: Annotated[
+        str | None, typer.Option(help="column with the predictions; default: prediction, pred")
+    ] = None,
     outputs: Annotated[Path | None, typer.Option(help="folder with runs; default: outputs/")] = None,
 ) -> None:
-    """Compare two runs (settings, scores, paired test, different predictions), or two methods on each task."""
-    from krona.report.diff import compare, render
+    """Compare the predictions of runs or files (TSV, CSV, JSONL, samples of lm-evaluation-harness) row by row."""
+    from krona.report.compare import compare as compare_predictions
+    from krona.report.compare import render
+    from krona.report.prediction_files import read_predictions
 
-    comparison = compare(outputs or paths.OUTPUTS, a, b)
-    print(render(comparison, width=terminal_width(Console()), examples=examples), end="")
+    columns = {"id": id, "label": label, "prediction": prediction}
+    found = [read_predictions(source, outputs or paths.OUTPUTS, **columns, metric=metric) for source in sources]
+    if len(found) < 2:
+        raise KronaError(f"krona compare {sources[0]}: give at least two runs or files.")
+    metrics = [metric] if metric and found[0].values is None else []
+    comparison = compare_predictions(found, metrics=metrics, margin=margin)
+    print(escape_control_characters(render(comparison, width=terminal_width(Console()))), end="")
 
 
 @app.command("check-data", context_settings={"ignore_unknown_options": True})

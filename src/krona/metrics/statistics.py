@@ -7,9 +7,7 @@ reports.
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
 
@@ -19,7 +17,6 @@ from krona.metrics.scores.metric import Answers, Floats
 Interval = tuple[float, float]
 LEVEL = 0.95
 DRAWS = 2_000  # the number of bootstrapped test sets
-SWAPS = 10_000  # the number of random arrangements in a randomisation test
 CHUNK = 4_000_000  # the maximum number of values in memory while resampling
 VALUES = 256  # the maximum number of distinct predictions for ranks; if there are more, quantiles replace them
 SAME = 1e-4  # in points; smaller differences are treated as rounding errors
@@ -75,66 +72,6 @@ def bootstrap(runs: Sequence[Answers], metrics: Sequence[str], *, draws: int = D
         blocks = np.split(np.asfortranarray(came @ kinds), ends, axis=1)
         total[rows] = sum(share * run_sums.value(block) for (run_sums, share), block in zip(sums, blocks, strict=True))
     return total / len(metrics)
-
-
-@dataclass(frozen=True)
-class SwapTest:
-    """The result of a randomisation test."""
-
-    difference: float  # score(a) - score(b) in points
-    null: Floats  # the difference in each random arrangement, (swaps,)
-    p: float  # the two-sided p-value
-
-
-def swap_test(a: Answers, b: Answers, metrics: Sequence[str], *, swaps: int = SWAPS) -> SwapTest:
-    """Compare two runs on one test set with a paired randomisation test of the task's score.
-
-    A swap exchanges the predictions of the two runs for one example, or for a group of examples. The observed
-    arrangement counts as one of the random arrangements, so the p-value is never 0.
-    """
-    rng, pairs = np.random.default_rng(0), []
-    for name in metrics:
-        values = predicted_values([a, b], of_probabilities=METRICS[name].of_probabilities)
-        pairs.append((*compute_sums(name, [a], values), *compute_sums(name, [b], values)))
-    totals = [(x.features.sum(0), y.features.sum(0)) for x, y in pairs]
-    ends = np.cumsum([x.features.shape[1] for x, _ in pairs])[:-1]
-
-    def difference(moved: Floats) -> Floats:
-        """Return the difference in points, given the sums that swaps move from b to a, (..., F)."""
-        blocks = zip(pairs, totals, np.split(moved, ends, axis=-1), strict=True)
-        each = [x.value(of_a + block) - y.value(of_b - block) for (x, y), (of_a, of_b), block in blocks]
-        return np.asarray(np.mean(each, axis=0))
-
-    # Swaps that move equal sums are interchangeable. Therefore only the number of swaps of each kind is drawn.
-    moves = np.hstack([y.features - x.features for x, y in pairs])
-    kinds, counts = np.unique(moves, axis=0, return_counts=True)
-    null = np.zeros(swaps)
-    for rows in chunks(swaps, 2 * max(kinds.shape)):
-        swapped = rng.binomial(counts, 0.5, size=(rows.stop - rows.start, len(kinds))).astype(float)
-        null[rows] = difference(np.asfortranarray(swapped @ kinds))  # this memory order makes sums over features faster
-    observed = float(difference(np.zeros(moves.shape[1])))
-    return SwapTest(observed, null, p_value(observed, null))
-
-
-def predicted_values(runs: Sequence[Answers], *, of_probabilities: bool = False) -> Floats:
-    """Return the distinct predictions (or probabilities) in ascending order, or, if there are many, their quantiles.
-
-    There are at most `VALUES` predictions, and fewer probabilities if there are many classes, because each class needs
-    its own sums.
-    """
-    given: list[Any] = [run.probabilities if of_probabilities else run.predictions for run in runs]
-    values: Floats = np.unique(np.concatenate([np.ravel(array) for array in given]))
-    most = max(16, 2 * VALUES // runs[0].classes) if of_probabilities else VALUES
-    return values if len(values) <= most else np.quantile(values, np.linspace(0, 1, most))
-
-
-def p_value(observed: float, null: Floats) -> float:
-    """Return the two-sided p-value of a difference, given the differences after random swaps (``null``).
-
-    The observed difference is added to ``null``.
-    """
-    as_large = int((np.abs(null) >= abs(observed) - SAME).sum())
-    return (1 + as_large) / (1 + len(null))
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

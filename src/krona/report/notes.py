@@ -286,7 +286,7 @@ def best_run_notes(table: Table) -> Iterator[list[Note]]:
         notes = [Note(f"{row.name} on {column.label}: {run.run_id}"), *_run_notes(run)]
         best = next((other_cell for other in table.rows if (other_cell := other.cell(column.key)).best), cell)
         if best is not cell and (other_run := best_run(best)) is not None:
-            notes.append(Note("Compare with the best row:", f"krona diff {other_run.run_id} {run.run_id}"))
+            notes.append(Note("Compare with the best row:", f"krona compare {other_run.run_id} {run.run_id}"))
         yield notes
 
 
