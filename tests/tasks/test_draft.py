@@ -5,7 +5,6 @@ import re
 from pathlib import Path
 from typing import Any
 
-import datasets
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -84,7 +83,7 @@ def test_named_columns_are_not_guessed(tmp_path: Path) -> None:
     assert not any("guessed" in message for message in draft.messages)
 
 
-@pytest.mark.parametrize("kind", ["tsv", "jsonl", "parquet", "xlsx", "folder"])
+@pytest.mark.parametrize("kind", ["tsv", "jsonl", "parquet"])
 def test_every_format_gives_the_same_task(kind: str, tmp_path: Path) -> None:
     rows = [{**row, "body": row["body"].replace("\n", " ")} for row in TICKETS]
     file = tmp_path / f"t.{kind}"
@@ -96,34 +95,11 @@ def test_every_format_gives_the_same_task(kind: str, tmp_path: Path) -> None:
             pa_rows.to_json(file, orient="records", lines=True)
         case "parquet":
             pq.write_table(pa.Table.from_pylist(rows), file)
-        case "xlsx":
-            pytest.importorskip("openpyxl")
-            pa.Table.from_pylist(rows).to_pandas().to_excel(file, index=False)
-        case "folder":
-            datasets.Dataset.from_list(rows).save_to_disk(str(file))
     draft = draft_task("t", file)
     expected = draft_task("t", write_csv(tmp_path / "t.csv", rows))
     assert draft.yaml.replace(f"t.{kind}", "t.csv") == expected.yaml
     one, two = (load(compose(text), kind="hub") for text in (draft.yaml, expected.yaml))
     assert (one.train.fingerprint, one.test.fingerprint) == (two.train.fingerprint, two.test.fingerprint)
-
-
-def test_a_saved_data_set_keeps_its_splits_and_the_names_of_its_labels(tmp_path: Path) -> None:
-    label = datasets.ClassLabel(names=["neg", "pos", "unused"])
-    features = datasets.Features({"text": datasets.Value("string"), "label": label})
-    splits = {
-        name: datasets.Dataset.from_dict(
-            {"text": [f"row {i} of {name}" for i in range(12)], "label": [i % 2 for i in range(12)]}, features=features
-        )
-        for name in ("train", "test")
-    }
-    datasets.DatasetDict(splits).save_to_disk(str(tmp_path / "d"))
-    draft = draft_task("t", tmp_path / "d")
-    assert "3 labels" not in draft.messages[-1]
-    assert "neg (6), pos (6)" in draft.messages[-1]
-    task = compose(draft.yaml)
-    assert task.labels == {"neg": 0, "pos": 1, "unused": 2}
-    assert len(load(task, kind="hub").test) == 12
 
 
 @pytest.mark.parametrize(

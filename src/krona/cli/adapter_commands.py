@@ -39,7 +39,7 @@ def predict(
     ] = None,
     best: Best = None,
     source: Annotated[
-        str | None, typer.Option("--input", help="a .tsv, .csv, .jsonl, .parquet or .xlsx file; -: standard input")
+        str | None, typer.Option("--input", help="a .tsv, .csv, .jsonl or .parquet file; -: standard input")
     ] = None,
     texts: Annotated[
         list[str] | None,

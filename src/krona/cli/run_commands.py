@@ -1,7 +1,6 @@
 """Define the commands of `krona` that start runs, manage their folders, or do not need runs."""
 
 import json
-import re
 import shlex
 import shutil
 import sys
@@ -24,7 +23,6 @@ HYDRA_OPTIONS: dict[str, Any] = {  # Hydra parses all arguments, including --hel
     "add_help_option": False,
     "context_settings": {"ignore_unknown_options": True},
 }
-HUB_NAME = re.compile(r"[\w-][\w.-]*/[\w.-]+")
 app = typer.Typer()
 Where = Annotated[
     list[str] | None,
@@ -56,8 +54,7 @@ def init(
     ] = Path(),
     source: Annotated[
         str | None,
-        typer.Option("--from", help="make a task from this data file (.csv, .tsv, .jsonl, .parquet, .xlsx), or from a "
-                     "data set on the Hub, such as stanfordnlp/imdb"),
+        typer.Option("--from", help="make a task from this data file (.csv, .tsv, .jsonl, .parquet)"),
     ] = None,
     text: Annotated[list[str] | None, typer.Option(help="a text column of the file (repeatable)")] = None,
     label: Annotated[str | None, typer.Option(help="the label column of the file")] = None,
@@ -78,10 +75,9 @@ def init(
 
 
 def _init_task(name: str, source: str, texts: list[str], label: str | None) -> None:
-    """Write conf/task/NAME.yaml for a data file or a data set on the Hub, and print the next command."""
+    """Write conf/task/NAME.yaml for a data file, and print the next command."""
     from krona.tasks.draft import draft_task
     from krona.tasks.files import require_file
-    from krona.tasks.hub import save_dataset
 
     data = paths.expand(source)
     if name == ".":
@@ -89,10 +85,7 @@ def _init_task(name: str, source: str, texts: list[str], label: str | None) -> N
     check_file_name("task", name, forbidden="/\\ =,:'\"()[]{}$")  # it is part of printed commands
     if name in paths.choice_files("task"):
         raise KronaError(f"The task {name} exists already: {paths.choice_files('task')[name]}. Choose another name.")
-    if HUB_NAME.fullmatch(source) and not data.exists():
-        data = save_dataset(source, Path("data") / name)
-    elif not data.is_dir():
-        require_file(data)
+    require_file(data)
     draft = draft_task(name, data, texts=texts, label=label)
     file = Path("conf") / "task" / f"{name}.yaml"
     write_new(Path(), {file: lambda file_: file_.write_text(draft.yaml, encoding="utf-8")})

@@ -17,7 +17,7 @@ from krona.messages import KronaError
 from krona.paths import expand
 from krona.safe_files import sha256
 from krona.tasks.data_settings import Data
-from krona.tasks.files import DataFile, FileColumns, Row, require_file, require_saved
+from krona.tasks.files import DataFile, FileColumns, Row, require_file
 from krona.tasks.rows import Split, read_official_split
 from krona.tasks.sample import FINGERPRINT, FOLDERS, SUPERGLUE, SUPERGLUE_FINGERPRINT, sample_files
 from krona.tasks.task import FILE_KEYS, Task
@@ -26,7 +26,6 @@ from krona.tasks.values import BadRowError, plain_value
 KINDS = ("hub", "tsv", "jsonl", "sample")
 FORMATS = {"glue": "tsv", "superglue": "jsonl"}  # maps each benchmark to the kind of data source that reads its files
 # Maps the splits of a DatasetDict to official splits.
-SPLIT_FOLDERS = {"train": "train", "validation": "dev", "dev": "dev", "test": "test"}
 
 
 def check_kind(task: Task, kind: str) -> None:
@@ -67,10 +66,7 @@ def require_files(task: Task, *, kind: str, path: str | None) -> None:
         if not file.exists():
             way_out = f"data.path={path} does not contain it" if path else "correct the path, or set data.path=FOLDER"
             raise KronaError(f"task {task.name}: files.{name}: {file.absolute()} was not found: {way_out}.")
-        if file.is_dir():
-            require_saved(file)
-        else:
-            require_file(file)
+        require_file(file)
 
 
 def read_official_splits(task: Task, data: Data, *, prefix: bool) -> dict[str, Split]:
@@ -142,17 +138,12 @@ def file_columns(task: Task, columns: Sequence[str]) -> FileColumns:
 
 
 def own_files(task: Task, path: str | None) -> dict[str, Path]:
-    """Return the files of a user's own task by official split, or the split folders of a saved `DatasetDict`.
+    """Return the files of a user's own task by official split.
 
     Relative paths are relative to ``path`` (the setting data.path) or, if ``path`` is None, to the working directory.
     """
     folder, named = expand(path) if path else Path(), task.files or {}
-    files = {key: folder / expand(named[key]) for key in FILE_KEYS if key in named}
-    if list(files) == ["train"] and (files["train"] / "dataset_dict.json").is_file():
-        return {
-            split: files["train"] / name for name, split in SPLIT_FOLDERS.items() if (files["train"] / name).is_dir()
-        }
-    return files
+    return {key: folder / expand(named[key]) for key in FILE_KEYS if key in named}
 
 
 def benchmark_files(task: Task, path: str | None) -> dict[str, Path]:
@@ -212,10 +203,9 @@ def _hash_files(task: Task, files: dict[str, Path], *, salt: bytes = b"") -> str
     # in another way (``salt``).
     digest = hashlib.sha256(b"numbers" * (task.labels is None) + salt)
     for name, path in sorted(files.items()):
-        for file in sorted(path.glob("*.arrow")) if path.is_dir() else [path]:  # save_to_disk wrote the folder
-            size = require_file(file)
-            content = _hash_content(file.resolve(), size, file.stat().st_mtime_ns)
-            digest.update(f"{name}:{content}\n".encode())
+        size = require_file(path)
+        content = _hash_content(path.resolve(), size, path.stat().st_mtime_ns)
+        digest.update(f"{name}:{content}\n".encode())
     return digest.hexdigest()[:16]
 
 

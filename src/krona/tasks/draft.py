@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Literal
 
 from krona.messages import KronaError, did_you_mean, plural
-from krona.tasks.data_sources import SPLIT_FOLDERS
 from krona.tasks.files import DataFile, FileColumns
 from krona.tasks.values import BadRowError, group_similar, split_labels, text_or_empty
 
@@ -77,7 +76,6 @@ class _Labels:
     column: str
     kind: Literal["classes", "multilabel", "regression"]
     counts: _Column
-    words: Sequence[str] | None = None  # the label words of a saved data set, whose rows contain numbers
     separator: str = ""  # the text between several labels of a row, or "" for lists
 
     def describe(self) -> Iterator[str]:
@@ -88,8 +86,8 @@ class _Labels:
         if self.kind == "multilabel":
             between = f"separated by '{self.separator}'" if self.separator else "in lists"
             yield f"{self.column} contains several labels per row, {between}, so the task is multi-label"
-        yield from _describe_labels(self.counts.values, self.words)
-        if self.kind == "classes" and self.words is None and all(map(INTEGER.fullmatch, self.counts.values)):
+        yield from _describe_labels(self.counts.values)
+        if self.kind == "classes" and all(map(INTEGER.fullmatch, self.counts.values)):
             yield "the numbers are read as classes. For a regression, write labels: null and metrics: [pearson]"
 
     def yaml(self) -> list[str]:
@@ -97,7 +95,7 @@ class _Labels:
         if self.kind == "regression":
             metrics = "[pearson] # the correlation with the targets; spearman compares ranks"
             return ["labels: null # the targets are numbers", f"metrics: {metrics}"]
-        lines = _label_lines(self.counts.values, self.words)
+        lines = _label_lines(self.counts.values)
         if self.kind == "classes":
             metrics = "[accuracy, macro_f1] # macro F1 gives each label the same weight, however rare it is"
             return [*lines, f"metrics: {metrics}"]
@@ -120,20 +118,16 @@ def draft_task(name: str, source: Path, *, texts: Sequence[str] = (), label: str
     """Return the YAML file of a task, with the labels that its data contain.
 
     Args:
-        source: a data file, or a folder that `save_to_disk` of datasets wrote.
+        source: a data file.
         texts: the text columns. If empty, the text column is guessed.
         label: the label column. None means that it is guessed.
 
     Raises:
         KronaError: a column does not exist or cannot be guessed, or the label column does not contain labels.
     """
-    path, words = source, dict[str, list[str]]()
-    if (source / "dataset_dict.json").is_file():
-        path = source / next(split for split in SPLIT_FOLDERS if (source / split).is_dir())
-        words = _stored_words(path)
-    columns, rows, empty = _count(path)
-    texts, label, messages = _choose_columns(path, columns, texts, label)
-    labels = _find_labels(path, label, columns[label], words.get(label))
+    columns, rows, empty = _count(source)
+    texts, label, messages = _choose_columns(source, columns, texts, label)
+    labels = _find_labels(source, label, columns[label])
     messages.append(
         f"runs have {FIRST_STEPS} steps (max_steps in the file) for a first answer. For the final answer, add "
         "trainer.max_steps=-1"
@@ -154,7 +148,7 @@ def draft_task(name: str, source: Path, *, texts: Sequence[str] = (), label: str
         f"max_steps: {FIRST_STEPS} # for a first answer; trainer.max_steps=-1 trains all epochs",
         *([f"skip_bad_rows: true # {bad}"] if bad_rows else []),
         *SPLIT_COMMENT.splitlines(),
-        f"files: {_quote({'train': str(source)} if path == source else str(source))}",
+        f"files: {_quote({'train': str(source)})}",
     ]
     return Draft("\n".join(lines) + "\n", messages)
 
@@ -178,14 +172,14 @@ def _choose_columns(
     return texts, label, messages
 
 
-def _find_labels(path: Path, label: str, column: _Column, words: Sequence[str] | None) -> _Labels:
+def _find_labels(path: Path, label: str, column: _Column) -> _Labels:
     """Return what a column contains: one label per row, several labels per row, or numbers."""
-    if column.is_number and words is None:
+    if column.is_number:
         labels = _Labels(label, "regression", column)
     elif (separator := column.separator) is not None:
-        labels = _Labels(label, "multilabel", _count_labels(path, label, separator), words, separator)
+        labels = _Labels(label, "multilabel", _count_labels(path, label, separator), separator)
     else:
-        labels = _Labels(label, "classes", column, words)
+        labels = _Labels(label, "classes", column)
     _require_labels(path, label, labels.counts)
     return labels
 
@@ -227,16 +221,6 @@ def _count_labels(path: Path, label: str, separator: str) -> _Column:
     return column
 
 
-def _stored_words(path: Path) -> dict[str, list[str]]:
-    """Return the label words of each column with labels in a saved data set, whose rows contain numbers."""
-    import datasets
-
-    features = datasets.load_from_disk(str(path)).features
-    # a list of labels has a feature of its own
-    labels = {name: getattr(feature, "feature", feature) for name, feature in features.items()}
-    return {name: feature.names for name, feature in labels.items() if isinstance(feature, datasets.ClassLabel)}
-
-
 def _guess_label(path: Path, columns: Mapping[str, _Column]) -> str:
     named = [column for name in LABEL_NAMES for column in columns if column.lower() == name]
     possible = [name for name, column in columns.items() if column.repeats and column.mean_length <= MAX_LABEL]
@@ -265,20 +249,17 @@ def _require_labels(path: Path, label: str, column: _Column) -> None:
         raise KronaError(f"{what} {count} different values in {plural(column.filled, 'row')}. Choose another --label.")
 
 
-def _describe_labels(counts: Counter[str], words: Sequence[str] | None) -> Iterator[str]:
-    names = {str(i): word for i, word in enumerate(words or ())}
-    listed = ", ".join(f"{names.get(word, word)} ({rows:,})" for word, rows in counts.most_common(20))
+def _describe_labels(counts: Counter[str]) -> Iterator[str]:
+    listed = ", ".join(f"{word} ({rows:,})" for word, rows in counts.most_common(20))
     yield f"{plural(len(counts), 'label')}: {listed}{', …' if len(counts) > 20 else ''}"
     for group in group_similar(counts):
         yield f"{group} differ only in case or blanks, but are different classes. Correct the file to make them one"
-    if rare := [names.get(word, word) for word, rows in counts.items() if rows < FEW_ROWS]:
+    if rare := [word for word, rows in counts.items() if rows < FEW_ROWS]:
         yield f"fewer than {FEW_ROWS} rows: {', '.join(rare[:20])}. Dev or test has no row of such a label"
 
 
-def _label_lines(counts: Mapping[str, int], words: Sequence[str] | None) -> list[str]:
+def _label_lines(counts: Mapping[str, int]) -> list[str]:
     heading = "labels: # with the number of rows in the file"
-    if words is not None:
-        return [heading, *(f"  {_quote(word)}: {i} # {counts.get(str(i), 0):,}" for i, word in enumerate(words))]
     is_integer = all(map(INTEGER.fullmatch, counts))
     order = sorted(counts, key=(lambda word: (int(word), word)) if is_integer else None)
     return [heading, *(f"  - {_quote(word)} # {counts[word]:,}" for word in order)]

@@ -1,4 +1,4 @@
-"""Read data files (TSV, CSV, JSONL, Parquet, Excel, folders of ``save_to_disk``) row by row, with line numbers."""
+"""Read data files (TSV, CSV, JSONL, Parquet) row by row, with line numbers."""
 
 import csv
 import gzip
@@ -14,18 +14,17 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from krona.distribution import install_command
 from krona.messages import KronaError, did_you_mean, plural
 from krona.tasks.values import BadRowError
 
 Row = Mapping[str, Any]
 NumberedRow = tuple[int, Row | BadRowError]  # the line number, and the row or its error
-KINDS = (".tsv", ".csv", ".jsonl", ".parquet", ".xlsx")
+KINDS = (".tsv", ".csv", ".jsonl", ".parquet")
 UTF16 = "is UTF-16, not UTF-8. Convert it, for example: iconv -f UTF-16 -t UTF-8 FILE > NEW_FILE"
 SIGNATURES = {  # the first bytes of files that are not UTF-8 text
     b"\xff\xfe": UTF16,
     b"\xfe\xff": UTF16,
-    b"PK\x03\x04": "is an Excel workbook or a zip archive. Change the end of its name to .xlsx, or unpack the archive",
+    b"PK\x03\x04": "is an Excel workbook or a zip archive. Save the sheet as CSV UTF-8, or unpack the archive",
     b"\xd0\xcf\x11\xe0": "is an Excel workbook. Save its sheet as CSV UTF-8",
     b"\x1f\x8b": "is compressed with gzip. Add .gz to its name",
     b"PAR1\x15": "is a Parquet file. Change the end of its name to .parquet",
@@ -71,7 +70,7 @@ class DataFile:
     """The rows of a data file. The iterator yields pairs of a line number, and the row or the error of a bad row.
 
     Args:
-        path: a file, a folder that ``save_to_disk`` wrote, or None for standard input (JSONL or TSV).
+        path: a file, or None for standard input (JSONL or TSV).
         quoting: ``csv`` if the fields of a TSV are quoted as in a CSV; otherwise None.
 
     Raises:
@@ -81,7 +80,7 @@ class DataFile:
     def __init__(self, path: Path | None, columns: FileColumns, *, quoting: str | None = None) -> None:
         self.path, self.columns, self.quoting = path, columns, quoting
         self.name = "standard input" if path is None else str(path)
-        self.kind = None if path is None else "folder" if path.is_dir() else _file_kind(path)
+        self.kind = None if path is None else _file_kind(path)
         self._binary: BinaryIO | None = None
 
     def __iter__(self) -> Iterator[NumberedRow]:
@@ -92,10 +91,8 @@ class DataFile:
                 self._binary.close()
 
     def _read(self) -> Iterator[NumberedRow]:
-        if self.kind in ("folder", ".parquet"):
-            return self._read_arrow()
-        if self.kind == ".xlsx":
-            return self._read_excel()
+        if self.kind == ".parquet":
+            return self._read_parquet()
         lines, kind = self._lines(), self.kind
         if kind is None:
             first = next(lines)
@@ -152,41 +149,20 @@ class DataFile:
             quoted = any(field[:1] == '"' or field[-1:] == '"' for field in fields)
             yield line, BadRowError(problem + hint * quoted, kind="wrong number of fields")
 
-    def _read_arrow(self) -> Iterator[NumberedRow]:
+    def _read_parquet(self) -> Iterator[NumberedRow]:
         from pyarrow.parquet import ParquetFile
 
         assert self.path is not None
         try:
-            data = _open_saved(self.path) if self.kind == "folder" else ParquetFile(self.path)
-            chosen = self.columns.find(
-                self.name, data.column_names if self.kind == "folder" else data.schema_arrow.names
-            )
-            names = [*dict.fromkeys(chosen.values())]
-            rows = data.select_columns(names) if self.kind == "folder" else _parquet_rows(data, names)
+            data = ParquetFile(self.path)
+            chosen = self.columns.find(self.name, data.schema_arrow.names)
+            rows = _parquet_rows(data, [*dict.fromkeys(chosen.values())])
             for line, row in enumerate(rows, start=1):
                 yield line, {column: row[name] for column, name in chosen.items()}
         except KronaError:
             raise
-        except Exception as error:  # the libraries raise many types of errors
-            what = "saved data set" if self.kind == "folder" else "Parquet file"
-            raise KronaError(f"{self.path} is not a readable {what}: {error}") from error
-
-    def _read_excel(self) -> Iterator[NumberedRow]:
-        """Yield the rows of a workbook's first sheet. The first line names the columns."""
-        import pandas as pd
-
-        assert self.path is not None
-        try:
-            sheet = pd.read_excel(self.path, dtype=object)
-        except ImportError as error:
-            raise KronaError(f"{self.path} needs the package openpyxl. Run: {install_command('excel')}") from error
-        except Exception as error:  # the libraries raise many types of errors
-            raise KronaError(f"{self.path} is not a readable Excel workbook: {error}") from error
-        sheet = sheet.astype(object).where(sheet.notna(), None)
-        chosen = self.columns.find(self.name, [str(name) for name in sheet.columns])
-        for line, row in enumerate(sheet.itertuples(index=False), start=2):
-            values = dict(zip(map(str, sheet.columns), row, strict=True))
-            yield line, {column: values[name] for column, name in chosen.items()}
+        except Exception as error:  # the library raises many types of errors
+            raise KronaError(f"{self.path} is not a readable Parquet file: {error}") from error
 
 
 def require_file(path: Path) -> int:
@@ -207,28 +183,15 @@ def require_file(path: Path) -> int:
     return state.st_size
 
 
-def require_saved(path: Path) -> None:
-    """Check that a folder was written by `Dataset.save_to_disk`.
-
-    Raises:
-        KronaError: the folder contains several splits, or `save_to_disk` did not write it.
-    """
-    if (path / "dataset_dict.json").is_file():
-        splits = ", ".join(sorted(entry.name for entry in path.iterdir() if entry.is_dir()))
-        raise KronaError(f"{path} contains several splits ({splits}). Name one of them: FOLDER/SPLIT.")
-    if not (path / "state.json").is_file():
-        raise KronaError(f"{path} is a folder, but save_to_disk of datasets did not write it (it has no state.json).")
-
-
 def _file_kind(path: Path) -> str:
     """Return the suffix of a data file without ``.gz``."""
     require_file(path)
     suffix = "".join(path.suffixes[-2:] if path.suffix.lower() == ".gz" else path.suffixes[-1:])
     kind = suffix.lower().removesuffix(".gz")
-    if kind not in KINDS or suffix.lower() in (".parquet.gz", ".xlsx.gz"):
+    if kind not in KINDS or suffix.lower() == ".parquet.gz":
         raise KronaError(
             f"{path} ends in '{suffix}', but a data file must end in {', '.join(KINDS)}. The first three may be "
-            "compressed (.tsv.gz). A folder that save_to_disk of datasets wrote is accepted too."
+            "compressed (.tsv.gz)."
         )
     return kind
 
@@ -301,12 +264,3 @@ def _parquet_rows(file: Any, names: list[str]) -> Iterator[Row]:
     for batch in file.iter_batches(columns=names):
         batch.validate(full=True)
         yield from batch.to_pylist()
-
-
-def _open_saved(path: Path) -> Any:
-    import datasets
-
-    require_saved(path)
-    data = datasets.load_from_disk(str(path))
-    data.data.validate(full=True)  # without this check, a damaged memory-mapped file can crash the process
-    return data

@@ -120,28 +120,6 @@ def hub_splits(task: Task, data: Data, *, prefix: bool) -> dict[str, Split]:
     }
 
 
-def save_dataset(name: str, folder: Path) -> Path:
-    """Load a data set from the Hub, and save its splits in a folder, from which a task can read them.
-
-    Raises:
-        KronaError: the data set could not be loaded, or the folder exists.
-    """
-    import datasets
-
-    if folder.exists():
-        raise KronaError(f"{folder} exists already. Choose another name, or use --from {folder}.")
-    trouble = unreachable(f"datasets/{name}/resolve/main/README.md")
-    try:
-        with nullcontext() if trouble is None else offline(), hide_progress():
-            datasets.DatasetDict(datasets.load_dataset(name)).save_to_disk(str(folder))
-    except Exception as error:  # the libraries raise many types of errors
-        raise KronaError(
-            f"{name} is not a file, and a data set with this name could not be loaded from {endpoint()}: "
-            f"{(trouble or first_line(error)).rstrip('.')}. Correct the path, or use {MIRROR}."
-        ) from error
-    return folder
-
-
 @contextmanager
 def hide_progress() -> Iterator[None]:
     """Hide the progress bars of `datasets` unless the output is a terminal. A bar fills hundreds of lines of a log."""

@@ -156,7 +156,7 @@ class Task(BaseModel):
     sample: str | None = None
     """The name of the sample task in the package, such as rte; null for all other tasks."""
     files: Annotated[Mapping[str, str] | None, BeforeValidator(_parse_files)] = None
-    """Maps train, dev and test to a user's data files, or to folders that `save_to_disk` of datasets wrote."""
+    """Maps train, dev and test to a user's data files."""
     hub_name: str | None = None
     """The name of the task's configuration in its data set on the Hub."""
     hub_dataset: str | None = None
