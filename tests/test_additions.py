@@ -1,4 +1,4 @@
-"""Test a method of two files and a metric of one in a copy of the project."""
+"""Test a method of two files, and a metric of one file and a name, in a copy of the project."""
 
 import csv
 import json
@@ -31,7 +31,7 @@ from .metric import Metric, Sums
 class Error(Metric):
     """The share of wrong predictions."""
 
-    def sums(self, answers, values):
+    def sums(self, answers):
         wrong = (answers.targets != answers.predictions)[:, None].astype(float)
         return Sums(wrong, lambda sums: sums[..., 0] * (100.0 / len(answers)))
 ''',
@@ -56,6 +56,9 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
             shutil.copy(ROOT / name, root / name)
     for name, text in {**METHOD, **METRIC}.items():
         (root / name).write_text(text, encoding="utf-8")
+    registry = root / "src/krona/metrics/scores/__init__.py"
+    names = registry.read_text(encoding="utf-8").replace("= {\n", "= {\n    'error': Error(),\n", 1)
+    registry.write_text(names.replace("METRICS:", "from .error import Error\n\nMETRICS:", 1), encoding="utf-8")
     settings = ["trainer.max_steps=2", "data.train_rows=32", "optimizer.warmup_steps=1"]
     run(root, "train.py", "profile=demo", "method=block_diagonal", "task.metrics=[accuracy,error]", *settings)
     return root

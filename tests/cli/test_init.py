@@ -3,7 +3,6 @@
 import shutil
 from pathlib import Path
 
-import datasets
 import pytest
 
 from krona import KronaError, tasks
@@ -78,19 +77,6 @@ def test_a_task_from_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         init("other", "--from", "nothing.csv")
     with pytest.raises(KronaError, match=r"Add --from FILE"):
         init("other", "--label", "category")
-
-
-def test_a_task_from_a_data_set_of_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    rows = {"text": [f"a film, number {i}" for i in range(20)], "label": ["bad", "good"] * 10}
-    found = {"train": datasets.Dataset.from_dict(rows), "test": datasets.Dataset.from_dict(rows)}
-    monkeypatch.setattr(datasets, "load_dataset", lambda name: {"someone/films": datasets.DatasetDict(found)}[name])
-    monkeypatch.setattr("krona.tasks.hub.unreachable", lambda path: None)
-    init("films", "--from", "someone/films")
-    assert settings("task=films").task.files == {"train": str(tmp_path / "data" / "films")}
-    monkeypatch.setattr("krona.tasks.hub.unreachable", lambda path: "no network")
-    with pytest.raises(KronaError, match=r"someone/flims is not a file, and a data set .*: no network\. Correct"):
-        init("flims", "--from", "someone/flims")
 
 
 def test_its_readme_names_what_it_writes() -> None:

@@ -131,8 +131,7 @@ def test_numbers_as_label_words_are_words_and_never_ids() -> None:
         ({"metrics": ["acuracy"]}, "metric 'acuracy': did you mean 'accuracy'?"),
         (
             {"metrics": ["f1"]},
-            "'f1' is for 2 classes, but the task has 3 classes. Use accuracy, average_precision, brier, ece, "
-            "exact_match, log_loss, macro_f1",
+            "'f1' is for 2 classes, but the task has 3 classes. Use accuracy, exact_match, log_loss, macro_f1",
         ),
         ({"metrics": ["pearson"]}, "'pearson' is for numbers (labels: null), but the task has 3 classes"),
         ({"labels": None}, "'accuracy' is for classes"),

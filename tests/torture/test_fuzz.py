@@ -184,9 +184,8 @@ Row = dict[str, Any] | None  # the columns of a row; None for a row that must be
 
 def read_plainly(file: Path, delimiter: str, *, quoted: bool) -> list[Row]:
     """Return the rows of a file, read with the standard library or pyarrow."""
-    if file.suffix in (".arrow", ".parquet"):
-        arrow = file.suffix == ".arrow"
-        table = pyarrow.ipc.open_stream(file.read_bytes()).read_all() if arrow else parquet.read_table(file)
+    if file.suffix == ".parquet":
+        table = parquet.read_table(file)
         table.validate(full=True)
         return [*table.select(["text", "label"]).to_pylist()]
     text = file.read_bytes().decode().removeprefix("\ufeff")

@@ -1,8 +1,7 @@
-"""Compute intervals and paired tests.
+"""Compute intervals, the exact McNemar test, and Holm's correction.
 
-There are two intervals: Student's t over seeds, and the bootstrap over test examples. There are two paired tests of two
-runs: a randomisation test, and the exact McNemar test. All random draws use fixed seeds, so equal results give equal
-reports.
+There are two intervals: Student's t over seeds, and the bootstrap over test examples. The bootstrap draws with a fixed
+seed, so equal results give equal reports.
 """
 
 import math
@@ -18,8 +17,6 @@ Interval = tuple[float, float]
 LEVEL = 0.95
 DRAWS = 2_000  # the number of bootstrapped test sets
 CHUNK = 4_000_000  # the maximum number of values in memory while resampling
-VALUES = 256  # the maximum number of distinct predictions for ranks; if there are more, quantiles replace them
-SAME = 1e-4  # in points; smaller differences are treated as rounding errors
 
 
 def t_interval(values: Sequence[float]) -> Interval | None:

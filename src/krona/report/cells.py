@@ -33,7 +33,6 @@ METRICS |= {
     "pearson": "Pearson",
     "spearman": "Spearman",
     "roc_auc": "AUC",
-    "average_precision": "AP",
 }
 LIMITS = ("data.train_rows", "trainer.max_steps", "trainer.max_epochs")  # keys that limit the length of training
 Examine = Callable[[ReportRun], Examined]

@@ -1,35 +1,34 @@
-"""Compute metrics by name. Each file of this package that defines a concrete `Metric` adds the metric of this name.
+"""Compute metrics by name. A new `Metric` needs a name in `METRICS`.
 
 Scores range from 0 to 100, and correlations from -100 to 100.
 """
 
-import inspect
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache
-from importlib import import_module
-from pkgutil import iter_modules
 
 import numpy as np
 
 from krona.messages import did_you_mean
-from krona.metrics.scores._library import PREFIX as PREFIX
-from krona.metrics.scores._library import LibraryMetric
-from krona.metrics.scores.metric import Answers, Floats, Metric, Sums, encode
+from krona.metrics.scores import classification, correlations, probabilities
+from krona.metrics.scores.library import PREFIX as PREFIX
+from krona.metrics.scores.library import LibraryMetric
+from krona.metrics.scores.metric import Answers, Metric, Sums, encode
 
-
-def find_metrics() -> dict[str, Metric]:
-    """Return the metrics by the names of their files."""
-    metrics: dict[str, Metric] = {}
-    for name in sorted(module.name for module in iter_modules(__path__) if not module.name.startswith("_")):
-        module = import_module(f"{__name__}.{name}")
-        for _, cls in inspect.getmembers(module, inspect.isclass):
-            if issubclass(cls, Metric) and cls.__module__ == module.__name__ and not inspect.isabstract(cls):
-                metrics[name] = cls()
-    return metrics
-
-
-METRICS = find_metrics()
+METRICS: dict[str, Metric] = {
+    "accuracy": classification.Accuracy(),
+    "exact_match": classification.ExactMatch(),
+    "f1": classification.F1(),
+    "log_loss": probabilities.LogLoss(),
+    "macro_f1": classification.MacroF1(),
+    "matthews": classification.Matthews(),
+    "micro_f1": classification.MicroF1(),
+    "micro_roc_auc": probabilities.MicroRocAuc(),
+    "pearson": correlations.Pearson(),
+    "roc_auc": probabilities.RocAuc(),
+    "spearman": correlations.Spearman(),
+    "subset_accuracy": classification.SubsetAccuracy(),
+}
 
 
 def score(
@@ -82,14 +81,13 @@ def load_library_metrics(metrics: Sequence[str]) -> None:
             LibraryMetric(name).load()
 
 
-def compute_sums(name: str, runs: Sequence[Answers], values: Floats | None = None) -> list[Sums]:
+def compute_sums(name: str, runs: Sequence[Answers]) -> list[Sums]:
     """Return the `Sums` of a metric for each run. For a linear metric, return a list with only the mean over runs.
 
     If the examples have groups, the features are sums over the examples of each group.
-    ``values`` are all values that a prediction (or a probability) can have. None means that each run uses its own.
     """
     metric = get_metric(name, runs[0].classes, multilabel=runs[0].is_multilabel)
-    each = [_add_by_group(metric.sums(run, values), run) for run in runs]
+    each = [_add_by_group(metric.sums(run), run) for run in runs]
     if not metric.linear or len(each) == 1:
         return each
     return [replace(each[0], features=np.mean([sums.features for sums in each], axis=0))]

@@ -5,7 +5,6 @@ that the scores of thousands of resampled test sets are computed together.
 """
 
 import re
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -75,8 +74,8 @@ class Sums:
     value: Callable[[Floats], Floats]  # maps sums (..., F) to scores (...)
 
 
-class Metric(ABC):
-    """A metric from 0 to 100, or from -100 to 100 for a correlation. Each file of this folder defines a subclass."""
+class Metric:
+    """A metric from 0 to 100, or from -100 to 100 for a correlation. Its name is its key in `METRICS`."""
 
     of_numbers: ClassVar[bool] = False  # for regressions
     classes: ClassVar[int | None] = None  # the number of classes for which the metric is defined; None: any number
@@ -85,16 +84,11 @@ class Metric(ABC):
     # whether the metric can be the task's score and select the epoch, because higher is better
     selects: ClassVar[bool] = True
     of_probabilities: ClassVar[bool] = False  # computed from the probability of each class instead of the predictions
-    ranked: ClassVar[bool] = False  # the `Sums` are not valid for resampled test sets, which need ``redrawn_scores``
+    ranked: ClassVar[bool] = False  # not a function of sums over examples: resampled test sets need ``redrawn_scores``
 
-    @abstractmethod
-    def sums(self, answers: Answers, values: Floats | None) -> Sums:
-        """Return the metric of some answers as sums.
-
-        Args:
-            values: all values that a prediction (or, with ``of_probabilities``, a probability) can have. None: those in
-                ``answers``.
-        """
+    def sums(self, answers: Answers) -> Sums:
+        """Return the metric of some answers as sums. A metric with ``ranked`` has none."""
+        raise NotImplementedError
 
     def redrawn_scores(self, runs: Sequence[Answers], weights: Floats) -> Floats:
         """Return the scores (runs, draws), from the number of times (draws, n) that each example was drawn."""
@@ -111,7 +105,7 @@ class Metric(ABC):
         if self.ranked:  # the sums need a matrix of examples and distinct predictions
             value = self.redrawn_scores([answers], np.ones((1, len(answers))))[0, 0]
         else:
-            sums = self.sums(answers, None)
+            sums = self.sums(answers)
             value = sums.value(sums.features.sum(0))
         return float(np.clip(value, -100.0, 100.0))  # rounding may give 100.00000000000001 for a correlation
 
@@ -203,11 +197,6 @@ def _number(text: str) -> float:
 def one_hot(ids: NDArray[Any], n: int) -> Floats:
     """Return the one-hot encoding (N, n) of ids (N,)."""
     return np.asarray(ids[:, None] == np.arange(n), dtype=float)
-
-
-def one_hot_levels(numbers: NDArray[Any], levels: Floats) -> Floats:
-    """Return the one-hot encoding (N, levels) of numbers (N,), each by the first level that is not below it."""
-    return one_hot(np.clip(np.searchsorted(levels, numbers), 0, len(levels) - 1), len(levels))
 
 
 def equal_parts(sums: Floats, count: int) -> list[Floats]:

@@ -6,7 +6,7 @@ from typing import Any
 
 from krona.messages import KronaError, shorten
 
-from .metric import Answers, Floats, Metric, Sums
+from .metric import Answers, Metric
 
 PREFIX = "evaluate:"
 
@@ -44,9 +44,6 @@ class LibraryMetric(Metric):
                 f"The metric {PREFIX}{self.name} could not be loaded: {shorten(' '.join(str(error).split()), 300)} "
                 f"Without a network, name the folder of the metric: {PREFIX}FOLDER."
             ) from error
-
-    def sums(self, answers: Answers, values: Floats | None) -> Sums:
-        raise NotImplementedError
 
     def score(self, answers: Answers) -> float:
         try:
