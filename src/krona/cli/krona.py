@@ -157,7 +157,8 @@ def report(
     ] = None,
     width: Annotated[str, typer.Option("--width", help="width of the figures, in mm")] = f"{COLUMN_MM:g}mm",
     columns: Annotated[
-        str | None, typer.Option("--columns", help="columns for --format latex, such as score,params,time,memory")
+        str | None,
+        typer.Option(help="columns, such as score,params,time; also rank, step, memory, adapter, adds, launches"),
     ] = None,
     label: Annotated[str | None, typer.Option("--label", help="label for --format latex, such as tab:results")] = None,
     caption: Annotated[str | None, typer.Option("--caption", help="caption for --format latex, as LaTeX code")] = None,
@@ -181,7 +182,8 @@ def report(
         if not overwrite and figures.is_dir() and any(figures.iterdir()):
             raise KronaError(f"--figures {figures} is not empty. Use --overwrite to replace figures in it.")
         arguments |= {"figures": figures, "width_mm": _millimetres(width)}
-    latex = {"columns": columns and columns.split(","), "label": label, "caption": caption}
+    arguments |= {"columns": columns.split(",") if columns else ()}
+    latex = {"label": label, "caption": caption}
     if latex := {key: value for key, value in latex.items() if value}:
         if form != "latex":
             raise KronaError(f"--{next(iter(latex))} needs --format latex.")

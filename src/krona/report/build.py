@@ -46,6 +46,7 @@ class Query(TypedDict, total=False):
     run_ids: Collection[str] | None
     baseline: str | None
     metric: str | None
+    columns: Sequence[str]
 
 
 def build_report(
@@ -90,6 +91,7 @@ def collect(
     run_ids: Collection[str] | None = None,
     baseline: str | None = None,
     metric: str | None = None,
+    columns: Sequence[str] = (),
 ) -> Report:
     """Return the content of a report, independent of the output format.
 
@@ -102,6 +104,7 @@ def collect(
         run_ids: the ids of the runs to include. None means all runs.
         baseline: the name of the reference row: a method, or the label or the name of a row. None means LoRA. If a
             method has several rows, the whole name of one of them compares all rows, not only the best ones on dev.
+        columns: the columns to show (`krona.report.costs.choose_columns`).
         metric: the metric that is compared instead of the tasks' scores. Not for a table of the paper.
     """
     layout = find_layout(table, sweep)
@@ -133,6 +136,7 @@ def collect(
         report.tables[0].notes.append(Note(text, kind="missing"))
     for each_table in report.tables:
         each_table.methods = report.methods
+        each_table.shown = costs.choose_columns(each_table, columns)
     return report
 
 

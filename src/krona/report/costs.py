@@ -4,14 +4,16 @@ import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from statistics import fmean, median
 from typing import Any, Literal
 
 from krona.display_names import method_label, task_label
+from krona.messages import KronaError, did_you_mean
 from krona.report.layouts import Layout
 from krona.report.runs import ReportRun, Runs
-from krona.report.table import AVERAGE, Cell, Column, Note, Row, Table
+from krona.report.table import AVERAGE, SCORES, Cell, Column, Note, Row, Table
 from krona.safe_files import read_json
 
 REFERENCE = "full"
@@ -50,6 +52,7 @@ QUANTITIES = {
 }
 # Replaces "time" in a table whose runs all recorded it: other processes on the machine change it less.
 PROCESSOR_TIME = replace(QUANTITIES["time"], heading="Training (CPU s)", axis="training time (CPU s)")
+SHOWN = ("score", "params", "time", "memory")  # the columns of a table that is not the paper's
 CHARTED = ("params", "time", "memory")  # the costs that have charts, in the order of the charts
 MAX_LOAD = 1.25  # the machine was quiet if its load per core was at most this; a run alone has up to 1
 
@@ -72,6 +75,25 @@ def add_quantities(layout: Layout, table: Table) -> None:
             sizes = [math.floor(math.log10(cell.value)) for cell in known if cell.value]
             for cell in known:
                 cell.digits = max(0, -quantity.digits - 1 - min(sizes, default=2))
+
+
+def choose_columns(table: Table, names: Sequence[str]) -> list[Column]:
+    """Return the columns of a table to show.
+
+    Args:
+        names: ``score`` (all scores) and names of `QUANTITIES`, in this order. Empty: all columns for a table of the
+            paper, and otherwise those of `SHOWN` in the order of the table.
+
+    Raises:
+        KronaError: a name is unknown.
+    """
+    if unknown := [name for name in names if name not in ("score", *QUANTITIES)]:
+        raise KronaError(f"--columns {unknown[0]} is unknown: {did_you_mean(unknown[0], ['score', *QUANTITIES])}")
+    if table.section is None or (table.name.isdigit() and not names):
+        return table.columns
+    kinds = [SCORES if name == "score" else (name,) for name in names or SHOWN]
+    groups = kinds if names else [tuple(chain(*kinds))]
+    return [column for group in groups for column in table.columns if column.kind in group]
 
 
 def find_quantity(name: str, table: Table) -> tuple[str, Quantity]:

@@ -6,13 +6,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from krona.messages import KronaError, did_you_mean, escape_control_characters
+from krona.messages import escape_control_characters
 from krona.report import text
-from krona.report.costs import QUANTITIES
 from krona.report.notes import closing_notes, table_notes
-from krona.report.table import SCORES, Cell, Column, Report, Row, Table
+from krona.report.table import Cell, Column, Report, Row, Table
 
-DEFAULT = ("score", "params", "time")  # the columns of a table that is not the paper's
 MAX_COLUMNS = 4  # a table with more columns takes the width of both columns of the page
 NEEDS = r"Needs \usepackage{booktabs}, \usepackage{graphicx} and \usepackage[T1]{fontenc}."
 FIT = r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%"  # shrinks a table that is too wide
@@ -26,37 +24,25 @@ CHARACTERS = {
 }  # fmt: skip
 
 
-def render_latex(
-    report: Report, out: Path | None, *, columns: Sequence[str] = (), label: str = "", caption: str = ""
-) -> str:
+def render_latex(report: Report, out: Path | None, *, label: str = "", caption: str = "") -> str:
     """Return the tables as LaTeX. The notes, which contain the warnings, are comments.
 
     Args:
-        columns: ``score`` (all scores) and names of `QUANTITIES`, in the order of the table. The default is all columns
-            for a table of the paper, and otherwise `DEFAULT`.
         label: the label of the first table. The labels of the other tables end with ``-2``, ``-3`` …
         caption: LaTeX code that replaces the caption. The legend of the marks then stands below the table.
     """
-    if unknown := [name for name in columns if name not in ("score", *QUANTITIES)]:
-        raise KronaError(f"--columns {unknown[0]} is unknown: {did_you_mean(unknown[0], ['score', *QUANTITIES])}")
     lines = [f"{report.title}. {NEEDS}"]
     lines += [f"{report.empty.text} {report.empty.command}"] if report.empty else []
     tables = []
     for number, table in enumerate(report.tables, 1):
         table_label = label and (label if number == 1 else f"{label}-{number}")
-        chosen = _choose_columns(table, columns)
         legend = _legend(table)
         own = _caption(table, "" if caption else legend)
-        tables.append(_table(table, chosen, rf"\caption{{{caption or own}}}", table_label, legend if caption else ""))
+        tables.append(
+            _table(table, table.shown, rf"\caption{{{caption or own}}}", table_label, legend if caption else "")
+        )
     after = [f"{heading}: {note.text} {note.command}" for heading, notes in closing_notes(report) for note in notes]
     return "\n".join([*map(_comment, lines), *tables, *map(_comment, after)]) + "\n"
-
-
-def _choose_columns(table: Table, names: Sequence[str]) -> list[Column]:
-    if table.section is None or (table.name.isdigit() and not names):
-        return table.columns
-    kinds = {"score": SCORES} | {name: (name,) for name in QUANTITIES}
-    return [column for name in names or DEFAULT for column in table.columns if column.kind in kinds[name]]
 
 
 def _comment(line: str) -> str:
@@ -74,7 +60,7 @@ def _table(table: Table, columns: Sequence[Column], caption: str, label: str, be
     notes = table_notes(table)
     texts = [*filter(None, [below]), *(note.text for note in notes if note.kind == "power")]
     small = [rf"\par{{\scriptsize {escape_latex(line)}\par}}" for line in texts]
-    kind = "table" if len(columns) < MAX_COLUMNS else "table*"
+    kind = "table" if len(columns) <= MAX_COLUMNS else "table*"
     return "\n".join([
         "", rf"\begin{{{kind}}}[t]", r"\centering\footnotesize\setlength{\tabcolsep}{2.5pt}", FIT, f"{body}}}", *small,
         caption, *([rf"\label{{{label}}}"] if label else []), rf"\end{{{kind}}}",

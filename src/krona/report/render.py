@@ -34,14 +34,12 @@ from krona.report.table import AVERAGE, SCORES, Cell, Column, Note, Report, Row,
 from krona.runs.pack import is_unpacked
 from krona.secrets_in_text import strip_folders
 
-MAX_COLUMNS = 6  # an HTML table shows at most this number of columns; the table with all columns is folded
 MAX_CHARTED = 12  # if a report has more score columns, only the first column of each of the first 12 tables has charts
 MAX_DIFFERENCES = 24  # the terminal shows at most this number of differences to the reference
 MAX_NOTED = 3  # a note names at most this number of rows
 MAX_WIDTH = 20  # a column with longer texts is left-aligned in the terminal
 MAX_LINES = 20  # in the terminal, a section below the tables shows at most this number of notes
 # Columns of these kinds are preferred, in this order.
-FIRST = ("average", "task", "other_split", "params", "time", "memory")
 Render = Callable[[Report, Path | None], str]
 
 
@@ -90,7 +88,6 @@ def render_html(report: Report, out: Path | None) -> str:
         "number": lambda value, digits=2: NOTHING if pd.isna(value) else text.number(value, digits),
         "link": link,
         "svg": lambda figure: Markup(to_svg(figure, figure.get_label())),
-        "first_columns": _first_columns,
         "split_columns": split_columns,
         "best_runs": lambda table: [*best_run_notes(table)],
         "row_tables": lambda table: [*row_tables(table)],
@@ -122,15 +119,6 @@ def _fill(report: Report, template: str, filters: dict[str, Any], *, errors: boo
         report=report, text=text, summary=summarize(report), closing=[*closing_notes(report, errors=errors)],
         **values,
     ))  # fmt: skip
-
-
-def _first_columns(table: Table) -> list[Column]:
-    """Return the columns of the unfolded table: all columns for a table of the paper, otherwise at most six."""
-    if len(table.columns) <= MAX_COLUMNS or table.name.isdigit():
-        return table.columns
-    kinds = {kind: position for position, kind in enumerate(FIRST)}
-    order = sorted(table.columns, key=lambda column: kinds.get(column.kind, len(FIRST)))
-    return [column for column in table.columns if column in order[:MAX_COLUMNS]]
 
 
 def draw_table_differences(table: Table) -> list[Any]:
@@ -232,7 +220,7 @@ def render_terminal(report: Report, out: Path | None) -> str:
         if table.warning:
             _print(console, table.warning, "yellow")
         _print_differences(console, table)
-        columns, equal = split_columns(table, table.columns)
+        columns, equal = split_columns(table, table.shown)
         for grid in _grids(console, table, columns):
             console.print(grid)
         if equal:

@@ -181,6 +181,7 @@ class Table:
     to_reference: pd.DataFrame | None = None  # the differences of all rows to the reference row, as text
     pairs: pd.DataFrame | None = None  # the differences of all tested pairs, as text
     recipes: pd.DataFrame | None = None  # the hyper-parameters of the runs beside the paper's, as text
+    shown: list[Column] = field(default_factory=list)  # the columns of all formats except CSV
     best_of_k: list[BestOfK] = field(default_factory=list)  # of the tasks on which a method has a grid
     # The tested differences by first row, second row and column key, and the p-values corrected over all pairs.
     differences: dict[tuple[Row, Row, str], Difference] = field(default_factory=dict)
