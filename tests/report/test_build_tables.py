@@ -24,7 +24,8 @@ def test_a_cell_is_the_mean_over_seeds_with_both_intervals(tmp_path):
     assert cell.value == pytest.approx(np.mean(scores))
     half = 4.302653 * np.std(scores, ddof=1) / np.sqrt(3)
     assert cell.t_interval == pytest.approx((np.mean(scores) - half, np.mean(scores) + half))
-    assert cell_details(cell)[:2] == [f"±{half:.2f}", "3 seeds"]
+    assert cell_details(cell)[0] == f"±{half:.2f}"
+    assert "3 seeds" in next(column for column in report.tables[0].columns if column.key == "rte").details
     assert cell.test_interval[0] < cell.value < cell.test_interval[1]
     assert cell.paper == 77.70
     assert cell.difference == pytest.approx(cell.value - 77.70)
@@ -88,7 +89,6 @@ def test_variants_get_rows_of_their_own(tmp_path):
     assert [row.differs for row in table.rows] == ["kron_factors=2x384", "kron_factors=12x64", "kron_factors=32x24"]
     assert all(len(row.cells[task].runs) == 2 for row in table.rows for task in ("rte", "cola"))
     assert [row.cells["rank"].value for row in table.rows] == [4, 144, 576]
-    assert any("3 variants (method.kron_factors)" in note for note in note_texts(table))
     assert "Mean of 2 dev" in [column.label for column in table.columns]
 
 
@@ -165,19 +165,7 @@ def test_missing_failed_and_running_cells_say_so(tmp_path):
     assert any("add retry=failed" in note for note in note_texts(table))
     assert sorted(states) == ["failed", "interrupted", "running"], "nobody works on bitfit"
     assert table.cell("bitfit", "rte").missing == "interrupted"
-    (note,) = [note for note in note_texts(table) if "finished run" in note]
-    assert note == (
-        "1 finished run of commit 0123456789, on cpu (x86_64). Not finished: 1 failed, 1 interrupted, 1 running."
-    )
     assert table.cell("krona", "avg").missing.startswith("without CoLA, MRPC")
-
-
-def test_the_settings_of_all_runs_are_listed_with_numbers_first(tmp_path):
-    steps = {"trainer.max_steps": 40, "data.train_rows": 100}
-    runs = [make_result("krona", "rte"), make_result("lora", "rte", change=steps)]
-    (note,) = [note for note in note_texts(collected(tmp_path, runs).tables[0]) if note.startswith("Settings: ")]
-    assert "maximum steps 40 or no limit, " in note
-    assert "training rows 100 or all" in note
 
 
 def test_a_failed_run_that_knew_no_fingerprints_is_no_variant(tmp_path):
@@ -217,7 +205,6 @@ def test_shapes_are_named_as_they_were_used_with_the_papers_beside(tmp_path):
     assert [row.differs for row in table.rows] == [
         "kron_factors=2x96 (the paper's 2x384)", "kron_factors=16x12 (the paper's 32x24)",
     ]  # fmt: skip
-    assert "Shapes of A (in the paper → on this backbone): 2x384 → 2x96, 32x24 → 16x12." in note_texts(table)
 
 
 def test_dev_scores_where_test_was_not_looked_at(tmp_path):

@@ -68,4 +68,6 @@ def test_the_export_has_a_format_that_supports_the_method(method, mergeable, for
     assert [command.split()[3:] for _, command in run_commands(tmp_path / result.run_id, result)][1] == [
         "--to", form, "--out", "FOLDER",
     ]  # fmt: skip
-    assert f"{result.run_id} --to {form} --out FOLDER" in " ".join(krona("report", "--outputs", tmp_path).split())
+    assert f"krona predict {tmp_path / result.run_id} --input FILE" in " ".join(
+        krona("report", "--outputs", tmp_path).split()
+    )

@@ -34,7 +34,7 @@ def test_a_row_with_other_training_is_shown_and_compared_with_nothing(tmp_path, 
     assert sorted(cell_mark(table.cell(method, "rte")) for method in ("lora", "krona")) in (["*", "~"], ["", "*"])
     (sentence,) = summarize(report)
     assert "PA" not in sentence
-    for form in FORMATS:
+    for form in {*FORMATS} - {"latex"}:  # LaTeX has short names of rows
         assert f"{value}" in build_report(tmp_path, format=form), form
     assert not any(other in pair for pair in table.differences)
 

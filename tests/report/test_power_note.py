@@ -14,7 +14,7 @@ from report.generate import collected, grid, make_result, write_all
 @pytest.fixture(scope="module")
 def outputs(tmp_path_factory):
     folder = tmp_path_factory.mktemp("outputs")
-    write_all(folder, grid(["lora", "krona"], ["rte", "stsb"], range(5), rows=100))
+    write_all(folder, grid(["pa", "krona"], ["rte", "stsb"], range(5), rows=100))
     return folder
 
 
@@ -30,7 +30,7 @@ def test_the_difference_is_two_quantiles_of_errors_and_falls_with_examples(outpu
     (one,) = table.differences.values()
     expected = (stats.t.ppf(0.975, one.df) + stats.t.ppf(0.8, one.df)) * one.error
     assert said(table) == pytest.approx(expected, abs=0.006)
-    (more,) = collected(tmp_path, grid(["lora", "krona"], ["rte"], range(5), rows=900)).tables
+    (more,) = collected(tmp_path, grid(["pa", "krona"], ["rte"], range(5), rows=900)).tables
     assert said(more) < 0.6 * said(table)
 
 
@@ -38,7 +38,10 @@ def said(table):
     return float(re.search(r"RTE (\d+\.\d\d)", power_note(table)[0].text)[1])
 
 
-def test_no_line_where_nothing_was_compared(tmp_path):
+def test_no_line_where_nothing_was_compared_or_differences_are_listed(tmp_path):
     (table,) = collected(tmp_path, [make_result("krona", "rte", rows=40)]).tables
     assert power_note(table) == []
     assert power_note(replace(table, rows=[])) == []
+    (table,) = collected(tmp_path / "lora", grid(["lora", "krona"], ["rte"], range(5), rows=100)).tables
+    assert power_note(table) == []
+    assert table.to_reference["Detectable"].str.len().min() > 0

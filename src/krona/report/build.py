@@ -186,7 +186,7 @@ def _build_tables(layout: Layout, runs: Runs) -> list[Table]:
 
 def _build_table(layout: Layout, section: Section, runs: Runs, examine: cells.Examine) -> Table:
     runs, layout, left_out = _choose_split(layout, runs)
-    rows, variant_notes = group_rows(layout, runs)
+    rows = group_rows(layout, runs)
     layout = _prefer_dev(layout, rows)
     limits = []
     if len(rows) > MAX_ROWS or len(runs) > MAX_RUNS:
@@ -206,8 +206,8 @@ def _build_table(layout: Layout, section: Section, runs: Runs, examine: cells.Ex
     if layout.paper and comparable:
         add_paper_numbers(rows, layout.paper)
     texts = [
-        *layout.notes, *training_notes, *limits, *_one_row_notes(table), *variant_notes, *value_notes,
-        *describe_runs(runs, shapes=not layout.by_shape),
+        *layout.notes, *training_notes, *limits, *_one_row_notes(table), *value_notes,
+        *describe_runs(runs),
     ]  # fmt: skip
     table.notes = [*map(Note, texts), *power_note(table), *_missing_notes(layout, table), *left_out]
     table.to_reference, table.pairs = list_reference_pairs(table), list_pairs(table)

@@ -85,7 +85,11 @@ def score_column(key: str, label: str, kind: str, rows: Sequence[Row]) -> Column
     """Return a score column, with the names of its metrics and the sizes of its data sets."""
     cells = [row.cells[key] for row in rows if row.cells[key].value is not None]
     metric = ", ".join(METRICS.get(name, name) for name in metrics_of(cells[0])) if cells else ""
-    return Column(key, label, kind, metric, tuple(sorted({cell.examples for cell in cells if cell.examples})))
+    counts = {len(cell.by_seed) for cell in cells}
+    for cell in cells:
+        cell.shows_seeds = len(counts) > 1
+    sizes = tuple(sorted({cell.examples for cell in cells if cell.examples}))
+    return Column(key, label, kind, metric, sizes, counts.pop() if len(counts) == 1 else None)
 
 
 def compare_cells(cells: Sequence[Cell]) -> dict[tuple[int, int], Difference]:

@@ -21,17 +21,15 @@ from krona.report.runs import (
     count_states,
     differing_data,
     format_differing,
-    group_by,
-    read_setting,
 )
 from krona.report.table import AVERAGE, Cell, Note, Report, Row, Table
-from krona.report.text import number, setting_text
-from krona.runs.description import asked_shape, used_shape
+from krona.report.text import number
 from krona.runs.result import Result
 from krona.runs.studies import STATES, Study, Trial
 from krona.runs.suspicious_scores import SIGN
 
 MAX_NAMES, MAX_PRUNED = 4, 12
+NEXT = "Next"  # the heading of the next command
 POWER_NOTE = "The test detects a true difference of this size four times out of five, and a smaller one less often"
 ENVIRONMENT = (
     "torch",
@@ -40,10 +38,6 @@ ENVIRONMENT = (
     "devices",
     "scoring_precision",
 )  # recorded properties that no setting determines
-SETTINGS = {
-    "trainer.max_epochs": "epochs", "trainer.max_steps": "maximum steps", "batch_size": "batch",
-    "optimizer.warmup_steps": "warm-up", "data.train_rows": "training rows", "trainer.precision": "precision",
-}  # fmt: skip
 
 
 def table_notes(table: Table) -> list[Note]:
@@ -59,7 +53,7 @@ def closing_notes(report: Report, *, errors: bool = True) -> Iterator[tuple[str,
     for study in report.studies:
         yield f"Study {study.name}", [Note(line) for line in study_sentences(study, report.runs)]
     if commands := next_commands(report):
-        yield "Next", commands
+        yield NEXT, commands
     if report.unfinished:
         runs = sorted(report.unfinished, key=lambda run: UNFINISHED.index(run.status))
         notes = []
@@ -158,30 +152,17 @@ def _search_note(table: Table, tasks: Sequence[str]) -> list[str]:
     return [f"{text} (best and second-best trial of {'; '.join(texts)})."]
 
 
-def describe_runs(runs: Runs, *, shapes: bool) -> list[str]:
-    """Return notes on the data, the settings, the code and the devices of a table's runs.
-
-    If ``shapes`` is true, add a note on shapes of A that do not fit the layers.
-    """
-    done = [run for run in runs if run.done]
-    variants, every = _first_of_variants(done), _first_of_variants(runs)
+def describe_runs(runs: Runs) -> list[str]:
+    """Return notes on the parameters of a new head, and on differences in the code and the libraries."""
     notes = []
-    if sizes := sorted({run.result.head_params for run in every if run.result.head_params}):
+    if sizes := sorted({run.result.head_params for run in runs if run.result.head_params}):
         shown = " or ".join(f"{size:,}" for size in sizes)
         notes.append(f"Params do not include the new head of {shown} parameters, which every method trains.")
-    notes += _settings_note([run for run in every if run.result.trainable_params != 0] or every)
-    fitted = {f"{asked} → {used_shape(run.result)}" for run in variants if (asked := asked_shape(run.result))}
-    if shapes and fitted:
-        notes.append(f"Shapes of A (in the paper → on this backbone): {', '.join(sorted(fitted))}.")
-    return [*notes, *_mixture_note(done), _code_note(runs, done)]
-
-
-def _first_of_variants(runs: Runs) -> list[ReportRun]:
-    return [group[0] for group in group_by(runs, lambda run: (run.method, run.task, run.variant)).values()]
+    return [*notes, *_mixture_note([run for run in runs if run.done])]
 
 
 def _mixture_note(done: Runs) -> list[str]:
-    """Return a note if runs of a table differ in library versions, in the number of devices, or in a method's code."""
+    """Return a note if runs of a table differ in their code, in library versions, or in the number of devices."""
     by_property: dict[str, set[str]] = defaultdict(set)
     by_row: dict[tuple[str, str, int], dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
     for run in done:
@@ -193,6 +174,8 @@ def _mixture_note(done: Runs) -> list[str]:
         for name, values in by_property.items()
         if len(values) > 1
     ]
+    if len(commits := sorted({describe_code(run.result) for run in done})) > 1:
+        words.insert(0, f"the version of krona's code ({' or '.join(first_few(commits, MAX_NAMES))})")
     mixed = {key[0]: None for key, values in by_row.items() if any(len(versions) > 1 for versions in values.values())}
     if not words:
         return []
@@ -206,28 +189,6 @@ def _environment(result: Result) -> dict[str, str]:
     properties = {name: str(known[name]) for name in ENVIRONMENT if known.get(name) is not None}
     code = {f"the code of {method_label(result.method)}": str(known["method_code"])} if "method_code" in known else {}
     return properties | code
-
-
-def _settings_note(runs: Runs) -> list[str]:
-    words = []
-    for key, name in SETTINGS.items():
-        values = sorted({read_setting(run, key) or "null" for run in runs}, key=lambda value: (len(value), value))
-        if values not in (["null"], ["-1"]):
-            values.sort(key=lambda value: value in ("null", "-1"))  # numbers come before words such as "no limit"
-            words.append(f"{name} {' or '.join(setting_text(key, value) for value in values[:4])}")
-    return [f"Settings: {', '.join(words)}."] if words else []
-
-
-def _code_note(runs: Runs, done: Runs) -> str:
-    results = [run.result for run in done or runs]
-    commits = sorted({describe_code(result) for result in results})
-    dirty = sum(bool(run.result.provenance.get("git_dirty")) for run in done)
-    devices = sorted({str(result.provenance.get("device")) for result in results})
-    changed = f", {dirty} with uncommitted changes" if dirty else ""
-    code = f"{len(commits)} versions ({', '.join(commits[:3])})" if len(commits) > 1 else commits[0]
-    words = f"{plural(len(done), 'finished run')} of {code}{changed}, on {', '.join(devices[:3])}."
-    others = count_states(runs, states=UNFINISHED)
-    return f"{words} Not finished: {others}." if others else words
 
 
 def describe_code(result: Result) -> str:
@@ -252,8 +213,10 @@ def describe_provenance(result: Result) -> str:
 def power_note(table: Table) -> list[Note]:
     """Return a note with the smallest true difference that the test can detect between the two best rows of each task.
 
-    This difference depends on the predictions and seeds of the two rows, and is not the same for other pairs.
+    A table with a reference row has this number for each of its differences instead.
     """
+    if table.p_reference:
+        return []
     differences = []
     for column in table.task_columns:
         pairs = [pair for pair in table.differences if pair[2] == column.key and pair[0].cell(column.key).best]
@@ -295,7 +258,7 @@ def _run_notes(run: ReportRun) -> list[Note]:
 
 
 def next_commands(report: Report) -> list[Note]:
-    """Return notes with commands that use a run of the best row, in the first table that has a best row.
+    """Return a note with a command that uses a run of the best row, in the first table that has a best row.
 
     The run is the row's best run on its first task, because scores of different tasks cannot be compared.
     """
@@ -306,7 +269,7 @@ def next_commands(report: Report) -> list[Note]:
         for row, task in product(best[:1] if len(table.rows) > 1 else table.rows, tasks):
             if (run := best_run(row.cell(task.key))) is not None:
                 text = f"The run of {row.name} on {shorten(task.key)} with the best dev score"
-                return [Note(f"{text}: {run.run_id}"), *_run_notes(run)]
+                return [Note(f"{text}:", next(note.command for note in _run_notes(run) if note.command))]
     return []
 
 

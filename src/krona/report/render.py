@@ -26,7 +26,7 @@ from krona.report.cells import ALPHA
 from krona.report.class_tables import row_tables, slice_tables
 from krona.report.latex import render_latex
 from krona.report.lead import summarize
-from krona.report.notes import best_run_notes, cell_messages, closing_notes, describe_provenance, table_notes
+from krona.report.notes import NEXT, best_run_notes, cell_messages, closing_notes, describe_provenance, table_notes
 from krona.report.pairs import describe_few_seeds, format_interval, reference_differences
 from krona.report.runs import ReportRun
 from krona.report.styles import dark_style, method_style
@@ -230,9 +230,12 @@ def render_terminal(report: Report, out: Path | None) -> str:
         for frame in (*(found.summary for found in table.best_of_k), table.recipes):
             if frame is not None:
                 _print_frame(console, frame)
-    if legend := text.legend(report.tables):
+    if legend := text.legend(report.tables, tests=False):
         _print(console, f"\n{legend}", "dim")
     for heading, notes in closing_notes(report):
+        if heading == NEXT:
+            _print_note(console, notes[0], "", dash="")
+            continue
         _print(console, f"\n{heading}", "bold cyan")
         for note in notes[:MAX_LINES]:
             _print_note(console, note, "")

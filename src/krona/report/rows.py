@@ -4,25 +4,20 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from krona.display_names import task_label
-from krona.messages import first_few
 from krona.report.layouts import Layout
-from krona.report.runs import DATA, ReportRun, Runs, first_run, group_by, list_settings
+from krona.report.runs import ReportRun, Runs, first_run, group_by, list_settings
 from krona.report.table import Row
 from krona.report.text import setting_text
 from krona.runs.description import asked_shape, used_shape
 
-MAX_NOTES = 5  # maximum number of notes about variants
 
-
-def group_rows(layout: Layout, runs: Runs) -> tuple[list[Row], list[str]]:
-    """Group a section's runs into rows. Return the rows, without cells, in table order, and notes on variants.
+def group_rows(layout: Layout, runs: Runs) -> list[Row]:
+    """Group a section's runs into rows. Return the rows, without cells, in table order.
 
     The variants of a method are groups of runs that differ in a setting other than the seed. Each variant has its own
     row. Variants on different tasks share a row if the settings that distinguish them are equal.
     """
     by_settings: dict[tuple[str, tuple[tuple[str, str], ...]], Row] = {}
-    notes: list[str] = []
     for (key, task), group in sorted(group_by(runs, lambda run: (str(layout.row(run.result)), run.task)).items()):
         variants = _split_variants(group)
         firsts = [first_run(variant) for variant in variants]
@@ -30,19 +25,12 @@ def group_rows(layout: Layout, runs: Runs) -> tuple[list[Row], list[str]]:
         for variant, first, settings in zip(variants, firsts, settings_of_variants, strict=True):
             row = by_settings.setdefault((key, tuple(settings.items())), Row(key, settings=settings))
             row.runs[task], row.first[task] = variant, first
-        if len(variants) > 1:
-            keys = [*settings_of_variants[0]]
-            subject = f"{layout.label(key)} on {task_label(task)}"
-            notes.append(f"{subject} has {len(variants)} variants ({', '.join(keys)}). Each has its own row.")
-            if data := [name for name in keys if name in DATA]:
-                latest = max(firsts, key=lambda run: str(run.result.provenance["started"]))
-                notes[-1] += f" The latest run has {', '.join(f'{name}={latest.settings.get(name)}' for name in data)}."
     with_runs = {row.key for row in by_settings.values()}
     rows = [*by_settings.values(), *(Row(key) for key in layout.rows if key not in with_runs)]
     rows.sort(key=lambda row: (layout.order(row.key), [_by_size(*item) for item in row.settings.items()]))
     for row in rows:
         name_row(layout, row)
-    return rows, first_few(notes, MAX_NOTES)
+    return rows
 
 
 def _split_variants(runs: Runs) -> list[list[ReportRun]]:

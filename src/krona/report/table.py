@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 import pandas as pd
 
+from krona.messages import plural
 from krona.metrics.compare_methods import MIN_SEEDS, Difference, Sample
 from krona.metrics.scores.metric import Answers, Floats
 from krona.metrics.statistics import Interval, t_interval
@@ -36,6 +37,7 @@ class Cell:
     messages: dict[ScoreMessage, list[int]] = field(default_factory=dict)  # maps messages about the score to seeds
     missing: str | None = None
     digits: int = 2
+    shows_seeds: bool = True  # false if the heading of the column has the number of seeds
     samples: tuple[Sample, ...] = ()  # the data for significance tests by task; empty if the cell cannot be tested
     test_sets: tuple[Any, ...] = ()  # identifies the metrics and the targets of each sample
     sign: int = 0  # 1 or -1: significantly better or worse than the reference row of the column
@@ -94,6 +96,7 @@ class Column:
     kind: str = "task"
     metric: str = ""  # the names of the task's metrics
     examples: tuple[int, ...] = ()  # sizes of the data sets on which the cells were scored, in ascending order
+    seeds: int | None = None  # the number of seeds, if it is that of all cells
 
     @property
     def task(self) -> str:
@@ -105,7 +108,8 @@ class Column:
         """The lines below the label, such as ``acc`` and ``n = 277``."""
         sizes = [f"{size:,}" for size in self.examples]
         counted = [f"n = {' to '.join(dict.fromkeys([sizes[0], sizes[-1]]))}"] if sizes else []
-        return [line for line in (self.metric, *counted) if line]
+        seeds = [] if self.seeds is None else [plural(self.seeds, "seed")]
+        return [line for line in (self.metric, *seeds, *counted) if line]
 
 
 @dataclass(eq=False)

@@ -78,7 +78,7 @@ def cell_lines(cell: Cell) -> dict[str, str]:
     lines = {}
     if spread := format_seeds(cell):
         lines[spread] = "range of two seeds" if len(cell.by_seed) == 2 else "half of the interval over seeds"
-    if cell.by_seed and (cell.test_interval or cell.seed_interval):
+    if cell.shows_seeds and cell.by_seed and (cell.test_interval or cell.seed_interval):
         lines[plural(len(cell.by_seed), "seed")] = ""
     if cell.test_interval is not None:
         lines["–".join(number(end, 1) for end in cell.test_interval)] = "interval over examples"
@@ -128,10 +128,10 @@ def paper_lines(cell: Cell) -> list[str]:
     return [line for line in (f"paper {number(cell.paper, min(2, cell.digits))}", difference(cell)) if line]
 
 
-def legend(tables: Sequence[Table], *, tied: str = TIED, notes: str = "the note") -> str:
+def legend(tables: Sequence[Table], *, tied: str = TIED, notes: str = "the note", tests: bool = True) -> str:
     """Return sentences that explain the lines and marks in the cells of a report's tables, or "" for other tables.
 
-    ``tied`` and ``notes`` are the arguments of `explain_marks`.
+    ``tied``, ``notes`` and ``tests`` are the arguments of `explain_marks`.
     """
     if not any(table.section for table in tables):
         return ""
@@ -146,15 +146,16 @@ def legend(tables: Sequence[Table], *, tied: str = TIED, notes: str = "the note"
         "from–to: bootstrap over the scored set's examples (95 %)": any(cell.test_interval for cell in cells),
         "Δ: difference from the paper's number": any(cell.difference is not None for cell in cells),
     }
-    return f"{_sentence(numbers)} {explain_marks(tables, tied=tied, notes=notes)}".strip()
+    return f"{_sentence(numbers)} {explain_marks(tables, tied=tied, notes=notes, tests=tests)}".strip()
 
 
-def explain_marks(tables: Sequence[Table], *, tied: str = TIED, notes: str = "the note") -> str:
+def explain_marks(tables: Sequence[Table], *, tied: str = TIED, notes: str = "the note", tests: bool = True) -> str:
     """Return sentences that explain the marks in the cells of the tables.
 
     Args:
         tied: the mark of the cells that are not significantly worse than the best.
         notes: where the reader finds the warnings.
+        tests: whether to describe the tests.
     """
     cells = [cell for table in tables for row in table.rows for cell in row.cells.values()]
     references = {short_names(table.rows)[row.name] for table in tables for row in table.references.values()}
@@ -165,13 +166,13 @@ def explain_marks(tables: Sequence[Table], *, tied: str = TIED, notes: str = "th
         f"{tied} not significantly worse than the best": has_tied,
         better_or_worse: has_sign,
     }
-    tests = {
+    described = {
         "Significance: Student's t-test over examples and seeds (5 % level)": has_tied or has_sign,
         "for the best, Holm over all pairs of rows and all tasks of a table": has_tied,
         f"for {SIGNS[1]} and {SIGNS[-1]}, Holm over the pairs with this row on all tasks of a table": has_sign,
     }
     warned = {f"{SIGN} a warning: see {notes}": any(cell.warned for cell in cells)}
-    return " ".join(filter(None, map(_sentence, (marks, tests, warned))))
+    return " ".join(filter(None, map(_sentence, (marks, described if tests else {}, warned))))
 
 
 def _sentence(parts: Mapping[str, bool]) -> str:
