@@ -3,17 +3,25 @@
 import textwrap
 from collections.abc import Iterator, Sequence
 
+import numpy as np
+import pandas as pd
 from rich.console import Console
 
 from krona.formatting import say, table, terminal_width
-from krona.messages import KronaError, plural
-from krona.report.class_tables import answer_tables
+from krona.messages import KronaError, plural, shorten
+from krona.metrics.class_scores import ClassScores, class_scores, confused_pairs, confusion, residuals
+from krona.metrics.scores.metric import Answers
 from krona.runs.folder import RunFolder
 from krona.runs.predictions import SPLITS, label_words, read_outcomes
 from krona.runs.result import Result
 from krona.runs.rows import Mistake, find_mistakes, read_split, slice_columns, slice_scores
 
 MAX_TEXT = 400  # characters of a mistake's text
+MAX_MATRIX = 12  # maximum number of classes of a confusion matrix; for more classes, pairs are listed
+MAX_PAIRS = 20
+MAX_CLASSES = 40  # maximum number of classes in a table
+MAX_LABEL = 40  # longer labels are shortened
+SCORES = ("precision", "recall", "F1", "rows")
 
 
 def print_details(run: RunFolder, console: Console, *, mistakes: int = 0, slices: Sequence[str] | None = None) -> None:
@@ -39,7 +47,7 @@ def print_details(run: RunFolder, console: Console, *, mistakes: int = 0, slices
             raise
         return
     for split in (split for split in SPLITS if split in answers):
-        for title, frame in answer_tables([answers[split]], words):
+        for title, frame in answer_tables(answers[split], words):
             say(console, f"\n{split}: {title}")
             say(console, table([*frame], frame.to_numpy().tolist(), width=width, left=[*frame][:1]))
     last = next((split for split in reversed(SPLITS) if split in answers), None)
@@ -72,3 +80,44 @@ def _mistake_lines(result: Result, mistakes: Sequence[Mistake], split: str, most
         columns = ", ".join(f"{name}: {value}" for name, value in mistake.columns.items() if value not in (None, ""))
         if columns:
             yield f"    {textwrap.shorten(columns, MAX_TEXT, placeholder=' …')}"
+
+
+def answer_tables(answers: Answers, words: Sequence[str]) -> Iterator[tuple[str, pd.DataFrame]]:
+    """Yield pairs (title, table of texts) on the predictions of a run.
+
+    Args:
+        answers: the answers on one split.
+        words: the labels of the task by id. An empty list means a regression.
+    """
+    if not words:
+        errors = residuals(answers)
+        yield "prediction − target", pd.DataFrame([[f"{value:.4g}" for value in errors.values()]], columns=[*errors])
+        return
+    names = [shorten(word, MAX_LABEL) for word in words]
+    yield _class_table(class_scores(answers), names)
+    if not answers.is_multilabel:  # in a multi-label task, a target and a prediction are not a pair of labels
+        yield _confusion_table(answers, names)
+
+
+def _class_table(scores: ClassScores, names: Sequence[str]) -> tuple[str, pd.DataFrame]:
+    lowest = sorted(np.argsort(scores.f1, kind="stable")[:MAX_CLASSES])
+    columns = np.column_stack([scores.precision, scores.recall, scores.f1])
+    lines = [
+        [names[scores.ids[at]], *(f"{value:.2f}" for value in columns[at]), f"{scores.rows[at]:,}"] for at in lowest
+    ]
+    lines += [[name, *(f"{value:.2f}" for value in means), ""] for name, means in scores.averages().items()]
+    some = f" ({MAX_CLASSES} classes with the lowest F1)" if len(scores.ids) > MAX_CLASSES else ""
+    return f"scores of each class{some}", pd.DataFrame(lines, columns=["label", *SCORES])
+
+
+def _confusion_table(answers: Answers, names: Sequence[str]) -> tuple[str, pd.DataFrame]:
+    counts = confusion(answers)
+    columns = [*names, "no label"]
+    if len(names) > MAX_MATRIX:
+        pairs = confused_pairs(counts, MAX_PAIRS)
+        lines = [[names[target], columns[given], f"{count:,.0f}"] for target, given, count in pairs]
+        return "most frequent mistakes", pd.DataFrame(lines, columns=["target", "prediction", "rows"])
+    used = len(columns) if counts[:, -1].any() else len(names)
+    lines = [[name, *(f"{count:,.0f}" for count in row[:used])] for name, row in zip(names, counts, strict=True)]
+    title = "confusion matrix (a row for each target, a column for each prediction)"
+    return title, pd.DataFrame(lines, columns=["", *columns[:used]])

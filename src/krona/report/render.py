@@ -23,7 +23,6 @@ from krona.messages import KronaError, escape_control_characters, first_few
 from krona.report import FORMATS, text
 from krona.report.cell_frame import render_csv
 from krona.report.cells import ALPHA
-from krona.report.class_tables import row_tables, slice_tables
 from krona.report.latex import render_latex
 from krona.report.lead import summarize
 from krona.report.notes import NEXT, best_run_notes, cell_messages, closing_notes, describe_provenance, table_notes
@@ -90,8 +89,6 @@ def render_html(report: Report, out: Path | None) -> str:
         "svg": lambda figure: Markup(to_svg(figure, figure.get_label())),
         "split_columns": split_columns,
         "best_runs": lambda table: [*best_run_notes(table)],
-        "row_tables": lambda table: [*row_tables(table)],
-        "slice_tables": lambda table: [*slice_tables(table)],
         "runs": _runs,
         "provenance": _provenance,
     }
