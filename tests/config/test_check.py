@@ -41,7 +41,7 @@ def test_alpha_sets_the_scale_of_a_branch_with_a_rank() -> None:
     assert scale("method=lora", "method.rank=4", "++method.alpha=16") == 4.0
     assert scale("method=lora", "method.rank=4", "++method.alpha=16", "++method.rank_stabilised=true") == 8.0
     assert scale("method=rslora") == 8 / math.sqrt(8)
-    assert scale("variant=ranks/lora_alpha_8") == 1 / 8
+    assert scale("method=lora", "method.rank=8", "++method.alpha=1") == 1 / 8
     method = settings("method=lokr", "++method.alpha=3").method
     assert (method.alpha, method.branch_config["alpha"]) == (None, 3), "LoKr has its own alpha"
 

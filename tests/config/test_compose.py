@@ -154,7 +154,7 @@ def test_a_missing_choice_of_an_experiment_is_named(
     (tmp_path / "experiment").mkdir()
     (tmp_path / "experiment/mine.yaml").write_text(f"# @package _global_\ndefaults:\n  - override /{choice}\n")
     monkeypatch.setenv("KRONA_CONF", str(tmp_path))
-    suggested = "did you mean 't5_base'" if "t5" in choice else "choose from comparison/full"
+    suggested = "did you mean 't5_base'" if "t5" in choice else "choose from comparison/krona"
     with pytest.raises(KronaError, match=rf"{choice.replace(': ', '=')} does not exist.*{suggested}"):
         compose("experiment=mine")
 

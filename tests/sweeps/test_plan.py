@@ -25,7 +25,6 @@ from krona.sweeps.status import counts_line, find_runs, seconds_left
 from report.generate import make_result
 
 RUNS = {
-    "peft_methods": 14 * 3 * 3,
     "table1": 72,
     "table2": 72,
     "table8": 72,
@@ -35,16 +34,11 @@ RUNS = {
     "table7": 16,
     "table9": 7,
     "factor_shapes": 16,
-    "ranks": 14,
     "lora_ga": 20,
     "seeds": 5,
     "learning_rates": 72,
-    "biases": 4,
-    "scalings": 30,
-    "shapes_by_task": 56,
     "train_rows": 96,
     "superglue": 54,
-    "rank_at_budget": 51,
 }
 
 

@@ -326,13 +326,12 @@ def test_a_command_of_several_runs_has_a_study_for_each(
     monkeypatch.setattr(loop, "tune", lambda run, name, **kwargs: begun.append(f"{name} {' '.join(run)}") or name)
     monkeypatch.setattr(loop, "read_study", lambda path: Study("s", [Trial(3, "finished", 71.5, {}, "run")]))
     settings = {"trials": 6, "space": None, "seed": 0}
-    loop.tune_here(["sweeps=encoders/mpnet_cola", "data.path=glue"], study=None, **settings)
-    assert [words.split()[0] for words in begun[:3]] == [
-        f"{method}-cola-all-mpnet-base-v2-{variant}"
-        for method, variant in (("full", "full"), ("lora", "lora"), ("lora", "lora_only"))
+    loop.tune_here(["sweeps=table4", "task=rte", "data.path=glue"], study=None, **settings)
+    assert [words.split()[0] for words in begun] == [
+        "krona-rte-t5-base-variant=table4_normal",
+        "krona-rte-t5-base-variant=table4_kaiming",
     ]
-    assert len(begun) == 8
-    assert "variant=encoders/lora_only" in begun[2]
+    assert "variant=table4_kaiming" in begun[1]
     assert capsys.readouterr().out.splitlines()[-1].endswith("data.path=glue recipe=tuned seed=1,2,3")
     begun.clear()
     loop.tune_here(["method=lora,krona", "task=rte"], study="mine", **settings)

@@ -1,6 +1,5 @@
 """Test the command of W&B's agent for each file of sweeps/wandb."""
 
-import math
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +21,7 @@ def first_values(parameters: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """Return one point of the sweep, as the server would send it to an agent."""
     point = {}
     for key, spec in parameters.items():
-        if "value" in spec:
-            value = spec["value"]
-        elif "values" in spec:
-            value = spec["values"][-1]
-        else:
-            value = math.sqrt(spec["min"] * spec["max"])
+        value = spec["value"] if "value" in spec else spec["values"][-1]
         point[key] = {"value": SMALL.get(key, value)}
     return point
 
@@ -56,10 +50,7 @@ def test_the_agents_command_runs(path: Path, tmp_path: Path, monkeypatch: pytest
     assert job.state == "done"
     result = read_result(job.folder / "result.json")
     assert result.test is None, "a search looks at dev only"
-    for key in ("optimizer.lr", "method.scaling", "seed"):
-        if key in point:
-            group, _, name = key.rpartition(".")
-            assert (result.config[group] if group else result.config)[name] == pytest.approx(point[key]["value"])
+    assert result.config["seed"] == point["seed"]["value"]
     (file,) = (tmp_path / "wandb").glob("offline-run-*/run-*.wandb")
     told = read_wandb(file, summary=True)
     assert told["run_id"] == "agents-own-id"
