@@ -2,14 +2,13 @@
 
 import json
 import os
-import re
 import shutil
-import socket
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
@@ -27,16 +26,14 @@ from krona.backbones.families.pooling import get_pooling, has_pooled_head
 from krona.backbones.peft_config import quiet
 from krona.config.model_folder import write_pooling
 from krona.messages import KronaError, did_you_mean, join_names, shorten
-from krona.runs.claim import is_alive
 from krona.runs.file_names import ADAPTER
 from krona.runs.predictions import label_words
-from krona.safe_files import read_json, sha256
+from krona.safe_files import read_json
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 TOLERANCE = {"fp32": 1e-4, "bf16": 5e-2, "fp16": 1e-2}  # the largest allowed error, as a fraction of the largest logit
 TASK_TYPES = {"Seq2SeqLM": "SEQ_2_SEQ_LM", "CausalLM": "CAUSAL_LM", "SequenceClassification": "SEQ_CLS"}
-MARKER = "krona_export.json"  # the file in an export that lists the files that krona wrote, with hashes of small files
-MAX_HASHED = 1_000_000  # bytes; larger files contain weights, which nobody edits
+MARKER = "krona_export.json"  # the file in an export that lists the files that krona wrote
 
 
 def export(
@@ -118,40 +115,37 @@ def exported_folder(out: Path, *, overwrite: bool) -> Iterator[Path]:
     """Yield a temporary folder next to ``out``, and rename it to ``out`` when it is complete.
 
     With ``overwrite``, an earlier export in ``out`` is replaced. An earlier export is recognised by its marker file,
-    which lists the files that krona wrote, with the hashes of small files. Temporary folders of killed exports to
-    ``out`` are removed.
+    which lists the files that krona wrote.
 
     Raises:
-        KronaError: ``out`` contains files that are not from an export or were changed, is a file, a symbolic link or a
-            protected folder (such as the working directory), or exists and ``overwrite`` is false. No file is then
-            changed.
+        KronaError: ``out`` contains files that are not from an export, is a file, a symbolic link or a protected folder
+            (such as the working directory), or exists and ``overwrite`` is false. No file is then changed.
     """
     out = Path(os.path.abspath(out))
     earlier = _require_replaceable(out, overwrite=overwrite)
-    host = re.sub(r"\W", "_", socket.gethostname())
-    for left in out.parent.glob(f".{out.name}.partial-{host}-*"):
-        if not is_alive(int(left.name.removesuffix("-old").rpartition("-")[2])):
-            shutil.rmtree(left)
-    part = out.with_name(f".{out.name}.partial-{host}-{os.getpid()}")
     try:
-        part.mkdir(parents=True)
-        yield part
-        files = sorted(_files(part))
-        hashes = {name: _hash(part / name) for name in files}
-        (part / MARKER).write_text(json.dumps({"files": hashes}, indent=1) + "\n", encoding="utf-8")
-        for name in files:  # transformers writes weight files that only their owner can read
-            (part / name).chmod(part.stat().st_mode & 0o666)
-        if earlier:
-            out.rename(f"{part}-old")
-        part.rename(out)
-        shutil.rmtree(f"{part}-old", ignore_errors=True)
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with TemporaryDirectory(prefix=f".{out.name}.partial-", dir=out.parent, ignore_cleanup_errors=True) as folder:
+            part = Path(folder, "new")
+            part.mkdir()
+            yield part
+            files = sorted(_files(part))
+            (part / MARKER).write_text(json.dumps({"files": files}, indent=1) + "\n", encoding="utf-8")
+            for name in files:  # transformers writes weight files that only their owner can read
+                (part / name).chmod(part.stat().st_mode & 0o666)
+            old = Path(folder, "old")
+            try:
+                if earlier:
+                    out.rename(old)
+                part.rename(out)
+            finally:
+                if old.is_dir() and not out.exists():
+                    old.rename(out)
     except Exception as error:
         # Rust libraries report OS errors with this text
         if not isinstance(error, OSError | RuntimeError) and "(os error " not in str(error):
             raise
         raise KronaError(f"{out} could not be written: {error}") from error
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
 
 
 def _require_replaceable(out: Path, *, overwrite: bool) -> bool:
@@ -166,24 +160,18 @@ def _require_replaceable(out: Path, *, overwrite: bool) -> bool:
         raise KronaError(f"--out {out} is {problem} and is not replaced. Choose another folder.")
     files = _files(out)
     try:
-        hashes = dict(read_json(out / MARKER)["files"])
-        files.discard(MARKER)
+        written = {MARKER, *read_json(out / MARKER)["files"]}
     except (OSError, ValueError, TypeError, KeyError):  # there is no valid marker file
-        hashes = {}
-    if others := sorted(name for name in files if name not in hashes or _hash(out / name) != hashes[name]):
+        written = set()
+    if others := sorted(files - written):
         named = join_names([shorten(name) for name in others[:3]])
         raise KronaError(
-            f"--out {out} contains files that are not from an export, or were changed ({named}), and is not replaced. "
-            "Choose another folder."
+            f"--out {out} contains files that are not from an export ({named}), and is not replaced. Choose another "
+            "folder."
         )
     if files and not overwrite:
         raise KronaError(f"--out {out} exists. Choose another folder, or add --overwrite to replace this export.")
     return any(out.iterdir())
-
-
-def _hash(file: Path) -> str | None:
-    """Return the SHA-256 of a file, or None for a broken link or a file with more than `MAX_HASHED` bytes."""
-    return sha256(file) if file.is_file() and file.stat().st_size <= MAX_HASHED else None
 
 
 def _files(folder: Path) -> set[str]:
