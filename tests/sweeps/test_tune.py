@@ -365,11 +365,6 @@ def test_axes_without_a_key_in_the_config_are_left_out() -> None:
     ]
 
 
-def test_the_space_of_all_axes_has_a_bias_if_the_method_has_one() -> None:
-    axes = read_space(SPACE.with_name("all.yaml"), {**CONFIG, "method": {"scaling": 1, "bias": 1}})
-    assert [axis.key for axis in axes] == ["optimizer.lr", "method.scaling", "method.bias"]
-
-
 def test_a_factor_of_the_rate_is_searched_although_the_config_does_not_set_it() -> None:
     axes = read_space(SPACE.with_name("head_rate.yaml"), {**CONFIG, "optimizer": {"lr": 1.0, "lr_factors": {}}})
     assert [axis.key for axis in axes] == ["optimizer.lr", "optimizer.lr_factors.head"]
