@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 .DEFAULT_GOAL := help
 # neighbouring tests run in one process, because they share models and runs
 IN_PARALLEL := -n auto --dist worksteal
-NUMERICAL := tests/kernels tests/methods tests/surgery tests/training tests/adapters tests/backbones tests/test_contract.py
+NUMERICAL := tests/krona_kernels tests/methods tests/surgery tests/training tests/adapters tests/backbones tests/test_contract.py
 .PHONY: help setup demo table1-demo test test-slow test-processors test-pages test-wheel test-lowest test-slurm torture check format schema docs weights weights-mpnet clean
 
 help:  ## this list
