@@ -47,7 +47,7 @@ files: {train: marked-folder/rows.tsv}
 """
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]  # seconds; five processes
 
-NAMES = ("override", "environment", "url", "header", "dsn", "callback", "logger", "study")
+NAMES = ("override", "environment", "url", "header", "callback", "logger", "study")
 MARKS = {name: f"s3cret{number}{name}" for number, name in enumerate(NAMES)}
 RUN = ["profile=demo", "task=mine", "trainer.max_epochs=1", "trainer.threads=1", "optimizer.warmup_steps=0"]
 
@@ -61,11 +61,10 @@ def services(marks: Mapping[str, str]) -> list[str]:
         "+logger.mine.server=${oc.env:MARKED}",
         f"+logger.mine.address='https://me:{marks['url']}@host.example/runs'",
         f"+logger.mine.headers={{Authorization: Bearer {marks['header']}}}",
-        f"+logger.mine.target='https://hooks.example/services/T0/{marks['logger']}'",
+        f"+logger.mine.target='https://{marks['logger']}@hooks.example/services'",
         "+callbacks.hook._target_=mine.Hook",
         f"+callbacks.hook.token={marks['callback']}",
-        f"+callbacks.hook.dsn='Server=db;User Id=me;Password={marks['dsn']}'",
-        f"+callbacks.hook.url='https://host.example/n?access_token={marks['study']}'",
+        f"+callbacks.hook.account={{access_key: {marks['study']}}}",
         "+callbacks.hook.team=${oc.env:MARKED}",
     ]
 

@@ -26,12 +26,9 @@ def test_secrets_are_masked_by_the_name_of_their_key() -> None:
     assert mask_secrets(kept) == kept
 
 
-def test_headers_and_everything_below_a_secret_key_are_masked() -> None:
-    given = {
-        "headers": {"X-Trace": "s3cret", "Accept": "${oc.env:TYPE}"},
-        "credentials": {"user": "s3cret", "pin": 123456},
-    }
-    masked = {"headers": {"X-Trace": "***", "Accept": "${oc.env:TYPE}"}, "credentials": {"user": "***", "pin": "***"}}
+def test_everything_below_a_secret_key_is_masked() -> None:
+    given = {"credentials": {"user": "s3cret", "pin": 123456}, "headers": {"Authorization": "Bearer s3cret"}}
+    masked = {"credentials": {"user": "***", "pin": "***"}, "headers": {"Authorization": "***"}}
     assert mask_secrets({"callbacks": given}) == {"callbacks": masked}
     assert mask_secrets({"githubToken": "s3cret", "X-Api-Key": "s3cret", "use_auth": True}) == {
         "githubToken": "***", "X-Api-Key": "***", "use_auth": True,
@@ -51,18 +48,9 @@ def test_labels_of_a_task_are_kept() -> None:
     [
         ("https://s3cret@errors.example/12", "https://***@errors.example/12"),
         ("postgres://me:p@ss@host/db", "postgres://me:***@host/db"),
-        ("https://hooks.slack.com/services/T0/B0/s3cret", "https://hooks.slack.com/***"),
-        ("https://discord.com/api/webhooks/12/s3cret?wait=true", "https://discord.com/api/webhooks/***?wait=true"),
-        ("https://host/notify?to=me&access_token=s3cret&n=1", "https://host/notify?to=me&access_token=***&n=1"),
-        ("Authorization is Bearer s3cret, or none", "Authorization is Bearer ***, or none"),
-        ("Server=db;User Id=me;Password=s3cret;Port=1", "Server=db;User Id=me;Password=***;Port=1"),
-        ("AccountName=me;AccountKey=s3cret==", "AccountName=me;AccountKey=***"),
         ("logger.x.password=my s3cret", "logger.x.password=***"),
         (r"callbacks.x.password=a\,s3cret", "callbacks.x.password=***"),
-        ("callbacks.x.headers.X-Trace=s3cret", "callbacks.x.headers.X-Trace=***"),
-        ("logger.x={headers: {A-B: s3cret, C: 'd s3cret'}, n: 1}", "logger.x={headers: {A-B: ***, C: ***}, n: 1}"),
         ("logger.x={token: 's3cret, s3cret', n: 1}", "logger.x={token: ***, n: 1}"),
-        ("logger.x.dsn='Server=db;Password=s3cret'", "logger.x.dsn='Server=db;Password=***'"),
         ("hydra.job.env_set.WANDB_API_KEY=s3cret", "hydra.job.env_set.WANDB_API_KEY=***"),
     ],
 )  # fmt: skip
