@@ -69,6 +69,11 @@ def test_samples_of_lm_evaluation_harness_equal_scipys_paired_test(tmp_path):
     check_against_scipy(compare(read(*sources, metric="exact_match,strict"), margin=5.0), *values)
     with pytest.raises(KronaError, match=r"has the filters strict, flexible. Choose one"):
         read(*sources)
+    rows = [{"doc_id": row, "target": "x", "metrics": ["acc"], "acc": value} for row, value in enumerate(values[0])]
+    (tmp_path / "samples_c.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    others = [*read(sources[0], metric="exact_match,strict"), *read(tmp_path / "samples_c.jsonl")]
+    with pytest.raises(KronaError, match=r"need samples with the same metric .*a.jsonl: exact_match, .*c.jsonl: acc"):
+        compare(others)
 
 
 def test_runs_are_compared_in_the_tasks_metric_with_holm(tmp_path):

@@ -37,8 +37,11 @@ def compare(sources: Sequence[Predictions], *, metrics: Sequence[str] = (), marg
         the ``scores`` by name, the ``metrics``, and the number of ``rows`` (or groups).
 
     Raises:
-        KronaError: the rows or their labels differ, or a metric is unknown or does not fit the labels.
+        KronaError: the rows, their labels or the metrics of samples differ, there is one row, or a metric is unknown or
+            does not fit the labels.
     """
+    if len(sources[0].ids) < 2:
+        raise KronaError(f"{sources[0].name} has one row. A test needs at least two rows.")
     sources = [_align(source, sources[0]) for source in sources]
     metrics = [*(metrics or sources[0].metrics)]
     contributions = _contributions(sources, metrics)
@@ -70,10 +73,9 @@ def _contributions(sources: Sequence[Predictions], metrics: Sequence[str]) -> Fl
     first = sources[0]
     values = [source.values for source in sources if source.values is not None]
     if values:
-        if len(values) < len(sources):
-            raise KronaError(
-                "Files of lm-evaluation-harness have values of rows, and can only be compared with others."
-            )
+        if len(values) < len(sources) or len({source.metrics for source in sources}) > 1:
+            found = ", ".join(f"{source.name}: {' and '.join(source.metrics)}" for source in sources)
+            raise KronaError(f"Samples of lm-evaluation-harness need samples with the same metric ({found}).")
         return np.array([100 * value / len(value) for value in values])
     if unknown := [name for name in metrics if name not in METRICS]:
         raise KronaError(f"--metric {unknown[0]} is not a metric of krona: {did_you_mean(unknown[0], METRICS)}")
