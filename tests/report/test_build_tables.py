@@ -1,7 +1,5 @@
 """Test the tables of a report: averages, marks of the best value, and missing values."""
 
-import json
-
 import numpy as np
 import pytest
 
@@ -254,42 +252,6 @@ def test_training_time_is_a_ratio_to_full_by_step(tmp_path):
     assert any("0.73625" in note for note in note_texts(report.tables[0]))
     table2 = collect(tmp_path, table="2", sweep="table1").tables[0]
     assert table2.cell("krona", "training_time").value == pytest.approx(75)
-
-
-def table_2(outputs, *, ratio=1.02, backbone="t5_base"):
-    """Return the report of Table 2, with a latency benchmark of KronA."""
-    write_all(outputs, grid(["full", "krona"], ["rte"], [0]))
-    (outputs / "bench").mkdir()
-    row = {"name": "krona", "ratio_to_full": ratio, "launches_added": 0}
-    settings = {"options": {"backbone": backbone}}
-    bench = {"rows": [row], "machine": {"gpu": "a GPU", "processor": "a CPU"}, "settings": settings}
-    (outputs / "bench" / "latency.json").write_text(json.dumps(bench))
-    return collect(outputs, table="2")
-
-
-def test_table_2_takes_the_benchmarks_and_names_a_damaged_one(tmp_path):
-    table = table_2(tmp_path).tables[0]
-    assert table.heading == "Bench on a GPU"
-    assert table.cell("krona", "latency").value == pytest.approx(102)
-    assert table.cell("krona", "launches").value == 0
-    assert table.cell("pa", "latency").missing == "not measured"
-    for damaged in ('{"rows": [{"nome": 1}]}', '{"rows": [], "machine": {"gpu": "a GPU"}, "settings": [1]}'):
-        (tmp_path / "bench" / "training.json").write_text(damaged)
-        assert "training.json is not a benchmark result" in collect(tmp_path, table="2").problems[0]
-
-
-@pytest.mark.parametrize("backbone", ["t5_base", "bert_base"])
-def test_a_benchmark_compares_with_the_paper_on_its_backbone_alone(tmp_path, backbone):
-    table = table_2(tmp_path, backbone=backbone).tables[0]
-    assert (table.cell("krona", "latency").difference is not None) == (backbone == "t5_base")
-    assert any("ran on bert_base" in note for note in note_texts(table)) == (backbone == "bert_base")
-
-
-def test_a_benchmark_without_full_has_launches_and_no_ratio(tmp_path):
-    report = table_2(tmp_path, ratio=None)
-    assert report.tables[0].cell("krona", "latency").missing == "measured without full"
-    assert report.tables[0].cell("krona", "launches").value == 0
-    assert not report.problems
 
 
 def test_a_method_with_one_seed_is_not_tested_against_one_with_several(tmp_path):

@@ -26,6 +26,8 @@ HOSTILE = "<script>alert(1)</script>_|&%$#{}\\~^*`[x](y)"
 def outputs(tmp_path_factory):
     folder = tmp_path_factory.mktemp("outputs")
     results = grid(["lora", "krona_b_res"], ["rte", "stsb"], [0, 1], rows=80)
+    for result in results:
+        result.trainable_params *= 2 if result.method == "lora" else 1
     results += [make_result("krona", HOSTILE, 0, kind="own"), make_result("pa", "rte", status="failed")]
     write_all(folder, results)
     return folder

@@ -111,3 +111,20 @@ def test_a_run_from_before_an_argument_has_its_default(tmp_path, older, newer, e
         result.provenance["method_defaults"] = record
     write_all(tmp_path, results)
     assert rows(tmp_path) == expected
+
+
+@pytest.mark.parametrize("of_seed", [False, True])
+def test_a_row_has_all_seeds_of_a_subset(of_seed, tmp_path):
+    """The subset is the same for all seeds (subset_seed=0), or each seed has its own (subset_seed=${seed})."""
+    results = []
+    for seed in (0, 1, 2):
+        subset = seed if of_seed else 0
+        change = {"data.train_rows": 100, "data.subset_seed": subset}
+        result = make_result("lora", "rte", seed, rows=60, change=change)
+        result.splits["train"] |= {"rows": 100, "fingerprint": f"subset {subset}"}
+        results.append(result)
+    runs = collected(tmp_path, results).runs
+    assert len({run.variant for run in runs}) == 1
+    settings = runs[0].settings
+    assert settings["train set"] == ("drawn by seed" if of_seed else "subset 0")
+    assert ("data.subset_seed" in settings) == (not of_seed)

@@ -116,11 +116,10 @@ def collect(
     selection = select_runs(folders, layout, filters, run_ids, metric, required=sweep is not None)
     if any(study.name == sweep for study in selection.studies):
         layout = replace(layout, title=f"Study {sweep}", command="krona tune")
-    bench, damaged = costs.benchmark_tables(layout, folders) if layout.name == "2" else ([], [])
-    tables = [*bench, *_build_tables(layout, selection.runs)]
+    tables = _build_tables(layout, selection.runs)
     if baseline is not None:
         _require_row(baseline, tables)
-    report = _make_report(layout, selection, tables, damaged)
+    report = _make_report(layout, selection, tables)
     if not any(cell.value is not None for table in tables for row in table.rows for cell in row.cells.values()):
         command = layout.command if layout.sweep else f"{layout.command} profile=demo"
         report.empty = _empty_note(paths, report.unfinished, command)
@@ -148,14 +147,13 @@ def _require_row(baseline: str, tables: Sequence[Table]) -> None:
         raise KronaError(f"--baseline {baseline}: the report has no row of this name: {names}")
 
 
-def _make_report(layout: Layout, selection: Selection, tables: list[Table], damaged: Sequence[str]) -> Report:
+def _make_report(layout: Layout, selection: Selection, tables: list[Table]) -> Report:
     runs, subject = selection.runs, "" if layout.paper else describe_subject(tables)
     title = f"{layout.title}: {subject}" if subject else layout.title
     states = count_states(runs, selection.waiting)
     counts = f"{plural(len(runs) + selection.waiting, 'run')}: {states}" if states else "0 runs"
-    problems = [*selection.problems, *damaged]
     done, unfinished = [run for run in runs if run.done], [run for run in runs if not run.done]
-    return Report(title, tables, done, unfinished, counts, [*selection.studies], problems)
+    return Report(title, tables, done, unfinished, counts, [*selection.studies], [*selection.problems])
 
 
 def _empty_note(outputs: Sequence[Path], unfinished: Runs, command: str) -> Note:

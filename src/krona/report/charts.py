@@ -13,11 +13,9 @@ from matplotlib import ticker
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from krona.display_names import method_label
 from krona.messages import shorten
 from krona.report.cells import ALPHA
-from krona.report.costs import CHARTED, QUANTITIES, cell_cost, find_quantity, is_quiet, on_front
-from krona.report.curves import NAMES, Curves
+from krona.report.costs import CHARTED, cell_cost, find_quantity, is_quiet, on_front
 from krona.report.pairs import format_interval
 from krona.report.styles import BETTER, COLORS, GRID, INK, PAPER, SOFT, WORSE, method_style
 from krona.report.svg import RC, tooltip
@@ -55,7 +53,7 @@ def score_frame(table: Table, column: Column) -> pd.DataFrame:
             "row": row, "method": row.method, "cell": cell, "label": plain_label(row.label), "settings": row.settings,
             "name": shorten(plain_label(names[row.name]), MAX_NAME), "score": cell.value, "low": low, "high": high,
             "color": style.color, "mark": style.mark, "hollow": False,
-            "tip": f"{plain_label(row.name)}: {cell_value(cell)}{ends}", **costs, "rank": row.cell("rank").value,
+            "tip": f"{plain_label(row.name)}: {cell_value(cell)}{ends}", **costs,
         })  # fmt: skip
     return pd.DataFrame(lines)
 
@@ -263,20 +261,6 @@ def cost_charts(table: Table, column: Column, frame: pd.DataFrame) -> tuple[list
     return charts, sentences
 
 
-@matplotlib.rc_context(RC)
-def rank_charts(column: Column, frame: pd.DataFrame) -> list[Figure]:
-    """Return a chart of the score against the maximum rank of the update, if the rank varies."""
-    frame = frame.dropna(subset=["rank"]).query("rank > 0")
-    if frame["rank"].nunique() < 2:
-        return []
-    axis = QUANTITIES["rank"].axis
-    figure, axes = _new(f"Score against {axis}", f"{axis}, log.", f"{column.label}, score")
-    tips = [f"{tip}; rank {number(rank, 1)}" for tip, rank in zip(frame.tip, frame["rank"], strict=True)]
-    _scatter(axes, frame.assign(tip=tips), [*frame["rank"]])
-    _fit_cost(axes, [*frame["rank"]], log=True)
-    return [figure]
-
-
 def find_swept(frame: pd.DataFrame) -> str | None:
     """Return the setting whose numbers or shapes distinguish the rows of each method, or None.
 
@@ -338,7 +322,7 @@ def draw_swept(frame: pd.DataFrame, column: Column, key: str) -> Figure:
 
 @matplotlib.rc_context(RC)
 def _draw_lines(
-    title: str, x: str, y: str, lines: Mapping[str, tuple[str, pd.DataFrame]], *, log: bool, band: bool = False
+    title: str, x: str, y: str, lines: Mapping[str, tuple[str, pd.DataFrame]], *, band: bool = False
 ) -> Figure:
     """Draw a line for each name. ``lines`` contains its method and a frame with x, y, low and high."""
     figure, axes = _new(title, x, y)
@@ -353,12 +337,7 @@ def _draw_lines(
                 axes.vlines(point.x, point.low, point.high, color=style.color, linewidth=1.4, alpha=0.5)
             _mark(axes, point.x, point.y, style.color, f"{name}: {number(point.y)} at {point.x:g}", marker=style.mark)
     _fit_scores(axes, [*points.y], [*points.low, *points.high])
-    if log:
-        _fit_cost(axes, [*points.x], log=True)
-        values = sorted({*points.x})
-        axes.set_xticks(values, [short(value) for value in values], rotation=40 if len(values) > 6 else 0)
-    else:
-        axes.xaxis.set_major_locator(ticker.MaxNLocator(6, integer=True))
+    axes.xaxis.set_major_locator(ticker.MaxNLocator(6, integer=True))
     axes.legend()
     return figure
 
@@ -372,7 +351,7 @@ def epoch_charts(column: Column, frame: pd.DataFrame) -> list[Figure]:
         if scores.ngroups > 1:
             curve = scores.agg(["mean", "min", "max"]).reset_index()
             lines[row.name] = row.method, curve.set_axis(["x", "y", "low", "high"], axis=1)
-    return [_draw_lines("Dev score by epoch", "epoch", "dev score", lines, log=False)] if lines else []
+    return [_draw_lines("Dev score by epoch", "epoch", "dev score", lines)] if lines else []
 
 
 def draw_best_of_k(found: BestOfK) -> Figure:
@@ -382,26 +361,7 @@ def draw_best_of_k(found: BestOfK) -> Figure:
         for label, points in found.points.groupby("label", sort=False)
     }
     title = f"{found.task}: test score after k trials of tuning"
-    return _draw_lines(title, "trials k", "expected test score", lines, log=False, band=True)
-
-
-def curve_charts(curves: Curves) -> list[Figure]:
-    """Return the chart of the score against a setting."""
-    names = {method: plain_label(method_label(method)) for method in curves.lines}
-    lines = {
-        names[method]: (
-            method,
-            _frame([(point.x, point.score, *(point.interval or (point.score,) * 2)) for point in points]),
-        )
-        for method, points in curves.lines.items()
-    }
-    setting, split = NAMES[curves.setting], curves.split
-    title = f"{split.capitalize()} score by {setting}"
-    return [_draw_lines(title, f"{setting}, log.", f"{split} score", lines, log=True)]
-
-
-def _frame(lines: Sequence[tuple[Any, ...]]) -> pd.DataFrame:
-    return pd.DataFrame(lines, columns=["x", "y", "low", "high"])
+    return _draw_lines(title, "trials k", "expected test score", lines, band=True)
 
 
 def study_frame(study: Study) -> pd.DataFrame:

@@ -5,24 +5,17 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
-from pathlib import Path
 from statistics import fmean, median
 from typing import Any, Literal
 
-from krona.display_names import method_label, task_label
+from krona.display_names import task_label
 from krona.messages import KronaError, did_you_mean
 from krona.report.layouts import Layout
 from krona.report.runs import ReportRun, Runs
-from krona.report.table import AVERAGE, SCORES, Cell, Column, Note, Row, Table
-from krona.safe_files import read_json
+from krona.report.table import AVERAGE, SCORES, Cell, Column, Row, Table
 
 REFERENCE = "full"
-PAPER_BACKBONE = "t5_base"  # the name of the paper's backbone in conf/backbone
-TIMES = [
-    Column("latency", "Inference latency (%)", "time"),
-    Column("launches", "Launches added", "launches"),
-    Column("training_time", "Training time (%)", "time"),
-]
+TRAINING_TIME = Column("training_time", "Training time (%)", "time")  # of Table 2
 
 
 @dataclass(frozen=True)
@@ -42,7 +35,7 @@ class Quantity:
 # Maps the name of each quantity to its definition, in the order of the table columns.
 QUANTITIES = {
     "params": Quantity("Params (%)", axis="trainable parameters", digits=-3, always=True, logarithmic=True),
-    "rank": Quantity("Rank of the update", axis="highest rank of the update", always=True, logarithmic=True),
+    "rank": Quantity("Rank of the update", always=True),
     "time": Quantity("Training (s)", axis="training time (s)", statistic="median", always=True),
     "step": Quantity("Step (ms)", 1e-3, statistic="median", digits=-3),
     "memory": Quantity("Peak memory (GB)", 1e9, axis="peak memory (GB)", digits=-3),
@@ -182,7 +175,7 @@ def fill_times(layout: Layout, table: Table, tasks: Sequence[str]) -> list[str]:
     """Fill Table 8, or the training times of Table 2, with the times of the runs. Return notes about these times."""
     percent = layout.name == "2"
     columns = [] if percent else [Column(task, task_label(task), "time") for task in tasks]
-    mean = TIMES[-1] if percent else Column(AVERAGE, "Mean", "time")
+    mean = TRAINING_TIME if percent else Column(AVERAGE, "Mean", "time")
     table.columns = [*columns, mean]
     for row, cells in _relative_steps(table.rows, REFERENCE).items():
         for column in columns:
@@ -207,57 +200,3 @@ def _mean_cell(cells: Sequence[Cell], scale: int) -> Cell:
         return Cell(missing="no run")
     runs = [run for cell in cells for run in cell.runs]
     return Cell(fmean(values), runs, digits=0 if scale == 100 else 2)
-
-
-def benchmark_tables(layout: Layout, folders: Sequence[Path]) -> tuple[list[Table], list[str]]:
-    """Return a list with Table 2 from the latency and training benchmarks, and a message for each damaged file.
-
-    If there are no benchmark results, the list is empty.
-    """
-    benches: dict[str, dict[str, Any]] = {}
-    problems = []
-    for path in (folder / "bench" / f"{kind}.json" for folder in folders for kind in ("latency", "training")):
-        try:
-            content = read_json(path)
-            rows = {str(row["name"]): row for row in content["rows"]}
-            for row in rows.values():  # the ratio is null if full fine-tuning was not measured
-                row["percent"] = None if row["ratio_to_full"] is None else 100 * float(row["ratio_to_full"])
-            machine = content["machine"]["gpu"] or content["machine"]["processor"]
-            backbone = str(content["settings"]["options"]["backbone"])
-            benches[path.stem] = {"rows": rows, "machine": str(machine), "backbone": backbone}
-        except FileNotFoundError:
-            continue
-        except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-            reason = f"{type(error).__name__}: {error}"
-            problems.append(f"{path} is not a benchmark result ({reason}). Run bench.py again.")
-    return [_benchmark_table(layout, benches)] if benches else [], problems
-
-
-def _benchmark_table(layout: Layout, benches: dict[str, dict[str, Any]]) -> Table:
-    others = {kind: bench["backbone"] for kind, bench in benches.items() if bench["backbone"] != PAPER_BACKBONE}
-    machines = " and ".join(dict.fromkeys(bench["machine"] for bench in benches.values()))
-    table = Table(layout.name, layout.title, f"Bench on {machines}", layout.axis, TIMES, [])
-    rows = {kind: bench["rows"] for kind, bench in benches.items()}
-    names = {*layout.rows, *(name for by_name in rows.values() for name in by_name)}
-    for name in sorted(names, key=layout.order):
-        row = Row(name, method_label(name))
-        for column, kind in (("latency", "latency"), ("training_time", "training")):
-            found = rows.get(kind, {}).get(name)
-            cell = Cell(found["percent"] if found else None, digits=0)
-            cell.missing = None if cell.value is not None else "measured without full" if found else "not measured"
-            cell.paper = layout.paper.value(name, column) if layout.paper else None
-            cell.comparable = cell.value is not None and kind not in others
-            row.cells[column] = cell
-        added = rows.get("latency", {}).get(name, {}).get("launches_added")
-        row.cells["launches"] = Cell(added, digits=0) if added is not None else Cell(missing="not counted")
-        table.rows.append(row)
-    notes = [
-        *layout.notes,
-        "Latency is measured with batch size 1 and length 10. The number of added launches does not depend on the GPU.",
-    ]
-    for kind, name in others.items():
-        notes.append(
-            f"bench={kind} ran on {name}, so it is not compared with the paper's numbers for {PAPER_BACKBONE}."
-        )
-    table.notes = [*map(Note, notes)]
-    return table

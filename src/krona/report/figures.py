@@ -29,8 +29,8 @@ RC_PAPER = RC | {"svg.fonttype": "path", "pdf.fonttype": 42}  # SVG: letters as 
 def write_figures(report: Report, folder: Path, *, width_mm: float = COLUMN_MM) -> list[Path]:
     """Write each chart of the report's scores as a PDF and an SVG file, and return the paths of the files.
 
-    The charts are those of the HTML page: the differences to the reference, the score against a swept setting, against
-    costs and against ranks. Significance and methods differ by their marks, so that the figures can be printed in grey.
+    The charts are those of the HTML page: the differences to the reference, and the score against a swept setting and
+    against costs. Significance and methods differ by their marks, so that the figures can be printed in grey.
 
     Args:
         folder: is created if it does not exist. Files with the same names are replaced.
@@ -58,7 +58,7 @@ def _draw(table: Table) -> Iterator[Figure]:
             continue
         if swept := charts.find_swept(frame):
             yield _name(charts.draw_swept(frame, column, swept), column)
-        for figure in [*charts.cost_charts(table, column, frame)[0], *charts.rank_charts(column, frame)]:
+        for figure in charts.cost_charts(table, column, frame)[0]:
             _add_legend(figure, frame)
             yield _name(figure, column)
 

@@ -66,7 +66,7 @@ def render_html(report: Report, out: Path | None) -> str:
     from markupsafe import Markup
     from markupsafe import escape as escape_html
 
-    from krona.report import charts, curves
+    from krona.report import charts
     from krona.report.svg import to_svg
 
     here = Path.cwd().resolve()
@@ -92,11 +92,9 @@ def render_html(report: Report, out: Path | None) -> str:
         "runs": _runs,
         "provenance": _provenance,
     }
-    has_grid = any(table.best_of_k for table in report.tables)
     page = _fill(
         report, "report.html", filters, errors=False,
-        charts=charts, curves=[] if has_grid else curves.find_curves(report.runs),
-        method_style=method_style, method_label=method_label,
+        charts=charts, method_style=method_style, method_label=method_label,
         differences=draw_table_differences, difference_limits=_difference_limits,
         dark_style=Markup(dark_style()), max_charted=MAX_CHARTED,
         charts_for_all=sum(len(table.score_columns) for table in report.tables) <= MAX_CHARTED,
