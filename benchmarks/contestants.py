@@ -88,8 +88,8 @@ def with_method(
 
 def inserted_shape(model: nn.Module) -> str | None:
     """Return the shape of A in this model, which may differ from the paper's shape. Return None if there is no A."""
-    state = model.__dict__.get("krona")
-    factors = state.adapters[state.active].branch_config.get("kron_factors") if state else None
+    adapter = model.__dict__.get("krona")
+    factors = adapter.branch_config.get("kron_factors") if adapter else None
     return shape_name(factors[0]) if factors else None
 
 

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from krona.messages import KronaError, first_line
 from krona.methods.branch import Branch
-from krona.surgery.state import adapted_modules, get_state
+from krona.surgery.state import adapted_modules
 from krona.surgery.target_modules import widths_at
 from krona.surgery.wrapper import public_name
 
@@ -15,18 +15,16 @@ TOLERANCE = 1e-3  # the maximum difference between ``delta`` and ``forward``, as
 
 
 def find_branch_fault(model: nn.Module) -> str | None:
-    """Check the branches of the active adapter. Return a message for the first wrong ``forward`` or ``delta``, or None.
+    """Check the branches of the adapter. Return a message for the first wrong ``forward`` or ``delta``, or None.
 
     ``forward`` must map (..., d_in) to (..., d_out). If a branch defines ``delta``, this method must return a
     matrix (d_out, d_in) with ``forward(x) = x @ delta().T``. The check uses random inputs and parameters, because the
     initial output of many branches is zero. Only one branch of each class and size is checked.
     """
-    name, checked = get_state(model).active, set()
+    checked = set()
     for module_name, adapted in adapted_modules(model):
-        if name is None or name not in adapted.branches:
-            continue
-        size = adapted.placements[name].widths(*widths_at(adapted, name))
-        for branch in adapted.own_branches(name):
+        size = adapted.placement.widths(*widths_at(adapted))
+        for branch in adapted.own_branches():
             key = type(branch), size, tuple(p.shape for p in branch.parameters())
             label = f"{type(branch).__name__} at {public_name(module_name)}"
             if key not in checked and (fault := _find_fault(label, branch, *size)):

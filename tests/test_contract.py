@@ -40,7 +40,7 @@ def check_life(name: str, make: Callable[[], Any], file: Path) -> Any:
     count = surgery.count(model)
     assert count.backbone + count.head == sum(p.numel() for p in bare.parameters())
     assert bool(count.trainable) == (name != "untuned")
-    assert ("head" in model.krona.adapters["default"].options) == bool(count.head)
+    assert ("head" in model.krona.options) == bool(count.head)
 
     frozen = {n: p.clone() for n, p in model.named_parameters() if not p.requires_grad}
     trains = {n: p.clone() for n, p in surgery.trainable_state(model).items()}
@@ -109,7 +109,7 @@ def test_only_what_it_names_trains(name: str) -> None:
     trainable = surgery.trainable_state(model)
     layer_norms = {key for key in trainable if "layer_norm.weight" in key}
     assert len(layer_norms) == (12 if values["train_layer_norms"] else 0)
-    own = {surgery.public_name(n) for n, _ in model.named_parameters() if ".branches." in n or ".magnitudes." in n}
+    own = {surgery.public_name(n) for n, _ in model.named_parameters() if ".branches." in n or ".dora." in n}
     assert trainable.keys() - layer_norms <= own or values.get("train_backbone")
     assert close(logits(model), logits(tiny_t5().double())) == (find_case(name).start == 0)
     assert any(isinstance(module, RootMeanSquareNorm) for module in model.modules())

@@ -109,7 +109,7 @@ def test_thirty_steps_equal_a_plain_loop_with_peft(name: str, kind: str) -> None
         ours, theirs = ours.double(), theirs.double()
     inserted(f"peft/{name}", ours)
     tuner: Any = by_peft(name, theirs, kind)
-    for key in ours.krona.adapters["default"].trained:
+    for key in ours.krona.trained:
         theirs.get_parameter(key).requires_grad_(True)
     for key, parameter in theirs.named_parameters():
         if "ranknum" in key:  # peft makes AdaLoRA's ranks trainable when it casts a layer
@@ -117,7 +117,7 @@ def test_thirty_steps_equal_a_plain_loop_with_peft(name: str, kind: str) -> None
     losses = []
     for model in (ours, theirs):
         model.double().train()
-    for model, hook in ((ours, surgery.active_training_hook(ours)), (theirs, None)):
+    for model, hook in ((ours, ours.krona.training_hook), (theirs, None)):
         optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-2, weight_decay=0.0)
         record = []
         for step in range(30):
@@ -144,7 +144,7 @@ def test_psoft_in_fp32_differs_from_peft_only_by_the_layer_norms_of_t5() -> None
     inserted("peft/psoft", ours)
     by_peft("psoft", theirs, "t5")
     use_fast_modules(theirs)
-    for key in ours.krona.adapters["default"].trained:
+    for key in ours.krona.trained:
         theirs.get_parameter(key).requires_grad_(True)
     for model in (ours, theirs):
         optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-2)
@@ -162,7 +162,7 @@ def test_a_step_has_the_tensor_operations_of_a_plain_loop(name: str) -> None:
     inserted(f"peft/{name}", ours)
     by_peft(name, theirs, "t5")
     use_fast_modules(theirs)
-    for key in ours.krona.adapters["default"].trained:
+    for key in ours.krona.trained:
         theirs.get_parameter(key).requires_grad_(True)
     counts = []
     for model in (ours.train(), theirs.train()):

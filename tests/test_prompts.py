@@ -1,6 +1,5 @@
 """Test the methods that put a prompt of peft in front of the text."""
 
-import copy
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -11,14 +10,12 @@ import torch
 from transformers import AutoTokenizer
 
 import tiny_backbones
-from krona import surgery
 from krona.adapters.adapter import Adapter
 from krona.adapters.export import export
 from krona.adapters.find import find
 from krona.adapters.peft.writing import write_peft
 from krona.backbones.families.family import CACHE
 from krona.backbones.peft_config import PROMPT_TYPES
-from krona.backbones.prompts import PromptBranch
 from krona.messages import KronaError
 from krona.runs.result import read_result
 from methods.case import Case
@@ -26,7 +23,7 @@ from methods.cases import CASES
 from one_job import config as config_of
 from one_job import finish, finish_after_interrupt, run, same_files
 from test_contract import check_life
-from tiny_models import NAMES, evaluate, family_batch, family_for, output, tiny, train
+from tiny_models import NAMES, family_batch, family_for, output, tiny, train
 from tiny_t5 import batch, check_losses, close, inserted, method_values, tiny_t5, without_dropout
 
 peft = pytest.importorskip("peft")
@@ -235,24 +232,6 @@ def test_each_layer_of_a_decoder_has_its_own_prefix(layers: int) -> None:
     assert trained.grad.unflatten(1, (-1, 64)).abs().sum((0, 2)).all()  # for the keys and values of each layer
 
 
-def test_several_prompts_in_a_model() -> None:
-    model = tiny("t5").double()
-    expected = {None: evaluate(model)}
-    for name in ("peft/prompt_tuning", "peft/prefix_tuning"):
-        surgery.insert(model, PromptBranch, name=name[5:], train_layer_norms=False, config=config(name))
-        expected[name[5:]] = evaluate(model)
-    for name in (*expected, *expected):
-        surgery.activate(model, name)
-        assert torch.equal(evaluate(model), expected[name])
-    copied = copy.deepcopy(model)
-    copied.prompts.branches["prefix_tuning"].tuner.embedding.weight.data.normal_()
-    assert torch.equal(evaluate(model), expected["prefix_tuning"])
-    assert not torch.equal(evaluate(copied), expected["prefix_tuning"])
-    surgery.take_out(model, "prefix_tuning")
-    surgery.activate(model, "prompt_tuning")
-    assert torch.equal(evaluate(model), expected["prompt_tuning"])
-
-
 @pytest.mark.parametrize("name", METHODS)
 def test_gradient_checkpointing(name: str) -> None:
     model = inserted(name, without_dropout(tiny("bert")).double()).train()
@@ -281,12 +260,12 @@ def test_an_encoder_cannot_be_exported_to_peft(tmp_path: Path) -> None:
 
 def test_initial_values_are_words_or_random() -> None:
     model = tiny("t5")
-    words = inserted("peft/prompt_tuning", model).prompts.branches["default"].tuner.embedding.weight
+    words = inserted("peft/prompt_tuning", model).prompts.branches.tuner.embedding.weight
     assert (words[:, None] == model.shared.weight).all(-1).any(1).all()
-    again = inserted("peft/prompt_tuning", tiny("t5")).prompts.branches["default"].tuner.embedding.weight
+    again = inserted("peft/prompt_tuning", tiny("t5")).prompts.branches.tuner.embedding.weight
     assert torch.equal(words, again)  # the seed decides
     random = {**config("peft/prompt_tuning"), "prompt_tuning_init": "RANDOM"}
-    drawn = inserted("peft/prompt_tuning", tiny("t5"), config=random).prompts.branches["default"].tuner
+    drawn = inserted("peft/prompt_tuning", tiny("t5"), config=random).prompts.branches.tuner
     assert not (drawn.embedding.weight[:, None] == model.shared.weight).all(-1).any()
 
 
@@ -294,7 +273,7 @@ def test_the_initial_values_of_a_text(tiny_folder: Path) -> None:
     given = {"prompt_tuning_init": "TEXT", "prompt_tuning_init_text": "two", "tokenizer_name_or_path": str(tiny_folder)}
     model = inserted("peft/prompt_tuning", tiny_t5(vocab_size=300), config={**config("peft/prompt_tuning"), **given})
     (first, *_) = AutoTokenizer.from_pretrained(tiny_folder)("two")["input_ids"]
-    assert torch.equal(model.prompts.branches["default"].tuner.embedding.weight[0], model.shared.weight[first])
+    assert torch.equal(model.prompts.branches.tuner.embedding.weight[0], model.shared.weight[first])
     assert "prompt_tuning_init_text" not in Adapter.of(model).config.branch_config["config"]
 
 

@@ -50,6 +50,7 @@ def test_labels_of_a_task_are_kept() -> None:
         ("postgres://me:p@ss@host/db", "postgres://me:***@host/db"),
         ("logger.x.password=my s3cret", "logger.x.password=***"),
         (r"callbacks.x.password=a\,s3cret", "callbacks.x.password=***"),
+        ("logger.x={headers: {Authorization: Bearer s3cret}, n: 1}", "logger.x={headers: {Authorization: ***}, n: 1}"),
         ("logger.x={token: 's3cret, s3cret', n: 1}", "logger.x={token: ***, n: 1}"),
         ("hydra.job.env_set.WANDB_API_KEY=s3cret", "hydra.job.env_set.WANDB_API_KEY=***"),
     ],

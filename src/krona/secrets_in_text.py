@@ -17,7 +17,7 @@ QUOTED = r"\"[^\"]*\"|'[^']*'"
 URL = re.compile(rf"(\w\\?://(?!git@|\$)(?:[^/@:\s]*:)?+){NOT_ENV}[^/\s]+(?=@)")  # scheme://user:password@host
 OVERRIDE = re.compile(rf"([+~]*(?:[\w@/-]+\.)*(?:{KEY})=){NOT_ENV}.+", re.IGNORECASE)
 ASSIGNED = re.compile(
-    rf"((?<![\w-])(?:{KEY})[\"']?\s*[=:]\s*+){NOT_ENV}(?:{QUOTED}|(?:\\.|[^\s,}}'\"])+)", re.IGNORECASE
+    rf"((?<![\w-])(?:{KEY})[\"']?\s*[=:]\s*+){NOT_ENV}(?:{QUOTED}|(?:\\.|[^\n,}}'\"])+)", re.IGNORECASE
 )
 CHARACTER = r"[^\s/'\"<>&]"  # a character of a name in a path
 FOLDERS = re.compile(

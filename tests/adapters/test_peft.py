@@ -14,7 +14,6 @@ from krona import surgery
 from krona.adapters.peft.writing import write_peft
 from krona.backbones.insert_method import insert_method
 from krona.messages import KronaError
-from krona.methods.lora import LoRA
 from krona.surgery.state import norm_modules
 from methods.cases import find_case
 from tiny_models import combinations, tiny
@@ -100,11 +99,9 @@ def test_a_product_that_peft_lacks_is_the_exact_lora_of_its_rank(
     assert close(output(in_peft(kind, tmp_path).get_base_model()), expected)
 
 
-def test_the_active_one_of_several_adapters_is_written(tmp_path: Path) -> None:
+def test_a_lora_of_a_classifier_is_written(tmp_path: Path) -> None:
     model = trained("lora", "bert")
     expected = output(model)
-    surgery.insert(model, LoRA, target_modules=["key"], name="other")
-    surgery.activate(model, "default")
     write_peft(model, tmp_path, base_model="tiny", task_type="SEQ_CLS")
     theirs = in_peft("bert", tmp_path)
     assert type(theirs) is peft.PeftModelForSequenceClassification

@@ -8,7 +8,6 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
-from unittest.mock import Mock
 
 import pytest
 from rich.console import Console
@@ -215,8 +214,10 @@ def test_refused_outputs(rows: Path, sst2: Path, tmp_path: Path) -> None:
 
 
 def test_a_full_disk_is_one_message(rows: Path, sst2: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    full_disk = OSError(28, "No space left on device")
-    monkeypatch.setattr(predict_command, "format_answers", Mock(side_effect=full_disk))
+    def full_disk(*args: Any) -> None:  # a stored error would keep the file of rows open until the garbage collection
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(predict_command, "format_answers", full_disk)
     with pytest.raises(KronaError, match=r"a.tsv could not be written: No space left on device"):
         ask(sst2, source=rows, output=tmp_path / "a.tsv")
     assert list(tmp_path.iterdir()) == [rows]

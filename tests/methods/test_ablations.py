@@ -24,7 +24,7 @@ def built(*overrides: str) -> tuple[Any, Any]:
 
 
 def branches(model: Any) -> dict[str, list[Kronecker]]:
-    return {surgery.public_name(name): list(a.branches["default"]) for name, a in surgery.adapted_modules(model)}
+    return {surgery.public_name(name): list(a.branches) for name, a in surgery.adapted_modules(model)}
 
 
 def kinds(model: Any) -> dict[str, int]:

@@ -44,15 +44,15 @@ class Loss(nn.Module):
 def dense_forward(self: Adapted, x: Tensor, *args: Any, **kwargs: Any) -> Any:
     """Compute the output of an adapted linear layer from the whole merged weight, if there is such a weight."""
     try:
-        parallel = self.placements["default"].placement == "parallel"
-        if not is_linear(self.base) or "default" in self.captures or not (parallel or self.base.bias is None):
+        parallel = self.placement.placement == "parallel"
+        if not is_linear(self.base) or self.capture or not (parallel or self.base.bias is None):
             return ADAPTED_FORWARD(self, x, *args, **kwargs)
-        deltas = [branch_matrix(branch) for branch in self.branches["default"].children()]
+        deltas = [branch_matrix(branch) for branch in self.branches]
     except KronaError:
         return ADAPTED_FORWARD(self, x, *args, **kwargs)
-    W = add_update(weight_matrix(self.base), deltas, self.placements["default"])
-    if "default" in self.magnitudes:  # the norm is a constant in the backward pass
-        magnitude: Any = self.magnitudes["default"].magnitude
+    W = add_update(weight_matrix(self.base), deltas, self.placement)
+    if self.dora is not None:  # the norm is a constant in the backward pass
+        magnitude: Any = self.dora.magnitude
         norms = torch.linalg.vector_norm(W.detach(), dim=1)
         W = (magnitude / norms)[:, None] * W
     return F.linear(x, W, self.base.bias)

@@ -16,7 +16,7 @@ P = 0.25
 
 def first_place(model: Any) -> Any:
     """Return the wrapper of the first module with branches that is called alone, not within a part of the model."""
-    return next(adapted for _, adapted in adapted_modules(model) if not adapted.captures)
+    return next(adapted for _, adapted in adapted_modules(model) if not adapted.capture)
 
 
 def gradients(model: Any) -> Tensor:
@@ -40,7 +40,7 @@ def test_dropout_is_inverted() -> None:
 def test_only_the_input_of_the_branch_is_dropped(method: str) -> None:
     adapted = first_place(inserted(method, without_dropout(tiny_t5().double()), dropout=P).train())
     disturb(adapted)
-    (branch,), base = adapted.branches["default"], adapted.base
+    (branch,), base = adapted.branches, adapted.base
     x = torch.randn(3, 7, next(base.parameters()).shape[-1]).double()
     torch.manual_seed(5)
     out = adapted(x)
@@ -48,16 +48,16 @@ def test_only_the_input_of_the_branch_is_dropped(method: str) -> None:
     torch.manual_seed(5)
     h = base(x)
     h = h[0] if isinstance(h, tuple) else h
-    place = adapted.placements["default"]
+    place = adapted.placement
     if place.placement == "parallel":
         expected = h + branch(drop(x, P))
-        if adapted.magnitudes:
-            expected = adapted.magnitudes["default"](expected, base.weight, [branch])
+        if adapted.dora is not None:
+            expected = adapted.dora(expected, base.weight, [branch])
     else:
         expected = branch(drop(h, P)) + (h if place.inner_residual else 0)
     assert close(out, expected)
     adapted.eval()
-    assert torch.equal(adapted.update("default", h, x), adapted.update("default", h, x)), "no masks in eval mode"
+    assert torch.equal(adapted.update(h, x), adapted.update(h, x)), "no masks in eval mode"
 
 
 def test_parallel_branches_of_a_block_share_a_mask() -> None:
@@ -66,10 +66,10 @@ def test_parallel_branches_of_a_block_share_a_mask() -> None:
     disturb(adapted)
     x, y = torch.randn(2, 3, 7, 64).double()
     torch.manual_seed(5)
-    out = adapted.update("default", y, x)
+    out = adapted.update(y, x)
     torch.manual_seed(5)
     dropped = drop(x, P)
-    branches: Any = adapted.branches["default"]
+    branches: Any = adapted.branches
     assert close(out, y + sum(branch(dropped) for branch in branches))
 
 

@@ -12,11 +12,10 @@ from transformers import GPT2Config, GPT2Model
 from krona import surgery
 from krona.messages import KronaError
 from krona.methods.adapter import Adapter
-from krona.methods.compacter import Compacter
 from krona.methods.kronecker import Kronecker
 from krona.methods.lora import LoRA
 from krona.methods.parallel_adapter import ParallelAdapter
-from tiny_t5 import batch, close, disturb, inserted, logits, refused, restored, same_bits, snapshot, tiny_t5, train
+from tiny_t5 import batch, close, disturb, inserted, logits, refused, restored, tiny_t5, train
 
 QV = ["q", "v"]
 
@@ -64,7 +63,7 @@ def test_placements_mean_what_they_say(where: str, placement: Any, inner_residua
     surgery.insert(model, Adapter, target_modules=[where], bottleneck_dim=4, **how)
     disturb(model, by=0.5)
     adapted: Any = model.get_submodule(where)
-    b1, b2 = adapted.branches["default"]
+    b1, b2 = adapted.branches
     x = torch.randn(2, 3, 64).double()
 
     def out(module: Any, h: torch.Tensor) -> torch.Tensor:
@@ -90,55 +89,23 @@ def test_compacters_rule_is_one_parameter() -> None:
     model = inserted("compacter")
     rules = [key for key in surgery.trainable_state(model) if key.endswith("rule")]
     assert rules == ["encoder.block.0.layer.0.SelfAttention.0.rule"]
-    branches = [branch for _, a in surgery.adapted_modules(model) for branch in a.branches["default"]]
+    branches = [branch for _, a in surgery.adapted_modules(model) for branch in a.branches]
     assert len(branches) == 8
     assert len({id(branch.rule) for branch in branches}) == 1
     train(model)
     twin = copy.deepcopy(model)
-    assert len({id(b.rule) for _, a in surgery.adapted_modules(twin) for b in a.branches["default"]}) == 1
-    surgery.insert(model, Compacter, target_modules=["DenseReluDense"], placement="sequential", name="other")
-    rules_of = {name: surgery.adapter_state(model, name) for name in ("default", "other")}
-    assert len({id(p) for state in rules_of.values() for key, p in state.items() if key.endswith("rule")}) == 2
-
-
-def test_several_adapters_switched_by_name() -> None:
-    model = tiny_t5()
-    bare, before = logits(model), snapshot(model)
-    alone = {}
-    for name, arguments in {
-        "lora": (LoRA, {"target_modules": QV}),
-        "pa": (ParallelAdapter, {"target_modules": ["DenseReluDense"]}),
-        "krona": (Kronecker, {"target_modules": [*QV, "wi"], "kron_factors": [[8, 4]], "magnitude": True}),
-    }.items():
-        surgery.insert(model, arguments[0], name=name, **arguments[1])
-        disturb(model)
-        alone[name] = logits(model)
-        assert set(surgery.trainable_state(model)) == set(surgery.adapter_state(model, name))
-    assert len({tensor.sum().item() for tensor in alone.values()}) == 3
-    for name in ("pa", "krona", "lora"):
-        surgery.activate(model, name)
-        assert torch.equal(logits(model), alone[name])
-    surgery.activate(model, None)
-    assert torch.equal(logits(model), bare)
-    assert not surgery.trainable_state(model)
-    surgery.activate(model, "pa")
-    surgery.take_out(model, "lora")  # the active adapter stays active
-    assert torch.equal(logits(model), alone["pa"])
-    with pytest.raises(KronaError, match="'pa', 'krona'"):
-        surgery.activate(model, "lora")
-    surgery.take_out(model)
-    assert same_bits(snapshot(model), before)
+    assert len({id(b.rule) for _, a in surgery.adapted_modules(twin) for b in a.branches}) == 1
 
 
 def test_adapters_at_a_block_and_inside_it() -> None:
     model = tiny_t5()
     with restored(model):
-        surgery.insert(model, LoRA, target_modules=["DenseReluDense", "wi"], name="both")
-        surgery.insert(model, LoRA, target_modules=["wo", "DenseReluDense"], name="more")
+        surgery.insert(model, LoRA, target_modules=["DenseReluDense", "wi"])
+        block = "encoder.block.0.layer.1.DenseReluDense"
+        assert {f"{block}.0.A", f"{block}.wi.0.A"} <= {*surgery.adapter_state(model)}
+        before = logits(model)
         disturb(model)
-        expected = logits(model)
-        surgery.take_out(model, "both")
-        assert torch.equal(logits(model), expected)
+        assert not torch.equal(logits(model), before)
 
 
 def test_merge_in_bf16_sums_in_fp32_and_casts_last() -> None:
@@ -147,7 +114,7 @@ def test_merge_in_bf16_sums_in_fp32_and_casts_last() -> None:
     disturb(model, by=0.3)
     name = "encoder.block.0.layer.0.SelfAttention.q"
     adapted: Any = model.get_submodule(name)
-    branch, own = adapted.branches["default"][0], adapted.base.weight
+    branch, own = adapted.branches[0], adapted.base.weight
     expected = (own.double() + 0.3 * (branch.A.double() @ branch.B.double()).T).to(torch.bfloat16)
     surgery.merge(model)
     # sums in fp32 round 1 of 10,000 values to another bf16 number, and sums in bf16 every third
@@ -221,17 +188,6 @@ def test_take_out_while_merged_gives_the_backbone_back() -> None:
         surgery.merge(model)
 
 
-def test_take_out_of_another_adapter_while_one_is_merged() -> None:
-    model = tiny_t5()
-    surgery.insert(model, LoRA, target_modules=QV, name="one")
-    surgery.insert(model, LoRA, target_modules=QV, name="two")
-    disturb(model)
-    surgery.merge(model)
-    merged = logits(model)
-    surgery.take_out(model, "one")
-    assert torch.equal(logits(model), merged)
-
-
 @pytest.mark.parametrize(
     ("branch", "arguments", "words"),
     [
@@ -264,47 +220,26 @@ def test_other_mistakes_leave_the_model_untouched() -> None:
         refused(model, partial(call, model), "no adapter in this model")
     inserted("krona", model)
     disturb(model)
-    refused(model, lambda: surgery.insert(model, LoRA, target_modules=QV), "'default'", "already")
+    refused(
+        model, lambda: surgery.insert(model, LoRA, target_modules=QV), "an adapter in this model already", "take_out"
+    )
     refused(model, lambda: surgery.unmerge(model), "No adapter is merged")
-    surgery.insert(model, LoRA, target_modules=QV, name="second")
-    refused(model, lambda: surgery.bake(model), "There are 2 adapters")
-    surgery.activate(model, None)
-    refused(model, lambda: surgery.merge(model), "No adapter is active")
-    surgery.activate(model, "second")
     surgery.merge(model)
     refused(model, lambda: surgery.merge(model), "merged already")
-    refused(model, lambda: surgery.activate(model, "default"), "unmerge")
-    refused(model, lambda: surgery.insert(model, LoRA, target_modules=QV, name="third"), "unmerge")
 
 
 def test_without_a_copy_nothing_can_be_taken_out() -> None:
     model = tiny_t5()
     surgery.insert(model, LoRA, target_modules=QV, reversible=False)
-    refused(model, lambda: surgery.take_out(model), "'default'", "reversible=False", "Load the backbone again")
-    refused(model, lambda: surgery.activate(model, None), "reversible=False", "Load the backbone again")
+    refused(model, lambda: surgery.take_out(model), "reversible=False", "Load the backbone again")
     model(**batch()).loss.backward()
-
-
-@pytest.mark.parametrize(("first", "second"), [(False, True), (True, False), (False, False)])
-def test_beside_another_adapter_none_trains_the_backbone_without_a_copy(first: bool, second: bool) -> None:
-    model = tiny_t5()
-    surgery.insert(model, LoRA, target_modules=QV, name="a", reversible=first)
-    disturb(model)
-    words = ["'b'", "reversible=True"] if first else ["'a'", "Load the backbone again", "reversible=True"]
-    for layer_norms in (True, False) if second else (True,):  # b needs a's LayerNorms in both cases
-        more = {"name": "b", "reversible": second, "train_layer_norms": layer_norms}
-        refused(model, partial(surgery.insert, model, LoRA, target_modules=QV, **more), *words)
-    assert list(model.__dict__["krona"].adapters) == ["a"]
 
 
 def test_without_a_copy_but_nothing_of_the_backbone_trained_all_comes_out() -> None:
     model = tiny_t5()
     with restored(model):
-        surgery.insert(model, LoRA, target_modules=QV, name="a", reversible=False, train_layer_norms=False)
+        surgery.insert(model, LoRA, target_modules=QV, reversible=False, train_layer_norms=False)
         disturb(model)
-        surgery.insert(model, LoRA, target_modules=QV, name="b")
-        disturb(model)
-        surgery.activate(model, None)
 
 
 def test_other_names_and_shapes_are_not_copied() -> None:

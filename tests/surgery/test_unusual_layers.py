@@ -100,13 +100,11 @@ def test_a_layer_with_two_names_is_adapted_under_both() -> None:
     own, before = model.a, model(x)
     options: dict[str, Any] = {"target_modules": ["a"], "train_layer_norms": False}
     surgery.insert(model, LoRA, **options)
-    surgery.insert(model, LoRA, name="second", **options)
     disturb(model)
     unmerged = model(x)
     assert (unmerged - before).abs().max() > 0.01
     surgery.merge(model)
     assert close(model(x), unmerged)
-    surgery.take_out(model, "default")
     surgery.take_out(model)
     assert model.a is model.b is own
     assert torch.equal(model(x), before)
@@ -226,7 +224,7 @@ def test_hooks_of_branches_and_layers_run(branch: Any, arguments: dict[str, Any]
     model = tiny_t5()
     surgery.insert(model, branch, target_modules=["encoder.block.0.layer.0.SelfAttention.q"], **arguments)
     adapted: Any = model.encoder.block[0].layer[0].SelfAttention.q
-    one, calls = adapted.branches["default"][0], list[Any]()
+    one, calls = adapted.branches[0], list[Any]()
     for module in (one, adapted.base):
         handle = module.register_forward_hook(lambda module, *_: calls.append(module))
         logits(model)

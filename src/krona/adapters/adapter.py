@@ -26,8 +26,8 @@ from krona.config.target_classes import find_named
 from krona.messages import KronaError, format_validation_error, shorten
 from krona.methods.branch import Branch
 from krona.safe_files import Write, write_whole
-from krona.surgery.insertion import activate, insert, take_out
-from krona.surgery.state import active_adapter, get_adapter, get_state
+from krona.surgery.insertion import insert, take_out
+from krona.surgery.state import get_adapter
 from krona.surgery.trainable import adapter_state, copy_into, trained_names
 
 FORMAT: Literal[1] = 1
@@ -91,21 +91,18 @@ class Adapter:
     def of(
         cls,
         model: nn.Module,
-        name: str | None = None,
         *,
         notes: Mapping[str, str] | None = None,
         backbone: Fingerprint | None = None,
     ) -> "Adapter":
-        """Return an adapter of a model. The adapter's tensors share memory with the model's parameters.
+        """Return the adapter of a model. The adapter's tensors share memory with the model's parameters.
 
         Args:
-            name: the name of the adapter in the model. None means the active adapter.
             notes: other texts for the file's header.
             backbone: the fingerprint of the backbone. If None, the fingerprint is computed from the model.
         """
-        name = name or active_adapter(model)
-        inserted = get_adapter(model, name)
-        tensors = {key: p.detach() for key, p in adapter_state(model, name).items()}
+        inserted = get_adapter(model)
+        tensors = {key: p.detach() for key, p in adapter_state(model).items()}
         config = AdapterConfig(
             format=FORMAT,
             branch=class_path(inserted.branch),
@@ -142,16 +139,14 @@ class Adapter:
         self,
         model: nn.Module,
         *,
-        name: str = "default",
         branch: type[Branch] | None = None,
         other_backbone: bool = False,
     ) -> None:
-        """Insert the adapter into its backbone and make it the active adapter.
+        """Insert the adapter into its backbone.
 
         If the backbone is on the meta device, only the adapter's tensors get values.
 
         Args:
-            name: the name of the adapter in the model.
             branch: the class of the branches. None means the class that the adapter's config names. krona imports the
                 named class only if the class is in `krona.methods` or if a YAML file in conf/ also names the class.
             other_backbone: accept a backbone whose weights have the same shapes but different values.
@@ -164,23 +159,20 @@ class Adapter:
         config, label = self.config, self.path or "The adapter"
         if branch is None and config.branch is not None:
             branch = find_named(config.branch, f"{label}: its branch", "branch")
-        before = get_state(model).active if "krona" in model.__dict__ else None
         try:
             if config.backbone is not None:
                 trained = trained_names(model, branch, config.insertion)
                 require_backbone(model, config.backbone, self.path, trained=trained, any_values=other_backbone)
-            insert(model, branch, name=name, **config.insertion, **config.branch_config)
+            insert(model, branch, **config.insertion, **config.branch_config)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise KronaError(f"{label} has invalid arguments: {type(error).__name__}: {error}") from error
-        state = adapter_state(model, name)
+        state = adapter_state(model)
         try:
             copy_into(state, dict(self.tensors))
         except KronaError as error:
-            take_out(model, name)
-            if "krona" in model.__dict__:
-                activate(model, before)
+            take_out(model)
             raise KronaError(f"{label}: {error}") from error
-        get_adapter(model, name).prepared = True
+        get_adapter(model).prepared = True
         for key, tensor in state.items():
             if tensor.is_meta:  # a copy gives it no values
                 value = self.tensors[key].detach()

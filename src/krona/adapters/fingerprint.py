@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from krona.messages import KronaError
 from krona.surgery.layers import is_quantised, original_shape
-from krona.surgery.state import adapted_modules, backbone_parameters, get_state
+from krona.surgery.state import adapted_modules, backbone_parameters, get_adapter
 from krona.surgery.wrapper import public_name
 
 SAMPLE = 64  # the number of values of each frozen weight that the hash ``frozen`` contains
@@ -57,7 +57,7 @@ def take_fingerprint(model: nn.Module, *, trained: Container[str], wanted: Finge
     roundings = [rounding for rounding, dtype in ROUNDINGS.items() if not dtypes or dtypes == {dtype}]
     if wanted is not None:
         roundings = [rounding for rounding in roundings if rounding in wanted.marks][:1] or roundings
-    merged_in_4_bits = "krona" in model.__dict__ and bool(get_state(model).layers_before_merge)
+    merged_in_4_bits = "krona" in model.__dict__ and bool(get_adapter(model).layers_before_merge)
     return Fingerprint(
         parameters=sum(original_shape(weight).numel() for weight in weights.values()),
         shapes=_hash(f"{key} {tuple(original_shape(weight))}\n".encode() for key, weight in weights.items()),
@@ -117,13 +117,13 @@ def _weights(model: nn.Module) -> dict[str, Tensor]:
     """Return the backbone's weights by public name, with their values before adapters were inserted."""
     weights: dict[str, Tensor] = dict(backbone_parameters(model))
     if "krona" in model.__dict__:
-        state = get_state(model)
-        weights |= {key: p for key, p in state.weights_before_training.items() if key in weights}
+        inserted = get_adapter(model)
+        weights |= inserted.originals
         for module, adapted in adapted_modules(model):
-            if adapted in state.layers_before_merge:
-                weights[f"{public_name(module)}.weight"] = state.layers_before_merge[adapted].get_parameter("weight")
+            if adapted in inserted.layers_before_merge:
+                weights[f"{public_name(module)}.weight"] = inserted.layers_before_merge[adapted].get_parameter("weight")
             elif adapted.merged:
-                weights[f"{public_name(module)}.weight"] = state.weights_before_merge[adapted.base, "weight"]
+                weights[f"{public_name(module)}.weight"] = inserted.weights_before_merge[adapted.base, "weight"]
     return {key: weights[key] for key in sorted(weights)}
 
 

@@ -88,14 +88,14 @@ class InitialWeights:
             for key, value in source.tensors.items()
             if key in target.tensors and target.tensors[key].shape == value.shape
         }
-        branches = target.tensors.keys() - get_adapter(model, "default").trained.keys()
+        branches = target.tensors.keys() - get_adapter(model).trained.keys()
         if not fits or (branches and not branches & fits.keys()):
             kind = plural(len(branches), "branch tensor") if branches else plural(len(target.tensors), "tensor")
             raise KronaError(f"None of this run's {kind} has the same name and shape as a tensor in {label}.")
         _require_whole_branches(label, target, source, branches & fits.keys())
         for key, value in fits.items():
             target.tensors[key].copy_(value)
-        get_adapter(model, "default").prepared = True
+        get_adapter(model).prepared = True
         return [f"{label}: {line}" for line in _differences(target, source, fits)]
 
 

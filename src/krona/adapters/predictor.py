@@ -174,7 +174,7 @@ def load_predictor(run: TrainedRun, *, backbone: str | Path | None = None, devic
         if frozen_in_bf16:
             train_in_fp32(model)
             # copy the tensors again, because the insertion into a bf16 model rounded the magnitudes
-            copy_into(adapter_state(model, "default"), dict(adapter.tensors))
+            copy_into(adapter_state(model), dict(adapter.tensors))
         model.requires_grad_(False)
     if origin.precision == "bf16-true":
         model.to(torch.bfloat16)

@@ -19,7 +19,7 @@ from krona.config.target_classes import find_own
 from krona.methods.branch import Branch
 from krona.methods.factor_shapes import Shape, factor_b, fit_factors
 from krona.surgery.layers import is_linear
-from krona.surgery.state import active_adapter, adapted_modules, get_adapter
+from krona.surgery.state import adapted_modules, get_adapter
 from krona.surgery.target_modules import match_modules, widths, widths_at
 
 PLAIN = (bool, int, float, str, list, tuple, type(None))  # types that JSON can represent
@@ -60,7 +60,7 @@ def insert_method(
     surgery.insert(model, branch, reversible=reversible, **placement, **config)
     if nearest and (budget := compare_with_lora(model)):
         notes = [*notes, budget]
-    notes = notes + get_adapter(model, active_adapter(model)).notes
+    notes = notes + get_adapter(model).notes
     if len(sizes) == 1 and len(config["kron_factors"]) == 1:  # the shape of B is the same on all layers
         (a,), ((d_in, d_out),) = config["kron_factors"], sizes
         config["kron_factors"] = [list(a), list(factor_b(a, d_in, d_out))]
@@ -69,13 +69,12 @@ def insert_method(
 
 def compare_with_lora(model: nn.Module) -> str:
     """Return a sentence if parallel branches with Kronecker factors have another size than LoRA of rank 1, else ""."""
-    name = active_adapter(model)
     modules = [adapted for _, adapted in adapted_modules(model)]
-    parallel = all(m.placements[name].placement == "parallel" and is_linear(m.base) for m in modules)
-    if not parallel or "kron_factors" not in get_adapter(model, name).branch_config:
+    parallel = all(m.placement.placement == "parallel" and is_linear(m.base) for m in modules)
+    if not parallel or "kron_factors" not in get_adapter(model).branch_config:
         return ""
     size = sum(parameter.numel() for adapted in modules for parameter in adapted.branches.parameters())
-    lora = sum(sum(widths_at(adapted, name)) for adapted in modules)
+    lora = sum(sum(widths_at(adapted)) for adapted in modules)
     return "" if size == lora else f"The branches have {size:,} parameters, but LoRA of rank 1 has {lora:,}."
 
 

@@ -1,7 +1,7 @@
 """Use any tuner of the peft package as a method (``method=peft``): peft inserts, computes and merges the update.
 
 peft replaces a layer by a tuner layer that contains the original layer. Here, each tuner layer becomes the branch of
-its layer, so that krona's own functions count, save, switch, merge and remove it.
+its layer, so that krona's own functions count, save, merge and remove it.
 """
 
 import copy
@@ -32,7 +32,6 @@ from krona.messages import KronaError, first_line
 from krona.methods.branch import Branch
 from krona.surgery.layers import dequantised_layer, is_linear, is_quantised, weight_matrix
 from krona.surgery.saving import remove_branches, restore
-from krona.surgery.state import get_state
 from krona.surgery.target_modules import match_modules, widths
 from krona.surgery.wrapper import public_name, unwrap
 
@@ -43,7 +42,7 @@ def bare_copy(model: nn.Module) -> Any:
 
     copied = with_own_modules(model)
     if "krona" in copied.__dict__:
-        remove_branches(copied, list(get_state(copied).adapters))
+        remove_branches(copied)
         restore(copied)
     return copied
 

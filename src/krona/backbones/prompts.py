@@ -25,7 +25,6 @@ from krona.backbones.peft_branch import freeze_as_buffers
 from krona.backbones.peft_config import PROMPT_TYPES, make_config, quiet
 from krona.messages import KronaError, first_line
 from krona.methods.branch import Branch
-from krona.surgery.wrapper import Prompts
 
 IN_CACHE = ("PREFIX_TUNING", "CARTRIDGE")  # types that train keys and values
 # the fields that follow from the model
@@ -111,11 +110,11 @@ class PromptBranch(Branch):
             made.encoder_hidden_size = made.token_dim
         return made
 
-    def connect(self, model: Any, name: str) -> list[RemovableHandle]:
-        """Register the hooks that add this prompt to the model's input while the adapter ``name`` is active."""
+    def connect(self, model: Any) -> list[RemovableHandle]:
+        """Register the hooks that add this prompt to the model's input."""
 
         def before(module: nn.Module, change: Callable[..., None]) -> RemovableHandle:
-            return module.register_forward_pre_hook(partial(_before, model.prompts, name, change), with_kwargs=True)
+            return module.register_forward_pre_hook(partial(_before, self, change), with_kwargs=True)
 
         in_cache = self.config["peft_type"] in IN_CACHE
         reader = _reader(model, in_cache=in_cache)
@@ -124,9 +123,9 @@ class PromptBranch(Branch):
         hooks = [before(reader, PromptBranch.extend_input)]
         if model.config.is_encoder_decoder:
             return [*hooks, before(model.get_decoder(), PromptBranch.extend_cross_attention)]
-        hooks.append(reader.register_forward_hook(partial(_trim_output, model.prompts, name), with_kwargs=True))
+        hooks.append(reader.register_forward_hook(partial(_trim_output, self), with_kwargs=True))
         if isinstance(pooler := getattr(reader, "pooler", None), nn.Module):
-            hooks.append(pooler.register_forward_pre_hook(partial(_trim_input, model.prompts, name)))
+            hooks.append(pooler.register_forward_pre_hook(partial(_trim_input, self)))
         return hooks
 
     def extend_input(self, module: Any, inputs: dict[str, Any]) -> None:
@@ -214,24 +213,20 @@ def _argument_names(module: nn.Module) -> list[str]:
 
 
 def _before(
-    prompts: Prompts, name: str, change: Callable[..., None], module: nn.Module, args: Any, kwargs: dict[str, Any]
+    prompt: PromptBranch, change: Callable[..., None], module: nn.Module, args: Any, kwargs: dict[str, Any]
 ) -> Any:
-    """Let the active prompt change the inputs of a module."""
-    if prompts.active != name:
-        return None
+    """Let the prompt change the inputs of a module."""
     inputs = {**dict(zip(_argument_names(module), args, strict=False)), **kwargs} if args else kwargs
-    change(prompts.branches[name], module, inputs)
+    change(prompt, module, inputs)
     return (), inputs
 
 
-def _trim_output(
-    prompts: Prompts, name: str, module: nn.Module, args: Any, inputs: Mapping[str, Any], output: Any
-) -> None:
+def _trim_output(prompt: PromptBranch, module: nn.Module, args: Any, inputs: Mapping[str, Any], output: Any) -> None:
     """Remove the positions of the prompt from the output."""
-    if prompts.active == name and inputs.get("inputs_embeds") is not None:
-        output.last_hidden_state = output.last_hidden_state[:, prompts.branches[name].length :]
+    if inputs.get("inputs_embeds") is not None:
+        output.last_hidden_state = output.last_hidden_state[:, prompt.length :]
 
 
-def _trim_input(prompts: Prompts, name: str, pooler: nn.Module, args: tuple[Tensor, ...]) -> Any:
+def _trim_input(prompt: PromptBranch, pooler: nn.Module, args: tuple[Tensor, ...]) -> Any:
     """Remove the positions of the prompt from the states that a pooler reads."""
-    return (args[0][:, prompts.branches[name].length :],) if prompts.active == name else None
+    return (args[0][:, prompt.length :],)

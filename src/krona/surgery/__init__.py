@@ -1,4 +1,4 @@
-"""Insert adapters into a model, and switch, merge and remove them. This package needs only torch and pydantic.
+"""Insert an adapter into a model, merge it and remove it. This package needs only torch and pydantic.
 
     from krona import surgery
     from krona.methods.kronecker import Kronecker
@@ -8,14 +8,11 @@
     surgery.take_out(model)                # the model is bit-identical to the original
 
 An adapter consists of branches (small modules that are added to backbone modules) and other trained weights. A model
-can contain several adapters. At most one adapter is active.
-
-`wrapper` runs a module together with its branches. `parameter_swapping` keeps the trained weights of inactive adapters.
-`krona.adapters` saves and loads adapters.
+has one adapter at a time. `wrapper` runs a module together with its branches. `krona.adapters` saves and loads
+adapters.
 """
 
 from krona.methods.placement import InsertOptions as InsertOptions
-from krona.surgery.insertion import activate as activate
 from krona.surgery.insertion import insert as insert
 from krona.surgery.insertion import take_out as take_out
 from krona.surgery.merging import is_mergeable as is_mergeable
@@ -24,7 +21,6 @@ from krona.surgery.merging import unmerge as unmerge
 from krona.surgery.preparation import is_prepared as is_prepared
 from krona.surgery.preparation import prepare as prepare
 from krona.surgery.saving import bake as bake
-from krona.surgery.state import active_training_hook as active_training_hook
 from krona.surgery.state import adapted_modules as adapted_modules
 from krona.surgery.state import prompt_length as prompt_length
 from krona.surgery.target_modules import match_modules as match_modules

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from krona.messages import KronaError
-from krona.surgery.state import adapted_modules, get_state
+from krona.surgery.state import adapted_modules, get_adapter
 from krona.surgery.wrapper import public_name, unwrap
 
 
@@ -26,46 +26,38 @@ def check_first_forward(model: nn.Module) -> None:
     dropout, is allowed. The hooks do nothing after the check. The hooks are not removed, because torch would then
     compile the model again.
     """
-    state = get_state(model)
-    state.is_checked = False
-    if not state.checks:
-        state.checks = [
-            model.register_forward_pre_hook(_begin_check),
-            model.register_forward_hook(_end_check),
-            model.register_load_state_dict_post_hook(_record_loaded),  # type: ignore[no-untyped-call]
-        ]
+    get_adapter(model).checks = [
+        model.register_forward_pre_hook(_begin_check),
+        model.register_forward_hook(_end_check),
+        model.register_load_state_dict_post_hook(_record_loaded),  # type: ignore[no-untyped-call]
+    ]
 
 
 def _begin_check(model: nn.Module, inputs: object) -> None:
     if torch.compiler.is_compiling():
         return
-    state = get_state(model)
-    trains = state.active is not None and model.training and torch.is_grad_enabled()
-    if trains and not state.adapters[str(state.active)].prepared:
+    adapter = get_adapter(model)
+    if model.training and torch.is_grad_enabled() and not adapter.prepared:
         raise KronaError(
             "The initial values of the branches are not computed yet. Call surgery.prepare(model, batches) before "
             "training, or load the values from an adapter file or with load_state_dict."
         )
-    if state.is_checked:
+    if adapter.is_checked:
         return
     for _, adapted in adapted_modules(model):
         adapted.was_called = adapted.weight_was_read = False
 
 
 def _end_check(model: nn.Module, inputs: object, output: object) -> None:
-    if torch.compiler.is_compiling() or (state := get_state(model)).is_checked:
+    if torch.compiler.is_compiling() or (adapter := get_adapter(model)).is_checked:
         return
-    if state.active is None:
-        return
-    modules = [(name, adapted) for name, adapted in adapted_modules(model) if state.active in adapted.branches]
-    for name, adapted in modules:
+    for name, adapted in adapted_modules(model):
         if not adapted.merged and adapted.weight_was_read and not adapted.was_called:
             raise KronaError(skipped_branch(name, unwrap(model.get_submodule(name.rpartition(".")[0]))))
-    state.is_checked = True
+    adapter.is_checked = True
 
 
 def _record_loaded(model: nn.Module, keys: Any) -> None:
     """Record that the branches have initial values if ``load_state_dict`` loaded all of their tensors."""
-    for name, adapter in get_state(model).adapters.items():
-        if not any(f".branches.{name}." in key for key in keys.missing_keys):
-            adapter.prepared = True
+    if not any(".branches." in key for key in keys.missing_keys):
+        get_adapter(model).prepared = True

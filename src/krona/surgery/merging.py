@@ -22,55 +22,53 @@ from krona.surgery.layers import (
     is_quantised,
     weight_matrix,
 )
-from krona.surgery.state import active_adapter, adapted_modules, get_state, prompt_length
+from krona.surgery.state import adapted_modules, get_adapter, prompt_length, put_back
 from krona.surgery.wrapper import Adapted, BranchPlacement, public_name
 
 
 def merge(model: nn.Module) -> None:
-    """Merge the active adapter into the weights, so that the model is as fast as its backbone.
+    """Merge the adapter into the weights, so that the model is as fast as its backbone.
 
     The merged weight is computed in fp32 (in fp64 for an fp64 model) and then cast to the dtype of the original weight.
     A 4-bit layer is replaced by a linear layer in the dtype that its weight had before quantisation. Quantising the
     merged weight again would remove most of the update.
 
     Raises:
-        KronaError: no adapter is active, a branch cannot be merged into a weight, or an adapter is already merged. The
-            model is then unchanged.
+        KronaError: the model has no adapter, a branch cannot be merged into a weight, or the adapter is merged already.
+            The model is then unchanged.
     """
-    state, name = get_state(model), active_adapter(model)
-    if state.merged is not None:
-        raise KronaError(f"Adapter {state.merged!r} is merged already. Call surgery.unmerge(model) first.")
+    adapter = get_adapter(model)
+    if adapter.merged:
+        raise KronaError("The adapter is merged already. Call surgery.unmerge(model) first.")
     if prompt_length(model):
         raise KronaError(
-            f"Adapter {name!r} cannot be merged, because no single weight can hold a prompt. Use the adapter unmerged."
+            "The adapter cannot be merged, because no single weight can hold a prompt. Use the adapter unmerged."
         )
-    modules = [(module_name, adapted) for module_name, adapted in adapted_modules(model) if name in adapted.branches]
-    merged = [_merged_weights(public_name(module_name), adapted, name) for module_name, adapted in modules]
+    modules = [*adapted_modules(model)]
+    merged = [_merged_weights(public_name(name), adapted) for name, adapted in modules]
     for (_, adapted), weights in zip(modules, merged, strict=True):
         adapted.merged = True
         if is_quantised(adapted.base):
-            state.layers_before_merge[adapted] = adapted.base
+            adapter.layers_before_merge[adapted] = adapted.base
             adapted.base = dequantised_layer(adapted.base, weights["weight"])
             continue
         for attribute, weight in weights.items():
             original: Any = getattr(adapted.base, attribute)
-            state.weights_before_merge[adapted.base, attribute] = original
+            adapter.weights_before_merge[adapted.base, attribute] = original
             setattr(adapted.base, attribute, nn.Parameter(weight, requires_grad=False))
-    state.merged = name
+    adapter.merged = True
 
 
 def is_mergeable(model: nn.Module) -> bool:
-    """Return whether `merge` can merge the active adapter. To save memory, only one module of each kind is tried."""
-    name, kinds = active_adapter(model), dict[object, tuple[str, Adapted]]()
+    """Return whether `merge` can merge the adapter. To save memory, only one module of each kind is tried."""
+    kinds = dict[object, tuple[str, Adapted]]()
     for path, adapted in adapted_modules(model):
-        if name in adapted.branches:
-            base, is_block_end = adapted.base, name in adapted.captures
-            has_bias = getattr(base, "bias", None) is not None
-            kind = (type(base), has_bias, is_block_end, adapted.placements[name])
-            kinds[kind] = public_name(path), adapted
+        base, is_block_end = adapted.base, adapted.capture is not None
+        has_bias = getattr(base, "bias", None) is not None
+        kinds[type(base), has_bias, is_block_end, adapted.placement] = public_name(path), adapted
     try:
         for label, adapted in kinds.values():
-            _merged_weights(label, adapted, name)
+            _merged_weights(label, adapted)
     except Exception:  # a user's own branch can raise any error
         return False
     return not prompt_length(model)
@@ -78,18 +76,18 @@ def is_mergeable(model: nn.Module) -> bool:
 
 def unmerge(model: nn.Module) -> None:
     """Restore the bit-identical original weights after `merge`, and let the branches run again."""
-    state = get_state(model)
-    if state.merged is None:
+    adapter = get_adapter(model)
+    if not adapter.merged:
         raise KronaError("No adapter is merged into this model.")
-    for (layer, attribute), weight in state.weights_before_merge.items():
-        setattr(layer, attribute, weight)
-    for wrapper, base in state.layers_before_merge.items():
+    for slot, weight in adapter.weights_before_merge.items():
+        put_back(slot, weight)
+    for wrapper, base in adapter.layers_before_merge.items():
         wrapper.base = base
     for _, adapted in adapted_modules(model):
         adapted.merged = False
-    state.weights_before_merge.clear()
-    state.layers_before_merge.clear()
-    state.merged = None
+    adapter.weights_before_merge.clear()
+    adapter.layers_before_merge.clear()
+    adapter.merged = False
 
 
 def add_update(W: Tensor, matrices: Sequence[Tensor], how: BranchPlacement) -> Tensor:
@@ -106,16 +104,15 @@ def add_update(W: Tensor, matrices: Sequence[Tensor], how: BranchPlacement) -> T
 
 
 @torch.no_grad()
-def _merged_weights(label: str, adapted: Adapted, name: str) -> dict[str, Tensor]:
-    """Return a layer's weights with an adapter merged into them, in the original orientation and dtype."""
-    base, placement = adapted.base, adapted.placements[name]
-    branches = adapted.own_branches(name)
+def _merged_weights(label: str, adapted: Adapted) -> dict[str, Tensor]:
+    """Return a layer's weights with the adapter merged into them, in the original orientation and dtype."""
+    base, placement, branches = adapted.base, adapted.placement, adapted.own_branches()
     if branches[0].computes_layer:
         return _merge_whole_layer(label, base, branches[0])
-    if not is_linear(base) or name in adapted.captures:
-        kind = "the end of a block" if name in adapted.captures else f"a {type(base).__name__}, not a linear layer"
+    if not is_linear(base) or adapted.capture is not None:
+        kind = "the end of a block" if adapted.capture is not None else f"a {type(base).__name__}, not a linear layer"
         raise KronaError(
-            f"Adapter {name!r} cannot be merged, because it adapts {label}, which is {kind}, and no single weight can "
+            f"The adapter cannot be merged, because it adapts {label}, which is {kind}, and no single weight can "
             "hold its update (section 3.3 of the KronA paper). Use the adapter unmerged."
         )
     if has_own_forward(base):
@@ -136,8 +133,8 @@ def _merged_weights(label: str, adapted: Adapted, name: str) -> dict[str, Tensor
             f"The sequential branch at {label} cannot be merged, because it also changes the layer's bias. Use the "
             "adapter unmerged."
         )
-    if name in adapted.magnitudes:
-        magnitude: Any = adapted.magnitudes[name]
+    if adapted.dora is not None:
+        magnitude: Any = adapted.dora
         W = magnitude.scale(W)[:, None] * W
     return {"weight": _cast(label, W.T if is_conv1d(base) else W, dtype)}
 

@@ -36,7 +36,7 @@ def added_costs(model: nn.Module) -> dict[str, int]:
     try:
         return {"multiply_adds": multiply_adds(model), "launches": launches(model)}
     except RuntimeError:
-        if not any(branch.computes_layer for _, at in adapted_modules(model) for branch in at.own_branches("default")):
+        if not any(branch.computes_layer for _, at in adapted_modules(model) for branch in at.own_branches()):
             raise  # an error in a user's own branch
         return {}
 
@@ -65,8 +65,8 @@ def _over_modules(model: nn.Module, tokens: int, count: Callable[[Callable[[], A
     known: dict[Any, float] = {}  # equal modules are measured only once
     total = 0.0
     for _, adapted in adapted_modules(model):
-        shapes = tuple((name, tuple(p.shape)) for name, p in adapted.own_parameters("default"))
-        key = (type(adapted.base), widths_at(adapted, "default"), adapted.placements["default"], shapes)
+        shapes = tuple((name, tuple(p.shape)) for name, p in adapted.own_parameters())
+        key = (type(adapted.base), widths_at(adapted), adapted.placement, shapes)
         if key not in known:
             known[key] = _added(adapted, tokens, count)
         total += known[key]
@@ -75,13 +75,13 @@ def _over_modules(model: nn.Module, tokens: int, count: Callable[[Callable[[], A
 
 def _added(adapted: Adapted, tokens: int, count: Callable[[Callable[[], Any]], float]) -> float:
     base = adapted.base
-    d_in, d_out = widths_at(adapted, "default")
+    d_in, d_out = widths_at(adapted)
     like = next(p for p in adapted.parameters() if p.is_floating_point())  # a base in 4 bits may have no such weight
     x, y = (torch.zeros(1, tokens, width, device=like.device, dtype=like.dtype) for width in (d_in, d_out))
     training, adapted.training = adapted.training, False  # without dropout
     try:
-        if adapted.captures or not (isinstance(base, nn.Linear) or is_norm(base)):  # run only the branches of a block
-            return count(lambda: adapted.update("default", y, x))
+        if adapted.capture or not (isinstance(base, nn.Linear) or is_norm(base)):  # run only the branches of a block
+            return count(lambda: adapted.update(y, x))
         return count(lambda: adapted(x)) - count(lambda: base(x))
     finally:
         adapted.training = training

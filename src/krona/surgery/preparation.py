@@ -11,15 +11,15 @@ from torch import Tensor, nn
 
 from krona.messages import KronaError
 from krona.surgery.layers import weight_matrix
-from krona.surgery.state import active_adapter, adapted_modules, get_adapter
+from krona.surgery.state import adapted_modules, get_adapter
 from krona.surgery.wrapper import public_name
 
 Loss = Callable[[nn.Module, Any], Tensor]
 
 
 def is_prepared(model: nn.Module) -> bool:
-    """Return whether the active adapter's branches have their initial values (`prepare`)."""
-    return get_adapter(model, active_adapter(model)).prepared
+    """Return whether the branches have their initial values (`prepare`)."""
+    return get_adapter(model).prepared
 
 
 def model_loss(model: nn.Module, batch: Mapping[str, Any]) -> Tensor:
@@ -29,7 +29,7 @@ def model_loss(model: nn.Module, batch: Mapping[str, Any]) -> Tensor:
 
 
 def prepare(model: nn.Module, batches: Iterable[Any] = (), loss: Loss = model_loss) -> None:
-    """Compute the initial values of the active adapter's branches, if the values depend on the model or on data.
+    """Compute the initial values of the branches, if the values depend on the model or on data.
 
     Call this function after `insert` and before training. The function does nothing if the branches already have
     initial values, for example from an adapter file. The model is in eval mode during the computation, so equal
@@ -44,11 +44,10 @@ def prepare(model: nn.Module, batches: Iterable[Any] = (), loss: Loss = model_lo
         KronaError: the branches need batches, but no batch reached a layer; or a layer's weight, gradient or covariance
             contains NaN or infinite values.
     """
-    name = active_adapter(model)
     if is_prepared(model):
         return
-    modules = {public_name(path): at for path, at in adapted_modules(model) if name in at.branches}
-    branches = [(module_name, branch) for module_name, at in modules.items() for branch in at.own_branches(name)]
+    modules = {public_name(path): at for path, at in adapted_modules(model)}
+    branches = [(module_name, branch) for module_name, at in modules.items() for branch in at.own_branches()]
     layers = {module_name: at.base for module_name, at in modules.items()}
     needs, rows = branches[0][1].needs, max(branch.init_rows for _, branch in branches)
     sums = {} if needs == "weight" else _sum_over_rows(model, layers, needs, islice(batches, rows), loss)
@@ -61,7 +60,7 @@ def prepare(model: nn.Module, batches: Iterable[Any] = (), loss: Loss = model_lo
                 f"method.init={branch.init}: the {needs} of {module_name} contains NaN or infinite values."
             )
         branch.prepare(matrix)
-    get_adapter(model, name).prepared = True
+    get_adapter(model).prepared = True
 
 
 def _sum_over_rows(

@@ -5,7 +5,6 @@ such a model could not be loaded. ``save_pretrained`` and ``push_to_hub`` theref
 are merged or removed.
 """
 
-from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from torch import nn
@@ -14,45 +13,40 @@ from krona.kernels.t5_modules import restore_modules
 from krona.messages import KronaError
 from krona.surgery.layers import dequantised_layer, is_quantised
 from krona.surgery.merging import merge
-from krona.surgery.state import branch_modules, get_state
+from krona.surgery.state import branch_modules, get_adapter
 from krona.surgery.wrapper import Adapted, all_names, replace
 
 SAVERS = ("save_pretrained", "push_to_hub")
 
 
 def bake(model: nn.Module) -> None:
-    """Merge the active adapter permanently. The model then has the original modules and names, and no adapter.
+    """Merge the adapter permanently. The model then has the original modules and names, and no adapter.
 
     After this call, ``save_pretrained`` writes a checkpoint that transformers loads without krona.
 
     Raises:
-        KronaError: a branch cannot be merged into a weight, or the model has more than one adapter. The model is then
-            unchanged.
+        KronaError: a branch cannot be merged into a weight. The model is then unchanged.
     """
-    state = get_state(model)
-    if len(state.adapters) > 1:
-        raise KronaError(
-            f"There are {len(state.adapters)} adapters in this model ({', '.join(map(repr, state.adapters))}). Remove "
-            "adapters until only one remains."
-        )
-    if state.merged is None:
+    if not get_adapter(model).merged:
         merge(model)
-    remove_branches(model, list(state.adapters))
+    remove_branches(model)
     restore(model)
     _dequantise(model)
     _record_untied(model)
 
 
-def remove_branches(model: nn.Module, adapters: Sequence[str]) -> None:
-    """Remove the branches of adapters, and the wrappers that then contain no branches."""
+def remove_branches(model: nn.Module) -> None:
+    """Remove the branches, their wrappers and their hooks."""
     names = all_names(model)
     for _, holder in reversed(list(branch_modules(model))):  # unwrap inner modules before outer modules
-        for adapter in adapters:
-            holder.drop(adapter)
-        if not holder.branches and isinstance(holder, Adapted):
+        if isinstance(holder, Adapted):
             replace(model, names[holder], holder.base)
-        elif not holder.branches:
+            hooks = [holder.capture.handle] if holder.capture else []
+        else:
+            hooks = [*holder.hooks]
             del model.prompts
+        for hook in hooks:
+            hook.remove()
 
 
 def _dequantise(model: Any) -> None:
@@ -87,14 +81,14 @@ def _record_untied(model: Any) -> None:
 
 
 def restore(model: nn.Module) -> None:
-    """After the wrappers are removed, undo the other changes of `insert` and delete the model's adapter state."""
-    state = get_state(model)
+    """After the wrappers are removed, undo the other changes of `insert`."""
+    adapter = get_adapter(model)
     for name, parameter in model.named_parameters():
-        parameter.requires_grad_(state.required_grad.get(name, parameter.requires_grad))
+        parameter.requires_grad_(adapter.required_grad.get(name, parameter.requires_grad))
     restore_modules(model)
-    for handle in state.checks:
+    for handle in adapter.checks:
         handle.remove()
-    for name in ("_apply", *SAVERS, "krona"):
+    for name in (*SAVERS, "krona"):
         model.__dict__.pop(name, None)
 
 

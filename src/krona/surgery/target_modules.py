@@ -99,9 +99,9 @@ def end_layers(module: nn.Module) -> tuple[nn.Module, nn.Module]:
     return (module, module) if module in (first, last) else (unwrap(first), unwrap(last))
 
 
-def widths_at(adapted: Adapted, adapter: str) -> tuple[int, int]:
+def widths_at(adapted: Adapted) -> tuple[int, int]:
     """Return (d_in, d_out) of an adapted module, or of the adapted model part that ends with this module."""
-    return widths(adapted.base, adapted.captures[adapter].first if adapter in adapted.captures else None)
+    return widths(adapted.base, adapted.capture.first if adapted.capture else None)
 
 
 def widths(module: nn.Module, first: nn.Module | None = None) -> tuple[int, int]:

@@ -11,14 +11,11 @@ from krona.messages import KronaError
 from krona.methods.branch import Branch
 from krona.surgery.branches import existing_names
 from krona.surgery.layers import is_linear, original_shape
-from krona.surgery.parameter_swapping import current_slots, require_trained
 from krona.surgery.state import (
-    active_adapter,
     adapted_modules,
     backbone_parameters,
     branch_modules,
     get_adapter,
-    get_state,
     norm_modules,
 )
 from krona.surgery.target_modules import widths, widths_at
@@ -49,8 +46,7 @@ def count(model: nn.Module) -> Count:
 
 
 def _head(model: nn.Module) -> list[str]:
-    adapters = model.__dict__["krona"].adapters if "krona" in model.__dict__ else {}
-    return next((adapter.options.get("head", []) for adapter in adapters.values()), [])
+    return list(get_adapter(model).options.get("head", ())) if "krona" in model.__dict__ else []
 
 
 def update_rank(model: nn.Module) -> int | None:
@@ -58,25 +54,25 @@ def update_rank(model: nn.Module) -> int | None:
 
     The ranks of several branches at a module are added. The sum is limited by the smaller width of the module.
     """
-    adapter = get_adapter(model, "default")
+    adapter = get_adapter(model)
     if adapter.options["train_backbone"]:
         outside = ("lm_head", *_head(model))
         linear = [widths(m) for n, m in model.named_modules() if is_linear(m) and n.split(".")[0] not in outside]
         return max(map(min, linear))
     ranks: list[int] = []
     for _, adapted in adapted_modules(model):
-        if (rank := rank_of_branches(adapted, "default")) is None:
+        if (rank := rank_of_branches(adapted)) is None:
             return None
-        ranks.append(min(widths_at(adapted, "default")) if "default" in adapted.magnitudes else rank)
+        ranks.append(rank if adapted.dora is None else min(widths_at(adapted)))
     # an adapter without branches may train existing biases, and then has the rank of its branch class (0)
     return max(ranks, default=None if adapter.branch is None else adapter.branch.update_rank)
 
 
-def rank_of_branches(adapted: Adapted, name: str) -> int | None:
+def rank_of_branches(adapted: Adapted) -> int | None:
     """Return the maximum rank of the sum of the branches at a module, or None if a branch is not linear."""
-    ranks = [branch.update_rank for branch in adapted.own_branches(name)]
+    ranks = [branch.update_rank for branch in adapted.own_branches()]
     known = [rank for rank in ranks if rank is not None]
-    return min(*widths_at(adapted, name), sum(known)) if len(known) == len(ranks) else None
+    return min(*widths_at(adapted), sum(known)) if len(known) == len(ranks) else None
 
 
 def trainable_state(model: nn.Module) -> dict[str, Tensor]:
@@ -115,40 +111,24 @@ def by_first_name(named: Iterable[tuple[str, Tensor]]) -> dict[str, Tensor]:
     return dict(owned.values())
 
 
-def frozen_tensors(model: nn.Module, name: str) -> dict[str, Tensor]:
-    """Return the buffers of an adapter's branches by public name, such as A₀ and B₀ of PiSSA."""
-    return by_first_name(
-        (f"{public_name(module_name)}.{key}", buffer)
-        for module_name, adapted in branch_modules(model)
-        if name in adapted.branches
-        for key, buffer in adapted.branches[name].named_buffers()
-    )
-
-
 def train_in_fp32(model: nn.Module) -> None:
     """Convert the trained parameters, such as the magnitude of DoRA, and the branches' frozen tensors to fp32."""
     for tensor in filter(Tensor.is_floating_point, adapter_state(model).values()):
         tensor.data = tensor.data.float()
 
 
-def adapter_state(model: nn.Module, name: str | None = None) -> dict[str, Tensor]:
-    """Return the trained parameters of an adapter and its branches' frozen tensors (buffers) by public name.
+def adapter_state(model: nn.Module) -> dict[str, Tensor]:
+    """Return the adapter's trained parameters and its branches' frozen tensors (buffers) by public name.
 
-    Args:
-        name: the name of the adapter. None means the active adapter.
-
-    Raises:
-        KronaError: no adapter is active, or a weight that the adapter trains was removed from the model.
+    For example, A₀ and B₀ of PiSSA are buffers.
     """
-    name = name or active_adapter(model)
-    adapter, state = get_adapter(model, name), get_state(model)
-    require_trained(state, name, current_slots(model, state))
-    trained = by_first_name(
-        (f"{public_name(module_name)}.{key}", parameter)
-        for module_name, adapted in branch_modules(model)
-        for key, parameter in adapted.own_parameters(name)
-    )
-    return trained | dict(adapter.trained) | frozen_tensors(model, name)
+    trained, frozen, weights = [], [], dict(backbone_parameters(model))
+    for full_name, holder in branch_modules(model):
+        name = public_name(full_name)
+        trained += [(f"{name}.{key}", parameter) for key, parameter in holder.own_parameters()]
+        frozen += [(f"{name}.{key}", buffer) for key, buffer in holder.branches.named_buffers()]
+    of_backbone = {name: weights[name] for name in get_adapter(model).trained}
+    return by_first_name(trained) | of_backbone | by_first_name(frozen)
 
 
 def trained_names(model: nn.Module, branch: type[Branch] | None, options: Mapping[str, Any]) -> list[str]:
@@ -194,9 +174,9 @@ def _names_in(names: Iterable[str], modules: Sequence[str]) -> list[str]:
 
 
 def load_adapter_state(model: nn.Module, tensors: Mapping[str, Tensor]) -> None:
-    """Copy tensors into the `adapter_state` of the active adapter with `copy_into`."""
+    """Copy tensors into the `adapter_state` with `copy_into`."""
     copy_into(adapter_state(model), tensors)
-    get_adapter(model, active_adapter(model)).prepared = True
+    get_adapter(model).prepared = True
 
 
 def copy_into(targets: Mapping[str, Tensor], tensors: Mapping[str, Tensor]) -> None:

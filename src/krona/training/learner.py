@@ -17,6 +17,7 @@ from krona.config.settings import RunSettings
 from krona.config.target_classes import build_optimizer
 from krona.messages import KronaError, shorten
 from krona.random_streams import stream_seed
+from krona.surgery.state import get_adapter
 from krona.training.data import RunData
 from krona.training.devices import Ranks
 from krona.training.evaluation import Answer, SplitEvaluation
@@ -70,7 +71,7 @@ class Learner(pl.LightningModule):
             share = -(-settings.batch_size // ranks.size)
             self.micro_batch_size = min(self.micro_batch_size or share, share)
         self.after_backward: Callable[[Learner], None] = lambda learner: None
-        self.training_hook = surgery.active_training_hook(self.model)  # a penalty, and a function after each step
+        self.training_hook = get_adapter(self.model).training_hook  # a penalty, and a function after each step
         self.dev_curve: list[Any] = []  # the items have the keys of `krona.runs.result.Epoch`
         self.best: dict[str, Any] | None = None  # the keys are epoch, choice (the criterion), dev (scores) and weights
         self.seconds = {"train": 0.0, "evaluate": 0.0}

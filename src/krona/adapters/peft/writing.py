@@ -20,14 +20,11 @@ from krona.surgery.branches import branch_matrix
 from krona.surgery.layers import is_conv1d, is_linear, is_quantised
 from krona.surgery.state import (
     InsertedAdapter,
-    active_adapter,
     adapted_modules,
     backbone_parameters,
     get_adapter,
-    get_state,
     norm_modules,
     prompt_length,
-    require_unmerged,
 )
 from krona.surgery.target_modules import widths
 from krona.surgery.wrapper import Adapted, public_name
@@ -66,7 +63,7 @@ def write_peft(
     revision: str | None = None,
     task_type: str | None = None,
 ) -> PeftFolder:
-    """Write the active adapter as a peft folder. peft itself builds and saves the adapter.
+    """Write the adapter of a model as a peft folder. peft itself builds and saves the adapter.
 
     An adapter is written as the ``peft_type`` of its class if peft's layers have the same tensors. Any other linear
     update is written as a LORA with exactly the same update (`low_rank`). An adapter that trains
@@ -85,25 +82,24 @@ def write_peft(
     require_peft()
     if any(map(is_quantised, model.modules())):
         raise KronaError("An adapter of a backbone in 4 bits cannot be exported to peft. Use the merged model instead.")
-    name = active_adapter(model)
-    adapter = get_adapter(model, name)
+    adapter = get_adapter(model)
     if adapter.options["train_backbone"]:
         raise KronaError("Full fine-tuning trains no adapter that peft could load. Export the merged model instead.")
     if adapter.branch is not None and adapter.branch.existing_parameter is not None:
         raise KronaError(f"{adapter.branch.__name__} trains only biases. {INSTEAD}")
     if prompt_length(model):
         return _write_prompt(model, adapter, str(folder), base_model_name_or_path=base_model, revision=revision)
-    modules = {public_name(path): adapted for path, adapted in adapted_modules(model) if name in adapted.branches}
+    modules = {public_name(path): adapted for path, adapted in adapted_modules(model)}
     head = adapter.options.get("head", ())
     saved = list(dict.fromkeys(outermost(key.rpartition(".")[0], head) for key in adapter.trained))
     norms = [] if modules else [module for module in norm_modules(model) if module in saved]
     if not modules and not norms:
-        raise KronaError(f"Adapter {name!r} trains nothing that peft could load.")
+        raise KronaError("The adapter trains nothing that peft could load.")
     saved = [module for module in saved if module not in norms]
     if adapter.branch is PeftBranch:
         form, loaded = _build_tuner(model, modules, adapter, saved)
     else:
-        built = ((form, _build(model, form, adapter, saved)) for form in _forms(model, modules, norms, name))
+        built = ((form, _build(model, form, adapter, saved)) for form in _forms(model, modules, norms))
         form, loaded = next(pair for pair in built if pair[1] is not None)  # every linear update can be a LORA
     config = loaded.peft_config["default"]
     config.base_model_name_or_path, config.revision, config.task_type = base_model, revision, task_type
@@ -116,7 +112,7 @@ def write_peft(
 
 
 def _write_prompt(model: Any, adapter: InsertedAdapter, folder: str, **source: str | None) -> PeftFolder:
-    """Write the active prompt. peft stores the prompt itself, without the network that computed it in training."""
+    """Write the prompt. peft stores the prompt itself, without the network that computed it in training."""
     import peft
 
     from krona.backbones.prompts import IN_CACHE  # imports transformers
@@ -126,7 +122,7 @@ def _write_prompt(model: Any, adapter: InsertedAdapter, folder: str, **source: s
             "The classifier of peft's model reads the state of the prompt's first position, but krona's reads the "
             "state of the text's first token. Keep krona's file."
         )
-    prompt: Any = model.get_submodule("prompts").branches[active_adapter(model)]
+    prompt: Any = model.get_submodule("prompts").branches
     if prompt.config["peft_type"] in IN_CACHE:
         raise KronaError(
             f"generate() of peft {version('peft')} ignores the keys and values of {prompt.config['peft_type']} with "
@@ -147,22 +143,20 @@ def _write_prompt(model: Any, adapter: InsertedAdapter, folder: str, **source: s
     return PeftFolder(prompt.config["peft_type"], 0, config.to_dict())
 
 
-def _forms(model: nn.Module, modules: Mapping[str, Adapted], norms: Sequence[str], name: str) -> Iterator[Form]:
+def _forms(model: nn.Module, modules: Mapping[str, Adapted], norms: Sequence[str]) -> Iterator[Form]:
     """Yield the ways in which peft may store an adapter: first with the branches' own ``peft_type``, then as LORA."""
     if norms:
         yield Form("LN_TUNING", {"target_modules": shortest(norms, module_names(model))}, {norm: {} for norm in norms})
         return
     for module, adapted in modules.items():
-        _require_linear(module, adapted, name)
-    branches: dict[str, list[Any]] = {
-        module: list(adapted.branches[name].children()) for module, adapted in modules.items()
-    }
+        _require_linear(module, adapted)
+    branches: dict[str, list[Any]] = {module: [*adapted.own_branches()] for module, adapted in modules.items()}
     kinds = {type(branch) for group in branches.values() for branch in group}
     peft_type = next(iter(kinds)).peft_type if len(kinds) == 1 else None
     for module, adapted in modules.items():
-        if adapted.placements[name].placement != "parallel":
-            raise KronaError(f"The branch at {module} is {adapted.placements[name].placement}, not parallel. {INSTEAD}")
-    magnitudes = {module: adapted.magnitudes[name] for module, adapted in modules.items() if name in adapted.magnitudes}
+        if (position := adapted.placement.placement) != "parallel":
+            raise KronaError(f"The branch at {module} is {position}, not parallel. {INSTEAD}")
+    magnitudes = {module: adapted.dora for module, adapted in modules.items() if adapted.dora is not None}
     converted = {}
     if peft_type is not None and all(len(group) == 1 for group in branches.values()):
         converted = {module: group[0].to_peft() for module, group in branches.items()}
@@ -170,7 +164,8 @@ def _forms(model: nn.Module, modules: Mapping[str, Adapted], norms: Sequence[str
         form = _with_common_config(model, peft_type, modules, converted, magnitudes)
         if form is not None:
             yield form
-    require_unmerged(get_state(model))
+    if get_adapter(model).merged:
+        raise KronaError("The adapter is merged into the weights. Call surgery.unmerge(model) first.")
     for module, adapted in modules.items():
         down, up = low_rank(branches[module], *widths(adapted.base))
         converted[module] = {"r": len(down), "lora_alpha": len(down)}, {"lora_A": down, "lora_B": up}
@@ -259,7 +254,7 @@ def _build_tuner(
         reason = f"{type(error).__name__}: {first_line(error)}"
         raise KronaError(f"peft cannot insert {arguments['peft_type']} into this backbone. {reason}") from error
     for module, adapted in modules.items():
-        branch: Any = next(adapted.branches[active_adapter(model)].children())
+        branch: Any = adapted.own_branches()[0]
         branch.copy_into(loaded.get_base_model().get_submodule(module))
     _copy_modules(model, loaded, adapter, dict.fromkeys(saved, "modules_to_save"))
     lists = {key: sorted(value) for key in NAMES if isinstance(value := getattr(config, key, None), set)}
@@ -268,7 +263,7 @@ def _build_tuner(
 
 def _copy_modules(model: nn.Module, loaded: Any, adapter: InsertedAdapter, attributes: Mapping[str, str]) -> None:
     """Copy trained backbone modules into peft's modules, whose attributes contain the trained copies."""
-    weights = {**dict(backbone_parameters(model)), **get_state(model).weights_before_training, **adapter.trained}
+    weights = dict(backbone_parameters(model))
     for module, attribute in attributes.items():
         by_adapter = getattr(loaded.get_base_model().get_submodule(module), attribute)
         for key, parameter in by_adapter["default"].named_parameters():
@@ -294,11 +289,11 @@ def low_rank(branches: Sequence[Branch], d_in: int, d_out: int) -> tuple[Tensor,
     return V, U
 
 
-def _require_linear(label: str, adapted: Adapted, name: str) -> None:
-    branches = adapted.own_branches(name)
+def _require_linear(label: str, adapted: Adapted) -> None:
+    branches = adapted.own_branches()
     kinds = " and ".join(sorted({type(branch).__name__ for branch in branches}))
-    if name in adapted.captures or not is_linear(adapted.base):
-        block = "a whole block" if name in adapted.captures else f"a {type(adapted.base).__name__}"
+    if adapted.capture is not None or not is_linear(adapted.base):
+        block = "a whole block" if adapted.capture is not None else f"a {type(adapted.base).__name__}"
         raise KronaError(f"{kinds} at {label} adapts {block}, not a linear layer. {INSTEAD}")
     for branch in branches:
         if not branch.defines("delta"):
