@@ -214,7 +214,9 @@ def test_refused_outputs(rows: Path, sst2: Path, tmp_path: Path) -> None:
 
 
 def test_a_full_disk_is_one_message(rows: Path, sst2: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full_disk(*args: Any) -> None:  # a stored error would keep the file of rows open until the garbage collection
+    def full_disk(
+        *args: Any, **kwargs: Any
+    ) -> None:  # a stored error would keep the file of rows open until the garbage collection
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(predict_command, "format_answers", full_disk)
