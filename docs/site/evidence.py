@@ -262,6 +262,14 @@ def calibration() -> list[str]:
     return _lines([heading, *([row["name"], *(f"{row[name]:.1f}" for name in heading[1:])] for row in rows)])
 
 
+def search_calibration() -> list[str]:
+    """Return the rates of wrong and of right tests of methods after a search, in percent."""
+    scenes = json.loads((RESULTS / "search_calibration.json").read_text(encoding="utf-8"))["scenes"]
+    heading = ["scene", *next(iter(scenes.values()))]
+    rows = [[scene, *(f"{100 * share:.1f}" for share in shares.values())] for scene, shares in scenes.items()]
+    return _lines([heading, *rows])
+
+
 TABLES = {
     "registered_sst2_minilm": partial(registered, "sst2_minilm", margin=0.5),
     "registered_cola_mpnet": partial(registered, "cola_mpnet", margin=1),
@@ -271,6 +279,7 @@ TABLES = {
     "latency": latency,
     "memory": memory,
     "calibration": calibration,
+    "search_calibration": search_calibration,
     "minilm": minilm,
     "ranks_minilm": partial(ranks, "minilm_ranks"),
     "ranks_mpnet": partial(ranks, "mpnet_ranks"),
