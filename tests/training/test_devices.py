@@ -13,8 +13,8 @@ from torch.testing import assert_close
 
 from krona.messages import KronaError
 from krona.runs.folder import RunFolder
+from krona.runs.launcher_environment import my_rank, num_processes, require_one_launch
 from krona.runs.result import Result, read_result
-from krona.training.launcher_environment import my_rank, num_processes, require_one_launch
 from one_job import config, run, typed
 from tasks import glue_files
 from tiny_backbones import write_backbone

@@ -31,7 +31,7 @@ from typing import Any, TypedDict
 
 from krona.messages import KronaError
 from krona.runs import file_names
-from krona.runs.slurm_requeue import slurm_job
+from krona.runs.launcher_environment import slurm_job
 from krona.safe_files import Fill, remove, write_whole
 
 TOKEN = re.compile(r"\w{1,64}")  # a token is part of file names

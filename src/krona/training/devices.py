@@ -20,7 +20,7 @@ from torch import Tensor
 from krona.config.settings import Trainer
 from krona.messages import KronaError
 from krona.paths import program
-from krona.training.launcher_environment import num_processes
+from krona.runs.launcher_environment import num_processes
 from krona.training.machine import cpu_count
 
 Value = TypeVar("Value")

@@ -19,9 +19,9 @@ from krona.messages import KronaError
 from krona.methods.factor_shapes import shape_name
 from krona.paths import conf_folders
 from krona.runs.folder import RunFolder
+from krona.runs.launcher_environment import is_requeued
 from krona.runs.provenance import own_code
 from krona.runs.run_id import flatten, run_id
-from krona.runs.slurm_requeue import is_requeued
 from krona.secrets_in_text import mask_secrets
 
 if TYPE_CHECKING:  # imports torch

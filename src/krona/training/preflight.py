@@ -13,9 +13,9 @@ from krona.config.validation import Problems
 from krona.display_names import BENCHMARKS
 from krona.messages import KronaError, UnreachableError, plural
 from krona.metrics.scores import load_library_metrics
+from krona.runs.launcher_environment import num_processes
 from krona.tasks import hub
 from krona.tasks.data_sources import require_files
-from krona.training.launcher_environment import num_processes
 from krona.training.plan import read_initial
 
 if TYPE_CHECKING:  # imports torch

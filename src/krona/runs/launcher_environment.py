@@ -1,4 +1,8 @@
-"""Read from the environment how many processes torchrun or srun started for a run, and which of them this one is."""
+"""Read from the environment how torchrun, srun or a SLURM job started this process.
+
+SLURM requeues a job after a time limit, a preemption or a node failure. The job then starts again with the same
+command, and resumes its run.
+"""
 
 import os
 
@@ -31,3 +35,14 @@ def require_one_launch() -> None:
             "whole sweep. Start the sweep without torchrun and srun. To train each run on N devices, use "
             "trainer.devices=N."
         )
+
+
+def slurm_job() -> list[str | int] | None:
+    """Return the id of this SLURM job and the number of its restarts, or None outside of SLURM."""
+    number = os.environ.get("SLURM_JOB_ID")  # differs between the jobs of an array
+    return None if number is None else [number, int(os.environ.get("SLURM_RESTART_COUNT", "0"))]
+
+
+def is_requeued() -> bool:
+    """Return whether SLURM has requeued this job. A requeued job ignores ``overwrite=true``."""
+    return int(os.environ.get("SLURM_RESTART_COUNT", "0")) > 0
