@@ -234,7 +234,7 @@ def test_patience(patience: int | None, epochs: int, tmp_path: Path) -> None:
 
 
 def test_an_optimizer_that_does_not_accept_the_weights_is_named(tmp_path: Path) -> None:
-    tuned = learner(tiny_t5(), optimizer="Muon", lr=0.1, clip=None, warmup=0)
+    tuned = learner(inserted("full"), optimizer="Muon", lr=0.1, clip=None, warmup=0)
     with pytest.raises(
         KronaError, match=r"torch\.optim\.Muon cannot be created with the arguments .* only supports 2D"
     ):
