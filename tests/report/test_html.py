@@ -226,17 +226,6 @@ class TestInChromium:
         assert "Could not be used (1)" in found["text"]
         assert "loss is nan at step 12" not in found["text"], "errors of runs may quote a row"
 
-    def test_a_confusion_matrix_is_not_cut_beside_another_table(self, tmp_path):
-        labels = {f"category number {i}": i for i in range(8)}
-        change = {"task.labels": labels}
-        write_all(tmp_path, [make_result(name, "mine", kind="own", change=change) for name in ("lora", "krona")])
-        build_report(tmp_path, format="html", out=tmp_path / "report.html")
-        code = """
-            page.querySelectorAll("details").forEach((details) => { details.open = true; });
-            return [...page.querySelectorAll(".tables .scroll")].map((one) => one.scrollWidth - one.clientWidth);"""
-        cut = run_in_browser(tmp_path / "report.html", code, tmp_path, width=1400)
-        assert cut == [0] * 4
-
     def test_notes_with_folded_details_are_printed(self, tmp_path):
         results = [make_result(name, "rte", rows=60) for name in ("lora", "krona")]
         for number, result in enumerate(results):
