@@ -44,28 +44,28 @@ def read_json(path: Path) -> Any:
     return json.loads(path.read_text(encoding="utf-8"))
 
 
-def write_whole(path: Path, write: Fill, *, part_in: Path | None = None) -> None:
+def write_whole(path: Path, write: Fill, *, before_replacing: Callable[[], None] = lambda: None) -> None:
     """Write a file atomically: ``write`` fills a temporary file, which then replaces ``path``.
 
     Args:
-        part_in: the folder of the temporary file, on the same file system as ``path``. The default is the folder of
-            ``path``.
+        before_replacing: is called when the temporary file is complete. If it raises an error, ``path`` is not
+            replaced.
 
     Raises:
         KronaError: the file could not be written. A file that already exists at ``path`` is not changed.
     """
     part = None
     try:
-        if part_in is None:
-            path = link_target(path)
-            path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = (part_in or path.parent) / f".{path.name}.{uuid.uuid4().hex[:8]}"
+        path = link_target(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
         temporary.touch(exist_ok=False)  # tempfile.mkstemp would ignore the umask
         part, mode = temporary, stat.S_IMODE(temporary.stat().st_mode)
         write(part)
         with part.open("rb") as written:
             os.fsync(written.fileno())
         part.chmod(mode)  # safetensors creates files that only their owner can read
+        before_replacing()
         part.replace(path)
     except KronaError:
         raise

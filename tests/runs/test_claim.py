@@ -147,14 +147,9 @@ def full(*arguments: object) -> Any:
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
-@pytest.mark.parametrize(
-    ("name", "failing"), [("claim_text", full), ("_staging", lambda folder, token: folder / "absent" / token)]
-)
-def test_a_claim_that_cannot_be_made_leaves_nothing(
-    name: str, failing: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_claim_that_cannot_be_made_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(f"krona.runs.claim.{name}", failing)
+        patch.setattr("krona.runs.claim.claim_text", full)
         with pytest.raises(KronaError, match="cannot be written to: No s"):
             claim(tmp_path)
     assert list(tmp_path.iterdir()) == []
@@ -181,7 +176,6 @@ def test_the_outputs_may_be_a_symbolic_link(tmp_path: Path) -> None:
     outputs = tmp_path / "outputs"
     outputs.symlink_to(tmp_path / "disk" / "outputs")
     claimed(outputs / "run", dead_pid())
-    (outputs / "run" / ".own-dead").mkdir()
     mine = owned(outputs / "run")
     mine.write(outputs / "run" / "last.ckpt", Path.touch)
     mine.remove(outputs / "run" / "last.ckpt")
@@ -220,6 +214,39 @@ def test_a_lost_claim_is_noticed_before_a_write_and_not_removed(tmp_path: Path) 
     theirs.unlink()
     with pytest.raises(ClaimLostError):
         mine.check()
+
+
+def test_an_owner_that_was_suspended_changes_no_file_of_the_next_owner(tmp_path: Path) -> None:
+    file = tmp_path / "result.json"
+    mine = owned(tmp_path)
+    theirs: list[Claim] = []
+
+    def fill_while_suspended(part: Path) -> None:
+        part.write_text("mine")
+        aged(mine.path, LAPSE_S + 10)
+        theirs.append(owned(tmp_path))
+        theirs[0].write(file, lambda part: part.write_text("theirs"))
+
+    with pytest.raises(ClaimLostError, match=f"The run .* was taken over by process {os.getpid()} on "):
+        mine.write(file, fill_while_suspended)
+    for change in (lambda: mine.write(file, Path.touch), lambda: mine.remove(file), lambda: mine.set_aside(file)):
+        with pytest.raises(ClaimLostError):
+            change()
+    mine.release()
+    theirs[0].check()
+    assert file.read_text() == "theirs"
+    theirs[0].release()
+    assert list(tmp_path.iterdir()) == [file]
+
+
+def test_files_of_a_killed_owner_are_removed(tmp_path: Path) -> None:
+    for name in (".now.1", ".adapter.safetensors.tmp", ".takeover.1", "result.json"):
+        (tmp_path / name).touch()
+        os.utime(tmp_path / name, (time.time() - LAPSE_S - 10,) * 2)
+    (tmp_path / ".now.recent").touch()  # another process is reading the claim
+    mine = owned(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {"claim.json", ".now.recent", "result.json"}
+    mine.release()
 
 
 def test_a_process_that_died_while_taking_over_does_not_block(tmp_path: Path) -> None:

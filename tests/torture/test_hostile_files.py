@@ -246,7 +246,7 @@ def test_a_pickle_in_the_place_of_a_checkpoint(values: dict[str, Any], done: Pat
 LINKS = ("sweeps", ".cache", ".cache/tokens", "run", "run/.hydra")  # links in outputs/ to other folders
 HOME = (
     "thesis.tex", ".x.json.old", ".eslintrc.json.old", "a.json", f".{'a' * 24}-x/file", f"tokens/.{'a' * 24}-x/file",
-    "jobs-12345678/file", "last.ckpt", ".now.x", ".takeover.x", ".own-x/file", "config.yaml", ".result.json.x",
+    "jobs-12345678/file", "last.ckpt", ".now.x", ".takeover.x", "config.yaml", ".result.json.x",
 )  # fmt: skip
 
 

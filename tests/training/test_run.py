@@ -42,7 +42,7 @@ from krona.training.progress import Progress
 from krona.training.run_files import KEPT_BYTES, keeps_weights
 from krona.training.tracking import Tracking
 from one_job import config, finish, interrupt_after, run, run_in_a_process, same_files, typed
-from runs.made_runs import claimed, dead_pid
+from runs.made_runs import aged, claimed, dead_pid
 from tiny_backbones import SIZES
 from tiny_t5 import inserted
 
@@ -313,7 +313,7 @@ def test_a_claimed_run_is_not_touched_by_another_process(values: dict[str, Any],
     job, said = run(values, tmp_path)
     assert (job.state, said) == ("running", "")
     assert f"is already running in process {os.getpid()}" in str(job.error)
-    assert [path for path in job.folder.iterdir() if path != claim.staging] == [claim.path]
+    assert list(job.folder.iterdir()) == [claim.path]
     claim.release()
 
 
@@ -434,7 +434,7 @@ def test_files_left_by_a_killed_process_are_removed(values: dict[str, Any], done
     there = {path.name for path in folder.iterdir()}
     claimed(folder, pid=dead_pid())
     (folder / "last.ckpt").write_bytes(b"x")
-    (folder / ".own-0123").mkdir()
+    aged(folder / ".adapter.safetensors.0123")
     assert run(values, tmp_path)[0].state == "done already"
     assert {path.name for path in folder.iterdir()} == there
     claimed(folder, pid=os.getpid())  # files of an owner that is alive stay

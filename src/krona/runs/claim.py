@@ -9,11 +9,8 @@ SLURM job started before the job was requeued, can be known to be dead. The clai
 heartbeat is older than `LAPSE_S`, and no heartbeat follows while another process watches the claim for `WATCH_S`. The
 heartbeat's age is measured with the file system's clock, because the clocks of the machines may differ.
 
-Each owner has a private staging folder, which is named after the owner's token. The owner appends lines to train.log,
-and changes all other files of a run only by renaming. To publish a file, the owner moves the file out of the staging
-folder. To remove a file, the owner moves the file into the staging folder. A new owner first moves all other staging
-folders into its own staging folder. An old owner that was suspended and continues later therefore no longer finds its
-staging folder, and can neither replace nor remove files of the new owner. No lock is needed.
+An owner that was suspended for longer, and continues after another process has taken over the run, notices this before
+it replaces or removes a file, and ends.
 """
 
 import json
@@ -32,7 +29,7 @@ from typing import Any, TypedDict
 from krona.messages import KronaError
 from krona.runs import file_names
 from krona.runs.launcher_environment import slurm_job
-from krona.safe_files import Fill, remove, write_whole
+from krona.safe_files import Fill, remove, write_text, write_whole
 
 TOKEN = re.compile(r"\w{1,64}")  # a token is part of file names
 BEAT_S = 5.0  # the interval between two heartbeats, in seconds
@@ -60,7 +57,6 @@ class Claim:
     def __init__(self, folder: Path, token: str) -> None:
         self.path = folder / file_names.CLAIM
         self.token = token
-        self.staging = _staging(folder, token)
         self._stop = threading.Event()
         self._heartbeat = threading.Thread(target=self._beat, name=f"claim of {folder.name}", daemon=True)
         self._heartbeat.start()
@@ -68,18 +64,17 @@ class Claim:
     def check(self) -> None:
         """Raise `ClaimLostError` if another process has claimed the run, or if the run's folder or claim is missing."""
         owner, run = read_owner(self.path), self.path.parent
-        if owner.get("token") == self.token and self.staging.is_dir():
+        if owner.get("token") == self.token:
             return
-        if not run.is_dir() or (not owner and self.staging.is_dir()):
+        if not owner:
             raise ClaimLostError(
                 f"The folder {run} or its claim file does not exist any more. Check whether a shared folder was "
                 "unmounted. The run stopped and wrote nothing. The same command resumes the run when the folder is "
                 "available again."
             )
-        by = describe(owner) if owner else "a process that has already ended"
         raise ClaimLostError(
-            f"The run {run.name} was taken over by {by} while this process was suspended. This process ends now. It "
-            "has not changed the run since then."
+            f"The run {run.name} was taken over by {describe(owner)} while this process was suspended. This process "
+            "ends now. It has not changed the run since then."
         )
 
     def write(self, path: Path, fill: Fill) -> None:
@@ -91,18 +86,19 @@ class Claim:
         """
         self.check()
         try:
-            write_whole(path, fill, part_in=self.staging)
+            write_whole(path, fill, before_replacing=self.check)
         except KronaError:
             self.check()  # if the claim was lost meanwhile, this is the cause of the error
             raise
 
     def remove(self, path: Path) -> None:
-        """Remove a file of the run if it exists.
+        """Remove a file of the run if it exists. Symbolic links are not followed.
 
         Raises:
             ClaimLostError: the claim is lost.
         """
-        remove(self._move_to_staging(path))
+        self.check()
+        remove(path)
 
     def set_aside(self, path: Path) -> Path:
         """Rename a damaged file of the run to ``NAME.damaged``, and return the new path.
@@ -110,34 +106,15 @@ class Claim:
         Raises:
             ClaimLostError: the claim is lost.
         """
-        name = path.with_name(f"{path.name}.damaged")
-        aside = self._move_to_staging(path)
-        with suppress(FileNotFoundError):  # the claim was lost meanwhile
-            aside.rename(name)
         self.check()
-        return name
-
-    def _move_to_staging(self, path: Path) -> Path:
-        """Move a file of the run into the staging folder if it exists, and return the new path.
-
-        Symbolic links are not followed.
-        """
-        self.check()
-        aside = self.staging / uuid.uuid4().hex
-        try:
-            path.rename(aside)
-        except FileNotFoundError:
-            self.check()
-        return aside
+        return path.rename(path.with_name(f"{path.name}.damaged"))
 
     def release(self) -> None:
         """End the heartbeat, and remove the claim if the claim still names this process."""
         self._stop.set()
         self._heartbeat.join()
         if read_owner(self.path).get("token") == self.token:
-            with suppress(OSError):  # the folder was removed, or the claim is lost
-                self.path.rename(self.staging / "released")
-        remove(self.staging)
+            remove(self.path)
 
     def _beat(self) -> None:
         while not self._stop.wait(BEAT_S):
@@ -163,20 +140,13 @@ def claim(folder: Path) -> Claim | None:
         path = folder / file_names.CLAIM
         for _ in range(3):  # another process may release or take over the claim during an attempt
             token = uuid.uuid4().hex
-            if _create(path, token):
-                staging = _staging(folder, token)
-                try:
-                    staging.mkdir()
-                except OSError:  # for example, if the disk has no free inodes
-                    path.unlink(missing_ok=True)
-                    raise
-                if _seize_staging_folders(path, staging, token):
-                    return Claim(folder, token)
-                remove(staging)
-            owner = read_owner(path).get("token", "damaged")
-            if not has_lapsed(path) or not stands_still(path):
-                return None
-            if _take_over(path, str(owner), token):
+            created = _create(path, token)
+            if not created:
+                owner = str(read_owner(path).get("token", "damaged"))
+                if not has_lapsed(path) or not stands_still(path):
+                    return None
+            if created or _take_over(path, owner, token):
+                _remove_leftovers(path)
                 return Claim(folder, token)
     except OSError as error:
         raise KronaError(f"The folder {folder} cannot be written to: {error.strerror or error}") from error
@@ -217,55 +187,22 @@ def _take_over(path: Path, owner: str, token: str) -> bool:
         if has_lapsed(marker):  # the marker's creator died here; the next attempt can succeed
             marker.unlink(missing_ok=True)
         return False
-    staging = _staging(path.parent, token)
-    taken = False
     try:
-        staging.mkdir()  # created before the claim is read, so that a later owner finds and moves the folder
-        # The claim must still name the same dead owner.
-        if str(read_owner(path).get("token", "damaged")) == owner and has_lapsed(path):
-            part = staging / path.name
-            part.write_text(claim_text(token))
-            part.replace(path)
-            taken = _seize_staging_folders(path, staging, token)
-    except FileNotFoundError:  # another process took over the claim while this process was stopped
-        pass
+        if str(read_owner(path).get("token", "damaged")) != owner or not has_lapsed(path):
+            return False  # meanwhile another process has taken over the claim
+        write_text(path, claim_text(token))
     finally:
-        with suppress(FileNotFoundError):
-            # This fails if the run was taken over. The marker may then belong to another process.
-            marker.rename(staging / marker.name)
-            (staging / marker.name).unlink()
-        if not taken:
-            remove(staging)
-    return taken
+        marker.unlink(missing_ok=True)
+    return True
 
 
-def _staging(folder: Path, token: str) -> Path:
-    return folder / f"{file_names.STAGING}{token}"
-
-
-def _seize_staging_folders(path: Path, staging: Path, token: str) -> bool:
-    """Move all other staging folders into ``staging``, so that their processes cannot change the run any more.
-
-    Return false if another process has meanwhile taken over the claim that this process created.
-    """
-    with suppress(FileNotFoundError):  # another process took over the claim while this process was stopped
-        if read_owner(path).get("token") == token:
-            for other in set(path.parent.glob(f"{file_names.STAGING}*")) - {staging}:
-                with suppress(FileNotFoundError):
-                    other.rename(staging / other.name)
-            _remove_leftovers(path, staging)
-    return read_owner(path).get("token") == token and staging.is_dir()
-
-
-def _remove_leftovers(path: Path, staging: Path) -> None:
-    """Remove the files of killed processes. Recent files stay, because another process may be claiming the run."""
-    for file in staging.iterdir():
-        remove(file)
+def _remove_leftovers(path: Path) -> None:
+    """Remove the files of killed processes. Recent files of claims stay, because another process may use them."""
     for file in path.parent.iterdir():
-        if file_names.LEFT_OVER.fullmatch(file.name) and not file.name.startswith(file_names.STAGING):
-            with suppress(FileNotFoundError):
-                if path.stat().st_mtime - file.lstat().st_mtime > LAPSE_S:
-                    remove(file)
+        with suppress(FileNotFoundError):
+            recent = abs(path.stat().st_mtime - file.lstat().st_mtime) <= LAPSE_S
+            if file_names.PART.fullmatch(file.name) or (file_names.OF_CLAIM.fullmatch(file.name) and not recent):
+                remove(file)
 
 
 def this_process(token: str) -> Owner:

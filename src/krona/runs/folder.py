@@ -127,7 +127,7 @@ class RunFolder:
         own = (file_names.CHECKPOINT, file_names.CLAIM)
         with suppress(KronaError, OSError):
             names = os.listdir(self.path)
-            is_clean = not any(name in own or file_names.LEFT_OVER.fullmatch(name) for name in names)
+            is_clean = not any(name in own or file_names.PART.fullmatch(name) for name in names)
             if is_clean or (claim := self.claim()) is None:
                 return
             try:  # `claim` has already removed the other files
