@@ -12,14 +12,7 @@ from krona.messages import KronaError
 from krona.methods.branch import Branch
 from krona.methods.magnitude import Magnitude
 from krona.methods.placement import InsertOptions, Position
-from krona.surgery.branch_checks import skipped_branch
-from krona.surgery.layers import (
-    OFFLOADED,
-    is_linear,
-    is_offloaded,
-    is_quantised,
-    weight_matrix,
-)
+from krona.surgery.layers import is_linear, is_quantised, weight_matrix
 from krona.surgery.target_modules import end_layers, match_modules, widths
 from krona.surgery.wrapper import BranchPlacement, public_name, unwrap
 
@@ -55,7 +48,6 @@ def build_branches(
         if has_existing(branch, base):
             continue
         first = None if match.first is None else unwrap(model.get_submodule(match.first))
-        _check_module(model, name, base)
         placement = BranchPlacement(position, options.inner_residual, options.dropout)
         sizes = placement.widths(*widths(base, first))
         branches = [
@@ -170,19 +162,6 @@ def _check_positions(options: InsertOptions) -> list[Position]:
     return positions
 
 
-def _check_module(model: nn.Module, name: str, base: nn.Module) -> None:
-    parent = unwrap(model.get_submodule(name.rpartition(".")[0]))
-    # `check_first_forward` may miss these parents, because TransformerEncoderLayer reads the weights only in eval mode
-    if isinstance(parent, nn.MultiheadAttention | nn.TransformerEncoderLayer):
-        raise KronaError(skipped_branch(name, parent))
-    if is_linear(base) and "weight" not in base._parameters:
-        raise KronaError(
-            f"The weight of {public_name(name)} is parametrised (as by weight_norm or spectral_norm), so no branch "
-            "can be merged into it. Remove the parametrisation first (torch.nn.utils.remove_weight_norm or "
-            "torch.nn.utils.parametrize.remove_parametrizations), or use other target_modules."
-        )
-
-
 def _require_parallel(name: str, base: nn.Module, position: Position, label: str) -> None:
     if not is_linear(base) or position != "parallel":
         raise KronaError(
@@ -195,8 +174,6 @@ def _device_and_dtype(name: str, layer: nn.Module) -> tuple[torch.device, torch.
     if is_quantised(layer):
         quantised: Any = layer.get_parameter("weight")
         return quantised.device, quantised.quant_state.dtype
-    if is_offloaded(layer):
-        raise KronaError(f"{public_name(name)}: {OFFLOADED}")
     weight = next((weight for weight in layer.parameters() if weight.is_floating_point()), None)
     if weight is None:
         kinds = ", ".join(sorted({str(weight.dtype) for weight in layer.parameters()})) or "none"

@@ -1,6 +1,6 @@
 """Insert an adapter into a model, and remove it."""
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from dataclasses import fields
 from typing import Any, cast
 
@@ -10,13 +10,13 @@ from krona.kernels.t5_modules import use_fast_modules
 from krona.messages import KronaError
 from krona.methods.branch import Branch
 from krona.methods.placement import InsertOptions
-from krona.surgery.branch_checks import check_first_forward
 from krona.surgery.branches import build_branches, build_prompt
 from krona.surgery.merging import unmerge
+from krona.surgery.preparation import require_preparation
 from krona.surgery.saving import refuse_saving, remove_branches, restore
 from krona.surgery.state import InsertedAdapter, Slot, backbone_modules, backbone_parameters, get_adapter, put_back
 from krona.surgery.trainable import trained_names
-from krona.surgery.wrapper import WRAPPER_PARTS, Adapted, InputCapture, Prompt, all_names, public_name, replace
+from krona.surgery.wrapper import Adapted, InputCapture, Prompt, all_names, replace
 
 
 def insert(model: nn.Module, branch: type[Branch] | None = None, *, reversible: bool = True, **arguments: Any) -> None:
@@ -39,7 +39,6 @@ def insert(model: nn.Module, branch: type[Branch] | None = None, *, reversible: 
             "There is an adapter in this model already. Remove it with surgery.take_out(model), or make its update "
             "permanent with surgery.bake(model)."
         )
-    _check_module_names(model)
     if branch is not None and not (isinstance(branch, type) and issubclass(branch, Branch)):
         raise KronaError(f"{branch!r} is not a subclass of krona.methods.branch.Branch.")
     keys = {field.name for field in fields(InsertOptions)}
@@ -82,7 +81,7 @@ def insert(model: nn.Module, branch: type[Branch] | None = None, *, reversible: 
         cast(Any, model).prompts = Prompt(prompt.train(model.training), prompt.connect(model))
     use_fast_modules(model)
     refuse_saving(model)
-    check_first_forward(model)
+    require_preparation(model)
 
 
 def take_out(model: nn.Module) -> None:
@@ -115,14 +114,3 @@ def _find_slots(model: nn.Module, names: list[str]) -> dict[str, list[Slot]]:
             owners[id(parameter)].append((module, attribute))
     parameters = dict(backbone_parameters(model, tied=True))
     return {name: owners[id(parameters[name])] for name in names}
-
-
-def _check_module_names(model: nn.Module) -> None:
-    names = [name for name, _ in model.named_parameters()]
-    public = Counter(map(public_name, names))
-    taken = [name for name in names if {*WRAPPER_PARTS[1:]} & {*name.split(".")} or public[public_name(name)] > 1]
-    if taken:
-        raise KronaError(
-            f"Invalid parameter name {taken[0]}: krona uses {', '.join(WRAPPER_PARTS)} as names of its own modules. "
-            "Rename the module of the model."
-        )

@@ -9,12 +9,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from krona.messages import KronaError
-
-OFFLOADED = (
-    "accelerate offloads the weight of this layer, so krona cannot read the weight. Load the model without offloading."
-)
-
 
 def is_norm(module: nn.Module) -> bool:
     """Return whether a module is a normalisation layer, which means that its class name ends with Norm."""
@@ -37,18 +31,9 @@ def has_own_forward(layer: nn.Module) -> bool:
 
 
 def has_hooks(module: nn.Module) -> bool:
-    """Return whether calling a module runs more than the ``forward`` of its class: hooks, or a replaced ``forward``.
-
-    accelerate replaces ``forward`` to load the weights of an offloaded module for each call.
-    """
+    """Return whether calling a module runs more than the ``forward`` of its class: hooks, or a replaced ``forward``."""
     hooks = module._forward_hooks or module._forward_pre_hooks or module._backward_hooks or module._backward_pre_hooks
     return bool(hooks) or "forward" in module.__dict__
-
-
-def is_offloaded(layer: nn.Module) -> bool:
-    """Return whether the weight of a layer has no values outside the layer's forward pass (accelerate)."""
-    weight = layer._parameters.get("weight")
-    return weight is not None and weight.is_meta and hasattr(layer, "_hf_hook")
 
 
 def is_quantised(layer: nn.Module) -> bool:
@@ -71,13 +56,7 @@ def dequantised_layer(layer: Any, weight: Tensor | None = None) -> nn.Linear:
 
 
 def weight_matrix(layer: nn.Module) -> Tensor:
-    """Return the weight of a linear layer as (d_out, d_in). A 4-bit weight is dequantised.
-
-    Raises:
-        KronaError: the weight is offloaded.
-    """
-    if is_offloaded(layer):
-        raise KronaError(OFFLOADED)
+    """Return the weight of a linear layer as (d_out, d_in). A 4-bit weight is dequantised."""
     weight = layer.get_parameter("weight")
     if is_quantised(layer):
         from bitsandbytes.functional import dequantize_4bit

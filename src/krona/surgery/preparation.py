@@ -22,6 +22,29 @@ def is_prepared(model: nn.Module) -> bool:
     return get_adapter(model).prepared
 
 
+def require_preparation(model: nn.Module) -> None:
+    """If `prepare` has to compute initial values, let the training raise an error until they are computed or loaded."""
+    adapter = get_adapter(model)
+    if not adapter.prepared:
+        adapter.hooks = [
+            model.register_forward_pre_hook(_check_prepared),
+            model.register_load_state_dict_post_hook(_record_loaded),  # type: ignore[no-untyped-call]
+        ]
+
+
+def _check_prepared(model: nn.Module, inputs: object) -> None:
+    if model.training and torch.is_grad_enabled() and not torch.compiler.is_compiling() and not is_prepared(model):
+        raise KronaError(
+            "The initial values of the branches are not computed yet. Call surgery.prepare(model, batches) before "
+            "training, or load the values from an adapter file or with load_state_dict."
+        )
+
+
+def _record_loaded(model: nn.Module, keys: Any) -> None:
+    if not any(".branches." in key for key in keys.missing_keys):
+        get_adapter(model).prepared = True
+
+
 def model_loss(model: nn.Module, batch: Mapping[str, Any]) -> Tensor:
     """Return the loss that a transformers model computes for a batch."""
     loss: Tensor = model(**batch).loss

@@ -86,7 +86,7 @@ def restore(model: nn.Module) -> None:
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(adapter.required_grad.get(name, parameter.requires_grad))
     restore_modules(model)
-    for handle in adapter.checks:
+    for handle in adapter.hooks:
         handle.remove()
     for name in (*SAVERS, "krona"):
         model.__dict__.pop(name, None)

@@ -32,8 +32,7 @@ class InsertedAdapter:
     merged: bool = False
     weights_before_merge: dict[Slot, nn.Parameter] = field(default_factory=dict)
     layers_before_merge: dict[Adapted, nn.Module] = field(default_factory=dict)  # the quantised layers before a merge
-    checks: list[RemovableHandle] = field(default_factory=list)  # the hooks of `krona.surgery.branch_checks`
-    is_checked: bool = False  # whether a forward pass has called the branches
+    hooks: list[RemovableHandle] = field(default_factory=list)  # see `krona.surgery.preparation.require_preparation`
 
 
 def backbone_modules(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:

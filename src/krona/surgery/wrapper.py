@@ -5,12 +5,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
-import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from krona.kernels.t5_modules import drop, under_functorch
-from krona.messages import KronaError
+from krona.kernels.t5_modules import drop
 from krona.methods.branch import Branch
 from krona.methods.placement import Position
 from krona.surgery.layers import has_hooks, weight_matrix
@@ -98,8 +96,6 @@ class Adapted(nn.Module):
         self.placement = placement
         self.capture = capture  # of the span's input, if the branches act on a span of modules
         self.merged = False
-        # see `krona.surgery.branch_checks`
-        self.was_called = self.weight_was_read = False
 
     def __getattr__(self, name: str) -> Any:  # T5 reads wo.weight, SelfAttention.compute_bias, … through the wrapper
         try:
@@ -107,22 +103,15 @@ class Adapted(nn.Module):
         except AttributeError:
             if name.startswith("__"):
                 raise
-            if name == "weight" and not torch.compiler.is_compiling():
-                self.weight_was_read = True
             return getattr(super().__getattr__("base"), name)
 
     def register_parameter(self, name: str, param: nn.Parameter | None) -> None:
         """Set a parameter of the wrapped module. ``tie_weights`` uses this method to set a weight."""
-        if self.merged:
-            raise KronaError(f"The adapter is merged into this layer's {name}. Call surgery.unmerge(model) first.")
         setattr(self.base, name, param)
 
     def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Any:
-        if not torch.compiler.is_compiling() and not self.was_called:
-            self.was_called = True
         if self.merged:
-            y = self.base(x, *args, **kwargs)
-            return self._refuse_backward(y) if torch.is_grad_enabled() else y
+            return self.base(x, *args, **kwargs)
         if self._in_one_step():
             return self.own_branches()[0].beside(self.base, x)
         output = self.base(x, *args, **kwargs)
@@ -167,23 +156,6 @@ class Adapted(nn.Module):
             and self.capture is None
             and not (has_hooks(base) or has_hooks(branches[0]))
         )
-
-    def _refuse_backward(self, y: Tensor) -> Tensor:
-        """Let a backward pass through a merged weight raise an error, because the branches would get no gradients."""
-        if torch.compiler.is_compiling() or not any(p.requires_grad for _, p in self.own_parameters()):
-            return y
-
-        def refuse(gradient: Tensor) -> None:
-            raise KronaError(
-                "The adapter is merged into the weights, so its branches do not train. Call surgery.unmerge(model) "
-                "before a backward pass, or model.requires_grad_(False) if only the gradient of the input is needed."
-            )
-
-        if not y.requires_grad and not under_functorch():
-            y.requires_grad_()  # so that every backward pass calls the hook
-        if y.requires_grad:
-            y.register_hook(refuse)  # type: ignore[no-untyped-call]
-        return y
 
     def own_branches(self) -> "Sequence[Branch]":
         """Return the branches at this module."""
