@@ -30,64 +30,12 @@ def lr(*words: str) -> float:
     return float(tuned(*words)[0]["optimizer"]["lr"])
 
 
-def trial(outputs: Path, dev: float, *overrides: str, sweep: str = "learning_rates") -> str:
+def trial(outputs: Path, dev: float, *overrides: str, sweep: str) -> str:
     """Write a finished run that was scored on dev alone. Return its run id."""
     words = ["profile=demo", *overrides, "score_test=false", f"sweep={sweep}"]
     part = {"score": dev, "choice": dev, "parts": {"accuracy": dev}}
     return run(outputs, run_id(*words), config=compose(*words).config, dev=part, test=None).name
 
-
-def rates(outputs: Path, method: str, devs: dict[float, float]) -> None:
-    for lr, dev in devs.items():
-        trial(outputs, dev, f"method={method}", f"optimizer.lr={lr}")
-
-
-def test_the_best_rate_on_dev_and_the_smaller_on_a_tie(tmp_path: Path) -> None:
-    rates(tmp_path, "krona", {1e-3: 60, 3e-3: 71, 1e-2: 71})
-    config, note = tuned("method=krona", "seed=5")
-    assert config == compose("profile=demo", "method=krona", "seed=5", "optimizer.lr=3e-3").config
-    assert note == "recipe=tuned took lr 0.003, the best of 3 rates on dev (71.00)"
-    with pytest.raises(KronaError, match="sweeps=learning_rates method=krona"):
-        tuned("method=krona", "batch_size=16")  # other settings, for which these trials give no information
-
-
-def test_each_rate_wants_the_same_number_of_seeds(tmp_path: Path) -> None:
-    rates(tmp_path, "krona", {1e-3: 60, 3e-3: 70})
-    trial(tmp_path, 70, "method=krona", "optimizer.lr=3e-3", "seed=1")
-    with pytest.raises(KronaError, match="the same number of finished seeds"):
-        tuned("method=krona")
-
-
-def test_a_method_with_fewer_trials_than_another_is_refused(tmp_path: Path) -> None:
-    rates(tmp_path, "krona", {1e-3: 60, 3e-3: 71, 1e-2: 65})
-    rates(tmp_path, "lora", {1e-3: 60, 3e-3: 71})
-    assert lr("method=krona") == 3e-3, "lora may be unfinished: krona had no fewer"
-    with pytest.raises(KronaError, match=r"lora had 2 trials, but krona had 3\b.*sweeps=learning_rates method=lora"):
-        tuned("method=lora")
-    trial(tmp_path, 99, "method=lora", "optimizer.lr=1e-2", "task=sample_sst2")
-    with pytest.raises(KronaError, match="lora had 2"):
-        tuned("method=lora")
-
-
-def test_each_job_of_a_multirun_takes_the_best_of_its_search(tmp_path: Path) -> None:
-    rates(tmp_path, "krona", {1e-3: 60, 3e-3: 71, 1e-2: 65})
-    (job,) = compose_all("recipe=tuned", "profile=demo", "method=krona")
-    assert job.config["optimizer"]["lr"] == 3e-3
-    assert job.notes == ["recipe=tuned took lr 0.003, the best of 3 rates on dev (71.00)"]
-    with pytest.raises(KronaError, match=r"^recipe=tuned: there is no search of lora on .*sweeps=learning_rates"):
-        tuned("method=lora")
-
-
-def test_the_result_records_the_trials_their_seeds_and_the_best_two(tmp_path: Path) -> None:
-    for seed in (0, 1):
-        for rate, dev in ((1e-3, 60), (3e-3, 71), (1e-2, 68)):
-            trial(tmp_path, dev + seed, "method=krona", f"optimizer.lr={rate}", f"seed={seed}")
-    plan = plan_run(compose("profile=demo", "recipe=tuned", "method=krona"), tmp_path)
-    search = {"trials": 3, "seeds": 2, "best": 71.5, "second": 68.5}
-    assert new_result(plan).provenance["search"] == search
-
-
-# ---- studies -----------------------------------------------------------------------------------------------------
 
 OWN = ("optimizer.lr=0.004", "method.scaling=2.0", "factors=2x384", "method.fit_factors=nearest")
 
@@ -112,8 +60,7 @@ def study(
         opened.add_trial(optuna.trial.create_trial(value=score, user_attrs=attributes))
 
 
-def test_a_study_goes_before_the_sweep_and_gives_all_that_it_varied(tmp_path: Path) -> None:
-    rates(tmp_path, "krona", {1e-3: 60})
+def test_a_study_gives_all_that_it_varied(tmp_path: Path) -> None:
     study(tmp_path, "krona", 80, 70)
     config, note = tuned("method=krona", "seed=3", "method.scaling=8.0")
     assert note == (
@@ -123,12 +70,6 @@ def test_a_study_goes_before_the_sweep_and_gives_all_that_it_varied(tmp_path: Pa
     assert config["method"]["kron_factors"] == [[2, 384], [384, 2]]
     assert config["optimizer"]["lr"] == 0.004
     assert config["method"]["scaling"] == 8.0, "what is typed stays"
-
-
-def test_the_trials_of_a_study_have_one_seed(tmp_path: Path) -> None:
-    study(tmp_path, "lora", 80, 70, 75, own=("optimizer.lr=0.004",))
-    job = compose("profile=demo", "recipe=tuned", "method=lora", "task=sample_rte")
-    assert job.search == {"trials": 3, "seeds": 1, "best": 80, "second": 75}
 
 
 def test_a_study_gives_the_factors_of_the_rate(tmp_path: Path) -> None:
@@ -150,21 +91,33 @@ def test_a_study_of_another_task_is_not_read(tmp_path: Path) -> None:
 
 def test_a_study_of_other_settings_is_not_taken(tmp_path: Path) -> None:
     study(tmp_path, "krona", 80)
-    rates(tmp_path, "krona", {1e-3: 60})
     message = r"no search of krona.* The study krona-.* is not used, because it had other values of .*batch_size$"
     with pytest.raises(KronaError, match=message):
         tuned("method=krona", "batch_size=16")
 
 
-def test_a_study_and_a_sweep_of_fewer_trials_do_not_compare(tmp_path: Path) -> None:
-    study(tmp_path, "krona", 80, 70, 60)
-    rates(tmp_path, "lora", {1e-3: 60, 3e-3: 71})
-    with pytest.raises(KronaError, match=r"lora had 2 trials, but krona had 3\b.*krona tune method=lora"):
+def test_a_method_with_fewer_trials_than_another_is_refused(tmp_path: Path) -> None:
+    own = ("optimizer.lr=0.004",)
+    study(tmp_path, "krona", 80, 70, 60, own=own)
+    study(tmp_path, "lora", 60, 71, own=own)
+    assert lr("method=krona") == 0.004, "lora may be unfinished: krona had no fewer"
+    with pytest.raises(KronaError, match=r"lora had 2 trials, but krona had 3\b.*krona tune method=lora .* 3"):
         tuned("method=lora")
-    rates(tmp_path, "lora", {1e-2: 65, 3e-2: 50})
-    assert lr("method=lora") == 3e-3
-    with pytest.raises(KronaError, match=r"krona had 3 trials, but lora had 4\b.*krona tune method=krona .* 4"):
-        tuned("method=krona")
+
+
+def test_each_job_of_a_multirun_takes_the_best_of_its_search(tmp_path: Path) -> None:
+    study(tmp_path, "krona", 60, 71, 65, own=("optimizer.lr=0.004",))
+    (job,) = compose_all("recipe=tuned", "profile=demo", "method=krona")
+    assert job.config["optimizer"]["lr"] == 0.001
+    assert "the best of 3 trials on dev (71.00)" in job.notes[0]
+    with pytest.raises(KronaError, match=r"^recipe=tuned: there is no search of lora on .* krona tune method=lora"):
+        tuned("method=lora")
+
+
+def test_the_result_records_the_trials_their_seeds_and_the_best_two(tmp_path: Path) -> None:
+    study(tmp_path, "krona", 80, 70, 75, own=("optimizer.lr=0.004",))
+    plan = plan_run(compose("profile=demo", "recipe=tuned", "method=krona"), tmp_path)
+    assert new_result(plan).provenance["search"] == {"trials": 3, "seeds": 1, "best": 80, "second": 75}
 
 
 def test_a_search_with_shorter_runs_does_not_count_as_more_trials(tmp_path: Path) -> None:
@@ -190,7 +143,7 @@ def test_of_two_studies_that_fit_the_one_with_more_trials_is_used(tmp_path: Path
     assert tuned("method=krona", studies=["krona-wide"])[0]["method"]["scaling"] == 4.0
     with pytest.raises(KronaError, match="the study does not exist: did you mean 'krona-wide'"):
         tuned("method=krona", studies=["krona_wide"])
-    with pytest.raises(KronaError, match="recipe=tuned/krona-wide does not name a study of lora on sample_rte"):
+    with pytest.raises(KronaError, match="recipe=tuned/krona-wide: there is no search of lora on sample_rte"):
         tuned("method=lora", studies=["krona-wide"])
 
 
@@ -213,7 +166,6 @@ def test_a_search_over_a_key_without_a_group_is_taken_too(tmp_path: Path) -> Non
 
 
 def test_a_study_without_a_finished_trial_must_be_resumed(tmp_path: Path) -> None:
-    rates(tmp_path, "krona", {1e-3: 60})
     study(tmp_path, "krona", name="begun")
     with pytest.raises(KronaError, match="The study begun has no finished trial yet"):
         tuned("method=krona")

@@ -53,7 +53,7 @@ UNSUPPORTED = {
     "StochasticWeightAveraging": "krona keeps the weights of the best epoch on dev, not a mean over epochs.",
     "WeightAveraging": "krona keeps the weights of the best epoch on dev, not a mean over steps.",
     "EMAWeightAveraging": "krona keeps the weights of the best epoch on dev, not a mean over steps.",
-    "LearningRateFinder": "krona has its own search. Use krona tune or sweeps=learning_rates.",
+    "LearningRateFinder": "krona has its own search. Use krona tune.",
     "ModelPruning": "the method determines the trained weights.",
     "Timer": "a run must be reproducible. Limit the run with trainer.max_epochs or trainer.max_steps.",
 }

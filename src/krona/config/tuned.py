@@ -1,25 +1,20 @@
 """Find the best values of a search, for recipe=tuned.
 
-The search is a study of `krona tune` or the sweep of learning rates (`SWEEP`). The best values are those with the
-highest dev score. To keep the comparison of methods fair, an error is raised if another method had more trials on the
-same task.
+The search is a study of `krona tune`. The best values are those with the highest dev score. To keep the comparison of
+methods fair, an error is raised if another method had more trials on the same task.
 """
 
-from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import fmean
 from typing import Any
 
 from krona.messages import KronaError, did_you_mean, first_few, join_names, plural
 from krona.runs.folder import RunFolder
-from krona.runs.frame import stored_results
-from krona.runs.result import Result, Search
+from krona.runs.result import Search
 from krona.runs.run_id import canonical, find_value, flatten
-from krona.runs.studies import Study, Trial, default_study_name, read_study, study_files
+from krona.runs.studies import Study, Trial, read_study, study_files
 
-SWEEP = "learning_rates"
 MAX_KEYS = 5  # maximum number of different settings in a message
 # keys that change the length of a run, on which the default of optimizer.warmup_steps depends
 LENGTH = {"batch_size", "trainer.max_epochs", "trainer.max_steps", "data.train_rows"}
@@ -86,7 +81,8 @@ class StudyBest:
     def search(self) -> Search:
         """Return the record of this search for result.json."""
         scores = [trial.score or 0.0 for trial in self.study.refined_trials]
-        return _describe_search(scores, trials=self.trials, seeds=self.study.seeds)
+        second = scores[1] if len(scores) > 1 else None
+        return {"trials": self.trials, "seeds": self.study.seeds, "best": scores[0], "second": second}
 
     def note(self) -> str:
         """Return a note about the origin of the values, and about keys with the smallest or largest value tried."""
@@ -102,54 +98,55 @@ class StudyBest:
 def best(
     config: Mapping[str, Any], *, outputs: Path, studies: Sequence[str] = ()
 ) -> tuple[dict[str, Any], str, Search]:
-    """Return the best values that a search found for this config, by dotted key, a note about them, and the search.
+    """Return the best values that a study found for this config, by dotted key, a note about them, and the search.
 
-    The runs of the search differ from ``config`` only in the searched keys and the seed. If several studies match, the
+    The runs of the study differ from ``config`` only in the searched keys and the seed. If several studies match, the
     study with the most trials is used. The values always include ``optimizer.lr``.
 
     Args:
         studies: names of the studies to compare, of this method and of other methods; empty: all studies.
 
     Raises:
-        KronaError: no search or several studies with equally many trials match this config, the swept learning rates
-            have different numbers of seeds, or another method had more trials in runs of the same length.
+        KronaError: no study or several studies with equally many trials match this config, or another method had more
+            trials in runs of the same length.
     """
-    method = config["method"]["name"]
-    found_studies = _find_studies(config, outputs, studies)
-    runs = [] if studies else _find_swept_runs(config, outputs)
-    trials = dict(Counter(run.method for run in runs))
-    found_studies.sort(key=lambda study: study.trials)
-    trials |= {study.method: study.trials for study in found_studies if study.has_length(config)}
-    fitting = [study for study in reversed(found_studies) if study.method == method and study.fits(config)]
-    if len(fitting) > 1 and fitting[0].trials == fitting[1].trials:
+    method, task = config["method"]["name"], config["task"]["name"]
+    found = sorted(_find_studies(config, outputs, studies), key=lambda study: study.trials)
+    fitting = [study for study in reversed(found) if study.method == method and study.fits(config)]
+    if not fitting:
+        asked = "/".join(["recipe=tuned", *studies])
+        raise KronaError(f"{asked}: {_explain_missing(config, [study for study in found if study.method == method])}")
+    study = fitting[0]
+    if len(fitting) > 1 and study.trials == fitting[1].trials:
         each = "; ".join(f"{study.name} ({plural(study.trials, 'trial')}, dev {study.score:.2f})" for study in fitting)
         raise KronaError(
             f"recipe=tuned uses the study with the most trials, but two of the {len(fitting)} studies that match "
             f"{_describe(config)} have equally many: {each}. To use the first study, write "
-            f"recipe=tuned/{fitting[0].name}. In a comparison, name one study of each method: recipe=tuned/ONE/ANOTHER"
+            f"recipe=tuned/{study.name}. In a comparison, name one study of each method: recipe=tuned/ONE/ANOTHER"
         )
-    if fitting:
-        study = fitting[0]
-        _require_equal_trials({**trials, method: study.trials}, config, study=study.name)
-        others = f". Of {len(fitting)} matching studies, it has the most trials" if len(fitting) > 1 else ""
-        if (seed := config["seed"]) in study.study.choosing_seeds:
-            others += f". Seed {seed} chose these values, so use other seeds in a comparison"
-        return study.values(), study.note() + others, study.search()
-    if studies:
-        raise KronaError(f"recipe=tuned/{'/'.join(studies)} does not name a study of {_describe(config)}.")
-    scores = _scores_by_rate(config, runs, others=[study for study in found_studies if study.method == method])
-    trials[method] = sum(map(len, scores.values()))
-    has_study = max(trials, key=trials.__getitem__) in {study.method for study in found_studies}
-    _require_equal_trials(trials, config, study=default_study_name(config) if has_study else None)
-    lr = min(scores, key=lambda rate: (-fmean(scores[rate]), rate))  # for equal scores: the smallest rate
-    means = [fmean(each) for each in scores.values()]
-    search = _describe_search(means, trials=len(scores), seeds=len(scores[lr]))
-    return {"optimizer.lr": lr}, _rate_note(lr, scores), search
+    others = [other for other in found if other.method != method and other.has_length(config)]
+    if others and (most := others[-1]).trials > study.trials:
+        raise KronaError(
+            f"recipe=tuned: {method} had {plural(study.trials, 'trial')}, but {most.method} had {most.trials}. A fair "
+            "comparison needs equal numbers. Run the missing trials: krona tune "
+            f"method={method} task={task} … --study {study.name} --trials {most.trials}"
+        )
+    note = study.note()
+    if len(fitting) > 1:
+        note += f". Of {len(fitting)} matching studies, it has the most trials"
+    if (seed := config["seed"]) in study.study.choosing_seeds:
+        note += f". Seed {seed} chose these values, so use other seeds in a comparison"
+    return study.values(), note, study.search()
 
 
-def _describe_search(scores: Iterable[float], *, trials: int, seeds: int) -> Search:
-    first, *others = sorted(scores, reverse=True)
-    return {"trials": trials, "seeds": seeds, "best": first, "second": others[0] if others else None}
+def _explain_missing(config: Mapping[str, Any], others: Sequence[StudyBest]) -> str:
+    """Return the message for a missing search. ``others`` are studies of the method with other settings."""
+    command = f"krona tune method={config['method']['name']} task={config['task']['name']} …"
+    text = f"there is no search of {_describe(config)}. Run first: {command}"
+    if others:
+        keys = join_names(first_few(others[0].differences(config), MAX_KEYS))
+        text += f". The study {others[0].name} is not used, because it had other values of {keys}"
+    return text
 
 
 def _describe(config: Mapping[str, Any]) -> str:
@@ -195,57 +192,3 @@ def _edge(value: float, tried: Collection[float]) -> str | None:
     if len(tried) < 2:
         return None
     return "smallest" if value == min(tried) else "largest" if value == max(tried) else None
-
-
-def _find_swept_runs(config: Mapping[str, Any], outputs: Path) -> list[Result]:
-    finished = [run for run in stored_results(outputs) if isinstance(run, Result) and run.status == "done" and run.dev]
-    return [run for run in finished if run.config.get("sweep") == SWEEP and _have_same_data(run.config, config)]
-
-
-def _scores_by_rate(
-    config: Mapping[str, Any], runs: Sequence[Result], *, others: Sequence[StudyBest]
-) -> dict[float, list[float]]:
-    """Return the dev scores by learning rate, one score for each seed. ``others`` are studies with other settings."""
-    command = f"method={config['method']['name']} task={config['task']['name']} …"
-    scores: dict[float, list[float]] = defaultdict(list)
-    for run in runs:
-        if run.dev is not None and _without(run.config, ()) == _without(config, ()):
-            scores[float(run.config["optimizer"]["lr"])].append(float(run.dev["choice"]))
-    if not scores:
-        hint = ""
-        if others:
-            keys = join_names(first_few(others[0].differences(config), MAX_KEYS))
-            hint = f". The study {others[0].name} is not used, because it had other values of {keys}"
-        raise KronaError(
-            f"recipe=tuned: there is no search of {_describe(config)}. Run first: krona tune {command} (or python "
-            f"train.py -m sweeps={SWEEP} {command}){hint}"
-        )
-    counts = {lr: len(each) for lr, each in scores.items()}
-    if len(set(counts.values())) > 1:
-        raise KronaError(
-            f"recipe=tuned: the learning rates do not all have the same number of finished seeds ({counts}). Complete "
-            f"the sweep: krona train -m sweeps={SWEEP} {command}"
-        )
-    return scores
-
-
-def _rate_note(lr: float, scores: Mapping[float, Sequence[float]]) -> str:
-    seeds = len(scores[lr])
-    note = f"recipe=tuned took lr {lr:g}, the best of {plural(len(scores), 'rate')} on dev ({fmean(scores[lr]):.2f}"
-    note += f", mean over {seeds} seeds)" if seeds > 1 else ")"
-    edge = _edge(lr, scores)
-    return note + (f". It is the {edge} rate that was tried" if edge else "")
-
-
-def _require_equal_trials(counts: Mapping[str, int], config: Mapping[str, Any], *, study: str | None) -> None:
-    """Raise `KronaError` if another method had more trials. The message suggests more trials of the study or sweep."""
-    method, other = config["method"]["name"], max(counts, key=counts.__getitem__)
-    if counts[method] == counts[other]:
-        return
-    command = f"method={method} task={config['task']['name']} …"
-    sweep = f"krona train -m sweeps={SWEEP} {command}"
-    raise KronaError(
-        f"recipe=tuned: {method} had {plural(counts[method], 'trial')}, but {other} had {counts[other]}. A fair "
-        "comparison needs equal numbers. Run the missing trials: "
-        f"{sweep if study is None else f'krona tune {command} --study {study} --trials {counts[other]}'}"
-    )
