@@ -6,7 +6,6 @@ import re
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 from rich.console import Console
@@ -130,7 +129,7 @@ def compile_latex(folder, table):
     """Compile a two-column article with a table, and return the lines about boxes that are too wide."""
     (folder / "table.tex").write_text(table)
     packages = r"\usepackage[T1]{fontenc}\usepackage{booktabs}\usepackage{graphicx}"
-    document = r"\begin{document}Table~\ref{tab:one}\input{table}\end{document}"
+    document = r"\begin{document}\input{table}\end{document}"
     (folder / "all.tex").write_text(rf"\documentclass[twocolumn]{{article}}{packages}{document}")
     options = [] if "tectonic" in TEX else ["-interaction=nonstopmode", "-halt-on-error"]
     command = [TEX, *options, "all.tex"]
@@ -143,27 +142,23 @@ def compile_latex(folder, table):
 @pytest.mark.slow
 def test_latex_of_two_methods_and_of_table_1_compiles_and_fits_two_columns(outputs, tmp_path):
     write_all(tmp_path / "two", grid(["lora", "krona"], ["rte"], rows=40))
-    two = build_report(tmp_path / "two", format="latex", latex={"label": "tab:one"})
+    two = build_report(tmp_path / "two", format="latex")
     assert compile_latex(tmp_path, two) == []
     assert compile_latex(tmp_path, build_report(outputs, table="1", format="latex")) == []
 
 
-def test_latex_has_the_wanted_columns_label_and_caption(tmp_path):
+def test_latex_has_the_wanted_columns(tmp_path):
     write_all(tmp_path, grid(["lora", "krona"], ["rte"], rows=40))
     given = ("report", "--outputs", tmp_path, "--format", "latex")
     usual = run_krona(*given)
     assert r"\begin{table}[t]" in usual
     assert re.search(r"^Method & Params \(.*RTE .* & Training \(s\) & Peak memory \(GB\)", usual, re.MULTILINE)
-    options = ("--columns", "time,score", "--label", "tab:one", "--caption", r"Two methods on \emph{RTE}.")
-    text = run_krona(*given, *options)
+    text = run_krona(*given, "--columns", "time,score")
     assert re.search(r"^Method & Training \(s\) & \\begin\{tabular\}.*RTE", text, re.MULTILINE)
-    assert "\\caption{Two methods on \\emph{RTE}.}\n\\label{tab:one}" in text
     legend = "Significance: Student's t-test over examples and seeds"
     assert usual.count(legend) == text.count(legend) == 1
     with pytest.raises(KronaError, match=r"--columns scor is unknown: did you mean 'score'"):
         run_krona(*given, "--columns", "scor")
-    with pytest.raises(KronaError, match=r"--label needs --format latex"):
-        run_krona("report", "--outputs", tmp_path, "--label", "tab:one")
 
 
 def test_warnings_are_comments_in_latex(tmp_path):
@@ -196,20 +191,3 @@ def test_no_name_note_or_error_can_command_a_terminal_or_a_spreadsheet(format, t
     assert not set(said) & hidden
     if format == "csv":
         assert not any(cell.lstrip().startswith("=") for line in shown.splitlines() for cell in line.split(","))
-
-
-def test_figures_have_the_width_of_a_column_and_embedded_fonts(outputs, tmp_path):
-    folder = tmp_path / "figures"
-    assert run_krona("report", "--outputs", outputs, "--figures", folder, "--width", "84mm")
-    pages = {path.name: path.read_bytes() for path in folder.glob("*.pdf")}
-    assert {Path(name).stem for name in pages} == {path.stem for path in folder.glob("*.svg")}
-    assert any("difference-to-lora" in name for name in pages)
-    assert any("score-against" in name for name in pages)
-    for content in pages.values():
-        (box,) = re.findall(rb"/MediaBox \[ 0 0 ([0-9.]+) [0-9.]+ \]", content)
-        assert float(box) == pytest.approx(84 / 25.4 * 72, abs=0.1)  # points
-        assert b"/FontFile2" in content
-    with pytest.raises(KronaError, match=r"is not empty\. Use --overwrite"):
-        run_krona("report", "--outputs", outputs, "--figures", folder)
-    with pytest.raises(KronaError, match=r"--width wide must be between 20mm and 1000mm"):
-        run_krona("report", "--outputs", outputs, "--figures", tmp_path / "new", "--width", "wide")

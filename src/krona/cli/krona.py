@@ -16,7 +16,7 @@ from krona.cli import adapter_commands, run_commands
 from krona.distribution import VERSION
 from krona.formatting import error_lines, say, show, terminal_width
 from krona.messages import KronaError, KronaWarning, escape_control_characters
-from krona.report import COLUMN_MM, FORMATS
+from krona.report import FORMATS
 from krona.safe_files import require_no_link
 
 
@@ -152,17 +152,11 @@ def report(
         list[Path] | None,
         typer.Option(help="folder with runs, or a file of krona pack (repeatable); default: outputs/"),
     ] = None,
-    figures: Annotated[
-        Path | None, typer.Option("--figures", help="write each chart as PDF and SVG into this new folder")
-    ] = None,
-    width: Annotated[str, typer.Option("--width", help="width of the figures, in mm")] = f"{COLUMN_MM:g}mm",
     columns: Annotated[
         str | None,
         typer.Option(help="columns, such as score,params,time; also rank, step, memory, adapter, adds, launches"),
     ] = None,
-    label: Annotated[str | None, typer.Option("--label", help="label for --format latex, such as tab:results")] = None,
-    caption: Annotated[str | None, typer.Option("--caption", help="caption for --format latex, as LaTeX code")] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="replace the file of --out, or --figures")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="replace the file of --out")] = False,
 ) -> None:
     """Print tables of mean scores with intervals, next to the paper's numbers. --format html writes a web page."""
     from krona.runs.folder import require_new
@@ -175,27 +169,8 @@ def report(
         require_new(out, overwrite=overwrite)
     form = "html" if html else form
     arguments: dict[str, Any] = {"table": number, "sweep": sweep, "filters": where or []}
-    arguments |= {"baseline": baseline, "metric": metric}
-    if figures is not None:
-        if figures.exists() and not figures.is_dir():
-            raise KronaError(f"--figures {figures} is a file. Give the name of a folder.")
-        if not overwrite and figures.is_dir() and any(figures.iterdir()):
-            raise KronaError(f"--figures {figures} is not empty. Use --overwrite to replace figures in it.")
-        arguments |= {"figures": figures, "width_mm": _millimetres(width)}
-    arguments |= {"columns": columns.split(",") if columns else ()}
-    latex = {"label": label, "caption": caption}
-    if latex := {key: value for key, value in latex.items() if value}:
-        if form != "latex":
-            raise KronaError(f"--{next(iter(latex))} needs --format latex.")
-        arguments["latex"] = latex
+    arguments |= {"baseline": baseline, "metric": metric, "columns": columns.split(",") if columns else ()}
     _print_report(outputs or [paths.OUTPUTS], form, out, **arguments)
-
-
-def _millimetres(width: str) -> float:
-    number = re.fullmatch(r"(\d+(?:\.\d+)?) *(?:mm)?", width.strip())
-    if number is None or not 20 <= float(number[1]) <= 1000:
-        raise KronaError(f"--width {width} must be between 20mm and 1000mm, such as --width 84mm.")
-    return float(number[1])
 
 
 def _one_name(name: str | None, sweep: str | None) -> str | None:

@@ -1,18 +1,18 @@
 """Build the report of `krona report`: select the runs, build one table per section, and render the tables."""
 
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
-from typing import Any, TypedDict, Unpack
+from typing import TypedDict, Unpack
 
 import pandas as pd
 
 from krona.display_names import task_label, task_order
 from krona.messages import KronaError, did_you_mean, escape_control_characters, plural
 from krona.paper import TASKS
-from krona.report import COLUMN_MM, cells, costs
+from krona.report import cells, costs
 from krona.report.best_of_k import find_best_of_k
 from krona.report.layouts import Layout, find_layout
 from krona.report.notes import describe_limits, describe_runs, power_note
@@ -54,27 +54,18 @@ def build_report(
     *,
     format: str = "terminal",
     out: Path | None = None,
-    figures: Path | None = None,
-    width_mm: float = COLUMN_MM,
-    latex: Mapping[str, Any] | None = None,
     **query: Unpack[Query],
 ) -> str:
     """Return the report as text, and write it to the file ``out`` if it is given.
 
-    ``format`` is one of `krona.report.FORMATS`. ``query`` contains the other arguments of `collect`. If ``figures`` is
-    a folder, write the charts to this folder (`krona.report.figures.write_figures`). ``latex`` contains further
-    arguments of `krona.report.latex.render_latex`.
+    ``format`` is one of `krona.report.FORMATS`. ``query`` contains the other arguments of `collect`.
     """
     from krona.report.render import find_renderer
 
-    render = partial(find_renderer(format), **(latex or {}))
+    render = find_renderer(format)
     if out is not None:
         require_out(out)
     report = collect(outputs, **query)
-    if figures is not None:
-        from krona.report.figures import write_figures
-
-        write_figures(report, figures, width_mm=width_mm)
     text = render(report, out)
     text = text if format == "terminal" else escape_control_characters(text)
     if out is not None:

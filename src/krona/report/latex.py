@@ -9,7 +9,7 @@ import pandas as pd
 from krona.messages import escape_control_characters
 from krona.report import text
 from krona.report.notes import closing_notes, table_notes
-from krona.report.table import Cell, Column, Report, Row, Table
+from krona.report.table import Cell, Report, Row, Table
 
 MAX_COLUMNS = 4  # a table with more columns takes the width of both columns of the page
 NEEDS = r"Needs \usepackage{booktabs}, \usepackage{graphicx} and \usepackage[T1]{fontenc}."
@@ -24,32 +24,20 @@ CHARACTERS = {
 }  # fmt: skip
 
 
-def render_latex(report: Report, out: Path | None, *, label: str = "", caption: str = "") -> str:
-    """Return the tables as LaTeX. The notes, which contain the warnings, are comments.
-
-    Args:
-        label: the label of the first table. The labels of the other tables end with ``-2``, ``-3`` …
-        caption: LaTeX code that replaces the caption. The legend of the marks then stands below the table.
-    """
+def render_latex(report: Report, out: Path | None) -> str:
+    """Return the tables as LaTeX. The notes, which contain the warnings, are comments."""
     lines = [f"{report.title}. {NEEDS}"]
     lines += [f"{report.empty.text} {report.empty.command}"] if report.empty else []
-    tables = []
-    for number, table in enumerate(report.tables, 1):
-        table_label = label and (label if number == 1 else f"{label}-{number}")
-        legend = _legend(table)
-        own = _caption(table, "" if caption else legend)
-        tables.append(
-            _table(table, table.shown, rf"\caption{{{caption or own}}}", table_label, legend if caption else "")
-        )
     after = [f"{heading}: {note.text} {note.command}" for heading, notes in closing_notes(report) for note in notes]
-    return "\n".join([*map(_comment, lines), *tables, *map(_comment, after)]) + "\n"
+    return "\n".join([*map(_comment, lines), *map(_table, report.tables), *map(_comment, after)]) + "\n"
 
 
 def _comment(line: str) -> str:
     return f"% {line}".replace("\n", " ").rstrip()
 
 
-def _table(table: Table, columns: Sequence[Column], caption: str, label: str, below: str) -> str:
+def _table(table: Table) -> str:
+    columns = table.shown
     headings = [_stack(escape_latex(column.label), column.details) for column in columns]
     names = text.short_names(table.rows)
     frame = pd.DataFrame(
@@ -58,12 +46,11 @@ def _table(table: Table, columns: Sequence[Column], caption: str, label: str, be
     )
     body = frame.to_latex(index=False, escape=False, column_format="l" + "c" * len(headings)).strip()
     notes = table_notes(table)
-    texts = [*filter(None, [below]), *(note.text for note in notes if note.kind == "power")]
-    small = [rf"\par{{\scriptsize {escape_latex(line)}\par}}" for line in texts]
+    small = [rf"\par{{\scriptsize {escape_latex(note.text)}\par}}" for note in notes if note.kind == "power"]
     kind = "table" if len(columns) <= MAX_COLUMNS else "table*"
     return "\n".join([
         "", rf"\begin{{{kind}}}[t]", r"\centering\footnotesize\setlength{\tabcolsep}{2.5pt}", FIT, f"{body}}}", *small,
-        caption, *([rf"\label{{{label}}}"] if label else []), rf"\end{{{kind}}}",
+        rf"\caption{{{_caption(table)}}}", rf"\end{{{kind}}}",
         *map(_comment, [table.warning] if table.warning else []),
         *(_comment(f"{note.text} {note.command}") for note in notes if note.kind != "power"),
     ])  # fmt: skip
@@ -91,16 +78,12 @@ def _label(row: Row, names: dict[str, str]) -> str:
     return _stack(label, settings.split(", ") if settings else [], "l")
 
 
-def _caption(table: Table, legend: str) -> str:
+def _caption(table: Table) -> str:
     title = re.sub(r"^Table \d+: ", "", table.title)  # LaTeX numbers the tables
-    return escape_latex(f"{title[:1].upper()}{title[1:]}. {table.heading}. {legend}".strip())
-
-
-def _legend(table: Table) -> str:
-    words = text.legend([table], tied="Bold without a star:", notes="the comments in the source")
-    chosen = any(column.kind == "other_split" for column in table.columns)
-    by_dev = " The best row is chosen by dev scores. Test scores are next to the dev scores." if chosen else ""
-    return f"{words}{by_dev}"
+    marks = text.legend([table], tied="Bold without a star:", notes="the comments in the source")
+    if any(column.kind == "other_split" for column in table.columns):
+        marks += " The best row is chosen by dev scores. Test scores are next to the dev scores."
+    return escape_latex(f"{title[:1].upper()}{title[1:]}. {table.heading}. {marks}".strip())
 
 
 def escape_latex(value: str) -> str:
