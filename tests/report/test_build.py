@@ -124,7 +124,7 @@ def test_no_runs_at_all(tmp_path):
         ({"table": "3"}, "no table '3'"),
         ({"sweep": "tabel1"}, "did you mean 'table1'"),
         ({"sweep": "table4"}, r"sweeps with runs: table1.* krona train -m"),
-        ({"format": "pdf"}, "'pdf' .* csv, html, latex, md, terminal"),
+        ({"format": "pdf"}, "'pdf' .* csv, html, latex, terminal"),
     ],
 )
 def test_words_that_mean_nothing_are_refused_with_what_there_is(tmp_path, wrong, message):
@@ -166,7 +166,7 @@ def test_the_reading_path_imports_nothing_slow(tmp_path):
     write_all(tmp_path, grid(["krona", "lora"], ["rte", "stsb"], [0, 1], rows=40))
     code = (
         "import sys; from pathlib import Path; from krona.report.build import build_report\n"
-        "for form in ('terminal', 'csv', 'md', 'latex'):\n"
+        "for form in ('terminal', 'csv', 'latex'):\n"
         "    build_report(Path(sys.argv[1]), table='1', format=form)\n"
         "slow = {'torch', 'transformers', 'matplotlib', 'sklearn', 'datasets', 'scipy.stats', 'hydra'}\n"
         "print(*sorted(slow & set(sys.modules)))"

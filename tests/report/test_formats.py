@@ -1,4 +1,4 @@
-"""Test a report as terminal text, Markdown, LaTeX and CSV, also with names that are code or control characters."""
+"""Test a report as terminal text, LaTeX and CSV, also with names that are code or control characters."""
 
 import csv
 import io
@@ -66,19 +66,6 @@ def test_color_is_ansi_and_a_file_has_none(outputs, monkeypatch, tmp_path):
     make_terminal(monkeypatch, 100, color=True)
     assert "\x1b[1m" in build_report(outputs, table="1")
     assert "\x1b" not in build_report(outputs, table="1", out=tmp_path / "report.txt")
-
-
-def test_markdown_tables_are_whole_and_names_are_only_text(outputs):
-    text = build_report(outputs, format="md")
-    for block in re.findall(r"(?:^\|.*\n)+", text, flags=re.MULTILINE):
-        rows = [re.split(r"(?<!\\)\|", line.strip())[1:-1] for line in block.strip().splitlines()]
-        assert len({len(row) for row in rows}) == 1
-        assert set("".join(rows[1])) <= set(":-")
-    assert "<script>" not in text
-    assert r"&lt;script&gt;alert(1)&lt;/script&gt;\_\|" in text
-    assert r"\* best; \~ not significantly worse" in text
-    assert "KronA<sup>B</sup><sub>res</sub>" in text
-    assert re.search(r"\*\*\d+\.\d\d\*\*", text)
 
 
 def test_csv_has_a_line_a_cell_with_unrounded_numbers(outputs):

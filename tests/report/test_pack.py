@@ -75,8 +75,8 @@ def test_the_published_packs_name_no_computer_and_no_folder(file: Path) -> None:
 
 def test_a_report_and_the_table_read_a_pack(tmp_path: Path) -> None:
     file, run_ids = made(tmp_path / "outputs")
-    of_runs, of_pack = (build_report(place, sweep="mine", format="md") for place in (tmp_path / "outputs", file))
-    assert "3 runs: 3 done" in of_pack
+    of_runs, of_pack = (build_report(place, sweep="mine", format="latex") for place in (tmp_path / "outputs", file))
+    assert r"\begin{table}" in of_pack
     assert of_pack == of_runs
     assert [*results(file)["run_id"]] == run_ids
     assert 'href="' + run_ids[0] in build_report(

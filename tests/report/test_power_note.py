@@ -18,7 +18,7 @@ def outputs(tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize("form", ["terminal", "md", "html", "latex"])
+@pytest.mark.parametrize("form", ["terminal", "html", "latex"])
 def test_every_format_says_it_once_for_each_table(outputs, form):
     text = " ".join(build_report(outputs, format=form).split())
     assert text.count(POWER_NOTE) == 1

@@ -74,7 +74,7 @@ def test_a_study_is_told_beside_the_tables_that_it_has_runs_in(outputs):
     assert [study.name for study in everything.studies] == [NAME]
     assert any("10 runs without test scores" in note.text for note in everything.tables[0].notes)
     assert collect(outputs, sweep="table1").studies == []
-    for format in ("terminal", "md", "html"):
+    for format in ("terminal", "html"):
         assert "12 trials" in (text := build_report(outputs, format=format))
     assert "trial 11, pruned: 51.00" in text, "a tooltip"
 

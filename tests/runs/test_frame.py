@@ -119,7 +119,7 @@ def test_equal_parts_under_two_keys_stay_two_settings(outputs: Path) -> None:
     assert {"data": "{}", "extra": ""}.items() <= settings["krona-rte-b"].items()
 
 
-@pytest.mark.parametrize("format", ["md", "html"])
+@pytest.mark.parametrize("format", ["terminal", "html"])
 def test_runs_that_are_removed_during_a_report_do_not_end_it(
     format: str, outputs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -232,6 +232,6 @@ def test_a_run_with_a_metric_of_another_version_is_not_damaged(shown: bool, tmp_
         ("unknown metric fbeta", False)
     ] * shown
     assert ("test" in answers) == (not shown)
-    report = build_report(tmp_path, format="md")
+    report = build_report(tmp_path, format="latex")
     assert "damaged" not in report
     assert f"{result.test['score']:.2f}" in report

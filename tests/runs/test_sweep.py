@@ -96,7 +96,7 @@ def test_a_report_counts_the_runs_that_wait_and_those_of_other_sweeps(tmp_path: 
     write_result(tmp_path / first.run_id, made)
     begin(tmp_path, "profile=demo", "sweep=ranks", "method=krona,lora,nosuch", "task=sample_rte")
     assert sweep.load_run_ids(tmp_path, "ranks") == {first.run_id, *(run.run_id for run in others)}
-    for form in ("terminal", "md", "html"):
+    for form in ("terminal", "html"):
         assert "2 runs: 1 done, 1 waiting" in build_report(tmp_path, sweep="ranks", format=form)
     assert collect(tmp_path, sweep="ranks", filters=["method=krona"]).counts == "1 run: 1 done"
 

@@ -114,7 +114,7 @@ def hostile(done: Path, outputs: Path, tmp_path: Path, monkeypatch: pytest.Monke
 def commands(out: Path) -> list[list[str]]:
     """Return all commands that read outputs/, each with every run as its argument."""
     plan = ["table", "1", "profile=demo", "method=lora", "task=sample_rte", "seed=0", "--dry-run"]
-    found = [["list"], ["list", "folder"], ["report", "--format", "md"], plan]
+    found = [["list"], ["list", "folder"], ["report", "--format", "latex"], plan]
     found += [["report", "--table", "1"], ["report", "--format", "html", "--out", str(out / "report.html")]]
     found += [["dashboard", "--folder", str(out / "d")]]
     for name in ("whole", "target", "adapter", "pickled", "linked", "gone", "folder", "loop"):

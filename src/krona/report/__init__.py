@@ -1,3 +1,3 @@
 """Build reports and comparisons from result.json files, without importing torch."""
 
-FORMATS = ("csv", "html", "latex", "md", "terminal")
+FORMATS = ("csv", "html", "latex", "terminal")

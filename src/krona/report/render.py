@@ -1,8 +1,7 @@
-"""Render a report: HTML and Markdown with jinja2, CSV and LaTeX with pandas, and the terminal with rich."""
+"""Render a report: HTML with jinja2, CSV and LaTeX with pandas, and the terminal with rich."""
 
 import io
 import os
-import re
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -51,8 +50,7 @@ def find_renderer(name: str) -> Render:
     if name not in FORMATS:
         raise KronaError(f"The format {name!r} does not exist. Choose from {', '.join(FORMATS)}.")
     renderers = {
-        "csv": render_csv, "html": render_html, "latex": render_latex, "md": render_markdown,
-        "terminal": render_terminal,
+        "csv": render_csv, "html": render_html, "latex": render_latex, "terminal": render_terminal,
     }  # fmt: skip
     return renderers[name]
 
@@ -63,6 +61,7 @@ def render_html(report: Report, out: Path | None) -> str:
     The links to result.json files are relative to the folder of the file ``out``. A run has no link if this folder or
     the run is outside of the working directory, because the link would then name other folders.
     """
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup
     from markupsafe import escape as escape_html
 
@@ -81,6 +80,7 @@ def render_html(report: Report, out: Path | None) -> str:
         return str(escape_html(value))
 
     filters = {
+        "notes": table_notes,
         "sentence": lambda line: Markup(text.tag_labels(line, plain)),
         "breakable": lambda line: Markup(plain(line).replace("=", "=<wbr>")),
         "messages": lambda cell: " ".join(cell_messages(cell)),
@@ -92,28 +92,19 @@ def render_html(report: Report, out: Path | None) -> str:
         "runs": _runs,
         "provenance": _provenance,
     }
-    page = _fill(
-        report, "report.html", filters, errors=False,
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).with_name("templates")), undefined=StrictUndefined, autoescape=True,
+        trim_blocks=True, lstrip_blocks=True,
+    )  # fmt: skip
+    environment.filters |= filters
+    page = environment.get_template("report.html").render(
+        report=report, text=text, summary=summarize(report), closing=[*closing_notes(report, errors=False)],
         charts=charts, method_style=method_style, method_label=method_label,
         differences=draw_table_differences, difference_limits=_difference_limits,
         dark_style=Markup(dark_style()), max_charted=MAX_CHARTED,
         charts_for_all=sum(len(table.score_columns) for table in report.tables) <= MAX_CHARTED,
     )  # fmt: skip
     return strip_folders(page)
-
-
-def _fill(report: Report, template: str, filters: dict[str, Any], *, errors: bool = True, **values: Any) -> str:
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).with_name("templates")), undefined=StrictUndefined,
-        autoescape=template.endswith(".html"), trim_blocks=True, lstrip_blocks=True,
-    )  # fmt: skip
-    environment.filters |= {"notes": table_notes, **filters}
-    return str(environment.get_template(template).render(
-        report=report, text=text, summary=summarize(report), closing=[*closing_notes(report, errors=errors)],
-        **values,
-    ))  # fmt: skip
 
 
 def draw_table_differences(table: Table) -> list[Any]:
@@ -169,29 +160,6 @@ def _provenance(table: Table) -> list[str]:
         for note in run.result.notes:
             runs_by_note.setdefault(note, {})[f"{row.label} on {task_label(run.task)}"] = None
     return [*made, *(f"{', '.join(first_few([*names], MAX_NOTED))}: {note}" for note, names in runs_by_note.items())]
-
-
-def render_markdown(report: Report, out: Path | None) -> str:
-    """Return the report as GitHub-flavoured Markdown."""
-    filters = {
-        "escape_md": _escape_md,
-        "sentence_md": lambda line: text.tag_labels(str(line), _escape_md),
-        "note_md": _note_md,
-    }
-    return _fill(report, "report.md", filters).rstrip() + "\n"
-
-
-def _escape_md(value: str) -> str:
-    value = value.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace("\n", " ")
-    return re.sub(r"([\\`*_|~\[\]])", r"\\\1", value)
-
-
-def _note_md(note: Note) -> str:
-    """Return a note as Markdown. Its command is formatted as code, because GitHub changes quotes and dashes in text."""
-    sentence = text.tag_labels(note.text, _escape_md)
-    if not note.command:
-        return sentence
-    return f"{sentence} `{note.command}`".replace("\n", " ")
 
 
 def render_terminal(report: Report, out: Path | None) -> str:

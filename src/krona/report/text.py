@@ -44,7 +44,7 @@ def format_range(ends: Interval) -> str:
 def tag_labels(line: str, escape: Callable[[str], str], tags: tuple[str, str] = HTML_TAGS) -> str:
     """Escape a text, and write the labels of methods in it, such as ``KronA^B_res``, with superscripts and subscripts.
 
-    ``tags`` are the patterns of a superscript and of a subscript. Markdown accepts those of HTML.
+    ``tags`` are the patterns of a superscript and of a subscript.
     """
     tagged, end = "", 0
     for match in LABEL.finditer(line):
