@@ -154,7 +154,7 @@ def _add_scores(result: Result, *, rows: int, epochs: int, skill: float) -> None
 
 
 def _split(task: str, name: str, rows: int) -> dict[str, Any]:
-    kept = {"rows": rows, "fingerprint": f"{task}-{name}", "truncated": 0, "skipped_rows": 0, "skipped": []}
+    kept = {"rows": rows, "fingerprint": f"{task}-{name}", "truncated": 0, "skipped_rows": 0}
     return {**kept, "empty_texts": 0, "repeated": 0}
 
 

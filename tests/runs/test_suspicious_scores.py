@@ -12,7 +12,6 @@ from krona.report.build import build_report
 from krona.runs.predictions import Outcomes, label_ids, score_metrics
 from krona.runs.result import Result, read_result
 from krona.runs.suspicious_scores import (
-    ScoreMessage,
     advice,
     constant_answers,
     examine_scores,
@@ -120,17 +119,6 @@ def test_a_run_collapsed_if_its_score_is_not_significantly_above_a_constant(
         assert message.text.startswith(f"the test score is not significantly above {constant:.2f}, ")
 
 
-def test_one_target_in_the_training_rows() -> None:
-    result = make_result("krona", "rte")
-    result.splits["train"] |= {"rows": 30, "targets": {"1": 30}}
-    assert find_messages(result, {}, "test") == [
-        ScoreMessage('all training rows (30) have the target "1" (not_entailment)')
-    ]
-    own = make_result("krona", "grades", kind="own", change={"task.labels": {"good": 5, "bad": 1}})
-    own.splits["train"] |= {"rows": 1, "targets": {"5": 1}}
-    assert texts(own) == ['all training rows (1) have the target "5" (good)']
-
-
 def test_a_head_that_was_not_trained() -> None:
     result = make_result("untuned", "rte")
     result.best_epoch = 0
@@ -139,43 +127,16 @@ def test_a_head_that_was_not_trained() -> None:
     assert ["a head with random weights" in text for text in texts(result)] == [True]
 
 
-@pytest.mark.parametrize(("skipped", "share", "warns"), [(25, "1 %", False), (26, "1.04 %", True)])
-def test_more_than_a_hundredth_of_skipped_rows_is_a_warning(skipped: int, share: str, warns: bool) -> None:
+@pytest.mark.parametrize(("skipped", "warns"), [(25, False), (26, True)])
+def test_more_than_a_hundredth_of_skipped_rows_is_a_warning(skipped: int, warns: bool) -> None:
     result = make_result("krona", "rte")
-    faults = [{"kind": "wrong number of fields", "rows": skipped, "first": "train.tsv:7: 3 fields"}]
-    result.splits["train"] |= {"rows": 2_500 - skipped, "skipped_rows": skipped, "skipped": faults}
-    text = f"data.skip_bad_rows left out {skipped} rows of train ({share}, {skipped} wrong number of fields)"
-    assert find_messages(result, {}, "test") == [ScoreMessage(text, warns)]
-
-
-def test_skipped_rows_of_two_splits_from_one_source_are_counted_once() -> None:
-    result = make_result("krona", "rte")
-    faults = [{"kind": "unknown label", "rows": 4, "first": "dev.tsv:9: label 'x'"}]
-    for name, rows in (("dev", 200), ("test", 196)):
-        result.splits[name] |= {"rows": rows, "skipped_rows": 4, "skipped": faults}
-    assert texts(result) == ["data.skip_bad_rows left out 4 rows of dev and test (1 %, 4 unknown label)"]
-
-
-def test_training_on_a_part_of_the_rows_does_not_raise_the_skipped_share() -> None:
-    result = make_result("krona", "rte", change={"data.train_rows": 100})
-    result.splits["train"] |= {"rows": 100, "skipped_rows": 5}
-    assert find_messages(result, {}, "test") == [
-        ScoreMessage("data.skip_bad_rows left out 5 rows of train (0.2 %)", False)
-    ]
-    del result.provenance["official_rows"]
-    assert find_messages(result, {}, "test") == [ScoreMessage("data.skip_bad_rows left out 5 rows of train", True)]
+    result.splits["train"] |= {"rows": 2_500 - skipped, "skipped_rows": skipped}
+    assert texts(result) == ["data.skip_bad_rows left out 26 rows of train (1.04 %)"] * warns
 
 
 def lines(outputs: Path, result: Result) -> list[str]:
     write_all(outputs, [result])
     return message_lines(result, examine_scores(result, outputs / result.run_id)[1])
-
-
-def test_a_few_skipped_rows_are_only_counted_by_the_note_of_the_run(tmp_path: Path) -> None:
-    result = make_result("krona", "rte")
-    for skipped, printed in ((9, False), (90, True)):
-        result.splits["train"] |= {"rows": 2_500, "skipped_rows": skipped}
-        assert any("left out" in line for line in lines(tmp_path, result)) == printed
 
 
 def test_the_last_messages_after_a_run_has_advice(tmp_path: Path) -> None:
@@ -184,10 +145,6 @@ def test_the_last_messages_after_a_run_has_advice(tmp_path: Path) -> None:
     (line,) = lines(tmp_path, result)
     assert line.startswith('! all 10 test predictions are "1" (not_entailment)')
     assert line.endswith(advice(result))
-    result.splits["train"]["skipped_rows"] = 9
-    assert lines(tmp_path, result)[-1].endswith(advice(result))
-    result.splits["train"]["targets"] = {"1": 24}
-    assert not any("optimizer.lr" in line for line in lines(tmp_path, result)), "longer training would not help"
 
 
 def test_without_a_test_score_the_messages_are_on_dev(tmp_path: Path) -> None:
@@ -198,18 +155,10 @@ def test_without_a_test_score_the_messages_are_on_dev(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("trainer", "more"),
-    [
-        ({"max_epochs": 5}, "more trainer.max_epochs (now 5) or"),
-        ({"max_epochs": 5, "max_steps": 9}, "more trainer.max_steps (now 9) or"),
-        ({"max_epochs": 5, "max_steps": 10}, "more trainer.max_steps (now 10) and trainer.max_epochs (now 5) or"),
-        ({"max_epochs": 5, "max_steps": 300}, "more trainer.max_epochs (now 5) or"),
-        ({"max_epochs": 5, "max_steps": 9, "accumulate_grad_batches": 2}, "more trainer.max_epochs (now 5) or"),
-    ],
+    ("max_steps", "more"), [(-1, "more trainer.max_epochs (now 5) or"), (9, "more trainer.max_steps (now 9) or")]
 )
-def test_the_advice_names_the_setting_that_ended_the_run(trainer: dict[str, int], more: str) -> None:
-    result = make_result("krona", "rte", change={f"trainer.{key}": value for key, value in trainer.items()})
-    result.splits["train"]["rows"] = 150  # two steps of 100 rows in each epoch
+def test_the_advice_names_the_setting_that_ended_the_run(max_steps: int, more: str) -> None:
+    result = make_result("krona", "rte", change={"trainer.max_epochs": 5, "trainer.max_steps": max_steps})
     assert more in advice(result)
     assert "a higher optimizer.lr (now 0.002)" in advice(result)
     result.trainable_params = 0
@@ -217,7 +166,7 @@ def test_the_advice_names_the_setting_that_ended_the_run(trainer: dict[str, int]
 
 
 @pytest.mark.parametrize("shown", [True, False])
-def test_a_run_with_a_metric_of_another_version_is_not_damaged(shown: bool, tmp_path: Path) -> None:
+def test_a_run_with_a_metric_of_another_version(shown: bool, tmp_path: Path) -> None:
     """``shown``: whether the unknown metric is part of the score."""
     result = make_result("krona", "rte", rows=20)
     task = {**result.config["task"], "metrics": ["accuracy", "fbeta"], "score": ["fbeta" if shown else "accuracy"]}
@@ -227,11 +176,7 @@ def test_a_run_with_a_metric_of_another_version_is_not_damaged(shown: bool, tmp_
     write_all(tmp_path, [result])
     folder = tmp_path / result.run_id
     answers, messages = examine_scores(read_result(folder / "result.json"), folder)
-    told = [message for message in messages["test"] if "fbeta" in message.text or "damaged" in message.text]
-    assert [(message.text.split(",")[0], message.warns) for message in told] == [
-        ("unknown metric fbeta", False)
-    ] * shown
+    told = [message.text.split(",")[0] for message in messages["test"] if "fbeta" in message.text]
+    assert told == ["unknown metric fbeta"] * shown
     assert ("test" in answers) == (not shown)
-    report = build_report(tmp_path, format="latex")
-    assert "damaged" not in report
-    assert f"{result.test['score']:.2f}" in report
+    assert f"{result.test['score']:.2f}" in build_report(tmp_path, format="latex")

@@ -63,7 +63,7 @@ def _print_counts(task: Task, data: Data, splits: Splits, console: Console) -> N
     for headings, rows in (_official_table(task, splits), _splits_table(splits), _labels_table(task, splits)):
         say(console, table(headings, rows, width=terminal_width(console), left=LEFT))
         say(console, "")
-    for note in tasks.notes(task, splits, train_rows=data.train_rows):
+    for note in tasks.notes(task, splits):
         say(console, f"note: {note}")
     for official in splits.official.values():
         for kind, bad in official.skipped.items():

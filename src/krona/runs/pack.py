@@ -81,7 +81,7 @@ def _contents(outputs: Path) -> Iterator[tuple[str, str]]:
 
 
 def _remove_local(result: Result) -> None:
-    """Remove local paths, the name of the computer, texts of bad rows, and checksums from a result."""
+    """Remove local paths, the name of the computer, and checksums from a result."""
     config = result.config
     for group, key in (path_key.split(".") for path_key in PATH_KEYS):
         if (config.get(group) or {}).get(key) is not None:
@@ -93,9 +93,6 @@ def _remove_local(result: Result) -> None:
         config["init_from"] = Path(config["init_from"]).name
     result.config = {**_strip(config), "logger": {}}
     result.notes, result.row = _strip(result.notes), _strip(result.row)
-    for split in result.splits.values():
-        for rows in split.get("skipped", ()):
-            rows["first"] = ""
     for key in (CHECKSUMS, "host"):  # the checksums of the original files do not fit the packed files
         result.provenance.pop(key, None)  # type: ignore[misc]
 

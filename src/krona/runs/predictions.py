@@ -22,10 +22,6 @@ class DamagedRunError(KronaError):
         self.run_id = run_id
 
 
-class UnknownMetricError(KronaError):
-    """The error for a run whose score this version of krona cannot compute. The run is not damaged."""
-
-
 @dataclass(frozen=True)
 class Outcomes:
     """The predictions of a split as texts, and its answers (targets and predictions as label ids or numbers)."""
@@ -65,8 +61,8 @@ def read_outcomes(result: Result, path: Path) -> dict[str, Outcomes]:
     Return an empty dict if the run is not done or the file is missing.
 
     Raises:
-        KronaError: the file is damaged, or the scores of the predictions differ from the scores in ``result``.
-        UnknownMetricError: this version of krona does not have a metric of the task's score.
+        KronaError: the file is damaged, the scores of the predictions differ from the scores in ``result``, or this
+            version of krona does not have a metric of the task's score.
     """
     if result.status != "done" or not path.exists():
         return {}
@@ -76,7 +72,7 @@ def read_outcomes(result: Result, path: Path) -> dict[str, Outcomes]:
         names += ["scores"] if need_scores(score_metrics(task)) else []
         read = read_rows(path, "split", "target", "prediction", *names, labels=[*label_words(task).values()])
         if unknown := [name for name in score_metrics(task) if name not in METRICS]:
-            raise UnknownMetricError(
+            raise KronaError(
                 f"unknown metric {', '.join(unknown)}, so there are no intervals and tests. Use the version of krona "
                 "that made the run"
             )

@@ -76,18 +76,8 @@ class Epoch(TypedDict):
 
 
 @with_config(PART)
-class BadRows(TypedDict):
-    """Bad rows of one kind."""
-
-    kind: str
-    rows: Count
-    first: str
-    """The first of these rows, as FILE:LINE: MESSAGE."""
-
-
-@with_config(PART)
 class SplitData(TypedDict):
-    """The rows of a split. Splits from the same file have the same bad rows."""
+    """The rows of a split."""
 
     rows: NotRequired[Count]
     fingerprint: NotRequired[str]
@@ -96,8 +86,6 @@ class SplitData(TypedDict):
     """Number of bad rows that were skipped (data.skip_bad_rows=true)."""
     truncated: NotRequired[Count]
     """Number of source texts that were cut to max_source_length."""
-    skipped: NotRequired[list[BadRows]]
-    """For each kind of bad rows: their number, and the location and message of the first."""
     empty_texts: NotRequired[Count]
     targets: NotRequired[dict[str, Count]]
     """Number of rows with each target text."""

@@ -1,7 +1,5 @@
 """Find scores that may be meaningless, because of collapsed runs, invalid predictions or skipped rows."""
 
-import json
-import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -10,14 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from krona.messages import KronaError, join_names, plural, shorten
+from krona.messages import KronaError, join_names, shorten
 from krona.metrics.compare_methods import Sample, compare, mean_score, row_contributions
 from krona.metrics.scores.metric import Answers
 from krona.runs import file_names
 from krona.runs.predictions import (
     SPLITS,
     Outcomes,
-    UnknownMetricError,
     invalid_predictions,
     label_text,
     label_words,
@@ -30,7 +27,7 @@ SIGN = "!"  # marks a score with a warning in every output format
 MAX_INVALID_SHARE = 0.1  # if a larger share of the predictions are not a label, a warning is shown
 INVALID = f"more than {100 * MAX_INVALID_SHARE:.0f} % invalid predictions"
 SKIPPED = "skipped rows"
-MAX_SKIPPED_SHARE = 0.01  # if a larger share of a data source's rows is skipped, a warning is shown
+MAX_SKIPPED_SHARE = 0.01  # if a larger share of a split's rows is skipped, a warning is shown
 
 
 @dataclass(frozen=True)
@@ -54,7 +51,7 @@ Examined = tuple[dict[str, Answers], dict[str, list[ScoreMessage]]]
 
 def find_messages(result: Result, outcomes: Mapping[str, Outcomes], split: str) -> list[ScoreMessage]:
     """Return the messages about a finished run's score on ``split``."""
-    messages = [*_check_training_targets(result), *_check_skipped_rows(result)]
+    messages = [*_check_skipped_rows(result)]
     if result.head_params and result.best_epoch == 0:
         text = "the new head was not trained, so the score belongs to a head with random weights"
         messages.append(ScoreMessage(text, cause="the new head was not trained"))
@@ -76,8 +73,7 @@ def examine_scores(result: Result, folder: Path) -> Examined:
             text = f"{file_names.PREDICTIONS} was not found, so there are no intervals and tests"
             lacking = [ScoreMessage(text, warns=False, cause="no predictions")]
     except KronaError as error:
-        warns = not isinstance(error, UnknownMetricError)
-        lacking = [ScoreMessage(str(error), warns, cause="unusable predictions")]
+        lacking = [ScoreMessage(str(error), cause="unusable predictions")]
     answers = {split: outcome.answers for split, outcome in outcomes.items()}
     return answers, {split: lacking + find_messages(result, outcomes, split) for split in SPLITS}
 
@@ -87,14 +83,9 @@ def message_lines(result: Result, messages: Mapping[str, Sequence[ScoreMessage]]
 
     ``messages`` contains the messages by split, as `examine_scores` returns them.
     """
-    found = [
-        message
-        for message in messages["test" if result.test else "dev"]
-        if message.warns or message.cause != SKIPPED  # a note of the run already counts a few skipped rows
-    ]
+    found = messages["test" if result.test else "dev"]
     lines = [f"{SIGN} {message.text}" if message.warns else message.text for message in found]
-    one_target = any(_check_training_targets(result))  # in this case longer training would not help
-    if any(message.collapsed for message in found) and not one_target:
+    if any(message.collapsed for message in found):
         lines[-1] += f". {advice(result)}"
     return lines
 
@@ -104,19 +95,14 @@ def advice(result: Result) -> str:
     if not result.trainable_params and not result.head_params:
         return "No parameters were trained"
     trainer, optimizer = result.config["trainer"], result.config["optimizer"]
-    epochs, steps = trainer["max_epochs"], trainer.get("max_steps", -1)
-    rows = result.splits.get("train", {}).get("rows", 0)
-    step_rows = result.config["batch_size"] * trainer.get("accumulate_grad_batches", 1)
-    epoch_steps = epochs * math.ceil(rows / step_rows)
-    longer = []
-    if 0 <= steps <= epoch_steps:
-        longer.append(f"trainer.max_steps (now {steps})")
-    if steps < 0 or epoch_steps <= steps:
-        longer.append(f"trainer.max_epochs (now {epochs})")
-    tries = [f"a higher optimizer.lr (now {optimizer['lr']:g})", f"more {' and '.join(longer)}"]
-    if optimizer["warmup_steps"] >= 1:  # a share of the steps is never too long
-        tries.append(f"fewer optimizer.warmup_steps (now {optimizer['warmup_steps']})")
-    return f"The model did not learn the task. Try {' or '.join(tries)}"
+    steps = trainer.get("max_steps", -1)
+    length = f"trainer.max_epochs (now {trainer['max_epochs']})"
+    if steps >= 0:
+        length = f"trainer.max_steps (now {steps})"
+    return (
+        f"The model did not learn the task. Try a higher optimizer.lr (now {optimizer['lr']:g}), more {length} or "
+        f"fewer optimizer.warmup_steps (now {optimizer['warmup_steps']})"
+    )
 
 
 def constant_answers(answers: Answers) -> list[Answers]:
@@ -182,44 +168,13 @@ def _check_predictions(result: Result, outcomes: Outcomes, split: str) -> Iterat
         yield ScoreMessage(text, collapsed=True, cause="not significantly above the best constant prediction")
 
 
-def _check_training_targets(result: Result) -> Iterator[ScoreMessage]:
-    train = result.splits.get("train", {})
-    targets: Mapping[str, int] = train.get("targets") or {}
-    if len(targets) == 1:
-        (target,) = targets
-        name = _label_name(target, result.config["task"])
-        text = f"all training rows ({train['rows']:,}) have the target {name}"
-        yield ScoreMessage(text, cause="one target in train")
-
-
 def _check_skipped_rows(result: Result) -> Iterator[ScoreMessage]:
-    """Yield a message for each data source with skipped rows.
-
-    Splits with the same skipped rows come from the same source.
-    """
-    sources: dict[str, list[str]] = {}
-    for name, split in result.splits.items():
-        if split.get("skipped_rows"):
-            sources.setdefault(json.dumps(split.get("skipped") or name), []).append(name)
-    for names in sources.values():
-        first = result.splits[names[0]]
-        share = _skipped_share(result, names, first["skipped_rows"])
-        details = [] if share is None else [f"{100 * share:.3g} %"]
-        details += [f"{fault['rows']:,} {fault['kind']}" for fault in first.get("skipped") or []]
-        text = f"data.skip_bad_rows left out {plural(first['skipped_rows'], 'row')} of {join_names(names)}"
-        text += f" ({', '.join(details)})" if details else ""
-        yield ScoreMessage(text, warns=share is None or share > MAX_SKIPPED_SHARE, cause=SKIPPED)
-
-
-def _skipped_share(result: Result, names: Sequence[str], skipped: int) -> float | None:
-    """Return the share of skipped rows in a data source, or None if ``data.train_rows`` makes the share unknown."""
-    kept = sum(result.splits[name]["rows"] for name in names)
-    if "train" in names and result.config.get("data", {}).get("train_rows") is not None:
-        counted: Mapping[str, Sequence[int]] = result.provenance.get("official_rows") or {}
-        if "train" not in counted:
-            return None
-        kept = counted["train"][0]
-    return float(skipped / (skipped + kept))
+    """Yield a message if ``data.skip_bad_rows`` left out more than `MAX_SKIPPED_SHARE` of a split's rows."""
+    skipped = {name: split["skipped_rows"] for name, split in result.splits.items() if split.get("skipped_rows")}
+    shares = {name: rows / (rows + result.splits[name]["rows"]) for name, rows in skipped.items()}
+    if max(shares.values(), default=0) > MAX_SKIPPED_SHARE:
+        counts = join_names([f"{rows:,} rows of {name} ({100 * shares[name]:.3g} %)" for name, rows in skipped.items()])
+        yield ScoreMessage(f"data.skip_bad_rows left out {counts}", cause=SKIPPED)
 
 
 def _label_name(text: str, task: Mapping[str, Any]) -> str:

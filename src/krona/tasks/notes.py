@@ -1,6 +1,5 @@
 """Build notes on row properties that may affect the scores, such as skipped rows and repeated texts."""
 
-from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -42,16 +41,14 @@ def official_rows(task: Task, splits: Mapping[str, OfficialSplit]) -> dict[str, 
     return {name: [split.rows, official[name]] for name, split in splits.items() if name in official}
 
 
-def notes(task: Task, splits: Splits, *, train_rows: int | None = None) -> list[str]:
+def notes(task: Task, splits: Splits) -> list[str]:
     """Return notes on row properties that may affect the scores."""
     # dev and test may share an official split
     used = {split.official.name: split.official for split in splits.by_role.values()}
-    by_role = {role: task.count_labels(split.targets) for role, split in splits.by_role.items()} if task.labels else {}
     return [
         *(note for split in used.values() for note in notes_on_rows(split)),
         *_note_other_rows(task, splits),
-        *_note_labels(task, splits.counts["train"]["targets"], by_role.get("train", {}), train_rows),
-        *_note_absent_labels(task, by_role),
+        *_note_absent_labels(task, splits),
         *(f"{group} are different classes, but differ only in case or blanks." for group in task.similar_labels),
         *_note_repeated(task, splits),
     ]
@@ -82,35 +79,24 @@ def _note_other_rows(task: Task, splits: Splits) -> Iterator[str]:
         yield f"{name}'s format, but not {name}'s rows: {counts}. The scores are not comparable with scores on {name}."
 
 
-def _note_labels(
-    task: Task, targets: Mapping[str, int], rows_with: Mapping[str, int], train_rows: int | None
-) -> Iterator[str]:
-    """Yield a note on the labels of train, from the rows of each target and (without 0) of each label."""
-    counts = {target: rows_with.get(target, 0) for target in task.target_strings() or ()}
+def _note_absent_labels(task: Task, splits: Splits) -> Iterator[str]:
+    """Yield a note for each split that lacks labels. In dev and test, only the labels of train count."""
+    targets = splits.counts["train"]["targets"]
     if len(targets) == 1:
         (target,) = targets
         yield f"train has only the target {task.label_name(target)}, so the model learns to predict only this target."
-    elif missing := [task.label_name(target) for target, rows in counts.items() if not rows]:
-        classes = "this class" if len(missing) == 1 else "these classes"
-        yield f"train has no rows of {_list_labels(missing)}, so the model cannot learn to predict {classes}."
-    elif (
-        counts and train_rows is not None and not task.is_multilabel and max(counts.values()) - min(counts.values()) > 1
-    ):
-        each = ", ".join(f"{rows:,} {task.label_name(target)}" for target, rows in counts.items())
-        yield f"data.train_rows={train_rows} is not balanced, because train has too few rows of some labels: {each}."
-
-
-def _note_absent_labels(task: Task, by_role: Mapping[str, Mapping[str, int]]) -> Iterator[str]:
-    known = [target for target in task.target_strings() or () if target in by_role["train"]]
-    roles = defaultdict[tuple[str, ...], list[str]](list)  # by their missing labels
-    for role in ("dev", "test") if known else ():
-        roles[tuple(task.label_name(target) for target in known if target not in by_role[role])].append(role)
-    for missing, names in roles.items():
+        return
+    expected = [*(task.target_strings() or ())]
+    for role, split in splits.by_role.items() if expected else ():
+        rows = task.count_labels(split.targets)
+        missing = [target for target in expected if not rows.get(target)]
+        effect = "its score therefore does not measure"
+        if role == "train":
+            effect = "the model therefore cannot learn to predict"
         if missing:
-            classes = "this class" if len(missing) == 1 else "these classes"
-            verb, whose = ("has", "its") if len(names) == 1 else ("have", "their")
-            labels = _list_labels([*missing])
-            yield f"{join_names(names)} {verb} no rows of {labels}, so {whose} scores do not measure {classes}."
+            yield f"{role} has no rows of {_list_labels([*map(task.label_name, missing)])}, which {effect}."
+        if role == "train":
+            expected = [target for target in expected if target not in missing]
 
 
 def _list_labels(names: list[str]) -> str:
@@ -121,12 +107,8 @@ def _list_labels(names: list[str]) -> str:
 
 def _note_repeated(task: Task, splits: Splits) -> Iterator[str]:
     counts = [
-        f"{facts[key]:,} of {plural(facts['rows'], 'row')} of {role} {one if facts[key] == 1 else several}"
-        for key, one, several in (
-            ("repeated", "repeats an earlier text", "repeat an earlier text"),
-            ("also_in_train", "is also in train", "are also in train"),
-            ("also_in_dev", "is also in dev", "are also in dev"),
-        )
+        f"{facts[key]:,} of {plural(facts['rows'], 'row')} of {role} {where}"
+        for key, where in (("repeated", "earlier in it"), ("also_in_train", "in train"), ("also_in_dev", "in dev"))
         for role, facts in splits.counts.items()
         if facts.get(key)
     ]

@@ -63,25 +63,12 @@ class Splits:
             counts[name] = {
                 "rows": len(split),
                 "skipped_rows": split.official.skipped_rows,
-                "skipped": [
-                    {"kind": kind, "rows": len(rows), "first": f"{split.official.origin}:{rows[0]}"}
-                    for kind, rows in split.official.skipped.items()
-                ],
                 "empty_texts": sum(not all(map(str.strip, row)) for row in split.texts),
                 "targets": _count_targets(split.targets),
-                "repeated": len(split) - _count_distinct(split.texts),
+                "repeated": len(split) - len({*split.texts}),
                 **{f"also_in_{other}": _count_common(split.texts, texts) for other, texts in earlier.items()},
             }
         return counts
-
-
-def _count_distinct(texts: Sequence[tuple[str, ...]]) -> int:
-    """Return the number of distinct texts. A set of all texts would take more memory than their hashes."""
-    hashes = np.fromiter(map(hash, texts), np.int64, len(texts))
-    values, counts = np.unique(hashes, return_counts=True)
-    repeated = {*values[counts > 1].tolist()}
-    distinct = {text for text, value in zip(texts, hashes, strict=True) if value in repeated} if repeated else set()
-    return int((counts == 1).sum()) + len(distinct)
 
 
 def _count_common(texts: Sequence[tuple[str, ...]], others: Sequence[tuple[str, ...]]) -> int:

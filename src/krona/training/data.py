@@ -137,7 +137,7 @@ def _record_splits(
         result.provenance["official_rows"] = official
     recorded: Any = {name: {**facts, "truncated": tokens[name].truncated} for name, facts in splits.facts.items()}
     result.splits = recorded
-    result.notes += tasks.notes(settings.task, splits, train_rows=settings.data.train_rows)
+    result.notes += tasks.notes(settings.task, splits)
     if not family.generates_text and (unread := _unread_keys(settings.task)):
         result.notes.append(f"An encoder reads only the texts of the columns, without {join_names(unread)}.")
     cut = [f"{split.truncated} of {len(split)} in {name}" for name, split in tokens.items() if split.truncated]
