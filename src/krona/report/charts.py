@@ -2,8 +2,7 @@
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from itertools import accumulate
+from collections.abc import Sequence
 from typing import Any
 
 import matplotlib
@@ -17,11 +16,10 @@ from krona.messages import shorten
 from krona.report.cells import ALPHA
 from krona.report.costs import CHARTED, cell_cost, find_quantity, is_quiet, on_front
 from krona.report.pairs import format_interval
-from krona.report.styles import BETTER, COLORS, GRID, INK, PAPER, SOFT, WORSE, method_style
+from krona.report.styles import BETTER, GRID, INK, PAPER, SOFT, WORSE, method_style
 from krona.report.svg import RC, tooltip
 from krona.report.table import BestOfK, Column, Table
 from krona.report.text import cell_value, format_range, number, plain_label, short_names
-from krona.runs.studies import Study
 
 WIDTH, HEIGHT = 440.0, 280.0  # points
 FAR = 5.0  # an axis omits the lowest score if its distance to the other scores exceeds 5 times their range
@@ -29,7 +27,6 @@ SIMILAR = 1.2  # costs that differ by less than this factor are a sentence inste
 LEAST_COST = 1.05  # a cost counts as lower only if it is lower by this factor, because times and memory vary
 MIN_VALUES = 3  # a chart of the score against a setting needs this number of values
 MAX_ROWS = 40  # a chart of differences shows at most this number of rows
-MAX_LINES = 12  # the chart of epochs shows at most this number of the best rows
 MAX_NAME = 44  # longer names of rows are shortened
 
 
@@ -171,22 +168,6 @@ def draw_differences(pairs: pd.DataFrame, title: str, order: Sequence[str] = ())
     return figure
 
 
-@matplotlib.rc_context(RC)
-def draw_levels(frame: pd.DataFrame, title: str) -> Figure:
-    """Draw the scores of all rows with their intervals, and the paper's numbers as rings."""
-    figure, axes = _new(title, f"{title}, score", "", 480, 26 * len(frame) + 60)
-    for position, row in enumerate(frame.itertuples()):
-        axes.hlines(position, row.low, row.high, color=row.color, linewidth=2)
-        _mark(axes, row.score, position, row.color, row.tip, marker=row.mark)
-        if row.cell.paper is not None:
-            ring = {"markersize": 11, "markerfacecolor": "none"}
-            _mark(axes, row.cell.paper, position, COLORS[1], f"the paper: {row.cell.paper:.2f}", **ring)
-    axes.set_ylim(len(frame) - 0.5, -0.5)
-    axes.set_yticks(range(len(frame)), [*frame.name], color=INK)
-    axes.grid(axis="y", visible=False)
-    return figure
-
-
 def find_front(table: Table, column: Column, frame: pd.DataFrame, cost: str) -> list[bool]:
     """Return for each row of a frame whether it is on the Pareto front of the score and a cost.
 
@@ -321,88 +302,18 @@ def draw_swept(frame: pd.DataFrame, column: Column, key: str) -> Figure:
 
 
 @matplotlib.rc_context(RC)
-def _draw_lines(
-    title: str, x: str, y: str, lines: Mapping[str, tuple[str, pd.DataFrame]], *, band: bool = False
-) -> Figure:
-    """Draw a line for each name. ``lines`` contains its method and a frame with x, y, low and high."""
-    figure, axes = _new(title, x, y)
-    points = pd.concat([frame for _, frame in lines.values()])
-    for name, (method, frame) in lines.items():
-        style = method_style(method)
-        axes.plot(frame.x, frame.y, color=style.color, linewidth=1.8, label=name, gid=tooltip(name), clip_on=False)
-        if band:
-            axes.fill_between(frame.x, frame.low, frame.high, color=style.color, alpha=0.15, linewidth=0)
-        for point in frame.itertuples():
-            if point.high > point.low and not band:
-                axes.vlines(point.x, point.low, point.high, color=style.color, linewidth=1.4, alpha=0.5)
-            _mark(axes, point.x, point.y, style.color, f"{name}: {number(point.y)} at {point.x:g}", marker=style.mark)
-    _fit_scores(axes, [*points.y], [*points.low, *points.high])
-    axes.xaxis.set_major_locator(ticker.MaxNLocator(6, integer=True))
-    axes.legend()
-    return figure
-
-
-def epoch_charts(column: Column, frame: pd.DataFrame) -> list[Figure]:
-    """Return a chart of the dev score by epoch, if a row has several epochs. Lines show the range over seeds."""
-    lines = {}
-    for row in frame.sort_values("score", ascending=False)[:MAX_LINES].itertuples() if column.kind == "task" else ():
-        epochs = [epoch for run in row.cell.runs for epoch in run.result.dev_curve]
-        scores = pd.DataFrame(epochs, columns=["epoch", "score"]).dropna().groupby("epoch").score
-        if scores.ngroups > 1:
-            curve = scores.agg(["mean", "min", "max"]).reset_index()
-            lines[row.name] = row.method, curve.set_axis(["x", "y", "low", "high"], axis=1)
-    return [_draw_lines("Dev score by epoch", "epoch", "dev score", lines)] if lines else []
-
-
 def draw_best_of_k(found: BestOfK) -> Figure:
     """Draw the expected test score of each method against the number of trials, with a band for its interval."""
-    lines = {
-        plain_label(label): (points.method.iloc[0], points.rename(columns={"k": "x", "score": "y"}))
-        for label, points in found.points.groupby("label", sort=False)
-    }
-    title = f"{found.task}: test score after k trials of tuning"
-    return _draw_lines(title, "trials k", "expected test score", lines, band=True)
-
-
-def study_frame(study: Study) -> pd.DataFrame:
-    """Return the scored trials of a search: number, state, score and the value on each axis (Optuna's internal one)."""
-    lines = []
-    for trial in study.trials:
-        if trial.value is not None and trial.state in ("finished", "pruned"):
-            known = {key: axis for key, axis in study.axes.items() if key in trial.params}
-            values = {key: axis.to_internal_repr(trial.params[key]) for key, axis in known.items()}
-            lines.append({"trial": trial.number, "state": trial.state, "score": trial.value, **values})
-    return pd.DataFrame(lines, columns=["trial", "state", "score", *study.axes])
-
-
-def study_charts(study: Study) -> list[Figure]:
-    """Return charts of a search: the dev score by trial, and along each axis. A chart needs two scored trials."""
-    frame = study_frame(study)
-    keys = [key for key in ("trial", *study.axes) if frame[key].notna().sum() > 1]
-    return [_draw_trials(frame.dropna(subset=[key]), key, study.axes.get(key)) for key in keys]
-
-
-@matplotlib.rc_context(RC)
-def _draw_trials(frame: pd.DataFrame, key: str, distribution: Any) -> Figure:
-    title = "Dev score by trial" if distribution is None else f"Dev score along {key}"
-    log = bool(getattr(distribution, "log", False))
-    figure, axes = _new(title, f"{key}, log." if log else key, "dev score")
-    done = frame[frame.state == "finished"]
-    if distribution is None:
-        axes.step(done.trial, [*accumulate(done.score, max)], where="post", color=SOFT, linewidth=1.1, gid="front")
-        axes.xaxis.set_major_locator(ticker.MaxNLocator(6, integer=True))
-    for trial in frame.to_dict("records"):
-        pruned = trial["state"] == "pruned"
-        tip = f"trial {trial['trial']}, {trial['state']}: {number(trial['score'])}"
-        style = {"marker": "x"} if pruned else {}
-        _mark(axes, trial[key], trial["score"], SOFT if pruned else COLORS[0], tip, **style)
-    if log:
-        _fit_cost(axes, [distribution.low, distribution.high], log=True)
-        axes.set_xlim(distribution.low, distribution.high)
-    elif hasattr(distribution, "choices"):  # Optuna's internal value of a choice is its index
-        step = 1 + len(distribution.choices) // 20
-        named = [*enumerate(map(str, distribution.choices))][::step]
-        long = math.fsum(len(name) for _, name in named) > 60
-        axes.set_xticks([i for i, _ in named], [name for _, name in named], rotation=40 if long else 0)
-    _fit_scores(axes, [*frame.score])
+    points = found.points
+    figure, axes = _new(f"{found.task}: test score after k trials of tuning", "trials k", "expected test score")
+    for name, frame in points.groupby("label", sort=False):
+        label, style = plain_label(name), method_style(frame.method.iloc[0])
+        axes.plot(frame.k, frame.score, color=style.color, linewidth=1.8, label=label, gid=tooltip(label))
+        axes.fill_between(frame.k, frame.low, frame.high, color=style.color, alpha=0.15, linewidth=0)
+        for point in frame.itertuples():
+            tip = f"{label}: {number(point.score)} at {point.k}"
+            _mark(axes, point.k, point.score, style.color, tip, marker=style.mark)
+    _fit_scores(axes, [*points.score], [*points.low, *points.high])
+    axes.xaxis.set_major_locator(ticker.MaxNLocator(6, integer=True))
+    axes.legend()
     return figure

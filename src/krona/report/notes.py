@@ -25,10 +25,10 @@ from krona.report.runs import (
 from krona.report.table import AVERAGE, Cell, Note, Report, Row, Table
 from krona.report.text import number
 from krona.runs.result import Result
-from krona.runs.studies import STATES, Study, Trial
+from krona.runs.studies import STATES, Study
 from krona.runs.suspicious_scores import SIGN
 
-MAX_NAMES, MAX_PRUNED = 4, 12
+MAX_NAMES = 4
 NEXT = "Next"  # the heading of the next command
 POWER_NOTE = "The test detects a true difference of this size four times out of five, and a smaller one less often"
 ENVIRONMENT = (
@@ -50,8 +50,8 @@ def closing_notes(report: Report, *, errors: bool = True) -> Iterator[tuple[str,
 
     ``errors``: whether to include the errors of failed runs.
     """
-    for study in report.studies:
-        yield f"Study {study.name}", [Note(line) for line in study_sentences(study, report.runs)]
+    if report.studies:
+        yield "Studies", [Note(describe_study(study, report.runs)) for study in report.studies]
     if commands := next_commands(report):
         yield NEXT, commands
     if report.unfinished:
@@ -273,29 +273,17 @@ def next_commands(report: Report) -> list[Note]:
     return []
 
 
-def study_sentences(study: Study, runs: Runs) -> list[str]:
-    """Describe a search: its trials, its best trial, the importance of each axis, and differences in the data."""
+def describe_study(study: Study, runs: Runs) -> str:
+    """Describe a search: its trials, its best trial, and differences in the data of its runs."""
     counts = Counter(trial.state for trial in study.trials)
     states = ", ".join(f"{counts[state]} {state}" for state in STATES.values() if counts[state])
-    lines = [f"{plural(len(study.trials), 'trial')}: {states}."]
+    text = f"{study.name}: {plural(len(study.trials), 'trial')} ({states})."
     made = [run for run in runs if run.sweep == study.name]
-    if odd := dict.fromkeys(key for run in made[1:] for key in differing_data(made[0], run)):
-        lines.append(
-            f"The trials were not run on the same data ({format_differing([*odd])}), so do not compare their scores."
-        )
+    if differing := dict.fromkeys(key for run in made[1:] for key in differing_data(made[0], run)):
+        words = format_differing([*differing])
+        text += f" The trials were not run on the same data ({words}), so do not compare their scores."
     if study.best is None:
-        return [*lines, "No trial has finished yet."]
-    lines.append(
-        f"Trial {study.best.number} has the best dev score, {study.best.value:.2f}, with {_trial_values(study.best)}."
-    )
-    pruned = [f"{trial.number} ({_trial_values(trial)})" for trial in study.trials if trial.state == "pruned"]
-    lines += [f"Pruned trials: {', '.join(first_few(pruned, MAX_PRUNED))}."] if pruned else []
-    if study.importances:
-        shares = ", ".join(f"{key} {100 * share:.0f} %" for key, share in study.importances.items())
-        lines.append(f"Importance of each axis for the best half of the trials (PED-ANOVA): {shares}.")
-    return lines
-
-
-def _trial_values(trial: Trial) -> str:
-    shown = {key: f"{value:.3g}" if isinstance(value, float) else value for key, value in trial.params.items()}
-    return " ".join(f"{key}={value}" for key, value in shown.items())
+        return text
+    values = {key: f"{value:.3g}" if isinstance(value, float) else value for key, value in study.best.params.items()}
+    best = f"Trial {study.best.number} has the best dev score, {study.best.value:.2f}"
+    return f"{text} {best}, with {' '.join(f'{key}={value}' for key, value in values.items())}."

@@ -32,7 +32,7 @@ from krona.report.table import AVERAGE, SCORES, Cell, Column, Note, Report, Row,
 from krona.runs.pack import is_unpacked
 from krona.secrets_in_text import strip_folders
 
-MAX_CHARTED = 12  # if a report has more score columns, only the first column of each of the first 12 tables has charts
+MAX_CHARTED = 12  # the page has charts of at most this number of tables, and of their columns
 MAX_DIFFERENCES = 24  # the terminal shows at most this number of differences to the reference
 MAX_NOTED = 3  # a note names at most this number of rows
 MAX_WIDTH = 20  # a column with longer texts is left-aligned in the terminal
@@ -102,7 +102,6 @@ def render_html(report: Report, out: Path | None) -> str:
         charts=charts, method_style=method_style, method_label=method_label,
         differences=draw_table_differences, difference_limits=_difference_limits,
         dark_style=Markup(dark_style()), max_charted=MAX_CHARTED,
-        charts_for_all=sum(len(table.score_columns) for table in report.tables) <= MAX_CHARTED,
     )  # fmt: skip
     return strip_folders(page)
 

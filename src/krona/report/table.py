@@ -197,9 +197,7 @@ class Table:
     @property
     def summaries(self) -> list[pd.DataFrame]:
         """The tables below this table. The attribute ``attrs`` of each has a title and a legend."""
-        grids = (found.summary for found in self.best_of_k)
-        frames = (*grids, self.to_reference, self.pairs, self.recipes)
-        return [frame for frame in frames if frame is not None]
+        return [frame for frame in (self.to_reference, self.pairs, self.recipes) if frame is not None]
 
     @property
     def task_columns(self) -> list[Column]:

@@ -43,8 +43,6 @@ class Study:
     name: str
     trials: Sequence[Trial]
     axes: Mapping[str, Any] = field(default_factory=dict)  # Optuna's distributions by searched key
-    # Share of the score's variance by searched key. Empty if fewer than four trials are finished.
-    importances: Mapping[str, float] = field(default_factory=dict)
     base: str = ""  # method, task, backbone and seed of the runs
     seeds: int = 1  # the number of runs of each trial
 
@@ -164,7 +162,7 @@ def read_study(path: Path) -> Study:
     attributes = study.user_attrs
     read = [_read_trial(trial, attributes.get(f"{REFINED}{trial.number}")) for trial in trials]
     base, seeds = str(attributes.get("base", "")), int(attributes.get("seeds", 1))
-    return Study(path.stem, read, axes, _importances(study), base, seeds)
+    return Study(path.stem, read, axes, base, seeds)
 
 
 def _read_trial(trial: Any, refined: float | None) -> Trial:
@@ -179,16 +177,3 @@ def _read_trial(trial: Any, refined: float | None) -> Trial:
         overrides=tuple(trial.user_attrs.get("overrides", ())),
         refined=refined,
     )
-
-
-def _importances(study: Any) -> dict[str, float]:
-    importance = import_optuna().importance
-    done = [trial for trial in study.get_trials(deepcopy=False) if trial.state.name == "COMPLETE"]
-    if len(done) < 4 or len({trial.value for trial in done}) < 2:
-        return {}
-    evaluator = importance.PedAnovaImportanceEvaluator(evaluate_on_local=False)
-    try:
-        shares = importance.get_param_importances(study, evaluator=evaluator)
-    except (ValueError, RuntimeError, ImportError):
-        return {}
-    return {key: float(share) for key, share in shares.items()}
