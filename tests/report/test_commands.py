@@ -5,7 +5,6 @@ import re
 import pytest
 
 from krona.messages import KronaError
-from krona.report.commands import run_commands
 from report.generate import grid, make_result, write_all
 from typed_run import krona
 
@@ -50,24 +49,3 @@ def test_the_page_goes_beside_the_runs_and_its_path_is_printed(outputs, tmp_path
     assert out.read_text() == "mine"
     krona("report", "--format", "csv", "--outputs", outputs, "--out", out, "--overwrite")
     assert out.read_text() != "mine"
-
-
-@pytest.mark.parametrize(
-    ("method", "mergeable", "form"),
-    [
-        ("lora", True, "merged"),
-        ("pa", False, "adapter"),
-        ("peft/lily", False, "peft"),
-    ],
-)
-def test_the_export_has_a_format_that_supports_the_method(method, mergeable, form, tmp_path):
-    result = make_result(method, "rte")
-    result.provenance["mergeable"] = mergeable
-    write_all(tmp_path, [result])
-    (tmp_path / result.run_id / "adapter.safetensors").touch()
-    assert [command.split()[3:] for _, command in run_commands(tmp_path / result.run_id, result)][1] == [
-        "--to", form, "--out", "FOLDER",
-    ]  # fmt: skip
-    assert f"krona predict {tmp_path / result.run_id} --input FILE" in " ".join(
-        krona("report", "--outputs", tmp_path).split()
-    )

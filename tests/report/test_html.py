@@ -54,12 +54,6 @@ def run_in_browser(file, script, tmp_path, *, width=1280, dark=False):
     return json.loads(unescape(re.search("<body>(.*)</body>", done.stdout)[1]))
 
 
-def runs_of(page):
-    """Return the text and the links of the collapsed section that lists the runs of the first table."""
-    (found, *_) = re.findall("<summary>Runs, and the commands.*?</table>.*?</details>", page, re.DOTALL)
-    return " ".join(unescape(re.sub(r"<[^>]+>", " ", found)).split()), re.findall('href="([^"]+)"', found)
-
-
 def titles(page):
     return re.findall("<figcaption>(.*?)</figcaption>", page)
 
@@ -85,17 +79,11 @@ def test_a_score_of_zero_is_a_score(tmp_path):
     assert '<td data-value="0">' in build_report(tmp_path, format="html")
 
 
-def test_a_table_has_its_runs_down_to_result_json_with_their_commands(folder, page):
-    text, links = runs_of(page)
+def test_a_table_has_its_runs_down_to_result_json(folder, page):
+    (found, *_) = re.findall("<summary>All runs.*?</table>.*?</details>", page, re.DOTALL)
+    links = re.findall('href="([^"]+)"', found)
     assert len(links) == 3 * 2 * 2 + 1, "methods, tasks and seeds; one failed"
-    results = [json.loads((folder / link).read_text()) for link in links]
-    assert {result["method"] for result in results} == {"full", "lora", "krona"}
-    lora = [result for result in results if (result["method"], result["task"]) == ("lora", "rte")]
-    run = max(lora, key=lambda result: result["dev"]["score"])["run_id"]
-    assert re.search(rf"LoRA on RTE: {run} Predict with its weights: krona predict \S*{run} --input FILE", text)
-    assert re.search(rf"krona export \S*{run} --to merged --out FOLDER", text)
-    assert "KronA on RTE: krona-rte" in text
-    assert "kept no weights" in text
+    assert {json.loads((folder / link).read_text())["method"] for link in links} == {"full", "lora", "krona"}
 
 
 def test_costs_come_first_with_the_front_and_superscripts(tmp_path):
@@ -230,5 +218,5 @@ class TestInChromium:
         write_all(tmp_path, results)
         build_report(tmp_path, format="html", out=tmp_path / "report.html")
         printed = run_in_browser(tmp_path / "report.html", PRINTED, tmp_path)
-        assert len(printed) > 1, "a note of two rows, and the commands that use the best run"
+        assert len(printed) > 1, "a note of two rows, and the command that uses the best run"
         assert all(printed)

@@ -9,7 +9,7 @@ import pytest
 
 from krona.report.build import build_report, collect
 from krona.report.lead import summarize
-from krona.report.notes import next_commands, score_notes
+from krona.report.notes import next_note, score_notes
 from krona.report.text import cell_mark
 from report.generate import collected, grid, make_result, note_texts, set_answers, write_all
 
@@ -51,9 +51,11 @@ def test_the_next_commands_do_not_compare_dev_scores_of_different_tasks(tmp_path
     results = [make_result("lora", task, rows=60, skill=skill) for task, skill in (("rte", 0.6), ("mrpc", 0.9))]
     assert results[0].dev["score"] < results[1].dev["score"]
     report = collected(tmp_path, results)
-    (first,) = next_commands(report)
-    assert first.text == "The run of LoRA on rte with the best dev score:"
-    assert first.command == f"krona show {results[0].run_id} --mistakes 20", "its weights were not kept"
+    note = next_note(report)
+    assert note.text == "The run of LoRA on rte with the best dev score:"
+    assert note.command == f"krona show {results[0].run_id} --mistakes 20", "its weights were not kept"
+    (tmp_path / results[0].run_id / "adapter.safetensors").touch()
+    assert next_note(collect(tmp_path)).command == f"krona predict {tmp_path / results[0].run_id} --input FILE"
 
 
 def test_without_a_mean_no_row_leads(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from krona.paper import TASKS
 from krona.report import cells, costs
 from krona.report.best_of_k import find_best_of_k
 from krona.report.layouts import Layout, find_layout
-from krona.report.notes import describe_limits, describe_runs, power_note
+from krona.report.notes import describe_limits, describe_mixture, power_note
 from krona.report.pairs import list_pairs, list_reference_pairs
 from krona.report.paper_table import add_paper_numbers, add_paper_table
 from krona.report.recipes import RECIPE_TITLE, compare_recipes
@@ -196,7 +196,7 @@ def _build_table(layout: Layout, section: Section, runs: Runs, examine: cells.Ex
         add_paper_numbers(rows, layout.paper)
     texts = [
         *layout.notes, *training_notes, *limits, *_one_row_notes(table), *value_notes,
-        *describe_runs(runs),
+        *describe_mixture(runs),
     ]  # fmt: skip
     table.notes = [*map(Note, texts), *power_note(table), *_missing_notes(layout, table), *left_out]
     table.to_reference, table.pairs = list_reference_pairs(table), list_pairs(table)

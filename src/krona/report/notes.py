@@ -4,7 +4,6 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from itertools import product
 from statistics import stdev
-from typing import Any
 
 import pandas as pd
 
@@ -12,19 +11,18 @@ from krona.display_names import method_label, task_label
 from krona.messages import first_few, join_names, plural, shorten
 from krona.metrics.compare_methods import MIN_SEEDS
 from krona.metrics.power import POWER
-from krona.report.commands import run_commands
 from krona.report.pairs import format_seeds
 from krona.report.runs import (
     UNFINISHED,
-    ReportRun,
     Runs,
     count_states,
     differing_data,
     format_differing,
 )
-from krona.report.table import AVERAGE, Cell, Note, Report, Row, Table
+from krona.report.table import Cell, Note, Report, Table
 from krona.report.text import number
-from krona.runs.result import Result
+from krona.runs.description import predict_command
+from krona.runs.folder import RunFolder
 from krona.runs.studies import STATES, Study
 from krona.runs.suspicious_scores import SIGN
 
@@ -52,8 +50,8 @@ def closing_notes(report: Report, *, errors: bool = True) -> Iterator[tuple[str,
     """
     if report.studies:
         yield "Studies", [Note(describe_study(study, report.runs)) for study in report.studies]
-    if commands := next_commands(report):
-        yield NEXT, commands
+    if (note := next_note(report)) is not None:
+        yield NEXT, [note]
     if report.unfinished:
         runs = sorted(report.unfinished, key=lambda run: UNFINISHED.index(run.status))
         notes = []
@@ -119,16 +117,10 @@ def describe_limits(table: Table, tasks: Sequence[str]) -> list[str]:
     elif sizes[0] < MIN_SEEDS:
         few = f"Tests of cells with fewer than {MIN_SEEDS} seeds are about these runs and not about the methods."
         notes.append(few)
-    if len(sizes) > 1:
-        single = " Cells with one seed are not tested against cells with several." if sizes[0] == 1 else ""
-        notes.append(f"Cells have {sizes[0]} to {sizes[-1]} seeds.{single}")
-    means = [row.cell(AVERAGE) for row in table.rows if row.cell(AVERAGE).value is not None]
-    if sizes != [1] and any(not cell.by_seed for cell in means):
-        notes.append("A mean over tasks with different seeds has no interval over seeds.")
+    if sizes[0] == 1 < sizes[-1]:
+        notes.append("Cells with one seed are not tested against cells with several.")
     if untested := sum(cell.compared and not cell.best and cell.p is None for cell in cells):
         notes.append(f"{plural(untested, 'cell')} could not be tested against the best of the column.")
-    if any(cell.test_interval is None for cell in cells):
-        notes.append("Cells without stored predictions, or with several test sets, have no interval over examples.")
     return notes
 
 
@@ -152,62 +144,22 @@ def _search_note(table: Table, tasks: Sequence[str]) -> list[str]:
     return [f"{text} (best and second-best trial of {'; '.join(texts)})."]
 
 
-def describe_runs(runs: Runs) -> list[str]:
-    """Return notes on the parameters of a new head, and on differences in the code and the libraries."""
-    notes = []
-    if sizes := sorted({run.result.head_params for run in runs if run.result.head_params}):
-        shown = " or ".join(f"{size:,}" for size in sizes)
-        notes.append(f"Params do not include the new head of {shown} parameters, which every method trains.")
-    return [*notes, *_mixture_note([run for run in runs if run.done])]
-
-
-def _mixture_note(done: Runs) -> list[str]:
-    """Return a note if runs of a table differ in their code, in library versions, or in the number of devices."""
-    by_property: dict[str, set[str]] = defaultdict(set)
-    by_row: dict[tuple[str, str, int], dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
-    for run in done:
-        for name, value in _environment(run.result).items():
-            by_property[name].add(value)
-            by_row[run.method, run.task, run.variant][name].add(value)
-    words = [
-        f"{name} ({' or '.join(sorted(values))})" if name in ENVIRONMENT else name
-        for name, values in by_property.items()
-        if len(values) > 1
-    ]
-    if len(commits := sorted({describe_code(run.result) for run in done})) > 1:
-        words.insert(0, f"the version of krona's code ({' or '.join(first_few(commits, MAX_NAMES))})")
-    mixed = {key[0]: None for key, values in by_row.items() if any(len(versions) > 1 for versions in values.values())}
-    if not words:
-        return []
-    rows = f" Rows with runs of both: {', '.join(map(method_label, mixed))}." if mixed else ""
-    return [f"The runs differ in {join_names(words)}.{rows}"]
-
-
-def _environment(result: Result) -> dict[str, str]:
-    recorded = {**(result.provenance.get("versions") or {}), **result.provenance}
-    known: dict[str, Any] = {"scoring_precision": "32-true", **recorded}
-    properties = {name: str(known[name]) for name in ENVIRONMENT if known.get(name) is not None}
-    code = {f"the code of {method_label(result.method)}": str(known["method_code"])} if "method_code" in known else {}
-    return properties | code
-
-
-def describe_code(result: Result) -> str:
-    """Return the commit of the code. For an installed krona, return its version."""
-    if commit := result.provenance.get("git_commit"):
-        return f"commit {commit[:10]}"
-    return f"krona {(result.provenance.get('versions') or {}).get('krona', 'of an unknown version')}"
-
-
-def describe_provenance(result: Result) -> str:
-    """Return the code, the device, the backbone and the libraries of a run as text."""
-    known = result.provenance
-    versions = ", ".join(f"{name} {version}" for name, version in (known.get("versions") or {}).items())
-    changed = " with uncommitted changes" if known.get("git_dirty") else ""
-    threads = f", {plural(known['threads'], 'thread')}" if known.get("threads") else ""
-    return (
-        f"code {known.get('git_commit')}{changed}; {known.get('device')}{threads}; "
-        f"backbone {known.get('backbone_fingerprint')}; {versions}"
-    )
+def describe_mixture(runs: Runs) -> list[str]:
+    """Return a note if finished runs of a table differ in their code, in library versions, or in `ENVIRONMENT`."""
+    values: dict[str, dict[str, None]] = defaultdict(dict)
+    for run in runs:
+        known = run.result.provenance
+        versions = known.get("versions") or {}
+        recorded = {"scoring_precision": "32-true", **versions, **known}
+        properties = {name: recorded.get(name) for name in ENVIRONMENT}
+        properties["the commit of krona's code"] = str(known.get("git_commit") or "")[:10] or None
+        properties[f"the code of {method_label(run.method)}"] = known.get("method_code")
+        for name, value in properties.items() if run.done else ():
+            if value is not None:
+                values[name][str(value)] = None
+    differing = {name: first_few(sorted(found), MAX_NAMES) for name, found in values.items() if len(found) > 1}
+    words = [f"{name} ({' or '.join(found)})" for name, found in differing.items()]
+    return [f"The runs differ in {join_names(words)}."] if words else []
 
 
 def power_note(table: Table) -> list[Note]:
@@ -234,43 +186,23 @@ def power_note(table: Table) -> list[Note]:
     return [Note(text, kind="power")] if differences else []
 
 
-def best_run(cell: Cell) -> ReportRun | None:
-    """Return the finished run with the best dev score, or None. The test score is never used for the choice."""
-    runs = [] if cell.value is None else cell.runs
-    return max(runs, key=lambda run: run.scores.get("dev", 0.0), default=None)
-
-
-def best_run_notes(table: Table) -> Iterator[list[Note]]:
-    """Yield notes on the best run of each row and task: its id, and commands that use or compare this run."""
-    for row, column in product(table.rows, table.task_columns):
-        cell = row.cell(column.key)
-        if (run := best_run(cell)) is None:
-            continue
-        notes = [Note(f"{row.name} on {column.label}: {run.run_id}"), *_run_notes(run)]
-        best = next((other_cell for other in table.rows if (other_cell := other.cell(column.key)).best), cell)
-        if best is not cell and (other_run := best_run(best)) is not None:
-            notes.append(Note("Compare with the best row:", f"krona compare {other_run.run_id} {run.run_id}"))
-        yield notes
-
-
-def _run_notes(run: ReportRun) -> list[Note]:
-    return [Note(text, command) for text, command in run_commands(run.path.parent, run.result)]
-
-
-def next_commands(report: Report) -> list[Note]:
+def next_note(report: Report) -> Note | None:
     """Return a note with a command that uses a run of the best row, in the first table that has a best row.
 
-    The run is the row's best run on its first task, because scores of different tasks cannot be compared.
+    The run is the row's run with the best dev score on its first task, because scores of different tasks cannot be
+    compared. The test score is never used for a choice.
     """
     for table in report.tables:
-        columns = table.score_columns
-        tasks = [column for column in columns if column.kind == "task"]
-        best: list[Row] = [row for row in table.rows if any(row.cell(column.key).best for column in columns[:1])]
-        for row, task in product(best[:1] if len(table.rows) > 1 else table.rows, tasks):
-            if (run := best_run(row.cell(task.key))) is not None:
-                text = f"The run of {row.name} on {shorten(task.key)} with the best dev score"
-                return [Note(f"{text}:", next(note.command for note in _run_notes(run) if note.command))]
-    return []
+        first = table.score_columns[:1]
+        best = [row for row in table.rows if any(row.cell(column.key).best for column in first)]
+        for row, task in product(best[:1] if len(table.rows) > 1 else table.rows, table.task_columns):
+            cell = row.cell(task.key)
+            if cell.value is not None:
+                run = max(cell.runs, key=lambda run: run.scores.get("dev", 0.0))
+                show = f"krona show {run.run_id} --mistakes 20"  # not the folder: that of a pack is temporary
+                command = predict_command(RunFolder(run.path.parent), run.result) or show
+                return Note(f"The run of {row.name} on {shorten(task.key)} with the best dev score:", command)
+    return None
 
 
 def describe_study(study: Study, runs: Runs) -> str:

@@ -16,17 +16,16 @@ from rich.console import Console
 from rich.table import Table as Grid
 from rich.text import Text
 
-from krona.display_names import method_label, task_label
+from krona.display_names import method_label
 from krona.formatting import NOTHING, escape, format_p
-from krona.messages import KronaError, escape_control_characters, first_few
+from krona.messages import KronaError, escape_control_characters
 from krona.report import FORMATS, text
 from krona.report.cell_frame import render_csv
 from krona.report.cells import ALPHA
 from krona.report.latex import render_latex
 from krona.report.lead import summarize
-from krona.report.notes import NEXT, best_run_notes, cell_messages, closing_notes, describe_provenance, table_notes
+from krona.report.notes import NEXT, cell_messages, closing_notes, table_notes
 from krona.report.pairs import describe_few_seeds, format_interval, reference_differences
-from krona.report.runs import ReportRun
 from krona.report.styles import dark_style, method_style
 from krona.report.table import AVERAGE, SCORES, Cell, Column, Note, Report, Row, Table
 from krona.runs.pack import is_unpacked
@@ -34,7 +33,6 @@ from krona.secrets_in_text import strip_folders
 
 MAX_CHARTED = 12  # the page has charts of at most this number of tables, and of their columns
 MAX_DIFFERENCES = 24  # the terminal shows at most this number of differences to the reference
-MAX_NOTED = 3  # a note names at most this number of rows
 MAX_WIDTH = 20  # a column with longer texts is left-aligned in the terminal
 MAX_LINES = 20  # in the terminal, a section below the tables shows at most this number of notes
 # Columns of these kinds are preferred, in this order.
@@ -88,9 +86,7 @@ def render_html(report: Report, out: Path | None) -> str:
         "link": link,
         "svg": lambda figure: Markup(to_svg(figure, figure.get_label())),
         "split_columns": split_columns,
-        "best_runs": lambda table: [*best_run_notes(table)],
-        "runs": _runs,
-        "provenance": _provenance,
+        "runs": lambda table: [(row, run) for row in table.rows for runs in row.runs.values() for run in runs],
     }
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).with_name("templates")), undefined=StrictUndefined, autoescape=True,
@@ -145,20 +141,6 @@ def split_columns(table: Table, columns: Sequence[Column]) -> tuple[list[Column]
             equal[column] = cells.pop()
     sentence = ", ".join(f"{column.label} {value}" for column, value in equal.items())
     return [column for column in columns if column not in equal], f"Equal in all rows: {sentence}." if equal else ""
-
-
-def _runs(table: Table) -> list[tuple[Row, ReportRun]]:
-    return [(row, run) for row in table.rows for runs in row.runs.values() for run in runs]
-
-
-def _provenance(table: Table) -> list[str]:
-    """Return the code, device, backbone and libraries of a table's runs as text, and the notes of these runs."""
-    made = dict.fromkeys(describe_provenance(run.result) for _, run in _runs(table))
-    runs_by_note: dict[str, dict[str, None]] = {}
-    for row, run in _runs(table):
-        for note in run.result.notes:
-            runs_by_note.setdefault(note, {})[f"{row.label} on {task_label(run.task)}"] = None
-    return [*made, *(f"{', '.join(first_few([*names], MAX_NOTED))}: {note}" for note, names in runs_by_note.items())]
 
 
 def render_terminal(report: Report, out: Path | None) -> str:

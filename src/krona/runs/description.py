@@ -1,9 +1,13 @@
 """Describe the data and the factor shapes of a run, and how its data differs from the benchmark's."""
 
+import shlex
 from typing import Any
 
+from krona import paths
 from krona.display_names import BENCHMARKS, KINDS
+from krona.formatting import below
 from krona.methods.factor_shapes import shape_name
+from krona.runs.folder import RunFolder
 from krona.runs.result import Result
 
 OfficialSplit = tuple[str, int, int]  # name of an official split, number of rows found, number in the benchmark
@@ -49,3 +53,11 @@ def asked_shape(result: Result) -> str | None:
 def _shape_of_a(method: dict[str, Any]) -> str | None:
     factors = method.get("kron_factors")
     return shape_name(factors[0]) if factors else None
+
+
+def predict_command(folder: RunFolder, result: Result) -> str | None:
+    """Return the command that predicts with a run's weights, or None if the run kept no weights."""
+    if not folder.adapter.is_file() and (result.trainable_params or result.head_params):
+        return None
+    name = folder.path.name if folder.path.parent == paths.OUTPUTS else below(folder.path)
+    return f"krona predict {shlex.quote(name)} --input FILE"

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -11,7 +12,6 @@ from rich.console import Console
 
 from krona.formatting import duration, say, table, terminal_width
 from krona.messages import first_few, plural
-from krona.report.commands import report_command
 from krona.runs.description import describe_data
 from krona.runs.folder import RunFolder, RunState
 from krona.runs.provenance import code_change
@@ -140,7 +140,9 @@ def show(runs: Sequence[RunState], console: Console, *, sweep: str) -> None:
     for line in (_counts(runs), *_warnings(runs), *_notes(runs), *_failures(runs)):
         say(console, line)
     done = _done_runs(runs)
-    command = f"{report_command(sweep)}{outputs_option(done[0])}" if done else "krona list"
+    is_table = re.fullmatch("table[0-9]+", sweep)  # as an argument, this name selects a table of the paper
+    report = f"krona report {'--sweep ' if is_table else ''}{shlex.quote(sweep)}"
+    command = f"{report}{outputs_option(done[0])}" if done else "krona list"
     say(console, f"next: {command}", wrap=False)
 
 

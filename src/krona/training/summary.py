@@ -10,8 +10,7 @@ from krona.formatting import below, rate, say
 from krona.messages import plural
 from krona.metrics.scores.metric import Answers
 from krona.paths import OUTPUTS
-from krona.report.commands import run_commands
-from krona.runs.description import describe_data
+from krona.runs.description import describe_data, predict_command
 from krona.runs.folder import RunFolder, RunState
 from krona.runs.result import Result, Scored
 from krona.runs.suspicious_scores import examine_scores, message_lines
@@ -35,8 +34,10 @@ def print_summary(run: RunState, console: Console) -> None:
     ]
     for line in lines:
         say(console, f"  {line}")
-    advice, use = run_commands(run.folder, result)[0]
-    for line in (str(RunFolder(run.folder).result), f"next: {use}" if use else advice):  # not wrapped, to be copied
+    folder = RunFolder(run.folder)
+    command = predict_command(folder, result)
+    no_weights = "This run kept no weights. Add keep=all and overwrite=true to the run's command to keep them."
+    for line in (str(folder.result), f"next: {command}" if command else no_weights):  # not wrapped, to be copied
         say(console, f"  {line}", wrap=False)
 
 
