@@ -15,7 +15,7 @@ from krona.config import check
 from krona.config.choices import choices, groups, own_targets
 from krona.config.compose import compose_job, hydra_session
 from krona.config.multirun import read_axes
-from krona.config.target_classes import find_named, find_own
+from krona.config.target_classes import find_class
 from krona.messages import KronaError
 from typed_run import output_of, train
 
@@ -149,12 +149,12 @@ def test_the_working_directory_is_on_the_path_only_while_a_target_is_imported(he
     own_modules(here)
     for name in ("my_branch", "my_neighbour", "brotli"):
         assert importlib.util.find_spec(name) is None
-    assert find_own("my_branch.Mine", "method._target_", "branch").__name__ == "Mine"
+    assert find_class("my_branch.Mine", "method._target_", "branch").__name__ == "Mine"
     assert str(here) not in sys.path
     write(here / "my_package" / "__init__.py", "")
     write(here / "my_package" / "branch.py", "from my_other import LoRA as Mine\n")
     write(here / "my_other.py", "from krona.methods.lora import LoRA\n")
-    assert find_own("my_package.branch.Mine", "method._target_", "branch").__name__ == "LoRA"
+    assert find_class("my_package.branch.Mine", "method._target_", "branch").__name__ == "LoRA"
     assert importlib.util.find_spec("brotli") is None
     with pytest.raises(ModuleNotFoundError):
         importlib.import_module("brotli")
@@ -172,9 +172,9 @@ def test_the_working_directory_is_on_the_path_only_while_a_target_is_imported(he
 def test_an_own_module_with_an_error_is_named_with_the_line(text: str, message: str, here: Path) -> None:
     write(here / "broken.py", text)
     with pytest.raises(KronaError, match=message):
-        find_own("broken.Mine", "method._target_", "branch")
+        find_class("broken.Mine", "method._target_", "branch")
     with pytest.raises(KronaError, match=r"No module named 'brokn'\. Check the name.*working directory.*PYTHONPATH"):
-        find_own("brokn.inner.Mine", "method._target_", "branch")
+        find_class("brokn.inner.Mine", "method._target_", "branch")
 
 
 def test_an_error_of_a_task_contains_its_file(here: Path) -> None:
@@ -198,6 +198,6 @@ def test_an_own_module_in_other_processes(how: list[str], here: Path) -> None:
 
 def test_only_the_users_own_config_may_use_another_inner_class() -> None:
     path, where = "pytorch_lightning.loggers.csv_logs.ExperimentWriter", "logger.mine.writer._target_"
-    assert find_own(path, where).__name__ == "ExperimentWriter"
+    assert find_class(path, where).__name__ == "ExperimentWriter"
     with pytest.raises(KronaError, match=r"is not a subclass of .*Logger"):
-        find_named(path, where)
+        find_class(path, where, own=False)

@@ -201,3 +201,17 @@ def test_the_papers_column_is_for_its_own_backbone() -> None:
     other = krona("params", "method=krona,lora", "--backbone", "t5_small")
     assert krona("params", "method=krona,lora", "backbone=t5_small") == other
     assert "paper" not in other
+
+
+def test_a_method_of_ones_own_is_counted_if_the_command_names_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "conf" / "method").mkdir(parents=True)
+    text = "method: {name: mine, _target_: mine_of_this_test.Mine, target_modules: [q, v], rank: 2}"
+    (tmp_path / "conf" / "method" / "mine.yaml").write_text(f"# @package _global_\noptimizer: {{lr: 1e-3}}\n{text}\n")
+    (tmp_path / "mine_of_this_test.py").write_text("from krona.methods.lora import LoRA as Mine\n")
+    (row,) = json.loads(krona("params", "mine", "--backbone", "nano", "--json"))
+    assert row["trainable_params"] > 0
+    with pytest.raises(KronaError, match=r"method\.rang"):
+        krona("params", "mine", "--backbone", "nano", "++method.rang=3")

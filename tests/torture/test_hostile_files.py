@@ -186,7 +186,8 @@ def show_job(*overrides: str) -> None:
 
 def test_showing_and_counting_call_nothing_from_the_command_line(tmp_path: Path) -> None:
     shell = f"++logger.x={{_target_:os.system,command:'touch {tmp_path / 'canary'}'}}"
-    show_job("profile=demo", "method=lora", "task=sample_rte", shell)
+    with pytest.raises(KronaError, match="not a class"):
+        show_job("profile=demo", "method=lora", "task=sample_rte", shell)
     for command in (["params", "method=lora", "task=sample_rte", shell], ["check-data", "sample_rte", shell]):
         output(*command)
     assert not (tmp_path / "canary").exists()

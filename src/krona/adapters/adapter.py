@@ -22,7 +22,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from krona.adapters.fingerprint import Fingerprint, require_backbone, take_fingerprint
-from krona.config.target_classes import find_named
+from krona.config.target_classes import find_class
 from krona.messages import KronaError, format_validation_error, shorten
 from krona.methods.branch import Branch
 from krona.safe_files import Write, write_whole
@@ -158,7 +158,7 @@ class Adapter:
         """
         config, label = self.config, self.path or "The adapter"
         if branch is None and config.branch is not None:
-            branch = find_named(config.branch, f"{label}: its branch", "branch")
+            branch = find_class(config.branch, f"{label}: its branch", "branch", own=False)
         try:
             if config.backbone is not None:
                 trained = trained_names(model, branch, config.insertion)

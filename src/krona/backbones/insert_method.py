@@ -15,7 +15,7 @@ from krona.backbones.families import find_architecture, target_patterns
 from krona.backbones.load import meta_model
 from krona.config.check import PLACEMENT_KEYS, TRAINS
 from krona.config.settings import Method, RunSettings
-from krona.config.target_classes import find_own
+from krona.config.target_classes import find_class
 from krona.methods.branch import Branch
 from krona.methods.factor_shapes import Shape, factor_b, fit_factors
 from krona.surgery.layers import is_linear
@@ -107,7 +107,7 @@ def method_defaults(method: Method) -> dict[str, Any]:
 
 
 def _branch_class(path: str) -> type[Branch]:
-    branch: type[Branch] = find_own(path, "method._target_", "branch")
+    branch: type[Branch] = find_class(path, "method._target_", "branch")
     return branch
 
 

@@ -34,8 +34,7 @@ def check_data(task: str, overrides: Sequence[str], console: Console) -> None:
     arguments = [f"task={task.removeprefix('task=')}", *overrides]
     with hydra_session():
         job = compose_job(normalize(arguments))
-    imports: check.Imports = "shipped" if check.may_set_arguments(job.overrides) else "none"
-    settings = check.settings(job.config, own=True, imports=imports)
+    settings = check.settings(job.config, own=True, imports=check.may_set_arguments(job.overrides))
     require_files(settings.task, kind=settings.data.kind, path=settings.data.path)
     try:
         splits = _load(settings, settings.data)

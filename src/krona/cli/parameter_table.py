@@ -24,7 +24,6 @@ from krona.config.choices import choices, unknown_choice, without_families
 from krona.config.compose import compose_job, hydra_session
 from krona.config.overrides import find_sweep, normalize
 from krona.config.settings import Method, RunSettings
-from krona.config.target_classes import KINDS
 from krona.formatting import Cell, say, table, terminal_width
 from krona.messages import KronaError, shorten
 from krona.paper import read_paper_table
@@ -114,10 +113,10 @@ def rows(backbone: str, overrides: Sequence[str] = ()) -> tuple[list[MethodRow],
     left_out: list[str] = []
     with hydra_session():
         general = [item for item in others if not OF_METHODS.match(item)]
-        model = meta_model(_compose(["method=untuned", f"backbone={backbone}", *general], starts=False).backbone)
+        model = meta_model(_compose(["method=untuned", f"backbone={backbone}", *general]).backbone)
         for name in names:
             try:
-                settings = _compose([f"method={name}", f"backbone={backbone}", *others], starts=bool(chosen))
+                settings = _compose([f"method={name}", f"backbone={backbone}", *others])
                 row = _count_method(model, settings.method, settings.backbone.factor_shapes)
                 rows.append(row if backbone == PAPERS else replace(row, paper_percent=None))
             except Exception as error:  # a user's branch can raise any error
@@ -155,14 +154,5 @@ def print_rows(rows: Iterable[MethodRow], left_out: Sequence[str], *, backbone: 
         say(console, Text(f"left out: {line}", style="dim"))
 
 
-def _compose(overrides: Sequence[str], *, starts: bool) -> RunSettings:
-    """Return the settings of a run. The class of a user's own method is imported only if ``starts`` is true."""
-    config = compose_job(normalize(overrides)).config
-    settings = check.settings(config, own=True, imports="shipped")
-    branch = settings.method.branch
-    if starts:
-        return replace(settings, method=check.method(config["method"]))
-    if branch is not None and not KINDS["branch"].contains(branch):
-        name = settings.method.name
-        raise KronaError(f"Its class {branch} is imported only if the command has method={name}.")
-    return settings
+def _compose(overrides: Sequence[str]) -> RunSettings:
+    return check.settings(compose_job(normalize(overrides)).config, own=True)

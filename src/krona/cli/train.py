@@ -137,7 +137,7 @@ def render_config(options: Namespace) -> str:
         options: Hydra's options, with normalised overrides. In a multirun, the first job is shown.
 
     Raises:
-        KronaError: a run would fail with the same message. Checks that need the Hub or a user's own class are skipped.
+        KronaError: a run would fail with the same message. Checks that need the Hub are skipped.
     """
     from krona.training.plan import plan_run
     from krona.training.preflight import insert_without_weights, require_settings
@@ -161,12 +161,7 @@ def render_config(options: Namespace) -> str:
 def _may_not_fit(settings: "RunSettings", overrides: Sequence[str]) -> bool:
     """Return whether the method may be incompatible with the backbone, and must therefore be inserted as a check.
 
-    The check takes a few seconds, and is not needed for krona's own methods on the default backbone. For a user's own
-    class, return false, because the class is not imported before a run starts.
+    The check takes a few seconds, and is not needed for krona's own methods on the default backbone.
     """
-    from krona.config.target_classes import KINDS
-
-    if settings.method.branch is not None and not KINDS["branch"].contains(settings.method.branch):
-        return False
     has_own_configs = len(conf_folders()) > 1
     return has_own_configs or bool(settings.backbone.factor_shapes) or any(map(SHAPES.match, overrides))

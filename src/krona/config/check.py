@@ -9,17 +9,10 @@ import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import fields
 from functools import partial
-from typing import Any, Literal
+from typing import Any
 
 from krona.config import settings as s
-from krona.config.target_classes import (
-    find_named,
-    find_own,
-    is_shipped,
-    require_allowed,
-    require_inner,
-    require_our_lightning,
-)
+from krona.config.target_classes import find_class, require_allowed, require_inner
 from krona.config.validation import (
     CONSTRUCTION_KEYS,
     NotAllowedError,
@@ -34,10 +27,7 @@ from krona.metrics.scores import PREFIX
 from krona.paths import choice_files
 from krona.tasks.task import Task
 
-FindClass = Callable[..., Any]  # as `krona.config.target_classes.find_own`, but may return None (`_finder`)
-# The classes that are imported, and whose arguments are checked: all, only those of krona and its libraries, or none.
-# Importing the libraries takes a second. Other classes are not imported before a run starts.
-Imports = Literal["all", "shipped", "none"]
+FindClass = Callable[..., Any]  # as `krona.config.target_classes.find_class`, but may return None (`_finder`)
 PLACEMENT_KEYS = tuple(f.name for f in fields(s.Placement))
 METHOD_KEYS = [f.name for f in fields(s.Method) if f.name not in ("branch", "branch_config", "placement")]
 TRAINS = ("train_layer_norms", "train_backbone")  # the placement keys that a method without a branch accepts
@@ -56,12 +46,12 @@ def may_set_arguments(overrides: Sequence[str]) -> bool:
     return any(map(SETS_ARGUMENTS.match, overrides))
 
 
-def settings(config: Mapping[str, Any], *, own: bool = False, imports: Imports = "all") -> s.RunSettings:
+def settings(config: Mapping[str, Any], *, own: bool = False, imports: bool = True) -> s.RunSettings:
     """Return the typed settings of a composed config.
 
     Args:
         own: whether the config comes from the user's own command and conf/, and may therefore use any class.
-        imports: the classes to import. The arguments of other classes are not checked.
+        imports: whether to import the classes, which takes a second, and to check their arguments.
 
     Raises:
         NotAllowedError: the config names a forbidden class or function.
@@ -96,19 +86,11 @@ def settings(config: Mapping[str, Any], *, own: bool = False, imports: Imports =
     return s.RunSettings(**run)
 
 
-def _finder(*, own: bool, imports: Imports) -> FindClass:
+def _finder(*, own: bool, imports: bool) -> FindClass:
     """Return a function that finds a class, or returns None for a class that is not imported. See `settings`."""
-
-    def find_class(path: object, where: str, *kinds: str) -> Any:
-        is_wrong_path = "." not in str(path)  # `find_own` reports it
-        if is_wrong_path or imports == "all" or (imports == "shipped" and is_shipped(path, *kinds)):
-            return (find_own if own else find_named)(path, where, *kinds)
-        if not own:
-            require_allowed(path, where, *kinds)
-        require_our_lightning(path, where)
-        return None
-
-    return find_class
+    if imports:
+        return partial(find_class, own=own)
+    return (lambda *arguments: None) if own else require_allowed
 
 
 def task(config: Mapping[str, Any], *, own: bool = False) -> Task:
@@ -141,13 +123,13 @@ def require_own_metrics(task: Task) -> None:
             )
 
 
-def method(config: Mapping[str, Any], find_class: FindClass = find_own) -> s.Method:
+def method(config: Mapping[str, Any], find_class: FindClass = find_class) -> s.Method:
     """Return the settings of a config's ``method`` section. Raise the same errors as `settings` with ``own=True``."""
     target = config.get("_target_")
     branch = None if target is None else find_class(target, "method._target_", "branch")
     placement_keys = TRAINS if target is None else PLACEMENT_KEYS
     arguments = [] if branch is None else [*parameters(branch, without=GIVEN_TO_BRANCHES)]
-    if target is not None and branch is None:  # a user's class is not imported yet, so its arguments are unknown
+    if target is not None and branch is None:  # the class is not imported, so its arguments are unknown
         arguments = [key for key in config if key not in (*METHOD_KEYS, *placement_keys, "_target_")]
     known = (*METHOD_KEYS, *placement_keys, *arguments)
     unknown = [key for key in config if key not in (*known, "_target_")]

@@ -1,8 +1,7 @@
 """Import and build the classes that a config names under ``_target_``, if the config may use these classes.
 
-A config that was composed from the user's own command and conf/ may use any class of the right kind (`find_own`). A
-config that was read from another file (a result, a sweep's command or a study) may use only the classes of `KINDS` and
-the classes in a YAML of conf/ (`find_named`). For any other class, an error is raised, and its module is not imported.
+A config that was composed from the user's own command and conf/ may use any class of the right kind. A config that was
+read from another file (a result, a sweep's command or a study) may use only the classes that `require_allowed` allows.
 """
 
 import importlib
@@ -47,61 +46,46 @@ KINDS: Mapping[str, Kind] = {
     "logger": Kind("pytorch_lightning.loggers", "pytorch_lightning.loggers.Logger"),
     "callback": Kind("pytorch_lightning.callbacks", "pytorch_lightning.callbacks.Callback"),
 }
-UNSUPPORTED = {
-    "ReduceLROnPlateau": "it needs a score in each step, and dev is scored once an epoch. Use scheduler=cosine, linear "
-    "or constant.",
-    "StochasticWeightAveraging": "krona keeps the weights of the best epoch on dev, not a mean over epochs.",
-    "WeightAveraging": "krona keeps the weights of the best epoch on dev, not a mean over steps.",
-    "EMAWeightAveraging": "krona keeps the weights of the best epoch on dev, not a mean over steps.",
-    "LearningRateFinder": "krona has its own search. Use krona tune.",
-    "ModelPruning": "the method determines the trained weights.",
-    "Timer": "a run must be reproducible. Limit the run with trainer.max_epochs or trainer.max_steps.",
-}
+# These classes change what krona itself controls: the learning rate, the best epoch's weights or the length of a run.
+UNSUPPORTED = (
+    "ReduceLROnPlateau",
+    "StochasticWeightAveraging",
+    "WeightAveraging",
+    "EMAWeightAveraging",
+    "LearningRateFinder",
+    "ModelPruning",
+    "Timer",
+)
 
 
-def find_own(path: object, where: str, *kinds: str) -> Any:
-    """Import a class or scheduler function that the user's own command or conf/ names, and return it.
+def find_class(path: object, where: str, *kinds: str, own: bool = True) -> Any:
+    """Import a class or scheduler function that a config names, and return it.
 
     Args:
         path: the dotted path.
         where: dotted key of the config, for messages.
         kinds: keys of `KINDS`. The class must be of one of these kinds. Without kinds, any class or function is
             accepted.
+        own: whether the user's own command or conf/ names the class. If false, the class must be allowed, and of one of
+            ``kinds`` or, without kinds, of any kind in `KINDS`.
 
     Raises:
+        NotAllowedError: as in `require_allowed`. The class is then not imported.
         KronaError: the class does not exist, is of another kind, or is not supported.
     """
-    require_our_lightning(path, where)
+    if not own:
+        require_allowed(path, where, *kinds)
+        kinds = kinds or tuple(KINDS)
     target = _import(path, where)
-    name = getattr(target, "__name__", "")
-    if name in UNSUPPORTED:
-        key = where.removesuffix("._target_")
-        raise KronaError(f"{key}: {name} is not supported, because {UNSUPPORTED[name]}")
     if not isinstance(target, type):
         if callable(target) and (not kinds or any(KINDS[kind].functions for kind in kinds)):
             return target
         raise KronaError(f"{where}={path!r} is a {type(target).__name__}, not a class")
+    if target.__name__ in UNSUPPORTED:
+        raise KronaError(f"{where}={path!r} is not supported, because krona chooses the rate, the epoch and the length")
     if kinds and not any(issubclass(target, _import(KINDS[kind].base, "base")) for kind in kinds):
         needed = dict.fromkeys(KINDS[kind].base for kind in kinds)
         raise KronaError(f"{where}={path!r} is not a subclass of {' or '.join(needed)}.")
-    return target
-
-
-def find_named(path: object, where: str, *kinds: str) -> Any:
-    """Import a class or scheduler function that a file names, if files may use it, and return it.
-
-    The arguments are those of `find_own`. Without kinds, the class must be of any kind in `KINDS`.
-
-    Raises:
-        NotAllowedError: the class is not allowed. If its module is not allowed, the module is not imported.
-        KronaError: as in `find_own`.
-    """
-    require_allowed(path, where, *kinds)
-    target = find_own(path, where, *(kinds or KINDS))
-    if is_shipped(path, *kinds) and isinstance(target, type):
-        own = f"{target.__module__}.{target.__qualname__}"
-        if not is_shipped(own, *kinds):  # a shipped module also contains the classes that it imports
-            raise NotAllowedError(f"{where}={path!r} is {own}, but a file may only use {_describe_allowed(kinds)}")
     return target
 
 
@@ -111,37 +95,19 @@ def require_allowed(path: object, where: str, *kinds: str) -> None:
     Raises:
         NotAllowedError: the class is not allowed.
     """
-    if not is_shipped(path, *kinds) and str(path) not in own_targets():
-        raise NotAllowedError(
-            f"{where}={shorten(path)!r} is named by a file, but a file may only use {_describe_allowed(kinds)}. The "
-            "class was not imported. Run the command in the folder of the project whose conf/ names the class. In "
-            "another folder, set KRONA_CONF to this conf/ and PYTHONPATH to the folder of the module."
-        )
-
-
-def require_our_lightning(path: object, where: str) -> None:
-    """Check that a class does not belong to the package ``lightning``, whose classes are copies.
-
-    Raises:
-        KronaError: the class belongs to this package.
-    """
-    if str(path).startswith("lightning.pytorch."):
-        ours = str(path).replace("lightning.pytorch.", "pytorch_lightning.", 1)
-        raise KronaError(f"{where}={path!r} is not supported. krona uses pytorch_lightning. Use {where}={ours}")
-
-
-def is_shipped(path: object, *kinds: str) -> bool:
-    """Return whether a dotted path belongs to krona, torch or Lightning, so that any config may use it (`KINDS`)."""
-    return any(KINDS[kind].contains(str(path)) for kind in kinds or KINDS)
-
-
-def _describe_allowed(kinds: Sequence[str]) -> str:
+    if any(KINDS[kind].contains(str(path)) for kind in kinds or KINDS) or str(path) in own_targets():
+        return
     modules = [f"{KINDS[kind].module}.*" for kind in kinds or KINDS]
-    return " and ".join(modules[:3]) + (" and others" if len(modules) > 3 else "")
+    allowed = " and ".join(modules[:3]) + (" and others" if len(modules) > 3 else "")
+    raise NotAllowedError(
+        f"{where}={shorten(path)!r} is named by a file, but a file may only use {allowed}. The class was not imported. "
+        "Run the command in the folder of the project whose conf/ names the class. In another folder, set KRONA_CONF "
+        "to this conf/ and PYTHONPATH to the folder of the module."
+    )
 
 
 def require_inner(value: object, where: str, find: Callable[..., object]) -> None:
-    """Call ``find`` (such as `find_own`) for each object in a config value, to raise its errors.
+    """Call ``find`` (such as `find_class`) for each object in a config value, to raise its errors.
 
     Raises:
         KronaError: the value contains an unresolved ``${…}``.
@@ -161,13 +127,13 @@ def require_inner(value: object, where: str, find: Callable[..., object]) -> Non
 def build_object(values: Mapping[str, Any], where: str, kind: str, **more: object) -> Any:
     """Build the object that a checked config node with ``_target_`` describes, and its nested objects.
 
-    ``where`` and ``kind`` are arguments of `find_own`. ``more`` contains additional arguments of the class.
+    ``where`` and ``kind`` are arguments of `find_class`. ``more`` contains additional arguments of the class.
 
     Raises:
-        KronaError: `find_own` rejects a class, or a class raises an error.
+        KronaError: `find_class` rejects a class, or a class raises an error.
     """
-    find_own(values["_target_"], f"{where}._target_", kind)
-    require_inner({key: value for key, value in values.items() if key != "_target_"}, where, find_own)
+    find_class(values["_target_"], f"{where}._target_", kind)
+    require_inner({key: value for key, value in values.items() if key != "_target_"}, where, find_class)
     try:
         return instantiate(dict(values), _convert_="all", **more)
     except InstantiationException as error:

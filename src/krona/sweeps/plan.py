@@ -53,7 +53,7 @@ def check_runs(runs: Sequence[RunState]) -> list[RunState]:
 def _find_error(run: RunState, errors: dict[str, str | None]) -> str | None:
     if run.config is None or run.state in ("done", "running"):
         return None
-    settings = check.settings(run.config, own=True, imports="none")
+    settings = check.settings(run.config, own=True, imports=False)
     try:
         require_settings(settings, starts=False)
     except KronaError as error:

@@ -88,15 +88,13 @@ def plan_run(job: Composed, outputs: Path, *, own: bool = True, starts: bool = T
     Args:
         outputs: the folder that contains the run's folder.
         own: whether the config comes from the user's own command and conf/, and may therefore use any class.
-        starts: whether the run starts now. If false, the user's own classes are not imported, and there are no
-            ``hydra_files``.
+        starts: whether the run starts now. If false, there are no ``hydra_files``.
 
     Raises:
         NotAllowedError: ``own`` is false, and the config names a forbidden class.
         KronaError: the config has problems. The message has one line for each problem.
     """
-    has_arguments = len(conf_folders()) > 1 or check.may_set_arguments(job.overrides)
-    imports: check.Imports = "all" if starts else "shipped" if has_arguments else "none"
+    imports = starts or len(conf_folders()) > 1 or check.may_set_arguments(job.overrides)
     settings = check.settings(job.config, own=own, imports=imports)
     initial = read_initial(settings)
     data = tasks.data_fingerprint(settings.task, settings.data)

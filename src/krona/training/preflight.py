@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from krona import tasks
 from krona.backbones import weights_source
 from krona.config.settings import RunSettings, Scheduler, Trainer
-from krona.config.target_classes import build_object, build_optimizer, find_own
+from krona.config.target_classes import build_object, build_optimizer, find_class
 from krona.config.validation import Problems
 from krona.display_names import BENCHMARKS
 from krona.messages import KronaError, UnreachableError, plural
@@ -166,7 +166,7 @@ def _check_quantisation(settings: RunSettings) -> None:
     from krona.backbones.quantisation import require_library
 
     method, trainer = settings.method, settings.trainer
-    branch = find_own(method.branch, "method._target_", "branch") if method.branch else None
+    branch = find_class(method.branch, "method._target_", "branch") if method.branch else None
     if method.placement.get("train_backbone") or (branch is not None and branch.existing_parameter):
         raise KronaError(f"backbone.quantisation=nf4 freezes weights that {method.name} trains.")
     if trainer.precision not in ("32-true", "bf16-mixed") or trainer.compile:

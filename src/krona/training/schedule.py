@@ -8,7 +8,7 @@ import torch
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler, SequentialLR
 
 from krona.config.settings import Optimizer, RunSettings, Scheduler
-from krona.config.target_classes import find_own
+from krona.config.target_classes import find_class
 from krona.messages import KronaError, plural, shorten
 
 
@@ -61,7 +61,7 @@ def build_schedule(
     Raises:
         KronaError: the schedule cannot be built with these arguments, or ignores the learning rates of the groups.
     """
-    target = find_own(scheduler.target, "scheduler._target_", "scheduler")
+    target = find_class(scheduler.target, "scheduler._target_", "scheduler")
     known = inspect.signature(target).parameters
     warmup, rest = min(warmup_steps, max(0, total_steps - 1)), max(1, total_steps - warmup_steps)
     steps = {"num_warmup_steps": warmup_steps, "num_training_steps": total_steps, "T_max": rest, "total_steps": rest}

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from krona.config.settings import RunSettings
-from krona.config.target_classes import find_own
+from krona.config.target_classes import find_class
 from krona.runs.folder import RunFolder
 from krona.runs.result import Result
 from krona.surgery.layers import is_norm
@@ -62,7 +62,7 @@ def open_loggers(
     labels = {"method": settings.method.name, "task": settings.task.name, "sweep": settings.sweep}
     loggers = []
     for key, values in settings.logger.items():
-        cls = find_own(values["_target_"], f"logger.{key}._target_", "tracker", "logger")
+        cls = find_class(values["_target_"], f"logger.{key}._target_", "tracker", "logger")
         arguments = {name: value for name, value in values.items() if name != "_target_"}
         resumed = RunFolder(folder).checkpoint.is_file()
         logger = build_logger(cls, key, arguments, folder=folder, labels=labels, resumed=resumed)
