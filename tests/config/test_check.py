@@ -161,7 +161,7 @@ def test_a_wrong_type_or_range_is_named(path: str, value: Any, configs: dict[str
         ("method._target_", "krona.methods.nothing.Nothing", "cannot be imported"),
         ("optimizer._target_", "SGD", "is not a dotted path"),
         ("optimizer._target_", 3, "is not a dotted path"),
-        ("method._target_", "krona.methods.lora", "is a module, not a class"),
+        ("method._target_", "krona.methods.placement", "is a module, not a class"),
         ("method.target_modules", [], "Name the modules"),
     ],
 )
