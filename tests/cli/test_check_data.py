@@ -33,8 +33,8 @@ def test_glues_files_are_counted_as_a_run_reads_them(tmp_path: Path) -> None:
     write(tmp_path, "rte", train=20, dev=9)
     said = checked("rte", "data=tsv", f"data.path={tmp_path}")
     inner = tmp_path / "RTE"
-    assert row(said, "train") == ["20", "2,490", "0", "0", "0", "0", str(inner / "train.tsv")]
-    assert row(said, "validation") == ["9", "277", "0", "0", "0", "0", str(inner / "dev.tsv")]
+    assert row(said, "train") == ["20", "2,490", "0", "0", "0", str(inner / "train.tsv")]
+    assert row(said, "validation") == ["9", "277", "0", "0", "0", str(inner / "dev.tsv")]
     assert row(said, "dev") == ["4", "0", "0", "0", "validation"]
     assert row(said, "test") == ["5", "0", "0", "0", "0", "validation"]
     assert row(said, "entailment (0)")[0] == row(said, "not_entailment (1)")[0] == "10"
@@ -46,7 +46,7 @@ def test_oddities_duplicates_and_a_regression(tmp_path: Path) -> None:
     more = ['"say ""no"""\t1', "again\t1", "again\t1"]
     (tmp_path / "a.tsv").write_text("\n".join([*rows(16, sep="\t"), *more]))
     said = checked("cola", *own(tmp_path / "a.tsv"))
-    assert row(said, "train") == ["19", "0", "0", "1", "0", str(tmp_path / "a.tsv")]
+    assert row(said, "train") == ["19", "0", "0", "1", str(tmp_path / "a.tsv")]
     assert said.startswith("mood, own data\n")
     assert "Repeated source texts" in said
     said = checked("cola", *own(tmp_path / "a.tsv"), "data.quoting=csv")

@@ -100,17 +100,11 @@ def test_a_row_without_any_text_is_bad_in_every_format(tmp_path: Path) -> None:
         assert {role: facts["empty_texts"] for role, facts in got.facts.items()} == empty_in
 
 
-@pytest.mark.parametrize(
-    ("name", "sep", "more", "word"),
-    [
-        ("a.tsv", "\t", ['"say ""no"""\tsad'], "data.quoting=csv"),
-        ("a.csv", ",", ['"one,sad', "two,sad", 'three",sad'], "closing quote"),
-    ],
-)
-def test_rows_that_may_be_misread_are_noted(name: str, sep: str, more: list[str], word: str, tmp_path: Path) -> None:
-    file = tmp_path / name
-    file.write_text("\n".join([*lines(20, sep=sep), *more]))
-    assert f"in 1 of 21 rows of train (first {name}:22)" in find_note(mood(name), read(file), word)
+def test_rows_that_may_be_misread_are_noted(tmp_path: Path) -> None:
+    file = tmp_path / "a.tsv"
+    file.write_text("\n".join([*lines(20, sep="\t"), '"say ""no"""\tsad']))
+    note = find_note(mood("a.tsv"), read(file), "data.quoting=csv")
+    assert "in 1 of 21 rows of train (first a.tsv:22)" in note
 
 
 def test_repeated_rows_are_counted(tmp_path: Path) -> None:

@@ -547,16 +547,15 @@ def test_other_code_of_ones_own_is_another_run(
     monkeypatch.setattr(sys, "path", [*sys.path, str(tmp_path)])
     module = tmp_path / "own_branch.py"
 
-    def train(text: str) -> tuple[RunState, str]:
+    def train(text: str) -> RunState:
         module.write_text(f"from krona.methods.lora import LoRA\n\n\nclass Mine(LoRA):\n    {text}\n")
         sys.modules.pop("own_branch", None)
         _own_modules.cache_clear()
         importlib.invalidate_caches()
-        return finish(tmp_path / "outputs", "method=lora", "method._target_=own_branch.Mine", *small)
+        return finish(tmp_path / "outputs", "method=lora", "method._target_=own_branch.Mine", *small)[0]
 
-    (one, _), (other, said), (again, _) = train("x = 1"), train("y = 22"), train("x = 1")
+    one, other, again = train("x = 1"), train("y = 22"), train("x = 1")
     assert one.run_id != other.run_id
-    assert f"own_branch has changed since the run {one.run_id} (done). This is another run." in said
     assert (again.run_id, again.state) == (one.run_id, "done already")
     assert one.result.provenance["own_code"].keys() == {"own_branch"}
     assert own_code(config("method=lora", *small)) == {}  # the ids of krona's own classes do not change

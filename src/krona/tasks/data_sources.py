@@ -85,8 +85,7 @@ def read_official_splits(task: Task, data: Data, *, prefix: bool) -> dict[str, S
     for name, path in files.items():
         origin = f"sample task {task.sample}, {name}" if task.data_kind == "sample" else str(path)
         file = DataFile(path, columns, quoting=quoting)
-        is_csv = file.kind == ".csv" or quoting == "csv"
-        splits[name] = read_official_split(task, data, name, origin, file, prefix=prefix, csv=is_csv)
+        splits[name] = read_official_split(task, data, name, origin, file, prefix=prefix)
     return splits
 
 

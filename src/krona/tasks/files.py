@@ -29,7 +29,6 @@ SIGNATURES = {  # the first bytes of files that are not UTF-8 text
     b"\x1f\x8b": "is compressed with gzip. Add .gz to its name",
     b"PAR1\x15": "is a Parquet file. Change the end of its name to .parquet",
 }
-MAX_UNPACKED = 2 * 2**30  # bytes; a larger file must be unpacked by the user
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,7 +104,7 @@ class DataFile:
         return self._select(_split_plain(lines), hint=". If a spreadsheet wrote the quotes, set data.quoting=csv")
 
     def _lines(self) -> Iterator[str]:
-        number, empty, unpacked = 0, True, 0
+        number, empty = 0, True
         try:
             with nullcontext(sys.stdin.buffer) if self.path is None else self.path.open("rb") as binary:
                 self._binary = None if self.path is None else binary
@@ -114,11 +113,7 @@ class DataFile:
                     for signature, problem in SIGNATURES.items() if number == 1 else ():
                         if raw.startswith(signature):
                             raise KronaError(f"{self.name} {problem}.")
-                    empty, unpacked = empty and not raw.strip(), unpacked + len(raw)
-                    if packed and unpacked > MAX_UNPACKED:
-                        raise KronaError(
-                            f"{self.name} unpacks to more than {MAX_UNPACKED:,} bytes. Unpack it with gunzip first."
-                        )
+                    empty = empty and not raw.strip()
                     yield raw.decode("utf-8-sig" if number == 1 else "utf-8")
         except UnicodeDecodeError as error:
             raise KronaError(

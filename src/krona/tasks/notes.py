@@ -5,7 +5,7 @@ from pathlib import Path
 
 from krona.display_names import BENCHMARKS
 from krona.messages import join_names, plural
-from krona.tasks.rows import MULTI_LINE, OfficialSplit
+from krona.tasks.rows import OfficialSplit
 from krona.tasks.splits import Splits
 from krona.tasks.task import Task
 
@@ -30,7 +30,6 @@ OFFICIAL_ROWS: Mapping[
 MAX_LISTED = 20  # maximum number of labels in a note
 ADVICE = {  # maps each kind of suspicious text to advice
     "spreadsheet quotes": ". Their quotes are part of the text. To read the fields as in a CSV, set data.quoting=csv",
-    MULTI_LINE: ". Correct them if a closing quote is missing",
     "empty texts": "",
 }
 
@@ -49,7 +48,6 @@ def notes(task: Task, splits: Splits) -> list[str]:
         *(note for split in used.values() for note in notes_on_rows(split)),
         *_note_other_rows(task, splits),
         *_note_absent_labels(task, splits),
-        *(f"{group} are different classes, but differ only in case or blanks." for group in task.similar_labels),
         *_note_repeated(task, splits),
     ]
 

@@ -15,11 +15,9 @@ from krona.tasks.task import Task
 from krona.tasks.values import BadRowError, round_number
 
 COLUMNS = ("ids", "sources", "targets", "texts", "group_ids")  # the lists of a `Split`
-MULTI_LINE = "multi-line fields"  # this kind is only counted in CSV files
 SUSPICIOUS: Mapping[str, Callable[[str], bool]] = {  # maps kinds of suspicious texts to functions that detect them
     "empty texts": lambda text: not text.strip(),
     "spreadsheet quotes": lambda text: '""' in text[1:-1] and text[0] == '"' == text[-1],
-    MULTI_LINE: lambda text: "\n" in text,
 }
 
 
@@ -122,14 +120,13 @@ class Split:
 
 
 def read_official_split(
-    task: Task, data: Data, name: str, origin: str, rows: Iterable[NumberedRow], *, prefix: bool, csv: bool = False
+    task: Task, data: Data, name: str, origin: str, rows: Iterable[NumberedRow], *, prefix: bool
 ) -> Split:
     """Return the rows of an official split.
 
     Args:
         origin: a name of the data source for messages, such as a path.
         prefix: the argument of `Task.source`.
-        csv: whether to count line ends in fields as suspicious.
 
     Raises:
         KronaError: a row is bad and ``data.skip_bad_rows`` is false, or no row is usable.
@@ -154,10 +151,8 @@ def read_official_split(
         targets.append(target)
         texts.append(own)
         group_ids.extend([group] if group else [])
-        if not any('"' in text or "\n" in text or not text.strip() for text in own):  # most rows need no other check
-            continue
         for kind, matches in SUSPICIOUS.items():
-            if any(map(matches, own)) and (csv or kind != MULTI_LINE):
+            if any(map(matches, own)):
                 suspicious[kind].append(line)
     if position < 0:
         raise KronaError(f"{origin} has no rows.")

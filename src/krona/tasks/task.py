@@ -17,7 +17,6 @@ from krona.metrics.scores.metric import format_set, parse_set
 from krona.tasks.values import (
     NO_LABEL,
     BadRowError,
-    group_similar,
     mark_spans,
     read_label,
     read_number,
@@ -227,11 +226,6 @@ class Task(BaseModel):
                     "another metric"
                 )
         return self
-
-    @property
-    def similar_labels(self) -> list[str]:
-        """The groups of labels that differ only in case or blanks, such as ``'Bug' and 'bug'``."""
-        return group_similar(self.labels or ())
 
     @property
     def data_kind(self) -> Literal["glue", "superglue", "sample", "own"]:

@@ -22,12 +22,11 @@ from krona.display_names import method_label
 from krona.formatting import say
 from krona.messages import KronaError, first_line
 from krona.runs.claim import Claim, ClaimLostError, describe
-from krona.runs.folder import RunFolder, RunState
+from krona.runs.folder import RunState
 from krona.runs.interrupts import Interrupted, forget_signals
 from krona.runs.protocol import record_departures
 from krona.runs.provenance import code_change, method_code, own_code, provenance
 from krona.runs.result import Result, Status, now, write_result
-from krona.runs.run_id import canonical
 from krona.safe_files import write_text
 from krona.training.devices import Ranks, count_devices
 from krona.training.plan import Plan
@@ -105,7 +104,8 @@ def _claim(plan: Plan, cleanup: ExitStack) -> Claim | RunState:
         return outcome
     if plan.overwrites or plan.run_folder.state(ignore_claim=True).state != "interrupted":
         plan.run_folder.remove_attempt(claim)
-    plan.notes.extend(code_notes(plan))
+    if (earlier := plan.run_folder.state(ignore_claim=True).result) is not None:
+        plan.notes.extend(f"The run resumes with other code: {change}." for change in code_change(earlier))
     checkpoint = plan.run_folder.checkpoint
     if checkpoint.is_file() and (damage := find_damage(checkpoint)) is not None:
         aside = claim.set_aside(checkpoint)
@@ -252,22 +252,6 @@ def _done_messages(result: Result, plan: Plan) -> list[str]:
             f"logger={','.join(new)}: nothing was logged, because the run is done. To log it, add overwrite=true"
         )
     return messages + code_change(result)
-
-
-def code_notes(plan: Plan) -> list[str]:
-    """Return notes on code changes since this run was interrupted, or since a run with the same config."""
-    earlier = plan.run_folder.state(ignore_claim=True).result
-    changes = [] if earlier is None else code_change(earlier)
-    notes = [f"The run resumes with other code: {change}." for change in changes]
-    if not (own := own_code(plan.settings.config)):
-        return notes
-    for folder in sorted(plan.outputs.glob(f"{plan.run_id.rpartition('-')[0]}-*/")):
-        state = RunFolder(folder).state()
-        result, old = state.result, state.result and state.result.provenance.get("own_code")
-        if result is not None and old and old != own and canonical(result.config) == canonical(plan.stored):
-            changed = ", ".join(sorted(name for name in own if own[name] != old.get(name)))
-            notes.append(f"{changed} has changed since the run {folder.name} ({state.state}). This is another run.")
-    return notes
 
 
 def find_damage(checkpoint: Path) -> str | None:
