@@ -17,6 +17,7 @@ from krona.config.compose import compose_job, hydra_session
 from krona.config.multirun import read_axes
 from krona.config.target_classes import find_class
 from krona.messages import KronaError
+from krona.safe_files import remove
 from typed_run import output_of, train
 
 MINE = "# @package _global_\ndefaults: [lora, _self_]\nmethod: {name: mine, rank: 3}\n"
@@ -201,3 +202,14 @@ def test_only_the_users_own_config_may_use_another_inner_class() -> None:
     assert find_class(path, where).__name__ == "ExperimentWriter"
     with pytest.raises(KronaError, match=r"is not a subclass of .*Logger"):
         find_class(path, where, own=False)
+
+
+def test_removal_keeps_the_target_of_a_link(tmp_path: Path) -> None:
+    top = tmp_path / "top"
+    (top / "inner").mkdir(parents=True)
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "file").write_text("mine")
+    (top / "link").symlink_to(tmp_path / "mine")
+    assert all(map(remove, (top / "link", top / "inner", top / "missing")))
+    assert not list(top.iterdir())
+    assert (tmp_path / "mine" / "file").exists()

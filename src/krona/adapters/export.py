@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from krona import paths, surgery
+from krona import surgery
 from krona.adapters import modeling_krona
 from krona.adapters.find import TrainedRun, find
 from krona.adapters.model_card import hub_source, model_card
@@ -25,7 +25,7 @@ from krona.backbones.families import find_architecture
 from krona.backbones.families.pooling import get_pooling, has_pooled_head
 from krona.backbones.peft_config import quiet
 from krona.config.model_folder import write_pooling
-from krona.messages import KronaError, did_you_mean, join_names, shorten
+from krona.messages import KronaError, did_you_mean
 from krona.runs.file_names import ADAPTER
 from krona.runs.predictions import label_words
 from krona.safe_files import read_json
@@ -33,7 +33,6 @@ from krona.safe_files import read_json
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 TOLERANCE = {"fp32": 1e-4, "bf16": 5e-2, "fp16": 1e-2}  # the largest allowed error, as a fraction of the largest logit
 TASK_TYPES = {"Seq2SeqLM": "SEQ_2_SEQ_LM", "CausalLM": "CAUSAL_LM", "SequenceClassification": "SEQ_CLS"}
-MARKER = "krona_export.json"  # the file in an export that lists the files that krona wrote
 
 
 def export(
@@ -43,7 +42,6 @@ def export(
     out: Path,
     dtype: str | None = None,
     backbone: str | None = None,
-    overwrite: bool = False,
 ) -> list[str]:
     """Write a run's model or adapter to a new folder, load this folder again, and check that the logits are the same.
 
@@ -56,12 +54,12 @@ def export(
 
     Raises:
         KronaError: ``to`` or ``dtype`` is invalid, the run trained no adapter, the format does not support the method,
-            the logits of the exported model differ, or ``out`` cannot be replaced (`exported_folder`). No incomplete
-            folder is left behind.
+            the logits of the exported model differ, or ``out`` exists or cannot be written. No incomplete folder is
+            left behind.
     """
     _require_possible(run, to, dtype)
     write, read = FORMS[to]
-    with exported_folder(out, overwrite=overwrite) as part:
+    with new_folder(out) as part:
         trained = load_predictor(run, backbone=backbone)
         expected = sample_logits(trained)
         is_bf16 = any(p.dtype is torch.bfloat16 for p in trained.model.parameters())
@@ -111,72 +109,28 @@ def _describe_use(trained: Predictor, to: str, dtype: str | None) -> Iterator[st
 
 
 @contextmanager
-def exported_folder(out: Path, *, overwrite: bool) -> Iterator[Path]:
+def new_folder(out: Path) -> Iterator[Path]:
     """Yield a temporary folder next to ``out``, and rename it to ``out`` when it is complete.
 
-    With ``overwrite``, an earlier export in ``out`` is replaced. An earlier export is recognised by its marker file,
-    which lists the files that krona wrote.
-
     Raises:
-        KronaError: ``out`` contains files that are not from an export, is a file, a symbolic link or a protected folder
-            (such as the working directory), or exists and ``overwrite`` is false. No file is then changed.
+        KronaError: ``out`` exists or cannot be written.
     """
-    out = Path(os.path.abspath(out))
-    earlier = _require_replaceable(out, overwrite=overwrite)
+    if os.path.lexists(out):
+        raise KronaError(f"--out {out} exists. Remove it, or choose another folder.")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         with TemporaryDirectory(prefix=f".{out.name}.partial-", dir=out.parent, ignore_cleanup_errors=True) as folder:
             part = Path(folder, "new")
             part.mkdir()
             yield part
-            files = sorted(_files(part))
-            (part / MARKER).write_text(json.dumps({"files": files}, indent=1) + "\n", encoding="utf-8")
-            for name in files:  # transformers writes weight files that only their owner can read
-                (part / name).chmod(part.stat().st_mode & 0o666)
-            old = Path(folder, "old")
-            try:
-                if earlier:
-                    out.rename(old)
-                part.rename(out)
-            finally:
-                if old.is_dir() and not out.exists():
-                    old.rename(out)
+            for file in filter(Path.is_file, part.rglob("*")):
+                file.chmod(part.stat().st_mode & 0o666)  # only their owner can read the files that safetensors writes
+            part.rename(out)
     except Exception as error:
         # Rust libraries report OS errors with this text
         if not isinstance(error, OSError | RuntimeError) and "(os error " not in str(error):
             raise
         raise KronaError(f"{out} could not be written: {error}") from error
-
-
-def _require_replaceable(out: Path, *, overwrite: bool) -> bool:
-    """Return whether ``out`` is an earlier export, with the errors of `exported_folder`."""
-    if not os.path.lexists(out):
-        return False
-    problem = "a symbolic link" if out.is_symlink() else "" if out.is_dir() else "not a folder"
-    for name, folder in (("outputs", paths.OUTPUTS), ("working", Path.cwd()), ("home", Path.home())):
-        if not problem and folder.resolve().is_relative_to(out.resolve()):
-            problem = f"the {name} folder or contains it"
-    if problem:
-        raise KronaError(f"--out {out} is {problem} and is not replaced. Choose another folder.")
-    files = _files(out)
-    try:
-        written = {MARKER, *read_json(out / MARKER)["files"]}
-    except (OSError, ValueError, TypeError, KeyError):  # there is no valid marker file
-        written = set()
-    if others := sorted(files - written):
-        named = join_names([shorten(name) for name in others[:3]])
-        raise KronaError(
-            f"--out {out} contains files that are not from an export ({named}), and is not replaced. Choose another "
-            "folder."
-        )
-    if files and not overwrite:
-        raise KronaError(f"--out {out} exists. Choose another folder, or add --overwrite to replace this export.")
-    return any(out.iterdir())
-
-
-def _files(folder: Path) -> set[str]:
-    """Return the relative paths of all files and symbolic links in a folder."""
-    return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_symlink() or not path.is_dir()}
 
 
 def compare_logits(trained: Predictor, expected: Tensor) -> float:

@@ -62,7 +62,7 @@ class Trained(Predictor):
             file.write_text("".join(f"{json.dumps(row)}\n" for row in _records(rows)), encoding="utf-8")
             return replace(evaluate(self, RowChoice(source=str(file))), rows="the given rows")
 
-    def export(self, to: str, out: Path | str, *, dtype: str | None = None, overwrite: bool = False) -> list[str]:
+    def export(self, to: str, out: Path | str, *, dtype: str | None = None) -> list[str]:
         """Write the model or the adapter to a new folder, check the logits, and return messages for the user.
 
         Args:
@@ -70,12 +70,11 @@ class Trained(Predictor):
                 file).
             out: the folder of the export.
             dtype: the dtype of a merged model: fp32 (None), bf16 or fp16.
-            overwrite: replace an earlier export in this folder.
 
         Raises:
             KronaError: see `krona.adapters.export.export`.
         """
-        return export(self.run, to=to, out=Path(out), dtype=dtype, overwrite=overwrite)
+        return export(self.run, to=to, out=Path(out), dtype=dtype)
 
 
 def load(

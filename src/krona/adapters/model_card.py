@@ -4,7 +4,6 @@ import json
 from inspect import signature
 from pathlib import Path
 
-import yaml
 from huggingface_hub import ModelCard, ModelCardData
 from transformers import PreTrainedModel
 
@@ -12,14 +11,12 @@ from krona.adapters.find import TrainedRun
 from krona.adapters.origin import Origin
 from krona.backbones.families.pooling import get_pooling, has_pooled_head
 from krona.display_names import BENCHMARKS, KINDS
-from krona.messages import join_names, plural
+from krona.messages import join_names
 from krona.metrics.threshold import DEFAULT
 from krona.runs.description import describe_data
 from krona.runs.predictions import label_words
-from krona.runs.suspicious_scores import examine_scores
 
 TEMPLATE = Path(__file__).with_name("model_card.md.jinja")
-SETTINGS = ("method", "optimizer", "trainer", "batch_size", "max_source_length", "seed")
 
 
 def model_card(run: TrainedRun, form: str, lines: list[str], *, auto: str, model: PreTrainedModel) -> str:
@@ -51,7 +48,6 @@ def model_card(run: TrainedRun, form: str, lines: list[str], *, auto: str, model
         datasets=[task.hub_dataset or "nyu-mll/glue"] if task.data_kind in BENCHMARKS else None,
         metrics=list(task.metrics),
     )
-    settings = {} if run.result is None else {key: run.result.config.get(key) for key in SETTINGS}
     card = ModelCard.from_template(
         data,
         template_path=str(TEMPLATE),
@@ -76,25 +72,9 @@ def model_card(run: TrainedRun, form: str, lines: list[str], *, auto: str, model
         row=json.dumps(row, ensure_ascii=False),
         text=json.dumps(f"{origin.source_text(row)}{suffix}", ensure_ascii=False),
         texts=", ".join('"…"' for _ in columns),
-        notes=[note.rstrip(".") for note in _notes(run)],
-        settings=yaml.safe_dump(settings, sort_keys=True) if settings else "",
+        data=KINDS[task.data_kind] if run.result is None else describe_data(run.result),
     )
     return str(card.content)
-
-
-def _notes(run: TrainedRun) -> list[str]:
-    origin, result = run.origin, run.result
-    data = KINDS[origin.task_settings.data_kind] if result is None else describe_data(result)
-    notes = [f"Data: {data}. The scores are from one seed ({origin.seed}), and the epoch was selected by the dev score"]
-    if result is None or run.folder is None:
-        return notes
-    sizes = {split: result.splits.get(split, {}).get("rows") for split in ("train", "dev", "test")}
-    counts = ", ".join(f"{split} {plural(count, 'row')}" for split, count in sizes.items() if count)
-    trained = f"{result.trainable_params:,} ({result.trainable_percent:.4g} % of the backbone)"
-    head = f" and a new head of {result.head_params:,}" if result.head_params else ""
-    notes.append(f"Rows: {counts}. Trained parameters: {trained}{head}")
-    messages = examine_scores(result, run.folder)[1]["test" if result.test else "dev"]
-    return [*notes, *(f"Note of the run: {note}" for note in result.notes), *(message.text for message in messages)]
 
 
 def hub_source(origin: Origin) -> tuple[str | None, str | None]:

@@ -123,7 +123,6 @@ def export(
     ] = None,
     dtype: Annotated[str | None, typer.Option(help="dtype of a merged model: fp32, bf16 or fp16")] = None,
     backbone: Backbone = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="replace the folder")] = False,
 ) -> None:
     """Export a model with merged weights, a peft adapter, or krona's adapter file, together with a model card."""
     from krona.adapters.export import export as command
@@ -132,5 +131,5 @@ def export(
 
     adapter = find(choose_runs([run] if run else [], best)[0])
     out = out or Path(f"{adapter.origin.run_id}-{to}")
-    first, *others = command(adapter, to=to, out=out, dtype=dtype, backbone=backbone, overwrite=overwrite)
+    first, *others = command(adapter, to=to, out=out, dtype=dtype, backbone=backbone)
     show(f"{out}: {first}", *(f"  {line}" for line in others))
