@@ -13,13 +13,13 @@ from torch import nn
 
 from branch_faults import find_branch_fault
 from krona import surgery
-from krona.adapters.peft.writing import write_peft
+from krona.adapters.peft_folder import write_peft
 from krona.backbones.insert_method import insert_method
 from krona.backbones.peft_branch import add_seed
 from krona.backbones.peft_config import NAME, resolve_step_fractions
 from krona.config import check
 from krona.kernels.t5_modules import use_fast_modules
-from krona.messages import KronaError, first_line
+from krona.messages import KronaError
 from krona.runs.result import read_result
 from krona.surgery.operation_counts import dispatched
 from krona.surgery.trainable import adapter_state, train_in_fp32
@@ -187,7 +187,7 @@ def test_the_life_of_an_adapter_and_of_its_folder(name: str, kind: str, tmp_path
     train(model, steps=2)
     expected = evaluate(model)
     written = write_peft(model, tmp_path, base_model=None)
-    assert written.peft_type == name.upper()
+    assert written["peft_type"] == name.upper()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         theirs: Any = peft.PeftModel.from_pretrained(tiny(kind), str(tmp_path)).eval()
@@ -213,27 +213,6 @@ def test_frozen_weights_in_bf16(name: str) -> None:
     trained = {n: p for n, p in model.named_parameters() if p.requires_grad}
     assert {p.dtype for p in trained.values()} == {torch.float32}
     assert all(p.grad is not None and p.grad.isfinite().all() for n, p in trained.items() if "pooler" not in n)
-
-
-def find_problem(peft_type: str) -> str | None:
-    """Return the message with which a run with this type ends before its first step."""
-    model = tiny("t5")
-    try:
-        insert_method(model, method(config={"peft_type": peft_type}))
-        evaluate(model)
-    except Exception as error:  # peft can raise any error
-        return first_line(error)
-    return None
-
-
-def test_every_type_of_peft_is_a_method_or_is_refused() -> None:
-    methods = [path.stem for path in METHODS]
-    others = [kind.value for kind in peft.PEFT_TYPE_TO_CONFIG_MAPPING if kind.value.lower() not in methods]
-    assert len(methods) >= 38
-    for kind in others:
-        message = find_problem(kind)
-        assert message, kind
-        assert "\n" not in message
 
 
 SEEDED = ["adamss", "fourierft", "frod", "pvera", "randlora", "shira", "tinylora", "unilora", "vera", "waveft"]
@@ -271,7 +250,7 @@ def test_adalora_does_not_train_its_ranks(dtype: torch.dtype, tmp_path: Path) ->
 
 def test_peft_cannot_write_psoft_of_a_model_in_fp64(tmp_path: Path) -> None:
     model = inserted("peft/psoft", tiny("bert")).double()
-    with pytest.raises(KronaError, match=r"peft cannot insert PSOFT into this backbone\. TypeError: "):
+    with pytest.raises(KronaError, match=r"peft cannot insert this adapter into this backbone\. TypeError: "):
         write_peft(model, tmp_path, base_model=None)
 
 
@@ -302,7 +281,7 @@ def method(**values: Any) -> Any:
         ({"config": {"peft_type": "PREFIX_TUNING"}}, "PREFIX_TUNING is not possible. Use method=peft/prefix_tuning."),
         (
             {"config": {"peft_type": "CPT"}},
-            "method.config.peft_type=CPT is not possible. This type does not adapt layer",
+            "method.config.peft_type=CPT is not possible. krona does not support this type",
         ),
         ({"config": {"peft_type": "OFT", "target_modules": ["q"]}}, "Use method.target_modules"),
         ({"config": {"peft_type": "ADALORA", "tinit": 5}}, "method.config is not possible for ADALORA: "),

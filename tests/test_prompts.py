@@ -13,7 +13,7 @@ import tiny_backbones
 from krona.adapters.adapter import Adapter
 from krona.adapters.export import export
 from krona.adapters.find import find
-from krona.adapters.peft.writing import write_peft
+from krona.adapters.peft_folder import write_peft
 from krona.backbones.families.family import CACHE
 from krona.backbones.peft_config import PROMPT_TYPES
 from krona.messages import KronaError
@@ -201,7 +201,7 @@ def test_a_folder_of_peft_gives_the_same_outputs_and_texts(name: str, kind: str,
     model = inserted(name, tiny(kind).double())
     train(model, steps=2)
     written = write_peft(model, tmp_path, base_model=None)
-    assert (written.peft_type, written.num_modules) == (name.partition("/")[2].upper(), 0)
+    assert written["peft_type"] == name.partition("/")[2].upper()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         theirs: Any = peft.PeftModel.from_pretrained(tiny(kind).double(), str(tmp_path)).double()

@@ -16,7 +16,6 @@ from pydantic import TypeAdapter
 from krona.cli import parameter_table
 from krona.config.compose import compose_job, hydra_session
 from krona.config.settings import Backbone, Data, Method, Optimizer, Placement, RunSettings, Scheduler, Trainer
-from krona.messages import first_line
 from krona.runs.run_id import NOT_IDENTITY
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -58,7 +57,7 @@ def pages(*, without: Collection[str] = ()) -> dict[str, str]:
     A part stands between ``<!-- generated: NAME -->`` and ``<!-- end -->``. The notebook is generated as a whole.
     """
     parts = {"keys": keys, "branches": branches, "result": result, "methods": methods}
-    parts |= {"peft_types": peft_types, "peft_refused": peft_refused} | evidence.TABLES
+    parts |= {"peft_types": peft_types} | evidence.TABLES
     texts = {}
     for path in sorted(DOCS.rglob("*.md")):
         text = path.read_text(encoding="utf-8")
@@ -248,10 +247,7 @@ def methods() -> list[str]:
 
 
 def peft_types() -> list[str]:
-    """Return the table of the methods in conf/method/peft by family: publication, trainable parameters and rank."""
-    import torch
-
-    torch.manual_seed(67280421310721)  # torch's default: the rank of WaveFT depends on its random positions
+    """Return the table of the methods in conf/method/peft by family: publication and trainable parameters."""
     rows, _ = parameter_table.rows(parameter_table.PAPERS, ["method=peft/*"])
     families: dict[str, list[str]] = {}
     for row in rows:
@@ -262,36 +258,10 @@ def peft_types() -> list[str]:
         if kind in PUBLISHERS:
             source = f"[{authors or f'{kind} {number}'}]({PUBLISHERS[kind]}{number})"
         family = about.partition("Family: ")[2].rstrip(".")
-        cells = [f"`{row.method}`", source, f"{row.trainable_params:,}", str(row.update_rank or "–")]
+        cells = [f"`{row.method}`", source, f"{row.trainable_params:,}"]
         families.setdefault(family, []).append(f"| {' | '.join(cells)} |")
-    text = ["| method | publication | trainable | rank |", "|---|---|--:|--:|"]
-    return text + [line for family in sorted(families) for line in (f"| **{family}** | | | |", *families[family])]
-
-
-def peft_refused() -> list[str]:
-    """Return a list of the types of peft that are not a method, each with the message of krona or peft."""
-    from peft import PEFT_TYPE_TO_CONFIG_MAPPING
-
-    from krona.backbones.insert_method import insert_method
-    from krona.backbones.load import random_model
-    from krona.config import check
-
-    with hydra_session():
-        backbone = check.settings(compose_job(["profile=demo", "task=sample_rte", "method=lora"]).config).backbone
-    text = []
-    for kind in sorted(kind.value for kind in PEFT_TYPE_TO_CONFIG_MAPPING):
-        if (CONF / "method" / "peft" / f"{kind.lower()}.yaml").is_file():
-            continue
-        values = yaml.safe_load((CONF / "method" / "peft.yaml").read_text(encoding="utf-8"))["method"]
-        model = random_model(backbone)
-        try:
-            insert_method(model, check.method({**values, "config": {"peft_type": kind}}))
-            model(**model.dummy_inputs)
-            message = ""
-        except Exception as error:  # peft can raise any error
-            message = f"{first_line(error).rstrip('.')}."
-        text.append(f"- `{kind}`: {str(message).removeprefix(f'method.config.peft_type={kind} is not possible. ')}")
-    return text
+    text = ["| method | publication | trainable |", "|---|---|--:|"]
+    return text + [line for family in sorted(families) for line in (f"| **{family}** | | |", *families[family])]
 
 
 def _page(method: str) -> Path:

@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 import tiny_models
 import tiny_t5
 from krona import surgery
-from krona.adapters.peft.writing import write_peft
+from krona.adapters.peft_folder import write_peft
 from krona.backbones.insert_method import insert_method
 from krona.messages import KronaError
 from krona.surgery.state import norm_modules
@@ -64,7 +64,7 @@ def test_peft_reads_a_written_folder(method: str, kind: str, tmp_path: Path) -> 
         assert not list(tmp_path.iterdir())
         return
     written = write_peft(model, tmp_path / "peft", base_model="tiny")
-    assert written.peft_type == peft_type(method, kind)
+    assert written["peft_type"] == peft_type(method, kind)
     assert close(output(in_peft(kind, tmp_path / "peft").get_base_model()), expected)
     assert not close(bare, expected)
     surgery.take_out(model)
@@ -92,7 +92,7 @@ def test_a_product_that_peft_lacks_is_the_exact_lora_of_its_rank(
     kind: str, method: str, changes: dict[str, Any], rank: int, tmp_path: Path
 ) -> None:
     model = trained(method, kind, **changes)
-    expected, config = output(model), write_peft(model, tmp_path, base_model="tiny").config
+    expected, config = output(model), write_peft(model, tmp_path, base_model="tiny")
     assert (config["peft_type"], config["r"]) == ("LORA", rank)
     tensors = load_file(tmp_path / "adapter_model.safetensors")
     assert len(next(p for key, p in tensors.items() if key.endswith("lora_A.weight"))) == rank
@@ -118,7 +118,7 @@ def test_some_norms_are_written_as_ln_tuning(kind: str, tmp_path: Path) -> None:
     model = fresh(kind)
     surgery.insert(model, head=[norm], train_layer_norms=False)
     tiny_t5.disturb(model)
-    config = write_peft(model, tmp_path, base_model=None).config
+    config = write_peft(model, tmp_path, base_model=None)
     assert (config["peft_type"], config["modules_to_save"]) == ("LN_TUNING", None)
     assert close(output(in_peft(kind, tmp_path)), output(model))
 

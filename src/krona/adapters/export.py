@@ -19,7 +19,7 @@ from krona import surgery
 from krona.adapters import modeling_krona
 from krona.adapters.find import TrainedRun, find
 from krona.adapters.model_card import hub_source, model_card
-from krona.adapters.peft.writing import copy_for_peft, write_peft
+from krona.adapters.peft_folder import copy_for_peft, write_peft
 from krona.adapters.predictor import Predictor, load_predictor
 from krona.backbones.families import find_architecture
 from krona.backbones.families.pooling import get_pooling, has_pooled_head
@@ -206,10 +206,9 @@ def _write_peft(trained: Predictor, folder: Path, dtype: torch.dtype) -> list[st
     # if the config had a task type, peft would load a class of transformers, without krona's head
     task_type = None if has_pooled_head(trained.model.config) else usual
     base, revision = hub_source(trained.origin)
-    written = write_peft(trained.model, folder, base_model=base, revision=revision, task_type=task_type)
-    rank = f" and rank {written.config['r']}" if written.peft_type == "LORA" else ""
-    modules = f" at {written.num_modules} modules" if written.num_modules else ""
-    return [f"a folder for peft with an adapter of type {written.peft_type}{rank}{modules}"]
+    config = write_peft(trained.model, folder, base_model=base, revision=revision, task_type=task_type)
+    rank = f" and rank {config['r']}" if config["peft_type"] == "LORA" else ""
+    return [f"a folder for peft with an adapter of type {config['peft_type']}{rank}"]
 
 
 def _read_peft(trained: Predictor, folder: Path) -> list[Predictor]:

@@ -5,11 +5,9 @@ its layer, so that krona's own functions count, save, merge and remove it.
 """
 
 import copy
-import json
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import redirect_stderr
-from functools import cache
 from io import StringIO
 from typing import Any
 
@@ -25,14 +23,13 @@ from krona.backbones.peft_config import (
     make_config,
     quiet,
     resolve_step_fractions,
-    tuner_types,
 )
 from krona.backbones.peft_training import PeftTrainingHook
 from krona.messages import KronaError, first_line
 from krona.methods.branch import Branch
-from krona.surgery.layers import dequantised_layer, is_linear, is_quantised, weight_matrix
+from krona.surgery.layers import is_quantised
 from krona.surgery.saving import remove_branches, restore
-from krona.surgery.target_modules import match_modules, widths
+from krona.surgery.target_modules import match_modules
 from krona.surgery.wrapper import public_name, unwrap
 
 
@@ -78,7 +75,7 @@ class PeftBranch(Branch):
     def check_arguments(cls, *, config: Mapping[str, Any]) -> None:  # type: ignore[override]
         """Check the arguments of peft's config class, with the errors of `make_config`."""
         targets = list(config.get("feedforward_modules") or ["q"])
-        make_config(resolve_step_fractions(config, EXAMPLE_STEPS), types=tuner_types(), target_modules=targets)
+        make_config(resolve_step_fractions(config, EXAMPLE_STEPS), target_modules=targets)
 
     @classmethod
     def fit_to_run(
@@ -129,7 +126,7 @@ class PeftBranch(Branch):
         names = module_names(model)  # some types share weights between the modules of one target name
         short = {key: shortest(map(public_name, matches), names) for key, matches in found.items()}
         targets = short.pop("target_modules")
-        return make_config({**config, **short}, types=tuner_types(), target_modules=targets, **more)
+        return make_config({**config, **short}, target_modules=targets, **more)
 
     @classmethod
     def _wrap(cls, tuner: Any, base: nn.Module, config: Mapping[str, Any]) -> "PeftBranch":
@@ -197,62 +194,17 @@ class PeftBranch(Branch):
         result: nn.Module = layer.get_base_layer()
         return result
 
-    def delta(self) -> Tensor:
-        matrix, has_bias = self._change()
-        if has_bias:
-            raise KronaError("The update has a constant part.")
-        return matrix
-
-    def linear_part(self) -> Tensor:
-        return self._change()[0]
-
-    def _change(self) -> tuple[Tensor, bool]:
-        """Return the change of the weight, (d_out, d_in), and whether the bias changes."""
-        base = self.tuner.__dict__["base_layer"]
-        if not is_linear(base):
-            raise KronaError(f"It adapts a {type(base).__name__}, which is not a linear layer.")
-        if base.weight.is_meta:
-            raise KronaError("peft computes its update from the layer's weight. Insert the branch into a backbone.")
-        plain = dequantised_layer(base) if is_quantised(base) else copy.deepcopy(base)
-        plain = plain.to(next(self.tuner.parameters()).dtype)
-        merged: Any = self.merged(plain)
-        has_bias = plain.bias is not None and not torch.equal(merged.bias, plain.bias)
-        return weight_matrix(merged) - weight_matrix(plain), has_bias
-
-    @property
-    def update_rank(self) -> int | None:  # type: ignore[override]
-        """The rank of the update of a random layer of this size with random parameters. None: not linear."""
-        base = self.tuner.__dict__["base_layer"]
-        d_in, d_out = widths(base)
-        plain = {key: [] if _is_names(key, value) else value for key, value in self.config.items()}
-        return None if not is_linear(base) else _probe_rank(json.dumps(plain, sort_keys=True), d_in, d_out)
-
-
-@cache
-def _probe_rank(config: str, d_in: int, d_out: int) -> int | None:
-    generator = torch.Generator().manual_seed(0)
-    try:
-        with torch.random.fork_rng(devices=[]), torch.device("cpu"):
-            torch.manual_seed(1)  # some types choose positions at random, on which the rank depends
-            model = nn.ModuleDict({"probe": nn.Linear(d_in, d_out, bias=False)})
-            branch = PeftBranch.build_all(model, ["probe"], json.loads(config))["probe"].double()
-            for parameter in branch.parameters():
-                parameter.data += torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
-            return int(torch.linalg.matrix_rank(branch.linear_part()))
-    except (KronaError, RuntimeError):  # peft cannot merge the type, or the type needs more than one layer
-        return None
-
 
 def _insert_tuner(model: nn.Module, peft_config: Any, names: Sequence[str]) -> tuple[Any, list[str]]:
     """Let peft replace the modules ``names`` by its tuner layers. Return peft's tuner, and its warnings as notes.
 
     Raises:
-        KronaError: peft raises an error, leaves one of the modules as it is, or also changes other modules.
+        KronaError: peft raises an error, or leaves one of the modules as it is.
     """
     from peft.mapping import PEFT_TYPE_TO_TUNER_MAPPING
     from peft.tuners.tuners_utils import BaseTunerLayer
 
-    kind, others = peft_config.peft_type.value, _describe_modules(model, names)
+    kind = peft_config.peft_type.value
     try:
         with warnings.catch_warnings(record=True) as caught, redirect_stderr(StringIO()):  # of progress bars
             warnings.simplefilter("always")
@@ -263,8 +215,6 @@ def _insert_tuner(model: nn.Module, peft_config: Any, names: Sequence[str]) -> t
     for name in names:
         if not isinstance(model.get_submodule(public_name(name)), BaseTunerLayer):
             raise KronaError(f"peft does not insert {kind} into {name}. Use other target_modules.")
-    if _describe_modules(model, names) != others:
-        raise KronaError(f"{kind} is not supported, because it also changes other modules.")
     # for example, about a block size that peft has changed
     messages = [warning.message for warning in caught if isinstance(warning.message, Warning)]
     return tuner, list(dict.fromkeys(f"peft: {first_line(message)}" for message in messages))
@@ -295,16 +245,6 @@ def add_seed(arguments: Mapping[str, Any]) -> dict[str, Any]:
     """
     fields = getattr(config_classes().get(arguments.get("peft_type", "")), "__dataclass_fields__", {})
     return {**{key: (torch.initial_seed() + 1) % 2**31 for key in SEEDS if key in fields}, **arguments}
-
-
-def _describe_modules(model: nn.Module, names: Sequence[str]) -> dict[str, tuple[type, int]]:
-    """Return the class and the number of hooks of each module outside of the modules ``names``."""
-    inside = tuple(f"{public_name(name)}." for name in names)
-    return {
-        name: (type(module), len(module._forward_hooks) + len(module._forward_pre_hooks))
-        for name, module in model.named_modules()
-        if not f"{name}.".startswith(inside)
-    }
 
 
 def _fill_with_zeros(module: nn.Module) -> None:

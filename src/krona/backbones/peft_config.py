@@ -1,8 +1,7 @@
 """Make and check the configs of peft's types (``method.config``)."""
 
-import inspect
 import warnings
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib.util import find_spec
 from typing import Any
@@ -39,15 +38,12 @@ def config_classes() -> dict[str, Any]:
     return {kind.value: cls for kind, cls in PEFT_TYPE_TO_CONFIG_MAPPING.items()}
 
 
-def make_config(
-    arguments: Mapping[str, Any], *, types: Collection[str], set_by_krona: Sequence[str] = (), **more: Any
-) -> Any:
+def make_config(arguments: Mapping[str, Any], *, is_prompt: bool = False, **more: Any) -> Any:
     """Return a config of peft.
 
     Args:
         arguments: ``peft_type`` and the arguments of the type's config class.
-        types: the types that the branch class can use.
-        set_by_krona: arguments that only krona may set, besides `SET_BY_KRONA`.
+        is_prompt: whether the branch class is that of prompts.
         more: arguments from krona.
 
     Raises:
@@ -57,31 +53,20 @@ def make_config(
     name, others = arguments.get("peft_type"), {key: value for key, value in arguments.items() if key != "peft_type"}
     if name not in kinds:
         raise KronaError(f"method.config.peft_type={name!r} is not a type of peft: {did_you_mean(str(name), kinds)}")
-    if name not in types:
-        known = f"peft/{name.lower()}" in choice_files("method")
-        reason = f"Use method=peft/{name.lower()}." if known else "This type does not adapt layers."
+    has_method = f"peft/{name.lower()}" in choice_files("method")
+    if not has_method or (name in PROMPT_TYPES) != is_prompt:
+        reason = f"Use method=peft/{name.lower()}." if has_method else "krona does not support this type."
         raise KronaError(f"method.config.peft_type={name} is not possible. {reason}")
-    krona_only = (*SET_BY_KRONA, *set_by_krona)
-    if given := [key for key in krona_only if key in others]:
+    if given := [key for key in SET_BY_KRONA if key in others]:
         raise KronaError(f"krona sets method.config.{given[0]} itself. Use method.target_modules, or remove the key.")
     find: Any = find_argument_problems  # peft's config classes are dataclasses
-    if problems := find(kinds[name], "method.config.", others, without=(*krona_only, "peft_type")):
+    if problems := find(kinds[name], "method.config.", others, without=(*SET_BY_KRONA, "peft_type")):
         raise KronaError("\n".join(problems))
     try:
         with quiet():
             return kinds[name](**others, **more)
     except (TypeError, ValueError) as error:
         raise KronaError(f"method.config is not possible for {name}: {first_line(error)}") from error
-
-
-def tuner_types() -> list[str]:
-    """Return the types of peft that adapt layers (`build_all`), in the order of peft's registry."""
-    configs = config_classes()
-    from peft.mapping import PEFT_TYPE_TO_TUNER_MAPPING
-    from peft.tuners.tuners_utils import BaseTuner
-
-    tuners = [kind.value for kind, cls in PEFT_TYPE_TO_TUNER_MAPPING.items() if issubclass(cls, BaseTuner)]
-    return [kind for kind in tuners if "target_modules" in inspect.signature(configs[kind]).parameters]
 
 
 def resolve_step_fractions(arguments: Mapping[str, Any], steps: int) -> dict[str, Any]:

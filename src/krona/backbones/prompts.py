@@ -22,13 +22,11 @@ from transformers import DynamicCache, EncoderDecoderCache
 
 from krona.backbones.families.family import CACHE
 from krona.backbones.peft_branch import freeze_as_buffers
-from krona.backbones.peft_config import PROMPT_TYPES, make_config, quiet
+from krona.backbones.peft_config import make_config, quiet
 from krona.messages import KronaError, first_line
 from krona.methods.branch import Branch
 
 IN_CACHE = ("PREFIX_TUNING", "CARTRIDGE")  # types that train keys and values
-# the fields that follow from the model
-FROM_MODEL = ("num_attention_heads", "num_layers", "num_transformer_submodules", "token_dim")
 INITIAL = ("prompt_tuning_init", "prompt_tuning_init_text", "tokenizer_name_or_path", "tokenizer_kwargs")
 
 
@@ -190,7 +188,7 @@ class PromptBranch(Branch):
 
 
 def _make_config(config: Mapping[str, Any], **more: Any) -> Any:
-    made = make_config(config, types=PROMPT_TYPES, set_by_krona=FROM_MODEL, **more)
+    made = make_config(config, is_prompt=True, **more)
     if not made.num_virtual_tokens or made.num_virtual_tokens < 1:
         raise KronaError("method.config.num_virtual_tokens must be at least 1.")
     return made

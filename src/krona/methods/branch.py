@@ -58,12 +58,8 @@ class Branch(nn.Module):
             "Its update is not linear in the input, or has a constant part. Use the adapter without merging it."
         )
 
-    def linear_part(self) -> Tensor:
-        """Return the matrix of an update that is linear except for a bias."""
-        return self.delta()
-
     def low_rank(self) -> tuple[Tensor, Tensor] | None:
-        """Return factors (d_in, r) and (r, d_out) of the update without its bias, or None.
+        """Return factors (d_in, r) and (r, d_out) of the update, or None.
 
         The export to peft's LoRA uses these factors.
         """

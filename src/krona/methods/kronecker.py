@@ -126,13 +126,10 @@ class Kronecker(Branch):
         Raises:
             KronaError: the branch has a bias or a non-linearity.
         """
-        if self.bias is not None and self.non_linearity is None:
-            raise KronaError("A bias cannot be merged, because only weights are merged. Set method.bias=0.")
-        return self.linear_part()
-
-    def linear_part(self) -> Tensor:
         if self.non_linearity is not None:
             raise KronaError("With a non-linearity the update is not linear. Set method.non_linearity=null.")
+        if self.bias is not None:
+            raise KronaError("A bias cannot be merged, because only weights are merged. Set method.bias=0.")
         D = self.scaling * kron_product(self.A.mT, self.B.mT)
         if self.residual_scale is not None:
             D = D + self.gate() * torch.eye(D.shape[0], dtype=D.dtype, device=D.device)

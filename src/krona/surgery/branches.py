@@ -119,17 +119,14 @@ def existing_names(model: nn.Module, branch: type[Branch] | None, target_modules
     return [f"{public_name(name)}.{branch.existing_parameter}" for name in names]
 
 
-def branch_matrix(branch: Branch, *, with_bias: bool = True) -> Tensor:
+def branch_matrix(branch: Branch) -> Tensor:
     """Return the matrix of a branch, (d_out, d_in).
-
-    Args:
-        with_bias: raise an error if the branch has a bias. If false, the bias is ignored.
 
     Raises:
         KronaError: the branch cannot be written as a matrix.
     """
     try:
-        return branch.delta() if with_bias else branch.linear_part()
+        return branch.delta()
     except KronaError as error:
         raise KronaError(f"The {type(branch).__name__} branch cannot be written as a matrix. {error}") from error
 

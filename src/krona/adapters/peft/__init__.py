@@ -1,1 +1,0 @@
-"""Write adapters in peft's folder format, with the peft package (the extra ``peft``)."""
