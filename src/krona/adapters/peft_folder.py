@@ -8,9 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from krona.backbones.module_names import module_names, outermost, shortest
 from krona.backbones.peft_branch import PeftBranch, bare_copy
-from krona.backbones.peft_config import quiet, require_peft
+from krona.backbones.peft_config import module_names, outermost, quiet, require_peft, shortest
 from krona.kernels.kronecker import with_identity
 from krona.messages import KronaError, first_line
 from krona.methods.branch import Branch

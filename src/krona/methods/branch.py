@@ -40,7 +40,7 @@ class Branch(nn.Module):
     init_rows: int = 0
     """The number of training rows from which the gradient or the covariance is computed."""
     training_hook: Any = None
-    """Adds a term to the loss and acts after each step (such as `krona.backbones.peft_training.PeftTrainingHook`)."""
+    """Adds a term to the loss and acts after each step (such as `krona.backbones.peft_branch.PeftTrainingHook`)."""
     notes: Sequence[str] = ()
     """Notes about the branch for the user."""
 

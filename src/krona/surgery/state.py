@@ -25,7 +25,7 @@ class InsertedAdapter:
     reversible: bool  # whether the original values of the trained backbone weights are kept
     prepared: bool  # false until `krona.surgery.prepare` has computed the initial values of the branches
     notes: list[str]  # messages of the branches for the user
-    training_hook: Any  # what the method does in each training step, or None (`krona.backbones.peft_training`)
+    training_hook: Any  # what the method does in each training step, or None (`krona.backbones.peft_branch`)
     trained: dict[str, list[Slot]]  # the trained backbone weights: their slots by name; a tied weight has several
     originals: dict[str, nn.Parameter]  # these weights before the training; empty if the adapter is not reversible
     required_grad: dict[str, bool]  # ``requires_grad`` of all parameters before the insertion
