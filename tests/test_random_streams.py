@@ -14,8 +14,8 @@ from krona.random_streams import Purpose, stream_seed
 from krona.tasks.splits import permutation
 from krona.training.batches import TrainingBatches
 from krona.training.devices import Ranks
+from krona.training.in_python import module_and_loaders
 from krona.training.learner import Learner
-from krona.training.notebook import module_and_loaders
 from one_job import config, typed
 from tiny_backbones import write
 

@@ -14,7 +14,7 @@ import pytest
 
 from krona.runs.claim import is_alive
 from krona.runs.folder import RunFolder
-from krona.runs.parent_process import PARENT
+from krona.runs.interrupts import PARENT
 from typed_run import PROJECT, wait_for
 
 WAIT_S = 15

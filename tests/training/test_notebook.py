@@ -11,7 +11,7 @@ from pytorch_lightning.plugins.environments import LightningEnvironment
 from krona import surgery
 from krona.messages import KronaError
 from krona.runs.result import read_result
-from krona.training.notebook import module_and_loaders
+from krona.training.in_python import module_and_loaders
 from krona.training.trainer import quiet_libraries
 from one_job import config
 

@@ -21,9 +21,8 @@ from krona.distribution import VERSION
 from krona.formatting import error_lines
 from krona.messages import KronaError, escape_control_characters
 from krona.paths import hide_working_directory
-from krona.runs.interrupts import Interrupted, exit_interrupted, interrupt, leave
+from krona.runs.interrupts import Interrupted, end_with_parent, exit_interrupted, interrupt, leave, limit_exit
 from krona.runs.launcher_environment import require_one_launch
-from krona.runs.parent_process import end_with_parent, limit_exit
 
 
 @contextmanager

@@ -23,8 +23,8 @@ from krona.config.multirun import expand
 from krona.formatting import say
 from krona.messages import KronaError, UnreachableError, escape_control_characters
 from krona.paths import CONF, OUTPUTS, conf_folders
+from krona.runs.interrupts import end_with_parent
 from krona.runs.launcher_environment import my_rank
-from krona.runs.parent_process import end_with_parent
 
 if TYPE_CHECKING:  # these imports take time that --help does not need
     from krona.config.settings import RunSettings

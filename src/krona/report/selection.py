@@ -8,7 +8,7 @@ from krona.messages import KronaError, did_you_mean
 from krona.paths import choice_files
 from krona.report.layouts import Layout
 from krona.report.runs import POOLING, ReportRun, Runs, find_metrics, load_runs, use_metric
-from krona.runs.filters import filter_runs, filter_value
+from krona.runs.choose import filter_runs, filter_value
 from krona.runs.folder import RunFolder
 from krona.runs.studies import Study, read_studies
 from krona.runs.sweep import load_run_ids

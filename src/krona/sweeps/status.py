@@ -12,7 +12,7 @@ from rich.text import Text
 
 from krona.formatting import below, duration, say, table, terminal_width
 from krona.messages import KronaError, plural
-from krona.runs.filters import filter_runs, filter_value
+from krona.runs.choose import filter_runs, filter_value
 from krona.runs.folder import RunFolder, RunState
 from krona.runs.frame import stored_results
 from krona.runs.result import Result, State

@@ -22,8 +22,7 @@ from krona.training.data import RunData
 from krona.training.devices import Ranks
 from krona.training.evaluation import Answer, SplitEvaluation
 from krona.training.machine import processor_seconds
-from krona.training.optimizer_groups import BASE_GROUP, optimizer_groups
-from krona.training.schedule import StepCounts, build_schedule
+from krona.training.schedule import BASE_GROUP, StepCounts, build_schedule, optimizer_groups
 
 Loss = Callable[[Any, Batch], Tensor]
 BACKEND = "inductor"  # of torch.compile

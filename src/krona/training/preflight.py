@@ -103,7 +103,7 @@ def insert_without_weights(settings: RunSettings) -> tuple[dict[str, Any], list[
     from krona.backbones import load
     from krona.backbones.families import max_positions
     from krona.backbones.insert_method import insert_method
-    from krona.training.optimizer_groups import optimizer_groups
+    from krona.training.schedule import optimizer_groups
 
     model = load.meta_model(settings.backbone, settings.task)
     if not settings.backbone.pretrained and settings.backbone.tokenizer_folder is not None:

@@ -32,11 +32,10 @@ from krona.training.devices import Ranks, count_devices
 from krona.training.evaluation import require_finite
 from krona.training.learner import Learner
 from krona.training.machine import PeakMemory, bf16_notes, cpu_count, default_threads, keep_freed_memory, read_load
-from krona.training.optimizer_groups import optimizer_groups
 from krona.training.plan import Plan
 from krona.training.progress import Progress
 from krona.training.run_files import Predictions, find_checkpoint, keeps_weights, weight_bytes, write_end, write_epoch
-from krona.training.schedule import count_steps, schedule_notes
+from krona.training.schedule import count_steps, optimizer_groups, schedule_notes
 from krona.training.tracking import Tracking, open_loggers
 from krona.training.trainer import AfterEpoch, build_trainer
 

@@ -16,8 +16,8 @@ from rich.console import Console
 from krona.formatting import override_text, say
 from krona.messages import KronaError
 from krona.runs.folder import RunState
+from krona.runs.interrupts import PARENT
 from krona.runs.launcher_environment import num_processes
-from krona.runs.parent_process import PARENT
 from krona.training.claimed_run import claimed, find_outcome
 from krona.training.devices import Ranks, count_devices, devices_wanted, join_processes, torchrun
 from krona.training.plan import Plan

@@ -1,15 +1,18 @@
-"""Compute the number of training and warm-up steps, and build the schedule of the learning rate."""
+"""Compute the number of steps and the schedule of the learning rate, and divide the parameters into groups."""
 
 import inspect
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import torch
+from torch import nn
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler, SequentialLR
 
+from krona import surgery
 from krona.config.settings import Optimizer, RunSettings, Scheduler
 from krona.config.target_classes import find_class
-from krona.messages import KronaError, plural, shorten
+from krona.messages import KronaError, did_you_mean, plural, shorten
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,3 +104,30 @@ def schedule_notes(settings: RunSettings, steps: StepCounts) -> list[str]:
         f"The warm-up of {plural(steps.warmup, 'step')}{source} {effect}. An epoch has {plural(steps.epoch, 'step')}. "
         "To change the warm-up, set optimizer.warmup_steps."
     ]
+
+
+BASE_GROUP = "base"  # the optimizer's group of all weights without a factor in lr_factors
+
+
+def optimizer_groups(model: nn.Module, optimizer: Optimizer) -> list[Any]:
+    """Return the trainable parameters for the optimizer.
+
+    With ``optimizer.lr_factors``, the result is a list of groups, each with its own learning rate. The first group
+    contains the parameters without a factor, if there are any.
+
+    Raises:
+        KronaError: a key of ``lr_factors`` is not a group of this model's trainable parameters.
+    """
+    factors = optimizer.lr_factors
+    if not factors:
+        return [p for p in model.parameters() if p.requires_grad]
+    groups = surgery.trainable_groups(model)
+    for name in factors:
+        if name not in groups:
+            raise KronaError(
+                f"optimizer.lr_factors.{name}={factors[name]:g} does not name a group of trained weights: "
+                f"{did_you_mean(name, groups)}."
+            )
+    base = [p for name, parameters in groups.items() if name not in factors for p in parameters]
+    named = [{"name": name, "params": groups[name], "lr": optimizer.lr * factor} for name, factor in factors.items()]
+    return [{"name": BASE_GROUP, "params": base, "lr": optimizer.lr}, *named] if base else named
