@@ -4,7 +4,6 @@ import json
 import re
 from collections import defaultdict
 from functools import cache, partial
-from itertools import takewhile
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any, NamedTuple
@@ -17,10 +16,11 @@ from krona.metrics.compare_methods import LEVEL
 from krona.metrics.statistics import holm
 from krona.paper import read_paper_table
 from krona.report.build import collect
+from krona.report.lead import summarize
 from krona.report.pairs import reference_differences
-from krona.report.render import render_markdown
 from krona.report.runs import ReportRun
-from krona.report.table import Report, Row, Table
+from krona.report.table import Cell, Report, Row, Table
+from krona.report.text import cell_mark, cell_value, format_seeds, tag_labels
 
 PAIRS = {  # of rows, by table of the paper
     "1": (
@@ -85,11 +85,10 @@ def differences() -> list[str]:
     return [*lines, "", f"On no task: {'; '.join(others)}."]
 
 
-def _table(block: str, first: str) -> list[str]:
-    """Return the table whose heading begins with a word in the report of a block."""
-    lines = _markdown(block)
-    start = next(place for place, line in enumerate(lines) if line.startswith(f"| {first} |"))
-    return [*takewhile(bool, lines[start:])]
+def _pairs(block: str) -> list[str]:
+    """Return the differences to the reference row in the report of a block."""
+    frame = _report(block).tables[0].to_reference
+    return _lines([[*frame.columns], *([_escape(text) for text in row] for row in frame.itertuples(index=False))])
 
 
 @cache
@@ -97,11 +96,6 @@ def _report(block: str, baseline: str | None = None, run_ids: frozenset[str] | N
     """Return the report that ``krona report SWEEP --outputs PACK --baseline ROW`` shows, or a report of some runs."""
     pack = RESULTS / f"encoders-{block}.tar.xz"
     return collect(pack, sweep=SWEEPS[block], run_ids=run_ids, baseline=baseline)
-
-
-@cache
-def _markdown(block: str) -> list[str]:
-    return render_markdown(_report(block), None).splitlines()
 
 
 def earlier() -> list[str]:
@@ -183,7 +177,7 @@ def scores(block: str) -> list[str]:
         factor = (optimizer.get("lr_factors") or {}).get("head", 1)
         edge = "at the edge" if "that was tried" in notes else "inside"
         rows.append([*line, dev, trials[1] if trials else "?", f"{optimizer['lr']:g} (× {factor:g})", edge])
-    return [_markdown(block)[2], "", *_lines(rows)]
+    return [_escape(summarize(_report(block))[0]), "", *_lines(rows)]
 
 
 def ranks(block: str) -> list[str]:
@@ -199,9 +193,24 @@ def minilm() -> list[str]:
 
 def _cells(block: str) -> list[list[str]]:
     """Return the heading and the rows of a table of scores, without learning rates and intervals over test rows."""
-    heading, _, *rows = ([cell.strip() for cell in line.strip("|").split("|")] for line in _table(block, "Method"))
-    shortened = ([re.sub(r"<br><sub>(±\S+)</sub><br>.*", r" \1", cell) for cell in row] for row in rows)
-    return [heading, *([re.sub(r", optimizer\.lr=[^<]*", "", name), *cells] for name, *cells in shortened)]
+    table = _report(block).tables[0]
+    rows = [[table.axis, *("<br>".join([one.label, *map("<sub>{}</sub>".format, one.details)]) for one in table.shown)]]
+    for row in table.rows:
+        settings = re.sub(r", optimizer\.lr=.*", "", row.differs)
+        name = _escape(row.label) + (f"<br><sub>{_escape(settings)}</sub>" if settings else "")
+        rows.append([name, *(_cell(row.cell(column.key)) for column in table.shown)])
+    return rows
+
+
+def _cell(cell: Cell) -> str:
+    value = f"**{cell_value(cell)}**" if cell.best or cell.tied else cell_value(cell)
+    spread = format_seeds(cell)
+    return f"{value}{_escape(cell_mark(cell))}{f' {spread}' if spread else ''}"
+
+
+def _escape(text: str) -> str:
+    """Return a text as Markdown, with superscripts and subscripts in the labels of methods."""
+    return tag_labels(text, lambda part: re.sub(r"([\\`*_|~\[\]])", r"\\\1", part))
 
 
 def _lines(rows: list[list[str]]) -> list[str]:
@@ -284,6 +293,6 @@ TABLES = {
     "ranks_minilm": partial(ranks, "minilm_ranks"),
     "ranks_mpnet": partial(ranks, "mpnet_ranks"),
     **{f"scores_{block}": partial(scores, block) for block in FAIR},
-    "pairs_mpnet_cola": partial(_table, "mpnet_cola", "Pair"),
-    "pairs_mpnet_lora_size": partial(_table, "mpnet_lora_size", "Pair"),
+    "pairs_mpnet_cola": partial(_pairs, "mpnet_cola"),
+    "pairs_mpnet_lora_size": partial(_pairs, "mpnet_lora_size"),
 }
