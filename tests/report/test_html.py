@@ -135,11 +135,11 @@ def test_the_chart_of_differences_says_what_limits_it(tmp_path):
     write_all(tmp_path / "two", runs)
     page = build_report(tmp_path / "two", format="html")
     assert "With fewer than 3 seeds, the interval is about these runs and not about the methods." in page
-    assert "Without a line: every example contributes equally to both scores" in page
+    assert "Not estimable: every example contributes equally to both scores" in page
     write_all(tmp_path / "three", grid(["lora", "krona"], ["rte"], (0, 1, 2)))
     page = build_report(tmp_path / "three", format="html")
     assert "With fewer than 3 seeds, the interval" not in page
-    assert "Without a line" not in page
+    assert "Not estimable" not in page
 
 
 @pytest.mark.parametrize("methods", [["full", "bitfit", "layer_norm"], ["untuned", "lora"]])

@@ -16,7 +16,7 @@ from krona.report import cells, costs
 from krona.report.best_of_k import find_best_of_k
 from krona.report.layouts import Layout, find_layout
 from krona.report.notes import describe_limits, describe_mixture, power_note
-from krona.report.pairs import list_pairs, list_reference_pairs
+from krona.report.pairs import ALL, REFERENCE, all_differences, format_differences, reference_differences, sort_by_task
 from krona.report.paper_table import add_paper_numbers, add_paper_table
 from krona.report.recipes import RECIPE_TITLE, compare_recipes
 from krona.report.rows import best_rows, group_rows, name_row
@@ -199,7 +199,8 @@ def _build_table(layout: Layout, section: Section, runs: Runs, examine: cells.Ex
         *describe_mixture(runs),
     ]  # fmt: skip
     table.notes = [*map(Note, texts), *power_note(table), *_missing_notes(layout, table), *left_out]
-    table.to_reference, table.pairs = list_reference_pairs(table), list_pairs(table)
+    table.to_reference = format_differences(table, sort_by_task(table, reference_differences(table)), REFERENCE)
+    table.pairs = format_differences(table, all_differences(table), ALL)
     if layout.paper is None and layout.quantity == "score":
         table.best_of_k = find_best_of_k(table, examine)
     if layout.paper and (lines := compare_recipes(run.result.config for row in rows for run in row.first.values())):

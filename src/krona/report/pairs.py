@@ -1,5 +1,6 @@
 """List the differences between rows: all pairs that were tested, and the pairs with the reference row."""
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -11,13 +12,11 @@ from krona.report.table import Row, Table
 
 MAX_PAIRS = 66  # the number of pairs of 12 rows on one task
 LEGEND = (
-    "Difference: the first row minus the second, with its 95 % interval over rows and seeds.{few_seeds} p (Holm): "
+    "Difference: the first row minus the second, with its 95 % interval over rows and seeds. p (Holm): "
     "corrected over {family}. Detectable: the true difference that this test detects with a probability of 80 %, "
     "without the correction."
 )
 NOT_ESTIMABLE = "not estimable"
-EQUAL = f" {NOT_ESTIMABLE.capitalize()}: every example contributes equally to both scores."
-FEW_SEEDS = f" With fewer than {MIN_SEEDS} seeds, the interval is about these runs and not about the methods."
 ALL, REFERENCE = "all pairs of the table", "the pairs with a reference row"
 COLUMNS = (
     "column", "row", "reference", "difference", "low", "high", "p", "p_holm", "detectable", "seeds", "of_methods",
@@ -25,9 +24,11 @@ COLUMNS = (
 )  # fmt: skip
 
 
-def describe_few_seeds(frame: pd.DataFrame) -> str:
-    """Return the sentence for differences of which some have too few seeds, otherwise an empty text."""
-    return "" if frame["of_methods"].all() else FEW_SEEDS
+def describe_limits(frame: pd.DataFrame) -> str:
+    """Return the sentences about too few seeds and about differences without an interval, or an empty text."""
+    few = f" With fewer than {MIN_SEEDS} seeds, the interval is about these runs and not about the methods."
+    equal = " Not estimable: every example contributes equally to both scores."
+    return few * (not frame["of_methods"].all()) + equal * (not frame["detectable"].all())
 
 
 def reference_differences(table: Table) -> pd.DataFrame:
@@ -40,8 +41,22 @@ def reference_differences(table: Table) -> pd.DataFrame:
     """
     pairs = [(b, a, column) if a is table.references[column] else (a, b, column) for a, b, column in table.p_reference]
     pairs.sort(key=lambda pair: table.rows.index(pair[0]))
-    lines = [_line(table, *pair, table.p_reference) for pair in pairs]
-    return pd.DataFrame(lines, columns=[*COLUMNS])
+    return _frame(table, pairs, table.p_reference)
+
+
+def all_differences(table: Table) -> pd.DataFrame:
+    """Return the differences of all pairs on the tasks, sorted by p-value, or none if there are over `MAX_PAIRS`."""
+    tasks = {column.key for column in table.task_columns}
+    tested = [(pair, difference) for pair, difference in table.differences.items() if pair[2] in tasks]
+    pairs = [(a, b, task) if difference.value >= 0 else (b, a, task) for (a, b, task), difference in tested]
+    return _frame(table, pairs if len(pairs) <= MAX_PAIRS else [], table.p_values).sort_values("p", kind="stable")
+
+
+def sort_by_task(table: Table, frame: pd.DataFrame) -> pd.DataFrame:
+    """Return the differences on tasks, sorted by task and difference."""
+    order = {column.key: place for place, column in enumerate(table.task_columns)}
+    frame = frame[frame["column"].isin(order)].sort_values("difference", ascending=False, kind="stable")
+    return frame.sort_values("column", key=lambda keys: keys.map(order), kind="stable")
 
 
 def format_interval(pair: Any) -> str:
@@ -54,60 +69,18 @@ def format_seeds(seeds: tuple[int, int]) -> str:
     return " and ".join(dict.fromkeys(map(str, seeds)))
 
 
-def list_reference_pairs(table: Table) -> pd.DataFrame | None:
-    """Return the differences to the reference row on each task as text, sorted by task and difference.
+def format_differences(table: Table, frame: pd.DataFrame, family: str) -> pd.DataFrame | None:
+    """Return differences as text, or None for no differences or more than `MAX_PAIRS`.
 
-    Return None if no pairs or more than `MAX_PAIRS` pairs were tested.
+    The attribute ``attrs["legend"]`` explains the columns. ``family`` names the pairs of Holm's correction.
     """
-    frame = reference_differences(table)
-    names = [*dict.fromkeys(frame["reference"])]
-    label = names[0] if len(names) == 1 else "the reference"
-    order = {column.key: place for place, column in enumerate(table.task_columns)}
-    frame = frame[frame["column"].isin(order)].sort_values("difference", ascending=False, kind="stable")
-    frame = frame.sort_values("column", key=lambda keys: keys.map(order), kind="stable")
-    return _as_text(table, frame, f"Differences to {label}", REFERENCE)
-
-
-def list_pairs(table: Table) -> pd.DataFrame | None:
-    """Return a table with a row for each pair of rows that was tested on a task, sorted by p-value.
-
-    Return None if no pairs or more than `MAX_PAIRS` pairs were tested. The attribute ``attrs["legend"]`` explains the
-    columns.
-    """
-    tasks = {column.key for column in table.task_columns}
-    pairs = {pair: difference for pair, difference in table.differences.items() if pair[2] in tasks}
-    if len(pairs) > MAX_PAIRS:
-        return None
-    lines = [
-        _line(table, *((a, b) if difference.value >= 0 else (b, a)), task, table.p_values)
-        for (a, b, task), difference in pairs.items()
-    ]
-    frame = pd.DataFrame(lines, columns=[*COLUMNS]).sort_values("p", kind="stable")
-    return _as_text(table, frame, "Differences of all pairs", ALL)
-
-
-def _line(
-    table: Table, row: Row, reference: Row, column: str, corrected: dict[tuple[Row, Row, str], float]
-) -> dict[str, Any]:
-    pair = (row, reference, column)
-    sign, pair = (1, pair) if pair in table.differences else (-1, (reference, row, column))
-    difference = table.differences[pair]
-    low, high = sorted(sign * end for end in difference.interval)
-    values = (
-        column, row.name, reference.name, sign * difference.value + 0.0,  # 0.0 instead of -0.0
-        low, high, difference.p, corrected[pair], difference.detectable(POWER), difference.seeds[::sign],
-        difference.of_methods, difference.rows,
-    )  # fmt: skip
-    return dict(zip(COLUMNS, values, strict=True))
-
-
-def _as_text(table: Table, frame: pd.DataFrame, title: str, family: str) -> pd.DataFrame | None:
     if not 0 < len(frame) <= MAX_PAIRS:
         return None
-    labels = {column.key: column.label for column in table.task_columns}
-    lines = [
+    labels = {column.key: column.label for column in table.columns}
+    several = len(table.task_columns) > 1
+    shown = pd.DataFrame([
         {
-            "Pair": f"{pair.row} − {pair.reference}" + (f", {labels[pair.column]}" if len(labels) > 1 else ""),
+            "Pair": f"{pair.row} − {pair.reference}" + (f", {labels[pair.column]}" if several else ""),
             "Difference": f"{pair.difference:+.2f}".replace("-", "−"),
             "Interval": f"{pair.low:+.2f}…{pair.high:+.2f}".replace("-", "−") if pair.detectable else NOT_ESTIMABLE,
             "p": format_p(pair.p, 3),
@@ -116,9 +89,28 @@ def _as_text(table: Table, frame: pd.DataFrame, title: str, family: str) -> pd.D
             "Seeds": format_seeds(pair.seeds),
         }
         for pair in frame.itertuples()
-    ]
-    shown = pd.DataFrame(lines)
-    few_seeds = describe_few_seeds(frame)
-    equal = "" if frame["detectable"].all() else EQUAL
-    shown.attrs |= {"title": title, "legend": LEGEND.format(few_seeds=few_seeds, family=family) + equal}
+    ])  # fmt: skip
+    names = [*dict.fromkeys(frame["reference"])]
+    title = f"Differences to {names[0] if len(names) == 1 else 'the reference'}"
+    shown.attrs |= {
+        "title": "Differences of all pairs" if family == ALL else title,
+        "legend": LEGEND.format(family=family) + describe_limits(frame),
+    }
     return shown
+
+
+def _frame(
+    table: Table, pairs: Sequence[tuple[Row, Row, str]], corrected: Mapping[tuple[Row, Row, str], float]
+) -> pd.DataFrame:
+    lines = []
+    for row, reference, column in pairs:
+        pair = (row, reference, column)
+        sign, pair = (1, pair) if pair in table.differences else (-1, (reference, row, column))
+        difference = table.differences[pair]
+        low, high = sorted(sign * end for end in difference.interval)
+        lines.append((
+            column, row.name, reference.name, sign * difference.value + 0.0,  # 0.0 instead of -0.0
+            low, high, difference.p, corrected[pair], difference.detectable(POWER), difference.seeds[::sign],
+            difference.of_methods, difference.rows,
+        ))  # fmt: skip
+    return pd.DataFrame(lines, columns=[*COLUMNS])

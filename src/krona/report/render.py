@@ -17,15 +17,20 @@ from rich.table import Table as Grid
 from rich.text import Text
 
 from krona.display_names import method_label
-from krona.formatting import NOTHING, escape, format_p
+from krona.formatting import NOTHING, escape
 from krona.messages import KronaError, escape_control_characters
 from krona.report import FORMATS, text
 from krona.report.cell_frame import render_csv
-from krona.report.cells import ALPHA
 from krona.report.latex import render_latex
 from krona.report.lead import summarize
 from krona.report.notes import NEXT, cell_messages, closing_notes, table_notes
-from krona.report.pairs import describe_few_seeds, format_interval, reference_differences
+from krona.report.pairs import (
+    REFERENCE,
+    describe_limits,
+    format_differences,
+    reference_differences,
+    sort_by_task,
+)
 from krona.report.styles import dark_style, method_style
 from krona.report.table import AVERAGE, SCORES, Cell, Column, Note, Report, Row, Table
 from krona.runs.pack import is_unpacked
@@ -96,8 +101,8 @@ def render_html(report: Report, out: Path | None) -> str:
     page = environment.get_template("report.html").render(
         report=report, text=text, summary=summarize(report), closing=[*closing_notes(report, errors=False)],
         charts=charts, method_style=method_style, method_label=method_label,
-        differences=draw_table_differences, difference_limits=_difference_limits,
-        dark_style=Markup(dark_style()), max_charted=MAX_CHARTED,
+        differences=draw_table_differences, dark_style=Markup(dark_style()), max_charted=MAX_CHARTED,
+        difference_limits=lambda table: describe_limits(reference_differences(table)),
     )  # fmt: skip
     return strip_folders(page)
 
@@ -112,13 +117,6 @@ def draw_table_differences(table: Table) -> list[Any]:
     order = [*dict.fromkeys([*first["row"], *frame["row"]])] if len(first) else []
     groups = ((label, frame[frame["column"] == key]) for key, label in labels.items())
     return [charts.draw_differences(group, label, order) for label, group in groups if len(group)]
-
-
-def _difference_limits(table: Table) -> str:
-    """Return the sentences of the charts of differences about too few seeds and about rows without an interval."""
-    frame = reference_differences(table)
-    equal = " Without a line: every example contributes equally to both scores, so the interval cannot be estimated."
-    return describe_few_seeds(frame) + ("" if frame["detectable"].all() else equal)
 
 
 def _short_differences(table: Table) -> pd.DataFrame:
@@ -173,7 +171,8 @@ def render_terminal(report: Report, out: Path | None) -> str:
             _print_note(console, note, "yellow" if note.kind == "warning" else "dim")
         for frame in (*(found.summary for found in table.best_of_k), table.recipes):
             if frame is not None:
-                _print_frame(console, frame)
+                _print(console, "")
+                _print_frame(console, frame, frame.attrs["legend"])
     if legend := text.legend(report.tables, tests=False):
         _print(console, f"\n{legend}", "dim")
     for heading, notes in closing_notes(report):
@@ -200,16 +199,15 @@ def _print_note(console: Console, note: Note, style: str, *, dash: str = "- ") -
         console.print(Text(f"    {note.command}", style=style), soft_wrap=True)
 
 
-def _print_frame(console: Console, frame: pd.DataFrame) -> None:
+def _print_frame(console: Console, frame: pd.DataFrame, legend: str) -> None:
     grid = _new_grid()
     for i, name in enumerate(frame.columns):
         is_text = i == 0 or frame[name].str.len().max() > MAX_WIDTH
         grid.add_column("\n".join(name.split()) if i else name, justify="left" if is_text else "right", overflow="fold")
     for values in frame.itertuples(index=False):
         grid.add_row(*(escape(value) for value in values))
-    _print(console, "")
     console.print(grid)
-    _print(console, frame.attrs["legend"], "dim")
+    _print(console, legend, "dim")
 
 
 def _new_grid() -> Grid:
@@ -219,23 +217,11 @@ def _new_grid() -> Grid:
 def _print_differences(console: Console, table: Table) -> None:
     """Print the differences to the reference row, sorted, for the mean over tasks or each task."""
     frame = _short_differences(table)
-    shown = frame[frame["column"] == AVERAGE] if (frame["column"] == AVERAGE).any() else frame
-    if not 0 < len(shown) <= MAX_DIFFERENCES:
-        return
-    labels = {column.key: column.label for column in table.columns}
-    grid = _new_grid()
-    for name in ("Difference", "", "95 % interval", "p (Holm)", "detectable"):
-        grid.add_column(name, justify="left" if name == "Difference" else "right", overflow="fold")
-    for pair in shown.sort_values("difference", ascending=False, kind="stable").itertuples():
-        column = f", {labels[pair.column]}" if len(labels) > 1 and shown["column"].nunique() > 1 else ""
-        difference = f"{pair.difference:+.1f}".replace("-", "−")
-        values = (
-            f"{pair.row} − {pair.reference}{column}", difference, format_interval(pair),
-            format_p(pair.p_holm, 2), f"{pair.detectable:.1f}" if pair.detectable else NOTHING,
-        )  # fmt: skip
-        grid.add_row(*map(escape, values), style="bold" if pair.p_holm <= ALPHA else "")
-    console.print(grid)
-    _print(console, "")
+    means = frame[frame["column"] == AVERAGE].sort_values("difference", ascending=False, kind="stable")
+    shown = means if len(means) else sort_by_task(table, frame)
+    texts = format_differences(table, shown, REFERENCE) if len(shown) <= MAX_DIFFERENCES else None
+    if texts is not None:
+        _print_frame(console, texts, legend="")
 
 
 def _grids(console: Console, table: Table, shown: Sequence[Column]) -> Iterator[Grid]:
