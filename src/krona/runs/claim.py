@@ -10,7 +10,7 @@ heartbeat is older than `LAPSE_S`, and no heartbeat follows while another proces
 heartbeat's age is measured with the file system's clock, because the clocks of the machines may differ.
 
 An owner that was suspended for longer, and continues after another process has taken over the run, notices this before
-it replaces or removes a file, and ends.
+it removes a file, and ends. It can replace no file, because the new owner has removed its incomplete files.
 """
 
 import json
@@ -98,7 +98,8 @@ class Claim:
             ClaimLostError: the claim is lost.
         """
         self.check()
-        remove(path)
+        if os.path.lexists(path):  # otherwise, the file may be that of the next owner a moment later
+            remove(path)
 
     def set_aside(self, path: Path) -> Path:
         """Rename a damaged file of the run to ``NAME.damaged``, and return the new path.
