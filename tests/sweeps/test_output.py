@@ -35,16 +35,13 @@ def shapes(outputs: Path) -> list[RunState]:
     return jobs
 
 
-def test_each_axis_with_different_values_has_a_column_and_paths_have_the_order_of_rows(tmp_path: Path) -> None:
-    jobs = shapes(tmp_path)
-    lines = said(jobs)
-    (heading,) = [number for number, line in enumerate(lines) if line.startswith("kron_factors")]
-    assert lines[heading].split() == ["kron_factors", "lr", "dev", "test", "time", "state"]
-    rows = [line.split()[:2] for line in lines[heading + 2 : heading + 6]]
-    assert rows == [["32x24", "3e-3"], ["32x24", "1e-3"], ["2x384", "3e-3"], ["2x384", "1e-3"]]
-    assert "krona, rte, GLUE, 158,208 trainable parameters" in lines
-    paths = [line for line in lines if line.endswith("result.json")]
-    assert paths == [str(one.folder / "result.json") for one in jobs]
+def test_a_row_has_the_overrides_in_which_its_run_differs(tmp_path: Path) -> None:
+    lines = said(shapes(tmp_path))
+    (heading,) = [number for number, line in enumerate(lines) if line.startswith("run ")]
+    assert lines[heading].split() == ["run", "state", "dev", "test", "time"]
+    shapes_of_rows = [("[[32,24]]", "3e-3"), ("[[32,24]]", "1e-3"), ("[[2,384]]", "3e-3"), ("[[2,384]]", "1e-3")]
+    expected = [[f"method.kron_factors={shape}", f"optimizer.lr={lr}", "done"] for shape, lr in shapes_of_rows]
+    assert [line.split()[:3] for line in lines[heading + 2 : heading + 6]] == expected
 
 
 def test_failed_jobs_are_rows_and_can_be_repeated(tmp_path: Path) -> None:
@@ -53,7 +50,11 @@ def test_failed_jobs_are_rows_and_can_be_repeated(tmp_path: Path) -> None:
     )
     broke = replace(job(tmp_path, "batch_size=8", state="failed", status="failed"), error="loss is nan")
     lines = said([wrong, broke, job(tmp_path, "batch_size=16")])
-    assert [line.split()[0] for line in lines if line.endswith(("  failed", "  done"))] == ["0", "8", "16"]
+    assert [line.split()[:2] for line in lines if line.startswith("batch_size") and ": " not in line] == [
+        ["batch_size=0", "failed"],
+        ["batch_size=8", "failed"],
+        ["batch_size=16", "done"],
+    ]
     assert "3 runs: 1 done, 2 failed" in lines
     assert "batch_size=0 seed=1: batch_size=0: too small" in lines
     assert any("retry=failed" in line for line in lines)
@@ -81,25 +82,11 @@ def test_a_note_is_printed_once_with_the_number_of_runs(tmp_path: Path) -> None:
     for one in jobs:
         one.result.notes = ["the warm-up is longer", *(["a shape is fitted"] if one.result.method == "krona" else [])]
     lines = said(jobs)
-    assert "note (4 of 4 runs): the warm-up is longer" in lines
-    assert "note (3 of 4 runs): a shape is fitted" in lines
-    assert "note (4 of 4 runs): the code has changed" in lines
+    assert f"4 of 4 runs, such as {jobs[0].run_id}: note: the warm-up is longer" in lines
+    assert f"3 of 4 runs, such as {jobs[0].run_id}: note: a shape is fitted" in lines
+    assert f"4 of 4 runs, such as {jobs[0].run_id}: note: the code has changed" in lines
     assert sum("warm-up" in line for line in lines) == 1
-    assert "note (1 of 1 run): the warm-up is longer" in said(jobs[-1:])
-
-
-def test_notes_of_the_first_run_are_not_repeated_after_the_sweep(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("krona.sweeps.output.finished_seconds", [])
-    monkeypatch.setattr("krona.sweeps.output.shown_notes", set())
-    jobs = [job(tmp_path, f"seed={seed}", seed=seed) for seed in (0, 1)]
-    for number, one in enumerate(jobs):
-        one.result.notes = ["6 rows are cut", *["a shape is fitted"] * number]
-        progress_line(one, number, at_a_time=1)
-    lines = said(jobs)
-    assert not any("cut" in line for line in lines)
-    assert "note (1 of 2 runs): a shape is fitted" in lines
+    assert f"{jobs[-1].run_id}: note: the warm-up is longer" in said(jobs[-1:])
 
 
 def test_a_score_below_the_minimum_is_named_and_fails(tmp_path: Path) -> None:
@@ -124,22 +111,10 @@ def test_an_interrupted_run_needs_no_retry(tmp_path: Path) -> None:
     assert not any("retry=failed" in line for line in said([one]))
 
 
-def test_a_progress_line_has_the_position_and_the_time_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_progress_line_has_the_position(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(TOTAL, "12")
-    monkeypatch.setattr("krona.sweeps.output.finished_seconds", [])
-
-    def line(number: int, seconds: float, state: str = "done") -> str:
-        one = job(tmp_path, state=state)
-        one.result.times["total"] = seconds
-        return progress_line(one, number, at_a_time=2)
-
-    assert line(0, 9, "done already").startswith("1/12  done already  krona-")
-    assert "2/12  failed  x: no" in progress_line(RunState("x", "failed", tmp_path, error="no"), 1, at_a_time=2)
-    assert line(2, 10).endswith("  10 s; about 50 s left")  # 9 jobs, two at a time
-    assert line(3, 20).endswith("  20 s; about 60 s left")
-    assert line(10, 15).endswith("  15 s; about 15 s left")  # one job is left
-    assert line(11, 15).endswith("  15 s")
-    assert "left" not in progress_line(job(tmp_path), 4, at_a_time=None)
+    assert progress_line(job(tmp_path, state="done already"), 0).startswith("1/12  done already  krona-")
+    assert progress_line(RunState("x", "failed", tmp_path, error="no"), 1) == "2/12  failed  x: no"
 
 
 @pytest.mark.parametrize(

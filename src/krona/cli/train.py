@@ -75,19 +75,22 @@ def job(cfg: DictConfig) -> "RunState":
 
 
 def _run(cfg: DictConfig, console: Console, *, multirun: bool) -> "RunState":
-    from krona.sweeps.output import LEFT_RUNS, finished_seconds, position, varied_settings
+    from krona.sweeps.output import TOTAL, finished, position, varied_settings
     from krona.training.plan import plan_run
     from krona.training.run_job import run_job
 
-    plan = replace(
-        plan_run(build_job(cfg), runs_folder(HydraConfig.get(), multirun=multirun)),
-        multirun=multirun,
-        overrides=task_overrides(HydraConfig.get()),
-        shows_notes=not multirun or not finished_seconds,  # a multirun shows notes only until one run is done
-        varied=varied_settings(task_overrides(HydraConfig.get())) if multirun else {},
-        position=position(HydraConfig.get().job.num) if multirun else "",
-        runs_left=0 if finished_seconds else int(os.environ.get(LEFT_RUNS, "1")),
-    )
+    plan = plan_run(build_job(cfg), runs_folder(HydraConfig.get(), multirun=multirun))
+    overrides = task_overrides(HydraConfig.get())
+    if multirun:
+        plan = replace(
+            plan,
+            multirun=True,
+            shows_notes=not finished,  # the closing table has the notes of all runs
+            varied=varied_settings(overrides),
+            position=position(HydraConfig.get().job.num),
+            runs_left=0 if finished else int(os.environ.get(TOTAL) or 0),
+        )
+    plan = replace(plan, overrides=overrides)
     return run_job(plan, console)
 
 
@@ -104,8 +107,7 @@ def _report(done: "RunState", console: Console, *, multirun: bool) -> None:
     from krona.training.summary import print_summary
 
     if multirun:
-        at_a_time = 1 if HydraConfig.get().runtime.choices["hydra/launcher"] == "basic" else None
-        say(console, progress_line(done, HydraConfig.get().job.num, at_a_time=at_a_time))
+        say(console, progress_line(done, HydraConfig.get().job.num))
         return
     failed = done.state in ("failed", "running")
     if done.state == "done already" and done.messages:

@@ -63,8 +63,6 @@ class SweepSummary(Callback):
                 f"{error.filename} cannot be used: {error.strerror or error}. A sweep needs a writable folder."
             ) from error
         os.environ[output.TOTAL] = str(len(self.runs))
-        unfinished = [run for run in self.runs if run.state not in ("done", "done already", "wrong")]
-        os.environ[output.LEFT_RUNS] = str(len(unfinished) or len(self.runs))
         output.save_axes(self.jobs)
         _announce(self.runs)
 
@@ -72,7 +70,6 @@ class SweepSummary(Callback):
         remove(self.file)  # Hydra's sweeper writes this file, but krona does not need it
         self._resume_killed_runs()
         os.environ.pop(output.TOTAL, None)
-        os.environ.pop(output.LEFT_RUNS, None)
         os.environ.pop(output.AXES, None)
         if self.runs and output.close(self.runs, Console(), sweep=self.name, min_score=config.get("min_score")):
             raise SystemExit(1)
@@ -96,7 +93,7 @@ class SweepSummary(Callback):
                 done = run_job(job, console)
             except KronaError as error:
                 done = RunState(run.run_id, "failed", folder.path, error=str(error))
-            say(console, output.progress_line(done, number, at_a_time=None))
+            say(console, output.progress_line(done, number))
 
 
 def _announce(runs: Sequence[RunState]) -> None:
