@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from krona.display_names import method_label, method_labels, method_order, style_index, task_label, task_order
+from krona.display_names import method_label, method_labels, method_order, task_label, task_order
 from krona.paper import read_paper_table
 
 
@@ -14,12 +14,9 @@ def test_tasks() -> None:
     assert sorted(["mine", "qqp", "cola"], key=task_order) == ["cola", "qqp", "mine"]
 
 
-def test_methods_are_in_the_order_of_table_1_and_have_slots_of_their_own() -> None:
+def test_methods_are_in_the_order_of_table_1() -> None:
     names = list(method_labels())
     assert names[:9] == list(read_paper_table("1").rows)
-    slots = [place for name in names if (place := style_index(name)) is not None]
-    assert slots[:9] == [*range(9)], "the paper's methods have the first slots"
-    assert len(set(slots)) >= 65, "a new method may share a slot; within a report, it gets a free colour"
     assert method_label("krona_b") == "KronA^B"
 
 
@@ -30,7 +27,7 @@ def test_a_method_of_the_user_sets_its_label_and_place(tmp_path: Path, monkeypat
     (folder / "other.yaml").write_text("# @package _global_\nmethod:\n  name: other\n")
     (folder / "broken.yaml").write_text("method: [\n")
     monkeypatch.chdir(tmp_path)
-    assert (method_label("mine"), style_index("mine")) == ("Mine", 999)
-    assert (method_label("other"), style_index("other")) == ("other", None)
+    assert (method_label("mine"), method_order("mine")) == ("Mine", (1000, "mine"))
+    assert method_label("other") == "other"
     assert [name for name in method_labels() if name in ("eva", "mine", "other")] == ["eva", "mine", "other"]
     assert sorted(["broken", "other", "mine", "full"], key=method_order) == ["full", "mine", "broken", "other"]

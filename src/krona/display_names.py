@@ -47,14 +47,8 @@ def method_label(method: str) -> str:
 
 def method_order(method: str) -> tuple[float, str]:
     """Return a sort key: first the methods with an ``order``, then other methods by name."""
-    slot = style_index(method)
-    return (float("inf") if slot is None else slot, method)
-
-
-def style_index(method: str) -> int | None:
-    """Return the 0-based index of a method's colour and marker in charts, or None if the method has no ``order``."""
     order = _methods().get(method, {}).get("order")
-    return order - 1 if isinstance(order, int) and order >= 1 else None
+    return (order if isinstance(order, int) else float("inf"), method)
 
 
 def method_labels() -> dict[str, str]:

@@ -1,19 +1,17 @@
 """Test charts: axes, marks, tooltips, and equal bytes each time."""
 
 import re
-from pathlib import Path
 from xml.etree import ElementTree
 
 import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from krona.display_names import method_labels, style_index
-from krona.report.charts import cost_charts, draw_differences, draw_swept, find_swept, score_frame, short
+from krona.display_names import method_labels
+from krona.report.charts import cost_charts, draw_differences, draw_swept, find_swept, score_frame, short, to_svg
 from krona.report.pairs import COLUMNS, reference_differences
 from krona.report.render import draw_table_differences
-from krona.report.styles import BETTER, DARK, INK, PAPER, WORSE, dark_style, method_style, slot
-from krona.report.svg import to_svg
+from krona.report.text import BETTER, DARK, INK, PAPER, WORSE, dark_style, method_style
 from report.generate import collected, grid, make_result
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -182,32 +180,15 @@ def test_the_same_chart_is_the_same_bytes_without_a_date(tmp_path):
     assert not re.search("metadata|date|Matplotlib|font-family", one)
 
 
-def test_colours_differ_and_text_follows_the_scheme():
-    every = {(one.color, one.mark) for one in map(method_style, method_labels())}
-    assert len(every) == len(method_labels())
-    assert slot("mine") == slot("mine") not in {style_index(name) for name in method_labels()}
+def test_the_methods_of_a_report_have_styles_of_their_own_and_text_follows_the_scheme():
+    methods = [*method_labels(), "mine"]
+    styles = [method_style(method, among=methods) for method in methods[:12]]
+    assert len({style.color for style in styles}) == 12
+    every = {(style.color, style.mark) for style in (method_style(method, among=methods) for method in methods)}
+    assert len(every) == min(len(methods), 84)
     style = dark_style()
     assert f'[style*="fill: {INK}"]{{fill:{DARK[INK]}!important}}' in style
     assert not re.search(r"\w \[", style)  # in the copies of <use>, no element is a descendant of the chart
-
-
-@pytest.mark.parametrize("order", [None, 16, 40])
-def test_a_new_method_gets_a_colour_that_no_other_row_has(
-    order: int | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """LoRA has the order 4, and there are twelve colours, so 16 and 40 would be LoRA's colour."""
-    folder = tmp_path / "conf" / "method"
-    folder.mkdir(parents=True)
-    line = "" if order is None else f"  order: {order}\n"
-    (folder / "mine.yaml").write_text(f"# @package _global_\nmethod:\n  name: mine\n{line}")
-    monkeypatch.chdir(tmp_path)
-    shown = [*method_labels()][:11]
-    alone = {method: method_style(method) for method in shown}
-    styles = {method: method_style(method, among=[*shown, "mine"]) for method in [*shown, "mine"]}
-    assert len({style.color for style in styles.values()}) == 12
-    assert {method: styles[method] for method in shown} == alone, "the paper's methods keep their colours"
-    every = [*method_labels()]
-    assert len({(one.color, one.mark) for one in (method_style(name, among=every) for name in every)}) >= 30
 
 
 def test_labels_that_leave_no_space_are_drawn_without_a_warning() -> None:

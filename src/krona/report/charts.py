@@ -1,6 +1,10 @@
-"""Draw the charts of a report. Each function returns a matplotlib figure of the values in a frame."""
+"""Draw the charts of a report as matplotlib figures, and write them as SVG for light and dark pages."""
 
+import html
+import io
 import math
+import re
+import warnings
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
@@ -11,15 +15,27 @@ import pandas as pd
 from matplotlib import ticker
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 
-from krona.messages import shorten
+from krona.messages import escape_control_characters, shorten
 from krona.report.cells import ALPHA
 from krona.report.costs import CHARTED, cell_cost, find_quantity, is_quiet, on_front
 from krona.report.pairs import format_interval
-from krona.report.styles import BETTER, GRID, INK, PAPER, SOFT, WORSE, method_style
-from krona.report.svg import RC, tooltip
 from krona.report.table import BestOfK, Column, Table
-from krona.report.text import cell_value, format_range, number, plain_label, short_names
+from krona.report.text import (
+    BETTER,
+    GRID,
+    INK,
+    PAPER,
+    SOFT,
+    WORSE,
+    cell_value,
+    format_range,
+    method_style,
+    number,
+    plain_label,
+    short_names,
+)
 
 WIDTH, HEIGHT = 440.0, 280.0  # points
 FAR = 5.0  # an axis omits the lowest score if its distance to the other scores exceeds 5 times their range
@@ -28,6 +44,19 @@ LEAST_COST = 1.05  # a cost counts as lower only if it is lower by this factor, 
 MIN_VALUES = 3  # a chart of the score against a setting needs this number of values
 MAX_ROWS = 40  # a chart of differences shows at most this number of rows
 MAX_NAME = 44  # longer names of rows are shortened
+
+RC: Any = {
+    "svg.fonttype": "none", "svg.hashsalt": "krona", "font.size": 12, "lines.solid_capstyle": "butt",
+    "axes.labelcolor": INK, "xtick.color": SOFT, "ytick.color": SOFT, "text.parse_math": False,
+    "axes.axisbelow": True, "axes.grid": True, "grid.color": GRID, "grid.linewidth": 0.9, "legend.frameon": False,
+    "legend.fontsize": 11, "text.color": INK, "xtick.major.size": 0, "ytick.major.size": 0,
+}  # fmt: skip
+TIP = "tip:"
+NEEDLESS = (  # parts of matplotlib's SVG to remove: they would change the page's style, or differ between two runs
+    r"<metadata>.*?</metadata>", r"<style.*?</style>", r"<clipPath.*?</clipPath>", r"<defs>\s*</defs>",
+    r' clip-path="[^"]*"', r' transform="rotate\(-0 [^"]*"', r" font-family: [^;\"]*;?",
+    r' id="(?!m[0-9a-f]{10}")[^"]*"',
+)  # fmt: skip
 
 
 def score_frame(table: Table, column: Column) -> pd.DataFrame:
@@ -61,6 +90,11 @@ def short(value: float, _: object = None) -> str:
         if abs(value) >= size:
             return f"{value / size:.3g}{letter}"
     return f"{value:.3g}".replace("e-0", "e-").replace("-", "−")
+
+
+def tooltip(text: str) -> str:
+    """Encode a tooltip as the ``gid`` of a matplotlib artist, which `to_svg` decodes."""
+    return TIP + escape_control_characters(text).replace("\n", " ")
 
 
 def _new(title: str, x: str, y: str, width: float = WIDTH, height: float = HEIGHT) -> tuple[Figure, Axes]:
@@ -302,12 +336,15 @@ def draw_swept(frame: pd.DataFrame, column: Column, key: str) -> Figure:
 
 
 @matplotlib.rc_context(RC)
-def draw_best_of_k(found: BestOfK) -> Figure:
-    """Draw the expected test score of each method against the number of trials, with a band for its interval."""
+def draw_best_of_k(found: BestOfK, methods: Sequence[str]) -> Figure:
+    """Draw the expected test score of each method against the number of trials, with a band for its interval.
+
+    ``methods`` are all methods of the report, which determine the colours.
+    """
     points = found.points
     figure, axes = _new(f"{found.task}: test score after k trials of tuning", "trials k", "expected test score")
     for name, frame in points.groupby("label", sort=False):
-        label, style = plain_label(name), method_style(frame.method.iloc[0])
+        label, style = plain_label(name), method_style(frame.method.iloc[0], among=methods)
         axes.plot(frame.k, frame.score, color=style.color, linewidth=1.8, label=label, gid=tooltip(label))
         axes.fill_between(frame.k, frame.low, frame.high, color=style.color, alpha=0.15, linewidth=0)
         for point in frame.itertuples():
@@ -317,3 +354,30 @@ def draw_best_of_k(found: BestOfK) -> Figure:
     axes.xaxis.set_major_locator(ticker.MaxNLocator(6, integer=True))
     axes.legend()
     return figure
+
+
+@matplotlib.rc_context(RC)
+def to_svg(figure: Any, title: str) -> str:
+    """Return a matplotlib figure as an SVG element. Equal figures give identical text.
+
+    An artist gets the tooltip that its ``gid`` encodes (see `tooltip`). The element has no CSS of its own: the page's
+    CSS sets its style. The ``title`` is for screen readers.
+    """
+    for text in figure.findobj(Text):
+        text.set_text(escape_control_characters(text.get_text()).replace("\t", " "))
+    out = io.StringIO()
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing", UserWarning)  # the SVG viewer chooses the font
+        warnings.filterwarnings("ignore", "constrained_layout not applied", UserWarning)  # labels are too long
+        figure.savefig(out, format="svg", transparent=True)
+    svg = out.getvalue()
+    svg = re.sub(rf'<g id="{TIP}([^"]*)">', r"<g><title>\1</title>", svg)
+    svg = re.sub(r'<g id="front">', r'<g class="front">', svg)
+    for pattern in NEEDLESS:
+        svg = re.sub(pattern, "", svg, flags=re.DOTALL)
+    svg = re.sub(r"\s*\n\s*", " ", svg[svg.index("<svg") :]).replace("> <", "><")
+    width, height = figure.get_size_inches() * 72
+    size = f'viewBox="0 0 {width:g} {height:g}"'
+    names = 'xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink"'
+    root = f'<svg class="chart" {names} {size} role="img" aria-label="{html.escape(escape_control_characters(title))}">'
+    return re.sub("<svg [^>]*>", lambda _: root, svg, count=1)

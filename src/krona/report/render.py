@@ -31,7 +31,6 @@ from krona.report.pairs import (
     reference_differences,
     sort_by_task,
 )
-from krona.report.styles import dark_style, method_style
 from krona.report.table import AVERAGE, SCORES, Cell, Column, Note, Report, Row, Table
 from krona.runs.pack import is_unpacked
 from krona.secrets_in_text import strip_folders
@@ -69,7 +68,6 @@ def render_html(report: Report, out: Path | None) -> str:
     from markupsafe import escape as escape_html
 
     from krona.report import charts
-    from krona.report.svg import to_svg
 
     here = Path.cwd().resolve()
     base = here if out is None else out.parent.resolve()
@@ -89,7 +87,7 @@ def render_html(report: Report, out: Path | None) -> str:
         "messages": lambda cell: " ".join(cell_messages(cell)),
         "number": lambda value, digits=2: NOTHING if pd.isna(value) else text.number(value, digits),
         "link": link,
-        "svg": lambda figure: Markup(to_svg(figure, figure.get_label())),
+        "svg": lambda figure: Markup(charts.to_svg(figure, figure.get_label())),
         "split_columns": split_columns,
         "runs": lambda table: [(row, run) for row in table.rows for runs in row.runs.values() for run in runs],
     }
@@ -100,8 +98,8 @@ def render_html(report: Report, out: Path | None) -> str:
     environment.filters |= filters
     page = environment.get_template("report.html").render(
         report=report, text=text, summary=summarize(report), closing=[*closing_notes(report, errors=False)],
-        charts=charts, method_style=method_style, method_label=method_label,
-        differences=draw_table_differences, dark_style=Markup(dark_style()), max_charted=MAX_CHARTED,
+        charts=charts, method_label=method_label,
+        differences=draw_table_differences, dark_style=Markup(text.dark_style()), max_charted=MAX_CHARTED,
         difference_limits=lambda table: describe_limits(reference_differences(table)),
     )  # fmt: skip
     return strip_folders(page)
@@ -250,7 +248,7 @@ def _grid(table: Table, columns: Sequence[Column], width: int) -> Grid:
 
 
 def _grid_label(row: Row, methods: Sequence[str]) -> Text:
-    label = Text(escape_control_characters(row.label), style=method_style(row.method, among=methods).color)
+    label = Text(escape_control_characters(row.label), style=text.method_style(row.method, among=methods).color)
     settings = row.differs.split(", ") if row.differs else []
     return label.append("".join(f"\n{escape_control_characters(setting)}" for setting in settings), style="dim")
 

@@ -1,9 +1,10 @@
-"""Format cells, marks, labels and the first sentences of a report as text, in the same way for all formats."""
+"""Format cells, marks and labels of a report as text, and choose colours, in the same way for all formats."""
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
-from krona.display_names import task_label
+from krona.display_names import method_order, task_label
 from krona.formatting import NOTHING
 from krona.messages import join_names, plural, shorten
 from krona.metrics.statistics import Interval
@@ -18,6 +19,41 @@ HTML_TAGS = ("<sup>{}</sup>", "<sub>{}</sub>")
 SMALL = str.maketrans("Bres", "ᴮᵣₑₛ")
 LONG = re.compile(r"-?\d+\.\d{7,}(e-?\d+)?")
 WORDS = {("trainer.max_steps", "-1"): "no limit", ("data.train_rows", "null"): "all"}
+
+COLORS = (  # each colour has a contrast of at least 3 on white and on black, the backgrounds of pages and terminals
+    "#4269d0", "#c47a00", "#d6403a", "#268f80", "#7a3fb5", "#3ca951", "#d6478f", "#7a5c1e", "#5b7083", "#0f8bb5",
+    "#7d7d00", "#a0522d",
+)  # fmt: skip
+MARKS = {"o": "●", "s": "■", "^": "▲", "D": "◆", "v": "▼", "P": "✚", "*": "★"}  # matplotlib's markers
+INK, SOFT, GRID, PAPER = "#1d1f23", "#5c626d", "#d9dbe0", "#fdfdfb"
+DARK = {INK: "#e6e7ea", SOFT: "#a2a8b4", GRID: "#343943", PAPER: "#15171b"}  # the colours of charts on a dark page
+BETTER, WORSE = COLORS[9], COLORS[2]
+
+
+@dataclass(frozen=True)
+class Style:
+    """The style of a method. ``mark`` is matplotlib's marker, and ``sign`` the same marker as a character."""
+
+    color: str
+    mark: str
+    sign: str
+
+
+def method_style(method: str, *, among: Iterable[str] = ()) -> Style:
+    """Return the style of a method. ``among`` are all methods of the report, each of which has its own style."""
+    place = sorted({method, *among}, key=method_order).index(method)
+    mark, sign = [*MARKS.items()][(place + place // len(COLORS)) % len(MARKS)]
+    return Style(COLORS[place % len(COLORS)], mark, sign)
+
+
+def dark_style() -> str:
+    """Return the CSS that replaces the colours of text, grid and background in charts on a dark page."""
+    rules = "".join(  # selectors without an ancestor also match the copies of a mark in <use> elements
+        f'[style*="{name}: {light}"]{{{name}:{dark}!important}}'
+        for light, dark in DARK.items()
+        for name in ("fill", "stroke")
+    )
+    return f"@media (prefers-color-scheme:dark){{{rules}}}"
 
 
 def number(value: float, digits: int = 2) -> str:
