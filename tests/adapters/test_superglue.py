@@ -10,8 +10,7 @@ from rich.console import Console
 from krona.adapters.evaluate import RowChoice, evaluate
 from krona.adapters.load import load
 from krona.adapters.predict_command import predict
-from krona.report.compare import compare
-from krona.report.prediction_files import read_predictions
+from krona.report.compare import compare, read_predictions
 from krona.runs.predictions import read_outcomes
 from krona.runs.result import read_result
 from one_job import SMALL, finish

@@ -9,8 +9,7 @@ from typer.testing import CliRunner
 
 from krona.cli.krona import app
 from krona.messages import KronaError
-from krona.report.compare import compare
-from krona.report.prediction_files import read_predictions
+from krona.report.compare import compare, read_predictions
 from report.generate import make_result, write_all
 
 ROWS = 200

@@ -116,7 +116,7 @@ def table(
 def _print_recipes(configs: list[dict[str, Any]]) -> None:
     """Print the hyper-parameters of planned runs beside the paper's."""
     from krona.formatting import table as text_table
-    from krona.report.recipes import RECIPE_TITLE, compare_recipes
+    from krona.report.paper_numbers import RECIPE_TITLE, compare_recipes
 
     if lines := compare_recipes(configs):
         say(console := Console(), RECIPE_TITLE)
@@ -206,8 +206,7 @@ def compare(
 ) -> None:
     """Compare the predictions of runs or files (TSV, CSV, JSONL, samples of lm-evaluation-harness) row by row."""
     from krona.report.compare import compare as compare_predictions
-    from krona.report.compare import render
-    from krona.report.prediction_files import read_predictions
+    from krona.report.compare import read_predictions, render
 
     columns = {"id": id, "label": label, "prediction": prediction}
     found = [read_predictions(source, outputs or paths.OUTPUTS, **columns, metric=metric) for source in sources]

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
 from typing import TypedDict, Unpack
@@ -12,21 +12,32 @@ import pandas as pd
 from krona.display_names import task_label, task_order
 from krona.messages import KronaError, did_you_mean, escape_control_characters, plural
 from krona.paper import TASKS
+from krona.paths import choice_files
 from krona.report import cells, costs
 from krona.report.best_of_k import find_best_of_k
 from krona.report.layouts import Layout, find_layout
 from krona.report.notes import describe_limits, describe_mixture, power_note
 from krona.report.pairs import ALL, REFERENCE, all_differences, format_differences, reference_differences, sort_by_task
-from krona.report.paper_table import add_paper_numbers, add_paper_table
-from krona.report.recipes import RECIPE_TITLE, compare_recipes
+from krona.report.paper_numbers import RECIPE_TITLE, add_paper_numbers, add_paper_table, compare_recipes
 from krona.report.rows import best_rows, group_rows, name_row
-from krona.report.runs import Runs, count_states, group_by
-from krona.report.sections import Section
-from krona.report.selection import Selection, select_runs
+from krona.report.runs import (
+    POOLING,
+    ReportRun,
+    Runs,
+    Section,
+    count_states,
+    find_metrics,
+    group_by,
+    load_runs,
+    use_metric,
+)
 from krona.report.table import AVERAGE, Cell, Column, Note, Report, Row, Table
 from krona.report.text import describe_subject
-from krona.runs.folder import require_out
+from krona.runs.choose import filter_runs, filter_value
+from krona.runs.folder import RunFolder, require_out
 from krona.runs.pack import unpacked_folder
+from krona.runs.studies import Study, read_studies
+from krona.runs.sweep import load_run_ids
 from krona.safe_files import write_text
 
 CHOSEN = "Each method has several settings. The best row is chosen by dev scores. Test scores are next to them."
@@ -35,6 +46,19 @@ OTHER_TRAINING = "Rows with other training settings or other data are not compar
 DEV_ONLY = "The scores are dev scores, because these runs were not scored on test."
 # A table with more rows or runs has no intervals over examples and no tests: reading all predictions takes long.
 MAX_ROWS, MAX_RUNS = 2_000, 10_000  # a table shows at most this number of rows, the best ones
+WHERE_KEYS = ("method", "task", "seed", "state", "sweep", "run", "any key of the config")
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The runs of a report."""
+
+    runs: Runs
+    waiting: int  # the number of runs that a sweep plans and that have not started
+    others: int  # the number of runs of other sweeps that would fit the report's tables
+    without_metric: int  # the number of runs that were left out because their task lacks the metric of the report
+    studies: Sequence[Study]  # the searches to which some of the runs belong
+    problems: Sequence[str]  # messages about files that could not be used
 
 
 class Query(TypedDict, total=False):
@@ -104,7 +128,7 @@ def collect(
         raise KronaError(f"--metric {metric} cannot be used with --table {table}, which shows the paper's metrics.")
     paths = [outputs] if isinstance(outputs, Path) else outputs
     folders = [unpacked_folder(path) for path in paths]
-    selection = select_runs(folders, layout, filters, run_ids, metric, required=sweep is not None)
+    selection = _select_runs(folders, layout, filters, run_ids, metric, required=sweep is not None)
     if any(study.name == sweep for study in selection.studies):
         layout = replace(layout, title=f"Study {sweep}", command="krona tune")
     tables = _build_tables(layout, selection.runs)
@@ -305,3 +329,69 @@ def _missing_notes(layout: Layout, table: Table) -> list[Note]:
     text = f"Cells without a score: {', '.join(states)}. To fill them, repeat the command that started the runs."
     text += " Correct the cause of a failure, and add retry=failed." * bool(counts["failed"])
     return [Note(text, kind="missing")]
+
+
+def _select_runs(
+    folders: Sequence[Path],
+    layout: Layout,
+    filters: Sequence[str],
+    run_ids: Collection[str] | None,
+    metric: str | None,
+    *,
+    required: bool,
+) -> Selection:
+    """Read the runs that belong to a layout, and select those of its sweep or of ``run_ids`` that meet all filters.
+
+    If ``metric`` is given, it is the score of the runs, and runs without this metric are left out.
+
+    Raises:
+        KronaError: the sweep has no runs, and ``required`` is true; or no run has the metric.
+    """
+    runs, problems = load_runs(folders)
+    fitting, planned = {run for run in runs if layout.row(run.result) is not None}, set[str](run_ids or ())
+    if run_ids is not None:
+        runs = [run for run in runs if run.run_id in planned]
+    elif layout.sweep is not None:
+        planned = {name for folder in folders for name in load_run_ids(folder, layout.sweep)}
+        runs = _select_sweep(runs, layout.sweep, planned, required=required)
+    others = len(fitting.difference(runs))
+    runs = filter_runs(runs, filters, _filter_value, WHERE_KEYS)
+    studies_or_errors = [study for folder in folders for study in read_studies(folder)]
+    problems += [str(error) for error in studies_or_errors if isinstance(error, KronaError)]
+    sweeps = {run.sweep for run in runs}
+    studies = [study for study in studies_or_errors if isinstance(study, Study) and study.name in sweeps]
+    pruned = {trial.run_id for study in studies for trial in study.trials if trial.state == "pruned"}
+    runs = [run for run in runs if run in fitting and (run.done or run.run_id not in pruned)]
+    several = any(text.startswith(f"{POOLING}=") and "," in text for text in filters)
+    if several or (layout.sweep and any(run.varies_pooling for run in runs)):
+        runs = [replace(run, varies_pooling=True) for run in runs]
+    selected = len(runs)
+    if metric is not None:
+        known = dict.fromkeys(name for run in runs for name in find_metrics(run))
+        runs = use_metric(runs, metric)
+        if selected and not runs:
+            raise KronaError(f"--metric {metric}: no run has this metric: {did_you_mean(metric, known)}")
+    begun = {run_id for run_id in planned if any(RunFolder(folder / run_id).result.is_file() for folder in folders)}
+    waiting = 0 if filters else len(planned - begun)
+    return Selection(runs, waiting, others, selected - len(runs), studies, problems)
+
+
+def _select_sweep(runs: Runs, sweep: str, planned: Collection[str], *, required: bool) -> list[ReportRun]:
+    """Return the runs of a sweep, including the runs in ``planned`` that were finished when the sweep started."""
+    selected = [run for run in runs if run.sweep == sweep or run.run_id in planned]
+    if selected or not required:
+        return selected
+    names, shipped = sorted({run.sweep for run in runs if run.sweep}), choice_files("sweeps")
+    if sweep in shipped:
+        others = f" (sweeps with runs: {', '.join(names)})" if names else ""
+        raise KronaError(
+            f"The sweep {sweep} has no runs here{others}. To start them, run: krona train -m sweeps={sweep}"
+        )
+    raise KronaError(
+        f"The sweep {sweep} was not found: {did_you_mean(sweep, dict.fromkeys([*names, *sorted(shipped)]))}"
+    )
+
+
+def _filter_value(run: ReportRun, key: str) -> str | None:
+    known = run.settings.get(key) or run.settings.get(f"method.{key}")
+    return known or filter_value(run.run_id, run.status, run.result.config, key)

@@ -1,4 +1,7 @@
-"""Read the runs of a report, and find the settings in which runs differ."""
+"""Read the runs of a report, divide them into sections, and find the settings in which runs differ.
+
+Runs of different sections are never compared.
+"""
 
 import json
 import math
@@ -9,10 +12,11 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
-from krona.messages import KronaError
+from krona.display_names import BENCHMARKS, KINDS, task_label
+from krona.messages import KronaError, first_few, plural, shorten
 from krona.metrics.scores import criteria
-from krona.report.sections import SectionedRun, find_section
 from krona.runs import file_names
+from krona.runs.description import OfficialSplit, describe_split, differing_split, relative_difference
 from krona.runs.folder import RunFolder
 from krona.runs.frame import StoredResult, stored_results
 from krona.runs.predictions import unusable_result
@@ -29,15 +33,58 @@ HIDDEN = tuple(f"method.{key}" for key in ("name", "label", "order", "_target_",
 NO_SETTING = ("seed", "score_test")  # keys of the config that do not distinguish variants
 OF_METHOD = ("method.", "optimizer.lr", "own code")  # settings in which compared methods may differ
 POOLING = "backbone.pooling"
+MAX_DEPARTURES = 6  # maximum number of differences from the paper in a warning
 OF_TRAINING = ("trainer.", "optimizer.", "scheduler", "batch_size", "micro_batch_size", "data.train_rows", "train set")
 Settings = Mapping[str, str]  # maps the dotted keys of the config, and the keys of `CONTENT`, to texts
 Defaults = Mapping[str, Mapping[str, Any]]  # the default arguments of each method's class
 
 
+@dataclass(frozen=True)
+class Section:
+    """The properties that runs in the same table have in common."""
+
+    kind: str  # the kind of the data, a key of `krona.display_names.KINDS`
+    backbone: str
+    pretrained: bool
+    protocol: str
+    complete: bool  # false if the data have the benchmark's format but other rows
+
+    def heading(self, runs: "Runs") -> str:
+        """Return the data and the backbone. Data with other rows are described by the split that differs most."""
+        split = max((split for run in runs if (split := run.differing_split)), key=relative_difference, default=None)
+        weights = "" if self.pretrained else ", random weights"
+        name = f"{describe_split(split, self.kind)}," if split else KINDS[self.kind]
+        name = name[:1].upper() + name[1:]
+        protocol = f", protocol {self.protocol}" if self.kind in BENCHMARKS and self.protocol != "table1" else ""
+        return f"{name} on {shorten(self.backbone)}{weights}{protocol}"
+
+    def warning(self, runs: "Runs") -> str | None:
+        """Return a warning against misuse of the numbers, or None if no warning is needed."""
+        if self.kind == "sample":
+            return "These are generated sentences, not GLUE. Compare the rows with one another, not with the paper."
+        if not self.pretrained:
+            return "The backbone has random weights. Use these numbers to test the code, not to compare methods."
+        reasons = [*dict.fromkeys(reason for run in runs for reason in run.departures)]
+        if not reasons:
+            return None
+        count = sum(not run.comparable for run in runs)
+        subject = f"{plural(count, 'run')} of {len(runs)} cannot be compared" if count < len(runs) else "Not compared"
+        return f"{subject} with the paper: {'; '.join(first_few(reasons, MAX_DEPARTURES))}."
+
+    def order(self, runs: "Runs") -> tuple[Any, ...]:
+        """Return a sort key: GLUE first, and runs that are comparable with the paper before others."""
+        comparable = any(run.comparable for run in runs)
+        shipped = (not comparable, not self.pretrained, not self.complete, self.backbone, self.protocol)
+        return ([*KINDS].index(self.kind), *shipped)
+
+
 @dataclass(frozen=True, eq=False, kw_only=True)
-class ReportRun(SectionedRun):
+class ReportRun:
     """A run of a report."""
 
+    section: Section
+    differing_split: OfficialSplit | None  # the split whose number of rows differs most from the official one
+    departures: tuple[str, ...]  # the differences from the paper's setting
     run_id: str
     status: str  # "done" or one of `UNFINISHED`
     method: str
@@ -55,6 +102,11 @@ class ReportRun(SectionedRun):
     @property
     def done(self) -> bool:
         return self.status == "done"
+
+    @property
+    def comparable(self) -> bool:
+        """Whether the run is on GLUE without departures from the paper's setting."""
+        return self.section.kind == "glue" and self.section.pretrained and not self.departures
 
 
 Runs = Sequence[ReportRun]
@@ -79,7 +131,7 @@ def load_runs(folders: Sequence[Path]) -> tuple[list[ReportRun], list[str]]:
     results, paths, problems = _read(folders)
     fixed_subsets = {_subset(result) for result in results if _subset_seed(result) not in (None, result.seed)}
     defaults = recorded_defaults(results)
-    known: dict[tuple[Any, ...], tuple[Settings, SectionedRun]] = {}
+    known: dict[tuple[Any, ...], tuple[Settings, Section, OfficialSplit | None]] = {}
     variants: dict[frozenset[tuple[str, str]], int] = {}
     runs: list[ReportRun] = []
     for result, path in zip(results, paths, strict=True):
@@ -87,11 +139,11 @@ def load_runs(folders: Sequence[Path]) -> tuple[list[ReportRun], list[str]]:
             drawn = _subset_seed(result) == result.seed and _subset(result) not in fixed_subsets
             key = drawn, result.status == "done", *result.shared
             if key not in known:
-                known[key] = _settings(result, defaults, drawn=drawn), find_section(result)
+                known[key] = _settings(result, defaults, drawn=drawn), *_find_section(result)
         except (LookupError, TypeError, ValueError, ArithmeticError, AttributeError) as error:
             problems.append(str(unusable_result(path, error)))
             continue
-        settings, data = known[key]
+        settings, section, split = known[key]
         variant = variants.setdefault(frozenset(settings.items()), len(variants))
         done = result.status == "done"
         runs.append(
@@ -106,13 +158,28 @@ def load_runs(folders: Sequence[Path]) -> tuple[list[ReportRun], list[str]]:
                 costs=_costs(result, path),
                 settings=settings,
                 variant=variant,
-                **vars(data),
+                section=section,
+                differing_split=split,
+                departures=tuple(result.departures or ()),
                 result=result,
                 path=path,
                 varies_pooling=POOLING in result.row["settings"],
             )
         )
     return runs, problems
+
+
+def _find_section(result: Result) -> tuple[Section, OfficialSplit | None]:
+    """Return the section of a run, and the split whose number of rows differs most from the official one."""
+    config, provenance = result.config, result.provenance
+    backbone, kind = config["backbone"], result.data_kind
+    pretrained = bool(provenance.get("pretrained", backbone.get("pretrained", True)))
+    local = backbone["name"] == "local" and backbone.get("path")
+    name = Path(str(backbone["path"])).name if local else str(backbone["name"])
+    split = differing_split(result) if kind in BENCHMARKS else None
+    protocol = str(config.get("data", {}).get("protocol", "table1"))
+    section = Section(kind, name, pretrained, protocol, split is None)
+    return section, split and (f"{task_label(result.task)}'s {split[0]}", *split[1:])
 
 
 def _costs(result: Result, path: Path) -> dict[str, float]:

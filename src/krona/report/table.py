@@ -10,8 +10,7 @@ from krona.messages import plural
 from krona.metrics.compare_methods import MIN_SEEDS, Difference, Sample
 from krona.metrics.scores.metric import Answers, Floats
 from krona.metrics.statistics import Interval, t_interval
-from krona.report.runs import ReportRun, Runs
-from krona.report.sections import Section
+from krona.report.runs import ReportRun, Runs, Section
 from krona.runs.studies import Study
 from krona.runs.suspicious_scores import ScoreMessage
 
