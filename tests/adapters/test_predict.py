@@ -1,10 +1,8 @@
-"""Test `krona predict`: order of the rows, file formats, several runs, interruption, complete files."""
+"""Test `krona predict`: order of the rows, file formats, interruption, complete files."""
 
 import csv
 import io
 import json
-import shutil
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +10,6 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from adapters.conftest import SAMPLE, finished
 from krona import paths
 from krona.adapters import predict_command
 from krona.adapters.evaluate import RowChoice, evaluate
@@ -20,9 +17,8 @@ from krona.adapters.find import find
 from krona.adapters.load import load
 from krona.adapters.predictor import Prediction, Predictor
 from krona.messages import KronaError
-from report.generate import make_result, write_all
 from tasks import glue_files, own_task
-from typed_run import invoke, krona, output_of
+from typed_run import invoke, krona
 
 SENTENCES = [text for (text,) in own_task.load(glue_files.task("sample_sst2"), kind="sample").test.texts[:40]]
 
@@ -39,12 +35,12 @@ def rows(tmp_path: Path) -> Path:
     return path
 
 
-def ask(*runs: Path, output: Path | None = None, source: Path | str | None = None, texts: Any = (), **more: Any) -> str:
+def ask(run: Path, output: Path | None = None, source: Path | str | None = None, texts: Any = (), **more: Any) -> str:
     """Run `krona predict` and return its text on the terminal."""
     said = io.StringIO()
     options: dict[str, Any] = {"backbone": None, "batch_size": 16, "overwrite": False}
     predict_command.predict(
-        [str(run) for run in runs], source=None if source is None else str(source), texts=list(texts), output=output,
+        str(run), source=None if source is None else str(source), texts=list(texts), output=output,
         console=Console(file=said, width=200, force_terminal=True), **(options | more),
     )  # fmt: skip
     return said.getvalue()
@@ -135,29 +131,6 @@ def test_cut_rows_are_counted(sst2: Path, tmp_path: Path, capsys: pytest.Capture
     assert one.notes == ["Sources longer than max_source_length=128 were cut: 1 of 2."]
 
 
-def test_several_runs_side_by_side(rte: Path, tmp_path: Path, outputs: Path, sst2: Path) -> None:
-    output = tmp_path / "a.jsonl"
-    copied = tmp_path / rte.name
-    shutil.copytree(rte, copied)
-    pair = {"sentence1": "It rains.", "sentence2": "It is wet."}
-    with pytest.raises(
-        KronaError, match=rf"{rte.name} reads 'sentence1' and 'sentence2', but {sst2.name} reads 'sentence'"
-    ):
-        ask(rte, sst2, texts=["a", "b"])
-    mrpc = finished(outputs, *SAMPLE, "method=untuned", "task=sample_mrpc")
-    ask(rte, mrpc, texts=pair.values(), output=output)
-    (row,) = [json.loads(line) for line in output.read_text().splitlines()]
-    assert row.keys() == {*pair, rte.name, mrpc.name}
-    for run in (rte, mrpc):
-        (alone,) = load(run).predict([pair])
-        assert row[run.name]["prediction"] == (alone.word or alone.answer)
-        assert row[run.name]["probabilities"] == pytest.approx(dict(alone.probabilities))
-    ask(rte, mrpc, texts=pair.values(), output=tmp_path / "a.tsv")
-    header = (tmp_path / "a.tsv").read_text().splitlines()[0].split("\t")
-    assert header[2:4] == [f"{rte.name}: prediction", f"{rte.name}: p(entailment)"]
-    assert f"{mrpc.name}: p(equivalent)" in header
-
-
 def test_typed_texts_are_a_table_on_a_terminal(rte: Path) -> None:
     said = ask(rte, texts=["It rains.", "It is wet.", "He sleeps.", "He is awake."])
     assert said.index("It rains.") < said.index("He sleeps.")
@@ -211,18 +184,6 @@ def test_refused_outputs(rows: Path, sst2: Path, tmp_path: Path) -> None:
     rows_none.write_text("sentence\n")
     with pytest.raises(KronaError, match="The input has no rows"):
         ask(sst2, source=str(rows_none), output=None)
-
-
-def test_a_full_disk_is_one_message(rows: Path, sst2: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full_disk(
-        *args: Any, **kwargs: Any
-    ) -> None:  # a stored error would keep the file of rows open until the garbage collection
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(predict_command, "format_answers", full_disk)
-    with pytest.raises(KronaError, match=r"a.tsv could not be written: No space left on device"):
-        ask(sst2, source=rows, output=tmp_path / "a.tsv")
-    assert list(tmp_path.iterdir()) == [rows]
 
 
 def test_a_wrong_row_in_the_middle_names_its_place(sst2: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -283,32 +244,3 @@ def test_a_standard_output_without_room_is_one_message(sst2: Path, rows: Path, m
         monkeypatch.setattr("sys.stdout", full)
         with pytest.raises(KronaError, match=message):
             ask(sst2, source=rows)
-
-
-def test_cells_with_tabs_and_line_ends_stay_one_line() -> None:
-    answer = {"sentence": "one\ttwo\nthree", "prediction": "0", "probabilities": {"a": 0.25}}
-    assert predict_command.format_answers([answer], ".tsv", header=False) == "one two three\t0\t0.250000\n"
-    (row,) = csv.reader(io.StringIO(predict_command.format_answers([answer], ".csv", header=False)))
-    assert row == ["one\ttwo\nthree", "0", "0.250000"]
-
-
-PREDICT = """
-import sys
-from typer.testing import CliRunner
-from krona.cli.krona import app
-for file in sys.argv[2:]:
-    print(CliRunner().invoke(app, ["predict", sys.argv[1], "--input", file]).exception)
-assert "torch" not in sys.modules
-"""
-
-
-def test_a_wrong_input_file_is_reported_before_torch_is_imported(tmp_path: Path) -> None:
-    (run,) = write_all(tmp_path, [make_result("lora", "sst2", rows=2)])
-    contents = {"empty.csv": b"", "header.csv": b"sentence\n", "column.csv": b"text\ngood\n"}
-    contents["latin.csv"] = b"sentence\n" + b"good\n" * 20 + "schön\n".encode("cp1252")
-    for name, content in contents.items():
-        (tmp_path / name).write_bytes(content)
-    files = [tmp_path / name for name in ("nothere.csv", *contents)]
-    said = output_of(sys.executable, "-c", PREDICT, tmp_path / run.run_id, *files).splitlines()
-    words = ["nothere.csv", "is empty", "no rows", "no column 'sentence'", "latin.csv:22: not UTF-8"]
-    assert [word in line for word, line in zip(words, said, strict=True)] == [True] * 5, said

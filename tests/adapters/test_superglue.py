@@ -51,7 +51,7 @@ def test_an_official_test_file_is_predicted(name: str, rows: int, tiny_folder: P
     source = tmp_path / "data" / superglue_files.FOLDERS[name] / "test.jsonl"
     output = tmp_path / "answers.jsonl"
     predict(
-        [str(run)], source=str(source), texts=[], output=output, backbone=None, batch_size=4, overwrite=False,
+        str(run), source=str(source), texts=[], output=output, backbone=None, batch_size=4, overwrite=False,
         console=Console(),
     )  # fmt: skip
     answers = [json.loads(line) for line in output.read_text().splitlines()]

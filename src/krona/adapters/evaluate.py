@@ -10,10 +10,11 @@ from rich.console import Console
 
 from krona import tasks
 from krona.adapters.find import TrainedRun, find
-from krona.adapters.origin import compose
 from krona.adapters.predictor import Predictor, load_predictor
 from krona.config import check
-from krona.formatting import override_text, say
+from krona.config.compose import compose_job, hydra_session
+from krona.config.overrides import normalize
+from krona.formatting import say
 from krona.messages import KronaError, did_you_mean, plural
 from krona.metrics.scores import need_scores, score_answers
 from krona.metrics.scores.metric import encode
@@ -22,17 +23,15 @@ from krona.runs.folder import require_new
 from krona.runs.predictions import invalid_predictions, label_words
 from krona.safe_files import json_lines, write_text
 from krona.tasks import ROLES, Data, Split, Task
-from krona.tasks.data_sources import FORMATS, KINDS, read_others
+from krona.tasks.data_sources import read_others
 
 BATCH_SIZE = 64  # the default batch size for runs whose own batch size is unknown
-SOURCE_KEYS = ("kind", "path", "name", "revision")  # the keys of ``data`` that select the data source
 
 
 @dataclass(frozen=True, kw_only=True)
 class RowChoice:
     """The options that select the rows on which a run is scored."""
 
-    data: str | None = None  # "hub", "sample" or the folder of the GLUE download; None means the run's data
     split: str = "test"  # a split of the run (dev, test, train), or an official split such as validation
     source: str | None = None  # a file with the task's columns and labels, which is used instead of the task's data
     overrides: Sequence[str] = ()  # overrides of the run's data settings, such as ``data.skip_bad_rows=true``
@@ -72,35 +71,27 @@ def evaluate_runs(
     batch_size: int | None,
     overwrite: bool,
     console: Console,
-    min_score: float | None = None,
 ) -> None:
     """Print the scores of each run.
 
     Args:
         runs: ids of runs, beginnings of ids, folders or adapter files.
         output: a .jsonl file for the predictions of a single run.
-        min_score: the lowest accepted score. None means that any score is accepted.
 
     Raises:
-        KronaError: an option is invalid, or (after all runs are scored) a score is below ``min_score``.
+        KronaError: an option is invalid.
     """
     trained_runs = [find(run) for run in runs]
-    if rows.source is not None and (rows.data is not None or rows.split != RowChoice.split):
-        raise KronaError("--input cannot be used with --data or --split. Omit --input, or omit --data and --split.")
+    if rows.source is not None and rows.split != RowChoice.split:
+        raise KronaError("--input cannot be used with --split. Omit one of them.")
     if output is not None:
         require_new(output, overwrite=overwrite, source=rows.source)
         if len(trained_runs) > 1:
             raise KronaError("--out needs exactly one run. Give one run, or omit --out.")
-    low = []
     for run in trained_runs:
-        trained = load_predictor(run, backbone=backbone)
-        evaluation = evaluate(trained, rows, output=output, batch_size=batch_size)
+        evaluation = evaluate(load_predictor(run, backbone=backbone), rows, output=output, batch_size=batch_size)
         for line in evaluation.lines():
             say(console, line)
-        if min_score is not None and evaluation.score < min_score:
-            low.append(f"{evaluation.run_id}: the score {evaluation.score:.2f} is below --min-score {min_score:g}.")
-    if low:
-        raise KronaError("\n".join(low))
 
 
 def evaluate(
@@ -118,8 +109,8 @@ def evaluate(
             identical to those of the run, even in bf16.
     """
     run = trained.run
-    task, data = find_task_and_data(run, rows)
-    split, where = load_rows(task, data, run, rows)
+    check.require_own_metrics(run.origin.task_settings)
+    task, split, where = load_rows(run, rows)
     if trained.family.generates_text and task.decimals is not None:
         split = split.round_targets(task.decimals)
     if batch_size is None:
@@ -164,41 +155,24 @@ def _round(probability: float) -> float | None:
     return None if math.isnan(probability) else float(f"{probability:.6g}")
 
 
-def find_task_and_data(run: TrainedRun, rows: RowChoice) -> tuple[Task, Data]:
-    """Return the task and the data settings of the rows.
-
-    If the rows are from another data source, its data are split in the same way as the run's data.
-    """
-    run_task, name = run.origin.task_settings, None
-    run_data = None if run.result is None else run.result.config["data"]
-    if rows.data not in (None, "sample"):
-        name = run_task.sample  # after training on sample data, use the GLUE task that the sample imitates
-    line = [f"task={name}"] if name else []
-    if rows.data in KINDS:
-        line.append(f"data={rows.data}")
-    elif rows.data is not None:
-        kind = FORMATS.get(check.task(compose(line)["task"], own=True).data_kind if name else run_task.data_kind, "tsv")
-        line += [f"data={kind}", f"data.path={override_text(rows.data)}"]
-    if not name:
-        check.require_own_metrics(run_task)
-    if not line and not rows.overrides:
-        return run_task, check.build(
-            Data, "data", run_data or {"kind": "sample" if run_task.data_kind == "sample" else "hub"}
-        )
-    keys = [item.lstrip("+").partition("=")[0] for item in rows.overrides]
+def find_data(run: TrainedRun, overrides: Sequence[str]) -> Data:
+    """Return the data settings of a run, changed by overrides."""
+    kind = "sample" if run.origin.task_settings.data_kind == "sample" else "hub"
+    own = {"kind": kind} if run.result is None else run.result.config["data"]
+    keys = [item.lstrip("+").partition("=")[0] for item in overrides]
     if refused := [key for key in keys if not key.startswith("data.")]:
         raise KronaError(f"krona evaluate cannot use {' '.join(refused)}. Overrides must have the form data.KEY=VALUE.")
-    config = compose([*line, *rows.overrides])
-    task = check.task(config["task"], own=True) if name else run_task
-    if run_data is None:
-        return task, check.build(Data, "data", config["data"])
-    typed = [key.removeprefix("data.") for key in keys] + (list(SOURCE_KEYS) if rows.data is not None else [])
-    return task, check.build(Data, "data", {**run_data, **{key: config["data"][key] for key in typed}})
+    if overrides:
+        with hydra_session():
+            changed = compose_job(normalize(overrides)).config["data"]
+        own = {**own, **{key: changed[key] for key in changed if f"data.{key}" in keys}}
+    return check.build(Data, "data", own)
 
 
-def load_rows(task: Task, data: Data, run: TrainedRun, rows: RowChoice) -> tuple[Split, str]:
-    """Return the rows, and their description for `Evaluation.rows`."""
-    prefix, options = run.origin.task_prefix, replace(data, train_rows=None)
+def load_rows(run: TrainedRun, rows: RowChoice) -> tuple[Task, Split, str]:
+    """Return the task, the rows, and their description for `Evaluation.rows`."""
+    task, prefix = run.origin.task_settings, run.origin.task_prefix
+    options = replace(find_data(run, rows.overrides), train_rows=None)
     if rows.source is not None:
         changes = {"files": {"train": rows.source}, "sample": None, "split": "given"}
         task = Task.from_config({**dict(task), **changes})
@@ -207,21 +181,21 @@ def load_rows(task: Task, data: Data, run: TrainedRun, rows: RowChoice) -> tuple
         ids, stored = [str(number) for number in range(len(split))], read_others(task, options, split.ids)
         others = {new: stored[old] for new, old in zip(ids, split.ids, strict=True)}
         official = replace(split.official, name=Path(rows.source).name)  # for messages
-        return replace(split, ids=ids, others=others, official=official), rows.source
+        return task, replace(split, ids=ids, others=others, official=official), rows.source
     if rows.split in ROLES:
-        return getattr(tasks.load(task, options, prefix=prefix, others=True), rows.split), rows.split
+        return task, getattr(tasks.load(task, options, prefix=prefix, others=True), rows.split), rows.split
     splits = tasks.read_official_splits(task, options, prefix=prefix)
     if rows.split not in splits:
         known = dict.fromkeys([*ROLES, *splits])
         raise KronaError(f"--split {rows.split} was not found: {did_you_mean(rows.split, known)}")
-    return splits[rows.split], rows.split
+    return task, splits[rows.split], rows.split
 
 
 def _describe_rows(trained: Predictor, split: Split, run: TrainedRun, rows: RowChoice) -> list[str]:
     """Return messages about truncated, skipped and suspicious rows, and about changes of the data since training."""
     cut, longest = trained.count_cut(split), trained.origin.max_source_length
     notes = [f"Sources longer than max_source_length={longest} were cut: {cut:,} of {len(split):,}."] if cut else []
-    is_own = rows.data is rows.source is None
+    is_own = rows.source is None
     if not is_own or len(split) == split.official.rows:  # the run's notes already describe the rows of its own splits
         notes += tasks.notes_on_rows(split.official)
     if not is_own or run.result is None or any("skip_bad_rows=" not in item for item in rows.overrides):

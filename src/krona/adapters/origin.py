@@ -13,8 +13,6 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from krona.config import check
-from krona.config.compose import compose_job, hydra_session
-from krona.config.overrides import normalize
 from krona.config.settings import Backbone
 from krona.messages import KronaError, format_validation_error
 from krona.runs.predictions import is_multilabel
@@ -107,9 +105,3 @@ class Origin:
         if self.threshold is None:
             del content["threshold"]
         return {NOTE: json.dumps(content, sort_keys=True)}
-
-
-def compose(overrides: Sequence[str]) -> dict[str, Any]:
-    """Return the config that train.py would use with these overrides."""
-    with hydra_session():
-        return compose_job(normalize(overrides)).config

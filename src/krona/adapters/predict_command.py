@@ -4,7 +4,6 @@ import csv
 import math
 import os
 import sys
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
@@ -14,27 +13,26 @@ from typing import Any, BinaryIO
 import pandas as pd
 from rich.console import Console
 
-from krona.adapters.find import TrainedRun, find
-from krona.adapters.input_rows import NO_ROWS, open_rows
+from krona.adapters.find import find
 from krona.adapters.predictor import Prediction, Predictor, load_predictor, quote_columns
 from krona.formatting import say, table, terminal_width
 from krona.messages import KronaError, did_you_mean, escape_control_characters, first_few, plural
 from krona.runs.folder import require_new
 from krona.runs.predictions import invalid_predictions, label_words
 from krona.safe_files import json_lines, write_whole
-from krona.tasks import Task
+from krona.tasks import InputRows, Task
 from krona.tasks.values import BadRowError, plain_value
 
 CHUNK = 1024  # the number of rows that are read, predicted and written at a time
 ADDED = ("prediction", "probabilities")  # the columns that are added after the input's columns
 MAX_LOCATIONS = 5  # maximum number of rows without a text in a note
 SUFFIXES = (".tsv", ".csv", ".jsonl")
-# maps column names to values; the values are dicts for probabilities, and for each of several runs
+# maps column names to values; probabilities are a dict
 Answer = dict[str, Any]
 
 
 def predict(
-    runs: Sequence[str],
+    run: str,
     *,
     source: str | None,
     texts: Sequence[str],
@@ -43,13 +41,13 @@ def predict(
     batch_size: int,
     overwrite: bool,
     console: Console,
-) -> list[str]:
-    """Write the predictions of one or several runs, in the order of the rows.
+) -> bool:
+    """Write the predictions of a run, in the order of the rows.
 
-    Return the ids of the runs whose predictions are mostly invalid (texts that are not labels).
+    Return whether most predictions are invalid (texts that are not labels).
 
     Args:
-        runs: ids of runs, beginnings of ids, folders or adapter files.
+        run: the id of a run, the beginning of its id, its folder or an adapter file.
         source: the file that contains the rows, or ``-`` for standard input.
         texts: the texts of the rows, one for each column of the task. If given, they replace ``source``.
         output: the file to write, or None for standard output.
@@ -60,14 +58,17 @@ def predict(
         if output.suffix not in SUFFIXES:
             raise KronaError(f"--out {output} has an unknown ending: {did_you_mean(output.suffix, SUFFIXES)}")
         require_new(output, overwrite=overwrite, source=source)
-    trained = [find(run) for run in runs]
-    task = _common_task(trained)
-    results = [run.result for run in trained if run.result is not None]
+    trained = find(run)
+    name, task = trained.origin.run_id, trained.origin.task_settings
     rows: Iterable[tuple[str, Any]]
-    rows = _rows_from_texts(texts, task) if source is None else open_rows(source, task, results)
-    predictors = [load_predictor(run, backbone=backbone) for run in trained]
+    if source is None:
+        rows = _rows_from_texts(texts, task)
+    else:  # a TSV file is read with the quoting of the training data
+        quoting = None if trained.result is None else trained.result.config["data"].get("quoting")
+        rows = InputRows(source, task, quoting=quoting)
+    predictor = load_predictor(trained, backbone=backbone)
     totals = _Totals()  # complete when all chunks are written
-    chunks = (_answer(chunk, predictors, batch_size, totals) for chunk in batches(rows, CHUNK))
+    chunks = (_answer(chunk, predictor, batch_size, totals) for chunk in batches(rows, CHUNK))
     errors = Console(stderr=True)
     if output is not None:
         say(errors, f"{output}: {plural(_write_file(output, chunks), 'row')}")
@@ -76,12 +77,16 @@ def predict(
         say(console, table(list(frame), frame.values.tolist(), width=terminal_width(console), left=list(frame)))
     else:
         _print(chunks)
-    for note, count in (+totals.notes).items():  # + leaves out the notes of no row
-        say(errors, f"note: {note} ({plural(count, 'row')}).")
+    if totals.invalid:
+        kind = "labels" if task.labels else "numbers"
+        say(errors, f"note: {name} predicted texts that are not {kind} ({plural(totals.invalid, 'row')}).")
+    if totals.cut:
+        length = trained.origin.max_source_length
+        say(errors, f"note: {name} read only the first {length} tokens ({plural(totals.cut, 'row')}).")
     if totals.empty:
         where = ", ".join(first_few(totals.empty, MAX_LOCATIONS))
         say(errors, f"note: the prediction of {plural(len(totals.empty), 'row')} without a text is empty: {where}.")
-    return [run_id for run_id, count in totals.invalid.items() if 2 * count > totals.rows]
+    return 2 * totals.invalid > totals.rows
 
 
 @dataclass
@@ -89,50 +94,40 @@ class _Totals:
     """Counts over all chunks."""
 
     rows: int = 0  # rows with a text
-    invalid: Counter[str] = field(default_factory=Counter)  # predictions that are not labels or numbers, by run id
-    notes: Counter[str] = field(default_factory=Counter)  # rows by note
+    invalid: int = 0  # predictions that are not labels or numbers
+    cut: int = 0  # rows that are truncated
     empty: list[str] = field(default_factory=list)  # the locations of rows without a text
 
 
-def _answer(
-    rows: Sequence[tuple[str, Any]], predictors: Sequence[Predictor], batch_size: int, totals: _Totals
-) -> list[Answer]:
-    """Return the texts and the predictions of each row. A row of a file without a text has an empty prediction.
+def _answer(rows: Sequence[tuple[str, Any]], predictor: Predictor, batch_size: int, totals: _Totals) -> list[Answer]:
+    """Return the texts and the prediction of each row. A row of a file without a text has an empty prediction.
 
     Args:
         rows: tuples of the location of a row in the input and its texts.
         totals: the counts to which the rows are added.
     """
-    with_text = [not (isinstance(row, dict) and _has_no_text(row, predictors[0].task)) for _, row in rows]
+    origin, columns = predictor.origin, predictor.task.columns
+    with_text = [not (isinstance(row, dict) and _has_no_text(row, predictor.task)) for _, row in rows]
     totals.empty += [location for (location, _), has_text in zip(rows, with_text, strict=True) if not has_text]
     read = [pair for pair, has_text in zip(rows, with_text, strict=True) if has_text]
-    locations, values = [location for location, _ in read], [row for _, row in read]
-    splits = [predictor.make_split(values, locations=locations) for predictor in predictors]
+    split = predictor.make_split([row for _, row in read], locations=[location for location, _ in read])
+    predictions = predictor.predict_split(split, batch_size=batch_size)
     totals.rows += len(read)
-    by_run_id, answers = {}, []
-    for predictor, split in zip(predictors, splits, strict=True):
-        origin, kind = predictor.origin, "labels" if predictor.task.labels else "numbers"
-        predictions = predictor.predict_split(split, batch_size=batch_size)
-        by_run_id[origin.run_id] = iter(predictions), _no_prediction(predictor)
-        if not predictions:
-            continue
-        invalid = invalid_predictions([prediction.answer for prediction in predictions], origin.task)
-        cut, length = predictor.count_cut(split), origin.max_source_length
-        totals.invalid[origin.run_id] += len(invalid)
-        totals.notes[f"{origin.run_id} predicted texts that are not {kind}"] += len(invalid)
-        totals.notes[f"{origin.run_id} read only the first {length} tokens"] += cut
-    texts = iter(splits[0].texts)
+    totals.invalid += len(invalid_predictions([prediction.answer for prediction in predictions], origin.task))
+    totals.cut += predictor.count_cut(split) if read else 0
+    found = zip(split.texts, predictions, strict=True)
+    names = label_words(origin.task)
+    placeholder = Prediction("", None, {names[target]: math.nan for target in predictor.family.labels_with_scores})
+    answers = []
     for (_, row), has_text in zip(rows, with_text, strict=True):
         answer: Answer = {name: plain_value(value) for name, value in row.items()} if isinstance(row, dict) else {}
+        prediction = placeholder
         if has_text:
-            answer |= dict(zip(predictors[0].task.columns, next(texts), strict=True))
-        by_run = {
-            run_id: _columns(next(predictions) if has_text else placeholder)
-            for run_id, (predictions, placeholder) in by_run_id.items()
-        }
-        # with several runs, or if a column has one of these names, the run id is added to the column names
-        nested = len(predictors) > 1 or not answer.keys().isdisjoint(ADDED)
-        answers.append(answer | (by_run if nested else next(iter(by_run.values()))))
+            texts, prediction = next(found)
+            answer |= dict(zip(columns, texts, strict=True))
+        predicted = _columns(prediction)
+        # if a column has one of these names, the run id is added to the column names
+        answers.append(answer | (predicted if answer.keys().isdisjoint(ADDED) else {origin.run_id: predicted}))
     return answers
 
 
@@ -142,11 +137,6 @@ def _has_no_text(row: Mapping[str, Any], task: Task) -> bool:
     except BadRowError as error:
         return error.kind == "no text"
     return False
-
-
-def _no_prediction(predictor: Predictor) -> Prediction:
-    names = label_words(predictor.origin.task)
-    return Prediction("", None, {names[target]: math.nan for target in predictor.family.labels_with_scores})
 
 
 def _write(out: BinaryIO, suffix: str, chunks: Iterable[Sequence[Answer]]) -> int:
@@ -160,7 +150,7 @@ def _write(out: BinaryIO, suffix: str, chunks: Iterable[Sequence[Answer]]) -> in
         out.flush()
         done += len(chunk)
     if not done:
-        raise KronaError(NO_ROWS)
+        raise KronaError("The input has no rows.")
     return done
 
 
@@ -187,19 +177,6 @@ def _print(chunks: Iterable[Sequence[Answer]]) -> None:
         # discard the rest, which Python would otherwise try to write at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise KronaError(f"Standard output could not be written: {error.strerror or error}.") from error
-
-
-def _common_task(trained: Sequence[TrainedRun]) -> Task:
-    first, *others = trained
-    task = first.origin.task_settings
-    for other in others:
-        columns = other.origin.task_settings.columns
-        if columns != task.columns:
-            raise KronaError(
-                f"{first.origin.run_id} reads {quote_columns(task.columns)}, but {other.origin.run_id} reads "
-                f"{quote_columns(columns)}. Use a separate command for each run."
-            )
-    return task
 
 
 def _rows_from_texts(texts: Sequence[str], task: Task) -> list[tuple[str, Any]]:
@@ -245,7 +222,7 @@ def format_answers(
 def to_frame(answers: Sequence[Answer]) -> pd.DataFrame:
     """Return predictions as a table of texts, with one column for each probability, such as ``p(entailment)``.
 
-    With several runs, the names of the columns begin with the run id.
+    If the input has columns with the same names, the names of the columns begin with the run id.
     """
     texts = [{name: _as_cell(value) for name, value in answer.items()} for answer in answers]
     frame = pd.json_normalize(texts, sep=": ").astype(object).fillna("")

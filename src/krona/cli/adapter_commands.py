@@ -8,7 +8,7 @@ from rich.console import Console
 from typer.core import TyperCommand
 
 from krona.formatting import show
-from krona.messages import KronaError, join_names
+from krona.messages import KronaError
 
 
 class SeveralTexts(TyperCommand):
@@ -27,16 +27,16 @@ class SeveralTexts(TyperCommand):
 
 
 app = typer.Typer()
-Run = Annotated[str, typer.Argument(help="a run (its id, the beginning of its id, or its folder), or an adapter file")]
+OneRun = Annotated[
+    str | None, typer.Argument(help="a run (its id, the beginning of its id, or its folder), or an adapter file")
+]
 Best = Annotated[str | None, typer.Option(metavar="SWEEP", help="use the run of this sweep with the best dev score")]
 Backbone = Annotated[str | None, typer.Option(help="folder of the backbone, if it was moved after the run")]
 
 
 @app.command(cls=SeveralTexts)
 def predict(
-    runs: Annotated[
-        list[str] | None, typer.Argument(help="runs (ids, beginnings of ids, or folders), or adapter files")
-    ] = None,
+    run: OneRun = None,
     best: Best = None,
     source: Annotated[
         str | None, typer.Option("--input", help="a .tsv, .csv, .jsonl or .parquet file; -: standard input")
@@ -50,23 +50,19 @@ def predict(
     batch_size: Annotated[int, typer.Option(min=1, help="rows per batch")] = 64,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="replace the output file")] = False,
 ) -> None:
-    """Predict the label of each row with finished runs. The output also contains the probability of each label."""
+    """Predict the label of each row with a finished run. The output also contains the probability of each label."""
     from krona.runs.choose import choose_runs
 
-    chosen = choose_runs(runs, best)
-    if source is not None:
-        from krona.adapters.input_rows import check_file
-
-        check_file(source, chosen[0])
+    (chosen,) = choose_runs([run] if run else [], best)
     from krona.adapters.predict_command import predict as run_predict  # imports torch, which is slow
 
-    invalid = run_predict(
+    is_invalid = run_predict(
         chosen, source=source, texts=texts or [], output=out, backbone=backbone,
         batch_size=batch_size, overwrite=overwrite, console=Console(),
     )  # fmt: skip
-    if invalid and source is not None:
+    if is_invalid and source is not None:
         raise KronaError(
-            f"Most predictions of {join_names(invalid)} are invalid, so the run did not learn its task. Train for more "
+            f"Most predictions of {chosen} are invalid, so the run did not learn its task. Train for more "
             "steps, or with another optimizer.lr."
         )
 
@@ -77,10 +73,6 @@ def evaluate(
         list[str] | None, typer.Argument(help="runs or adapter files, then overrides such as data.skip_bad_rows=true")
     ] = None,
     best: Best = None,
-    data: Annotated[
-        str | None,
-        typer.Option(help="folder with the benchmark's files, or hub; default: the source of the run's data"),
-    ] = None,
     split: Annotated[
         str, typer.Option(help="dev, test, train, or an official split of the data such as validation")
     ] = "test",
@@ -88,7 +80,6 @@ def evaluate(
         str | None, typer.Option("--input", help="a file of labelled rows, instead of the task's data")
     ] = None,
     out: Annotated[Path | None, typer.Option(help="write each row's prediction to this .jsonl file")] = None,
-    min_score: Annotated[float | None, typer.Option(help="exit with code 1 if a score is lower")] = None,
     backbone: Backbone = None,
     batch_size: Annotated[
         int | None,
@@ -102,18 +93,15 @@ def evaluate(
 
     names = choose_runs([item for item in runs or [] if "=" not in item], best)
     overrides = [item for item in runs or [] if "=" in item]
-    rows = RowChoice(data=data, split=split, source=source, overrides=overrides)
+    rows = RowChoice(split=split, source=source, overrides=overrides)
     evaluate_runs(
-        names, rows, output=out, backbone=backbone, batch_size=batch_size,
-        overwrite=overwrite, console=Console(), min_score=min_score,
-    )  # fmt: skip
+        names, rows, output=out, backbone=backbone, batch_size=batch_size, overwrite=overwrite, console=Console()
+    )
 
 
 @app.command()
 def export(
-    run: Annotated[
-        str | None, typer.Argument(help="a run (its id, the beginning of its id, or its folder), or an adapter file")
-    ] = None,
+    run: OneRun = None,
     best: Best = None,
     to: Annotated[
         str, typer.Option(help="merged: a model for transformers; peft: a folder for peft; adapter: krona's own file")
