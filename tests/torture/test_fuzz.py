@@ -3,7 +3,6 @@
 import csv
 import io
 import json
-import re
 import shutil
 import warnings
 from collections.abc import Iterable
@@ -15,27 +14,17 @@ from unittest.mock import ANY
 
 import pyarrow
 import pytest
-import yaml
 from hypothesis import strategies as st
 from pyarrow import parquet
 from rich.console import Console
 
-from krona import paths
-from krona.cli.launch import _raised_by_hydra
-from krona.config import check
-from krona.config.compose import compose_job, hydra_session
-from krona.config.errors import explain
-from krona.config.overrides import normalize
 from krona.messages import KronaError
-from krona.paths import CONF
 from krona.report.build import build_report, collect
 from krona.runs.frame import read_results
 from krona.runs.result import read_result, write_result
 from krona.sweeps import status
-from krona.tasks import hub
 from krona.tasks.files import DataFile, FileColumns
-from runs.made_runs import tree
-from torture.damage import damaged, damaged_json, judge, run_command, try_each
+from torture.damage import damaged, damaged_json, judge, try_each
 
 View = tuple[dict[str, Any], Iterable[Any]]  # what a command shows of each run, and its error messages
 RESULTS = 3_000
@@ -245,114 +234,3 @@ def test_rows_of_a_file(full: bool, tmp_path: Path, book: Any) -> None:
 
     with book("damaged rows") as found:
         try_each(st.sampled_from([*good]).flatmap(damage), 6_000 if full else 40, found, read)
-
-
-COMMANDS = [
-    "list", "report", "compare", "predict", "evaluate", "export", "table",
-]  # fmt: skip
-OPTIONS = [
-    "--where", "--sweep", "--format", "--out", "--table", "--json", "--text", "--input", "--to", "--rank", "--help",
-    "--outputs", "--margin", "--all", "--task", "--split", "--weights", "--dry-run", "--plan", "--nothing",
-]  # fmt: skip
-WORDS = [
-    "krona", "rte", "0", "-1", "1", "32", "method=krona", "state=done", "=", "", "../..", "html", "md", "merged", "é",
-]  # fmt: skip
-
-
-def test_command_lines(
-    full: bool, copied: Path, outputs: Path, book: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Test commands that only read, on one finished run. They print a text, or one message."""
-    monkeypatch.setattr(paths, "OUTPUTS", outputs)
-    monkeypatch.setattr(hub, "unreachable", lambda path="", timeout_s=None: "no network here")
-    monkeypatch.chdir(tmp_path)
-    words = st.sampled_from([*OPTIONS, *WORDS, copied.name, str(tmp_path / "new.safetensors")]) | st.text(max_size=6)
-    before = tree(copied)
-
-    def invoke(line: tuple[str, list[str]]) -> str | None:
-        command, arguments = line
-        arguments = ["--dry-run", *arguments] if command == "table" else arguments
-        loss = judge(lambda: run_command([command, *arguments]), ANY)
-        return loss if tree(copied) == before else "the run was changed"
-
-    drawn = st.tuples(st.sampled_from(COMMANDS), st.lists(words, max_size=4))
-    with book("command lines") as found:
-        try_each(drawn, 1_500 if full else 12, found, invoke)
-
-
-GROUPS = {"method": ["krona", "lora"], "task": ["rte", "stsb"], "backbone": ["t5_base", "bert_base"]}
-SETTINGS = {
-    "optimizer.lr": ["1e-3", "0.01", ".1", "1_0.5"],
-    "seed": ["0", "7", "1_000"],
-    "batch_size": ["8", "+8", "1e2"],
-    "data.path": ["a b", "'a, b'", '"it\'s"', r"a\,b", "~/x", "null", "é"],
-    "method.kron_factors": ["[[32,24],[24,32]]", "null"],
-    "trainer.max_epochs": ["3", "-1"],
-}
-DELETED = object()
-
-
-def means(typed: str, found: Any) -> bool:
-    """Return whether a value of a config is the one that was typed."""
-    text = typed.strip()
-    if isinstance(found, str):
-        quote = text[:1] if text[:1] in ("'", '"') and len(text) > 1 and text[-1] == text[0] else ""
-        return found == (text[1:-1].replace(f"\\{quote}", quote) if quote else re.sub(r"\\(.)", r"\1", text))
-    if found is None or isinstance(found, bool):
-        return text.lower() == ("null" if found is None else str(found).lower())
-    if isinstance(found, int | float):
-        return bool(float(text.replace("_", "")) == found)
-    return bool(yaml.safe_load(re.sub("[:,]", r"\g<0> ", text)) == found)
-
-
-def test_overrides(full: bool, book: Any) -> None:
-    """Test overrides of a run. The config has the typed values, or there is one message. No run is started."""
-    choices = {**GROUPS, **SETTINGS}
-    signs_of_hydra = ["", "", "", ",", "[", "{a:b}", "${x}", "'", '"', "=", "\\", " ", "#"]
-    inserted = st.sampled_from(signs_of_hydra) | st.text(max_size=3)
-    signs = st.sampled_from(["", "", "", "", "", "+", "++", "~"])
-
-    @st.composite
-    def lines(draw: st.DrawFn) -> list[tuple[str, str, str]]:
-        parts = []
-        for key in draw(st.lists(st.sampled_from([*choices]), min_size=1, max_size=3, unique=draw(st.booleans()))):
-            value, new = draw(st.sampled_from(choices[key])), draw(inserted)
-            at = draw(st.integers(0, len(value)))
-            parts.append((draw(signs), key, value[:at] + new + value[at:]))
-        return parts
-
-    def compose(parts: list[tuple[str, str, str]]) -> str | None:
-        typed = {key: DELETED if sign == "~" else value for sign, key, value in parts}
-        overrides = [f"{group}={names[0]}" for group, names in GROUPS.items() if group not in typed]
-        overrides += [f"{sign}{key}={value}" for sign, key, value in parts]
-
-        def composed() -> dict[str, Any]:
-            """Return the keys whose values are not the typed ones."""
-            try:
-                with hydra_session():
-                    config = compose_job(normalize(overrides)).config
-                    check.settings(config, own=True)
-            except Exception as error:
-                if _raised_by_hydra(error):
-                    raise KronaError(explain(error)) from error
-                raise
-            found = {key: find_value(config, key) for key in typed}
-            return {key: found[key] for key, value in typed.items() if not is_same(key, value, found[key])}
-
-        return judge(composed, {})
-
-    def find_value(config: Any, key: str) -> Any:
-        for part in key.split("."):
-            config = config.get(part, DELETED) if isinstance(config, dict) else DELETED
-        return config
-
-    def is_same(key: str, value: Any, found: Any) -> bool:
-        if value is DELETED or found is DELETED:
-            return value is found
-        if key in GROUPS:
-            file = CONF / key / f"{value.strip()}.yaml"
-            return file.is_file() and re.search(rf"^ *name: {found['name']}\b", file.read_text(), re.MULTILINE)
-        return means(value, found)
-
-    with book("overrides") as found:
-        try_each(lines(), 1_000 if full else 8, found, compose)

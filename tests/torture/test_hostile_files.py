@@ -18,10 +18,8 @@ from safetensors.numpy import save_file
 from typer.testing import CliRunner
 
 from krona import paths
-from krona.cli import train
 from krona.cli.krona import app
 from krona.config import check
-from krona.config.hydra_internals import option_parser
 from krona.config.target_classes import NotAllowedError
 from krona.messages import KronaError
 from krona.runs.folder import RunFolder
@@ -39,7 +37,7 @@ SWEEPS = {
     "search": "hydra.searchpath=[pkg://krona_evil]",
     "callback": "+hydra.callbacks.x._target_=krona_evil.Thing",
 }
-SMALL = ("list", "diff", "report")
+SMALL = ("list", "report")
 
 
 class Fire:
@@ -97,13 +95,8 @@ def hostile(done: Path, outputs: Path, tmp_path: Path, monkeypatch: pytest.Monke
     for name in ("predictions.jsonl", "metrics.csv"):
         (linked_files / name).unlink()
         (linked_files / name).symlink_to(mine / "canary")
-    (outputs / "loop").symlink_to(outputs / "loop")
-    for name, link in (("endless", "result.json"), ("gone", "nowhere")):
-        (outputs / name).mkdir()
-        (outputs / name / "result.json").symlink_to(link)
-    (outputs / "folder" / "result.json").mkdir(parents=True)
     (outputs / "sweeps").mkdir()
-    for name, override in {**SWEEPS, "folder": "hydra.run.dir=../mine"}.items():
+    for name, override in SWEEPS.items():
         text = json.dumps({"sweep": name, "overrides": ["method=lora", override]})
         (outputs / "sweeps" / f"{name}.json").write_text(text)
     yield SimpleNamespace(outputs=outputs, mine=mine, fired=fired, out=tmp_path / "out")
@@ -114,11 +107,11 @@ def hostile(done: Path, outputs: Path, tmp_path: Path, monkeypatch: pytest.Monke
 def commands(out: Path) -> list[list[str]]:
     """Return all commands that read outputs/, each with every run as its argument."""
     plan = ["table", "1", "profile=demo", "method=lora", "task=sample_rte", "seed=0", "--dry-run"]
-    found = [["list"], ["list", "folder"], ["report", "--format", "latex"], plan]
+    found = [["list"], ["list", "target"], ["report", "--format", "latex"], plan]
     found += [["report", "--table", "1"], ["report", "--format", "html", "--out", str(out / "report.html")]]
     found += [["dashboard", "--folder", str(out / "d")]]
-    for name in ("whole", "target", "adapter", "pickled", "linked", "gone", "folder", "loop"):
-        found += [["diff", name, "whole"], ["predict", name, "--text", "a cat", "a dog"]]
+    for name in ("whole", "target", "adapter", "pickled", "linked"):
+        found += [["predict", name, "--text", "a cat", "a dog"]]
         found += [["export", name, "--to", "adapter", "--out", str(out / f"export-{name}")]]
     return found
 
@@ -180,19 +173,6 @@ def test_the_file_of_a_sweep(sweep: str, message: str, hostile: SimpleNamespace)
     assert message in flat
 
 
-def show_job(*overrides: str) -> None:
-    train.render_config(option_parser().parse_args(["--cfg", "job", "--resolve", *overrides]))
-
-
-def test_showing_and_counting_call_nothing_from_the_command_line(tmp_path: Path) -> None:
-    shell = f"++logger.x={{_target_:os.system,command:'touch {tmp_path / 'canary'}'}}"
-    with pytest.raises(KronaError, match="not a class"):
-        show_job("profile=demo", "method=lora", "task=sample_rte", shell)
-    for command in (["params", "method=lora", "task=sample_rte", shell], ["check-data", "sample_rte", shell]):
-        output(*command)
-    assert not (tmp_path / "canary").exists()
-
-
 @pytest.mark.parametrize(
     ("target", "message"),
     [
@@ -227,15 +207,6 @@ def test_a_class_of_the_user_is_allowed_on_the_command_line(tmp_path: Path, monk
     assert check.settings(whole, own=True).optimizer.target == "own_optimizer.Mine"
 
 
-def test_code_in_a_backbones_folder(tmp_path: Path) -> None:
-    settings = {"model_type": "evil", "auto_map": {"AutoConfig": "evil_code.Thing"}}
-    (tmp_path / "config.json").write_text(json.dumps(settings))
-    (tmp_path / "evil_code.py").write_text(f"open({str(tmp_path / 'canary')!r}, 'w').close()\nclass Thing: ...\n")
-    with pytest.raises(KronaError, match=str(tmp_path)):
-        show_job("method=lora", "task=sample_rte", "data=sample", "backbone=local", f"backbone.path={tmp_path}")
-    assert not (tmp_path / "canary").exists()
-
-
 def test_a_pickle_in_the_place_of_a_checkpoint(values: dict[str, Any], done: Path, tmp_path: Path) -> None:
     folder = Path(shutil.copytree(done, tmp_path / "outputs" / done.name))
     write_result(folder, read_result(folder / "result.json").model_copy(update={"status": "interrupted"}))
@@ -244,42 +215,15 @@ def test_a_pickle_in_the_place_of_a_checkpoint(values: dict[str, Any], done: Pat
     assert not (tmp_path / "fired").exists()
 
 
-LINKS = ("sweeps", ".cache", ".cache/tokens", "run", "run/.hydra")  # links in outputs/ to other folders
-HOME = (
-    "thesis.tex", ".x.json.old", ".eslintrc.json.old", "a.json", f".{'a' * 24}-x/file", f"tokens/.{'a' * 24}-x/file",
-    "jobs-12345678/file", "last.ckpt", ".now.x", ".takeover.x", "config.yaml", ".result.json.x",
-)  # fmt: skip
-
-
-def cleanings(outputs: Path) -> dict[str, Any]:
-    """Return all functions that remove files below outputs/, by name."""
-
-    def prepare() -> None:
-        folder = RunFolder(outputs / "run")
-        if (claim := folder.claim()) is not None:
-            try:
-                folder.remove_attempt(claim)
-            finally:
-                claim.release()
-
-    return {
-        "reading": lambda: stored_results(outputs),
-        "a run with overwrite=true": prepare,
-        "a run that is done": RunFolder(outputs / "run").clean,
-    }
-
-
-@pytest.mark.parametrize("link", LINKS)
-def test_nothing_behind_a_link_is_removed(link: str, tmp_path: Path) -> None:
-    for name in cleanings(tmp_path):
-        home, outputs = tmp_path / name / "home", tmp_path / name / "outputs"
-        for file in HOME:
-            aged(home / file, seconds=40 * 86400)
-        for folder in (path for path in home.iterdir() if path.is_dir()):
-            aged(folder, seconds=40 * 86400)
-        (outputs / link).parent.mkdir(parents=True)
-        (outputs / link).symlink_to(home)
-        before = tree(home)
-
-        assert judge(cleanings(outputs)[name], ANY) is None, name
-        assert not before.keys() - tree(home).keys(), name
+def test_nothing_behind_a_link_is_removed(tmp_path: Path) -> None:
+    home, outputs = tmp_path / "home", tmp_path / "outputs"
+    for name in ("thesis.tex", ".result.json.x", "last.ckpt", ".now.x", ".takeover.x"):
+        aged(home / name, seconds=40 * 86400)
+    outputs.mkdir()
+    (outputs / "run").symlink_to(home)
+    before = tree(home)
+    with pytest.raises(KronaError, match="is a symbolic link"):
+        RunFolder(outputs / "run").claim()
+    RunFolder(outputs / "run").clean()
+    stored_results(outputs)
+    assert tree(home) == before
