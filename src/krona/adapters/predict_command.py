@@ -41,10 +41,10 @@ def predict(
     batch_size: int,
     overwrite: bool,
     console: Console,
-) -> bool:
+) -> str | None:
     """Write the predictions of a run, in the order of the rows.
 
-    Return whether most predictions are invalid (texts that are not labels).
+    Return the run's id if most predictions are invalid (texts that are not labels), otherwise None.
 
     Args:
         run: the id of a run, the beginning of its id, its folder or an adapter file.
@@ -86,7 +86,7 @@ def predict(
     if totals.empty:
         where = ", ".join(first_few(totals.empty, MAX_LOCATIONS))
         say(errors, f"note: the prediction of {plural(len(totals.empty), 'row')} without a text is empty: {where}.")
-    return 2 * totals.invalid > totals.rows
+    return name if 2 * totals.invalid > totals.rows else None
 
 
 @dataclass

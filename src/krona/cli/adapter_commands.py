@@ -56,13 +56,13 @@ def predict(
     (chosen,) = choose_runs([run] if run else [], best)
     from krona.adapters.predict_command import predict as run_predict  # imports torch, which is slow
 
-    is_invalid = run_predict(
+    invalid = run_predict(
         chosen, source=source, texts=texts or [], output=out, backbone=backbone,
         batch_size=batch_size, overwrite=overwrite, console=Console(),
     )  # fmt: skip
-    if is_invalid and source is not None:
+    if invalid and source is not None:
         raise KronaError(
-            f"Most predictions of {chosen} are invalid, so the run did not learn its task. Train for more "
+            f"Most predictions of {invalid} are invalid, so the run did not learn its task. Train for more "
             "steps, or with another optimizer.lr."
         )
 
