@@ -89,19 +89,15 @@ def test_another_backbone_or_another_shape_is_refused(tmp_path: Path) -> None:
 
 HEADERS: list[tuple[dict[str, Any], str]] = [
     ({"format": 2}, "format=2 must be 1"),
-    ({"branch": "krona.methods.nowhere.Branch"}, "nowhere"),
     ({"branch": "krona.methods.lora.Gone"}, "cannot be imported"),
     ({"branch": "krona.methods.lora.torch"}, "is a module, not a class"),
     ({"branch": "subprocess.Popen"}, "its branch='subprocess.Popen' is named by a file"),
-    ({"branch": "krona.methodsx.A"}, "krona.methodsx.A"),
-    ({"branch": "torch.nn.Linear"}, "torch.nn.Linear"),
     ({"branch_config": {"kron_factors": [[4, 8]], "bias": 1}}, "in these weights"),
     ({"branch_config": {"kron_factors": [[8, 8]], "wing": 2}}, "wing"),
     ({"insertion": {"inner_residual": False}}, "inner_residual=false"),
     ({"insertion": {"placement": 5}}, "method.placement=5"),
     ({"insertion": {"depth": 1}}, "depth"),
     ({"insertion": {"target_modules": ["q"]}}, "are unknown"),
-    ({"insertion": {"target_modules": ["nowhere"]}}, "'nowhere' matches no module"),
     ({"insertion": None}, "no valid `krona` entry"),
 ]
 

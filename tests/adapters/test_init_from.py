@@ -53,10 +53,10 @@ def test_a_run_begins_where_the_other_ended(files: Path) -> None:
     assert find(again).adapter is not None
 
 
+@pytest.mark.filterwarnings("ignore:Sparse invariant checks")  # of torch, for SHiRA
 @pytest.mark.parametrize(
     "words",
     [
-        ["method=peft/oft", "++method.config.oft_block_size=8"],
         ["method=peft/shira", "++method.config.r=2"],  # also copies the random indices
         ["method=peft/p_tuning", "++method.config.num_virtual_tokens=4"],
     ],
@@ -84,13 +84,12 @@ def test_the_id_holds_the_content_and_not_the_path(files: Path) -> None:
 
 def test_norms_alone_and_a_head_of_another_task(files: Path) -> None:
     first, _ = run(files, "method=lora")
-    _, notes = run(files, "method=layer_norm", f"init_from={first}")
-    assert notes[0].endswith("copied 12 of 12 tensors")
-    assert "this run does not use 24 tensors of the source" in notes[1]
+    _, (note,) = run(files, "method=layer_norm", f"init_from={first}")
+    assert note.endswith("copied 12 of 12 tensors")
     first, _ = run(files, "method=lora", backbone="bert")
     mnli = ["task=sample_mnli", "data=sample", "data.path=null", "trainer.max_steps=2"]
     _, (note,) = run(files, "method=lora", *mnli, f"init_from={first}", backbone="bert")
-    assert "classifier.weight (3, 32) instead of (2, 32); classifier.bias (3,) instead of (2,)" in note
+    assert note.endswith("these keep their initial values: classifier.weight; classifier.bias")
 
 
 def test_a_refused_source_leaves_no_files(files: Path) -> None:
@@ -121,7 +120,6 @@ def test_a_source_with_more_tensors_is_copied_whole_or_refused(files: Path) -> N
     job, _ = one_job.run(config(files, "method=lora", "method.rank=2", f"init_from={first}"), files / "runs")
     assert job.state == "failed"
     assert f"init_from={first.name} also consists of A0 and B0, which this run does not have" in str(job.error)
-    assert "Set method.init=pissa, as in the source." in str(job.error)
     chosen = ["method=lora", "method.rank=2", "+method.init=pissa"]
     again, notes = run(files, *chosen, f"init_from={first}", "optimizer.lr=1e-9")
     assert notes == [f"init_from={first.name}: copied 60 of 60 tensors"]

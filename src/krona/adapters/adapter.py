@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
@@ -28,7 +28,7 @@ from krona.methods.branch import Branch
 from krona.safe_files import Write, write_whole
 from krona.surgery.insertion import insert, take_out
 from krona.surgery.state import get_adapter
-from krona.surgery.trainable import adapter_state, copy_into, trained_names
+from krona.surgery.trainable import adapter_state, load_adapter_state, trained_names
 
 FORMAT: Literal[1] = 1
 
@@ -42,15 +42,8 @@ class AdapterConfig(BaseModel):
     branch: str | None  # the dotted path of the branch class, or None for an adapter without branches
     branch_config: dict[str, Any]  # the arguments of the branch class
     insertion: dict[str, Any]  # the options of `surgery.insert`, such as ``target_modules``
-    backbone: Fingerprint | None  # the backbone's fingerprint, or None if it is unknown
+    backbone: Fingerprint
     notes: dict[str, str] = Field(default_factory=dict)  # other texts, such as the origin (`krona.adapters.origin`)
-
-    @field_validator("insertion")
-    @classmethod
-    def _check_module_names(cls, insertion: dict[str, Any]) -> dict[str, Any]:
-        for key in ("target_modules", "head"):
-            TypeAdapter(list[str]).validate_python(insertion.get(key, []), strict=True)
-        return insertion
 
     @classmethod
     def read(cls, path: str | Path) -> "AdapterConfig":
@@ -62,15 +55,12 @@ class AdapterConfig(BaseModel):
         with open_safetensors(Path(path)) as file:
             entry = (file.metadata() or {}).get("krona", "null")
         try:
-            config = cls.model_validate_json(entry)
+            return cls.model_validate_json(entry)
         except ValidationError as error:
             raise KronaError(
                 f"{path} is not an adapter of this version of krona, because its header has no valid `krona` entry: "
                 f"{format_validation_error(error)}"
             ) from error
-        if config.backbone is None:
-            raise KronaError(f"{path} does not record its backbone.")
-        return config
 
     def as_metadata(self) -> dict[str, str]:
         """Return the config as the metadata of a safetensors file."""
@@ -144,8 +134,6 @@ class Adapter:
     ) -> None:
         """Insert the adapter into its backbone.
 
-        If the backbone is on the meta device, only the adapter's tensors get values.
-
         Args:
             branch: the class of the branches. None means the class that the adapter's config names. krona imports the
                 named class only if the class is in `krona.methods` or if a YAML file in conf/ also names the class.
@@ -160,25 +148,16 @@ class Adapter:
         if branch is None and config.branch is not None:
             branch = find_class(config.branch, f"{label}: its branch", "branch", own=False)
         try:
-            if config.backbone is not None:
-                trained = trained_names(model, branch, config.insertion)
-                require_backbone(model, config.backbone, self.path, trained=trained, any_values=other_backbone)
+            trained = trained_names(model, branch, config.insertion)
+            require_backbone(model, config.backbone, self.path, trained=trained, any_values=other_backbone)
             insert(model, branch, **config.insertion, **config.branch_config)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise KronaError(f"{label} has invalid arguments: {type(error).__name__}: {error}") from error
-        state = adapter_state(model)
         try:
-            copy_into(state, dict(self.tensors))
+            load_adapter_state(model, self.tensors)
         except KronaError as error:
             take_out(model)
             raise KronaError(f"{label}: {error}") from error
-        get_adapter(model).prepared = True
-        for key, tensor in state.items():
-            if tensor.is_meta:  # a copy gives it no values
-                value = self.tensors[key].detach()
-                if isinstance(tensor, nn.Parameter):
-                    value = nn.Parameter(value, requires_grad=False)
-                torch.utils.swap_tensors(tensor, value)  # type: ignore[no-untyped-call]
 
     @property
     def file_bytes(self) -> int:

@@ -1,7 +1,6 @@
 """Copy the trained weights of a run or an adapter file into a new run (``init_from``)."""
 
 import hashlib
-from collections.abc import Container, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -40,13 +39,11 @@ class InitialWeights:
 
     def hash(self) -> str:
         """Return a hash of the source's files for the run id, or "absent" if the files were not found."""
-        digest = hashlib.blake2b(digest_size=8)
         try:
             _, path = self.located
-            digest.update(path.read_bytes())
+            return hashlib.blake2b(path.read_bytes(), digest_size=8).hexdigest()
         except (OSError, KronaError):
             return "absent"
-        return digest.hexdigest()
 
     def require(self, branch: str | None) -> None:
         """Check the source's files and branch class.
@@ -57,14 +54,14 @@ class InitialWeights:
         name, path = self.located
         _require_class(name, source=AdapterConfig.read(path).branch, target=branch)
 
-    def copy_into(self, model: nn.Module, target: Adapter) -> list[str]:
+    def copy_into(self, model: nn.Module, target: Adapter) -> str:
         """Copy the source's tensors to the parameters of ``target`` that have the same names and shapes.
 
         Args:
             target: the adapter in the model.
 
         Returns:
-            Notes about parameters that keep their initial values, and about unused tensors.
+            A note about the parameters that keep their initial values.
 
         Raises:
             KronaError: the source has another method or another backbone, its branches have tensors that this run's
@@ -74,15 +71,12 @@ class InitialWeights:
         source = Adapter.load(path)
         label = f"init_from={name}"
         _require_class(name, source=source.config.branch, target=target.config.branch)
-        backbone, source_backbone = target.config.backbone, source.config.backbone
-        if backbone is not None and source_backbone is not None:
-            require_form(backbone, source_backbone, label)
-            flags = [[config.insertion.get(flag, ()) for flag in FLAGS] for config in (target.config, source.config)]
-            if flags[0] == flags[1] and not has_values(backbone, source_backbone):
-                raise KronaError(
-                    f"{label} was trained on another backbone, whose weights have other values. Use the source's "
-                    "backbone."
-                )
+        require_form(target.config.backbone, source.config.backbone, label)
+        flags = [[config.insertion.get(flag, ()) for flag in FLAGS] for config in (target.config, source.config)]
+        if flags[0] == flags[1] and not has_values(target.config.backbone, source.config.backbone):
+            raise KronaError(
+                f"{label} was trained on another backbone, whose weights have other values. Use the source's backbone."
+            )
         fits = {
             key: value
             for key, value in source.tensors.items()
@@ -92,11 +86,21 @@ class InitialWeights:
         if not fits or (branches and not branches & fits.keys()):
             kind = plural(len(branches), "branch tensor") if branches else plural(len(target.tensors), "tensor")
             raise KronaError(f"None of this run's {kind} has the same name and shape as a tensor in {label}.")
-        _require_whole_branches(label, target, source, branches & fits.keys())
+        modules = {key.rpartition(".")[0] for key in branches & fits.keys()}
+        left_out = [key for key in source.tensors if key.rpartition(".")[0] in modules and key not in target.tensors]
+        if left_out:  # the branch would then compute another update
+            names = join_names([*dict.fromkeys(key.rpartition(".")[2] for key in left_out)])
+            raise KronaError(
+                f"The update of {label} also consists of {names}, which this run does not have. Use the arguments of "
+                "the source's method."
+            )
         for key, value in fits.items():
             target.tensors[key].copy_(value)
         get_adapter(model).prepared = True
-        return [f"{label}: {line}" for line in _differences(target, source, fits)]
+        note = f"{label}: copied {len(fits)} of {plural(len(target.tensors), 'tensor')}"
+        if new := [name for name in target.tensors if name not in fits]:
+            note += f"; these keep their initial values: {'; '.join(first_few(new, NAMED))}"
+        return note
 
 
 def _require_class(name: str, *, source: str | None, target: str | None) -> None:
@@ -106,49 +110,3 @@ def _require_class(name: str, *, source: str | None, target: str | None) -> None
             f"The branches of init_from={name} are {kinds[0]}, but those of this run are {kinds[1]}. Use a source with "
             "the method of this run."
         )
-
-
-def _require_whole_branches(label: str, target: Adapter, source: Adapter, copied: Iterable[str]) -> None:
-    """Check that no tensor of a copied branch is left out, because the branch would then compute another update.
-
-    Raises:
-        KronaError: a tensor is left out, such as A₀ of PiSSA.
-    """
-    modules = {key.rpartition(".")[0] for key in copied}
-    left_out = [key for key in source.tensors if key.rpartition(".")[0] in modules and key not in target.tensors]
-    if left_out:
-        names = dict.fromkeys(key.rpartition(".")[2] for key in left_out)
-        own_settings = target.config.branch_config
-        settings = [
-            f"method.{key}={value}"
-            for key, value in source.config.branch_config.items()
-            if own_settings.get(key) != value
-        ]
-        raise KronaError(
-            f"The update of {label} also consists of {join_names([*names])}, which this run does not have. Set "
-            f"{' '.join(settings)}, as in the source."
-        )
-
-
-def _differences(target: Adapter, source: Adapter, fits: Container[str]) -> list[str]:
-    shapes = {name: f" instead of {tuple(value.shape)}" for name, value in source.tensors.items()}
-    new = [
-        f"{name} {tuple(value.shape)}{shapes[name]}" if name in shapes else name
-        for name, value in target.tensors.items()
-        if name not in fits
-    ]
-    lines = [f"copied {len(target.tensors) - len(new)} of {plural(len(target.tensors), 'tensor')}"]
-    if new:
-        lines[0] += f"; these keep their initial values: {'; '.join(first_few(new, NAMED))}"
-    if unused := sorted(source.tensors.keys() - target.tensors.keys()):
-        lines.append(
-            f"this run does not use {plural(len(unused), 'tensor')} of the source: "
-            f"{'; '.join(first_few(unused, NAMED))}"
-        )
-    own_settings = target.config.branch_config
-    other = [
-        f"{key} {value} instead of {own_settings[key]}"
-        for key, value in source.config.branch_config.items()
-        if key in own_settings and own_settings[key] != value
-    ]
-    return lines + ([f"the source was trained with other settings: {', '.join(other)}"] if other else [])

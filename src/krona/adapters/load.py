@@ -13,7 +13,6 @@ from krona.adapters.evaluate import Evaluation, RowChoice, evaluate
 from krona.adapters.export import export
 from krona.adapters.find import TrainedRun, find
 from krona.adapters.predictor import Prediction, Predictor, Row, load_predictor
-from krona.messages import KronaError
 from krona.runs.result import Result
 from krona.surgery.saving import bake
 
@@ -53,8 +52,6 @@ class Trained(Predictor):
         Raises:
             KronaError: a row lacks a column or has an unknown label, or the split does not exist.
         """
-        if isinstance(rows, str):
-            raise KronaError(f"rows={rows!r} is a text, not a list of rows. To score a split, write split={rows!r}.")
         if rows is None:
             return evaluate(self, RowChoice(split=split))
         with tempfile.TemporaryDirectory(prefix="krona-") as folder:

@@ -193,7 +193,7 @@ def build_learner(plan: Plan, result: Result, ranks: Ranks) -> tuple[Learner, Fi
         train_in_fp32(model)
     adapter = Adapter.of(model)
     if plan.initial is not None:
-        result.notes += plan.initial.copy_into(model, adapter)
+        result.notes.append(plan.initial.copy_into(model, adapter))
     if trainer.gradient_checkpointing:  # store only the input of each block, and recompute it in the backward pass
         model.activation_checkpointing_enable({"use_reentrant": False})
     return Learner(settings, backbone, data, steps, ranks=ranks), adapter.config.backbone
