@@ -20,7 +20,7 @@ from krona.adapters.evaluate import RowChoice, load_rows
 from krona.adapters.find import find
 from krona.adapters.load import load
 from krona.adapters.origin import NOTE
-from krona.backbones import shared
+from krona.backbones.load import BACKBONES
 from krona.messages import KronaError
 from krona.runs.result import read_result
 
@@ -206,7 +206,7 @@ def test_a_backbone_that_moved_and_another(
     rows = [["It rains.", "It is wet."]]
     expected = load(folder).predict(rows)
     moved = here.rename(tmp_path / "there")
-    shared.BACKBONES.clear()
+    BACKBONES.clear()
     with pytest.raises(KronaError, match=r"The backbone of .* was not found at .*here.*--backbone FOLDER"):
         load(folder)
     assert load(folder, backbone=moved).predict(rows) == expected

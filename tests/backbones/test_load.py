@@ -11,7 +11,7 @@ from transformers import AutoConfig
 
 import one_job
 import tiny_backbones
-from krona.backbones import load, shared
+from krona.backbones import load
 from krona.backbones.families import find_family
 from krona.config.settings import Backbone
 from krona.messages import KronaError
@@ -60,13 +60,13 @@ def test_a_head_is_drawn_from_the_seed_and_the_rest_is_the_checkpoints(folders: 
     assert tiny_backbones.same(first.bert, other.bert)
     assert 0.01 < first.classifier.weight.std() < 0.04
     assert not first.classifier.bias.any()
-    shared.BACKBONES.clear()
+    load.BACKBONES.clear()
     settings = Backbone(name="local", path=str(folders["bert"]))
     for seed, alone in ((0, first), (1, other)):  # the jobs of a sweep share the weights, but not the heads
-        assert tiny_backbones.same(shared.shared_backbone(settings, task("rte"), seed=seed, bf16=False).model, alone)
+        assert tiny_backbones.same(load.shared_backbone(settings, task("rte"), seed=seed, bf16=False).model, alone)
     assert loaded(folders["bert"], name="mnli").model.classifier.out_features == 3
     assert loaded(folders["bert"], name="stsb").model.classifier.out_features == 1
-    shared.BACKBONES.clear()
+    load.BACKBONES.clear()
 
 
 def test_an_encoder_reads_the_texts_by_themselves(folders: dict[str, Path]) -> None:
@@ -156,7 +156,7 @@ def test_a_checkpoint_of_another_family_and_of_none(folders: dict[str, Path]) ->
     with pytest.raises(KronaError, match=r"is a llama, but backbone.architecture is bert"):
         loaded(folders["llama"], architecture="bert")
     vit = AutoConfig.for_model("vit", hidden_size=8, num_hidden_layers=2, num_attention_heads=2, intermediate_size=8)
-    with pytest.raises(KronaError, match=r"the architecture 'vit'.*docs/adding-a-backbone.md.*layers.#.*q_proj"):
+    with pytest.raises(KronaError, match=r"the architecture 'vit'.*docs/adding-a-backbone.md"):
         find_family(vit, "mine")
 
 

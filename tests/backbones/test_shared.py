@@ -8,9 +8,8 @@ import pytest
 import torch
 
 import one_job
-from krona.backbones import shared
+from krona.backbones import load
 from krona.backbones.families.encoder_decoder import EncoderDecoder
-from krona.backbones.load import Loaded
 from krona.config.settings import Backbone
 from krona.recent_values import RecentValues
 from krona.tasks import Task
@@ -25,7 +24,7 @@ def forget() -> None:
 
 
 def forget_shared() -> None:
-    shared.BACKBONES.clear()
+    load.BACKBONES.clear()
     SPLITS.clear()
 
 
@@ -58,10 +57,10 @@ def test_order_and_company_change_no_bit(small: list[str], tmp_path: Path) -> No
 
 def test_a_shared_backbone_is_loaded_once_and_never_written(tiny_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = Backbone(name="local", path=str(tiny_folder))
-    first = shared.shared_backbone(settings, task("rte"), seed=0, bf16=False)
+    first = load.shared_backbone(settings, task("rte"), seed=0, bf16=False)
     before = snapshot(first.model)
     monkeypatch.setattr("krona.backbones.load.load", lambda *args, **kwargs: pytest.fail("loaded again"))
-    second = shared.shared_backbone(settings, task("rte"), seed=1, bf16=False)
+    second = load.shared_backbone(settings, task("rte"), seed=1, bf16=False)
     for (name, a), b in zip(first.model.named_parameters(), second.model.parameters(), strict=True):
         assert a is not b, name
         assert a.data_ptr() == b.data_ptr(), name
@@ -74,7 +73,7 @@ def test_a_shared_backbone_is_loaded_once_and_never_written(tiny_folder: Path, m
 def test_random_weights_are_drawn_anew_for_another_seed(tiny_folder: Path) -> None:
     settings = Backbone(name="local", path=str(tiny_folder), pretrained=False)
     first, again, other = (
-        shared.shared_backbone(settings, task("rte"), seed=seed, bf16=False).model for seed in (0, 0, 1)
+        load.shared_backbone(settings, task("rte"), seed=seed, bf16=False).model for seed in (0, 0, 1)
     )
     assert torch.equal(first.shared.weight, again.shared.weight)
     assert not torch.equal(first.shared.weight, other.shared.weight)
@@ -84,13 +83,13 @@ def test_another_model_is_not_taken_from_the_cache(monkeypatch: pytest.MonkeyPat
     tokenizer: Any = None
     loaded = []
 
-    def load(settings: Backbone, task: Task, **_: object) -> Loaded:
+    def record(settings: Backbone, task: Task, **_: object) -> load.Loaded:
         loaded.append(settings)
-        return Loaded(model=tiny_t5(), family=EncoderDecoder(task, tokenizer))
+        return load.Loaded(model=tiny_t5(), family=EncoderDecoder(task, tokenizer))
 
-    monkeypatch.setattr("krona.backbones.load.load", load)
+    monkeypatch.setattr("krona.backbones.load.load", record)
     for kind in ("t5", "mt5"):
-        shared.shared_backbone(Backbone(name="x", architecture=kind), task("rte"), seed=0, bf16=False)
+        load.shared_backbone(Backbone(name="x", architecture=kind), task("rte"), seed=0, bf16=False)
     assert len(loaded) == 2
 
 

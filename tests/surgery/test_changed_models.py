@@ -17,7 +17,7 @@ from transformers import (
 )
 
 from krona import surgery
-from krona.backbones.shared import with_own_modules
+from krona.backbones.load import with_own_modules
 from krona.methods.bitfit import Bias
 from krona.methods.lora import LoRA
 from tiny_models import SMALL, tiny

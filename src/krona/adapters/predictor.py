@@ -1,6 +1,6 @@
 """Predict rows with a trained model: the forward pass that runs and commands share, and the model of a finished run.
 
-Adapters of the same backbone share its frozen weights in memory (`krona.backbones.shared`).
+Adapters of the same backbone share its frozen weights in memory (`krona.backbones.load`).
 """
 
 import warnings
@@ -19,8 +19,7 @@ from krona.adapters.find import TrainedRun
 from krona.adapters.origin import Origin
 from krona.backbones.families import Batch, Family, max_positions
 from krona.backbones.families.family import round_probabilities
-from krona.backbones.load import Loaded
-from krona.backbones.shared import shared_backbone
+from krona.backbones.load import Loaded, shared_backbone
 from krona.config.settings import AUTOCAST
 from krona.messages import KronaError, KronaWarning, join_names, plural
 from krona.metrics.threshold import labels_above

@@ -1,13 +1,10 @@
 """Load the weights of a checkpoint, and check that they fit the model."""
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
 from transformers import PreTrainedConfig, PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
@@ -35,19 +32,16 @@ def load_checkpoint(
         KronaError: a download failed, a file cannot be read, the weights do not fit the model, or the head and the task
             have different numbers of classes.
     """
-    name, folder = f"the weights of {settings.name_or_path}", settings.folder
+    name = f"the weights of {settings.name_or_path}"
     if bf16:
         kind = type(kind.__name__, (kind,), {"_keep_in_fp32_modules_strict": _norm_names(kind, config)})
     arguments: dict[str, Any] = {}
     if settings.quantisation is not None:
         arguments["quantization_config"] = quantisation_config(kind, config)
     try:
-        tensors = _read_slices(folder) if bf16 and folder is not None else {}
-        if tensors:
-            arguments["state_dict"] = tensors
         with _quiet_library():
             model, keys = kind.from_pretrained(
-                None if tensors else str(folder or settings.name),
+                str(settings.folder or settings.name),
                 config=config,
                 revision=settings.revision,
                 dtype=torch.bfloat16 if bf16 else torch.float32,
@@ -122,16 +116,3 @@ def _norm_names(kind: type[PreTrainedModel], config: PreTrainedConfig) -> set[st
     with torch.device("meta"):
         model = kind(config)
     return {name.rsplit(".", 1)[-1] for name, module in model.named_modules() if is_norm(module)}
-
-
-def _read_slices(folder: Path) -> dict[str, Any]:
-    """Return the tensors in a folder's safetensors files by name.
-
-    A tensor is read only when it is used, which saves memory. transformers would map the files into memory, and would
-    need memory for the whole file in fp32.
-    """
-    whole, index = folder / "model.safetensors", folder / "model.safetensors.index.json"
-    shards = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()) if index.is_file() else set()
-    paths = [whole] if whole.is_file() else [folder / name for name in sorted(shards)]
-    files: Any = [safe_open(path, framework="pt", backend="pread") for path in paths]
-    return {name: file.get_slice(name) for file in files for name in file.keys()}  # noqa: SIM118

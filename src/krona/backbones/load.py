@@ -1,9 +1,10 @@
 """Load a backbone and its tokenizer from the Hub, a folder or this package, or build an untrained model."""
 
+import copy
 import hashlib
 import json
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
 
 import torch
 from torch import nn
@@ -11,12 +12,13 @@ from transformers import AutoTokenizer, PreTrainedConfig, PreTrainedModel, PreTr
 
 from krona.backbones.checkpoint import load_checkpoint, model_class
 from krona.backbones.families import Family, find_family
-from krona.backbones.model_config import build_config, hub_or_cache_only
+from krona.backbones.model_config import build_config, hub_or_cache_only, num_outputs
 from krona.backbones.quantisation import prevent_repacking, quantisation_config
-from krona.backbones.weights_source import WAYS_OUT, require_folders
+from krona.backbones.weights_source import WAYS_OUT, fingerprint, require_folders
 from krona.config.settings import Backbone
 from krona.messages import KronaError
 from krona.random_streams import stream_seed
+from krona.recent_values import RecentValues
 from krona.surgery.layers import is_norm
 from krona.tasks import Task
 from krona.tasks.hub import download_error
@@ -33,6 +35,10 @@ class Loaded:
     def has_outputs(self, number: int) -> bool:
         """Return whether the model generates text or has a head with this number of outputs."""
         return self.family.generates_text or self.model.config.num_labels == number
+
+
+Model = TypeVar("Model", bound=nn.Module)
+BACKBONES: RecentValues[Loaded] = RecentValues(1)  # see `shared_backbone`
 
 
 def load(settings: Backbone, task: Task, *, seed: int, bf16: bool = False) -> Loaded:
@@ -167,3 +173,28 @@ def _untie_head(model: Any) -> None:
     if head is not None and embeddings is not None and head.weight is embeddings.weight:
         head.weight = nn.Parameter(head.weight.detach().clone())
     model.config.tie_word_embeddings = False
+
+
+def shared_backbone(settings: Backbone, task: Task, *, seed: int, bf16: bool) -> Loaded:
+    """Return a backbone with new modules, whose weights are shared with the other runs of this process.
+
+    The weights are loaded only if the previous run used another backbone, or if the weights are quantised. The new
+    weights of a head are not shared.
+    """
+    if settings.quantisation is not None:  # `with_own_modules` would drop the quantisation state of 4-bit weights
+        return load(settings, task, seed=seed, bf16=bf16)
+    content = repr(replace(settings, factor_shapes={}, learning_rates=None))
+    key = (fingerprint(settings), content, None if settings.pretrained else seed, bf16, task.is_multilabel)
+    if key in BACKBONES and not BACKBONES[key].has_outputs(num_outputs(task)):
+        del BACKBONES[key]  # the cached model has the head of another task
+    loaded = BACKBONES.get_or_make(key, lambda: load(settings, task, seed=seed, bf16=bf16))
+    model = with_own_modules(loaded.model)
+    init_new_weights(model, loaded.new_weights, seed=seed)
+    return replace(loaded, model=model, family=type(loaded.family)(task, loaded.family.tokenizer))
+
+
+def with_own_modules(model: Model) -> Model:
+    """Return a copy of the model. Its parameters and buffers are new objects that use the same memory."""
+    memo: dict[int, Any] = {id(p): nn.Parameter(p.detach(), requires_grad=p.requires_grad) for p in model.parameters()}
+    memo |= {id(buffer): buffer.detach() for buffer in model.buffers()}
+    return copy.deepcopy(model, memo)

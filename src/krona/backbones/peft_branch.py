@@ -36,7 +36,7 @@ from krona.surgery.wrapper import public_name, unwrap
 
 def bare_copy(model: nn.Module) -> Any:
     """Return a copy of the model without branches. The copy and the model share the memory of the weights."""
-    from krona.backbones.shared import with_own_modules  # imports transformers, which most commands do not need
+    from krona.backbones.load import with_own_modules  # imports transformers, which most commands do not need
 
     copied = with_own_modules(model)
     if "krona" in copied.__dict__:

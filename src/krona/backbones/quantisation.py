@@ -9,8 +9,7 @@ from torch import nn
 from transformers import PreTrainedConfig
 
 from krona.distribution import install_command
-from krona.messages import KronaError, plural
-from krona.surgery.layers import is_quantised
+from krona.messages import KronaError
 
 
 def require_library() -> None:
@@ -57,17 +56,6 @@ def _layers_with_wrong_dequantisation(model: nn.Module) -> list[str]:
     They are not quantised on any device, so that an adapter fits the backbone on all devices.
     """
     return [name for name, m in model.named_modules() if isinstance(m, nn.Linear) and m.in_features % 64 == 32]
-
-
-def unquantised_notes(model: nn.Module) -> list[str]:
-    """Return a note if layers of a quantised model are not quantised because of their widths."""
-    layers = [name for name in _layers_with_wrong_dequantisation(model) if not is_quantised(model.get_submodule(name))]
-    if not layers or not any(map(is_quantised, model.modules())):
-        return []
-    return [
-        f"backbone.quantisation=nf4: {plural(len(layers), 'layer')} (first {layers[0]}) stay in fp32, because "
-        "bitsandbytes computes wrong weights for inputs of a width of 32 modulo 64 on a CPU."
-    ]
 
 
 def prevent_repacking(model: Any) -> None:

@@ -16,9 +16,8 @@ from krona.backbones import load as backbones
 from krona.backbones.families import find_architecture, max_positions
 from krona.backbones.families.pooling import get_pooling, has_pooled_head
 from krona.backbones.insert_method import insert_method, method_defaults
+from krona.backbones.load import shared_backbone
 from krona.backbones.model_config import describe_backbone
-from krona.backbones.quantisation import unquantised_notes
-from krona.backbones.shared import shared_backbone
 from krona.config.settings import RunSettings
 from krona.random_streams import stream_seed
 from krona.runs.interrupts import stop_if_interrupted
@@ -159,7 +158,7 @@ def _score_best_epoch(learner: Learner, result: Result) -> dict[str, Predictions
 def build_learner(plan: Plan, result: Result, ranks: Ranks) -> tuple[Learner, Fingerprint | None]:
     """Load the data and the backbone, insert the method, and record facts about them in ``result``.
 
-    The jobs of a multirun share the backbone and the rows (`krona.backbones.shared`).
+    The jobs of a multirun share the backbone and the rows (`krona.backbones.load`).
 
     Returns:
         The LightningModule, and the fingerprint of the backbone's weights for the adapter file.
@@ -172,8 +171,6 @@ def build_learner(plan: Plan, result: Result, ranks: Ranks) -> tuple[Learner, Fi
     load = shared_backbone if share else backbones.load
     backbone = load(settings.backbone, settings.task, seed=settings.seed, bf16=trainer.frozen_in_bf16)
     model = backbone.model
-    if settings.backbone.quantisation is not None:
-        result.notes += unquantised_notes(model)
     data = build_data(settings, result, splits, backbone, cache=plan.outputs / ".cache" / "tokens", ranks=ranks)
     steps = count_steps(settings, len(data.train))
     result.notes += schedule_notes(settings, steps)

@@ -3,12 +3,9 @@
 A family defines how rows become inputs of its models, how the loss is computed, and how labels are predicted.
 """
 
-import re
 from collections.abc import Mapping
-from typing import Any
 
-import torch
-from transformers import AutoModel, PreTrainedConfig
+from transformers import PreTrainedConfig
 
 from krona.backbones.families.architecture import ARCHITECTURES, Architecture
 from krona.backbones.families.architecture import find_architecture as find_architecture
@@ -33,7 +30,7 @@ def find_family(config: PreTrainedConfig, name: str) -> type[Family]:
     """Return the family of a model.
 
     Raises:
-        KronaError: the architecture is unknown. The message lists the model's module names.
+        KronaError: the architecture is unknown.
     """
     kind = str(getattr(config, "model_type", "without a model_type"))
     for family, architectures in FAMILIES.items():
@@ -41,16 +38,5 @@ def find_family(config: PreTrainedConfig, name: str) -> type[Family]:
             return family
     raise KronaError(
         f"Backbone {name} has the architecture {kind!r}, which krona does not support yet. Add its module names to "
-        f"src/krona/backbones/architectures.yaml (docs/adding-a-backbone.md).{_describe_modules(config)}"
+        f"src/krona/backbones/architectures.yaml (docs/adding-a-backbone.md)."
     )
-
-
-def _describe_modules(config: PreTrainedConfig) -> str:
-    auto: Any = AutoModel  # untyped
-    try:
-        with torch.device("meta"):
-            model = auto.from_config(config)
-    except Exception:  # the architectures raise different exception types; the message then lists no module names
-        return ""
-    names = (re.sub(r"\.\d+(?=\.|$)", ".#", name) for name, module in model.named_modules() if module._parameters)
-    return f" Its modules with weights are {', '.join(dict.fromkeys(names))}."
