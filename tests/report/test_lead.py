@@ -30,7 +30,7 @@ def test_the_same_sentence_opens_the_terminal_and_html(outputs: Path) -> None:
     assert other.cells["avg"].tied
     assert sentence.startswith(f"No row leads on the mean of 2: {shown} are not significantly different (")
     shown = " ".join(build_report(outputs).split())
-    assert shown.startswith(f"All runs: Fine-tuning and LoRA on CoLA sample and RTE sample {sentence} ")
+    assert shown.startswith(f"All runs {sentence} ")
     assert html.unescape(build_report(outputs, format="html")).count(f">{sentence}</p>") == 1
 
 
@@ -40,11 +40,9 @@ def test_settings_of_one_method_are_named_by_what_differs_and_an_equal_cost_is_s
     changes = [{"method.kron_factors": [[a, b], [768 // a, 768 // b]]} for a, b in sides]
     write_all(tmp_path, [make_result(sweep="factor_shapes", rows=40, change=change) for change in changes])
     report = collect(tmp_path, sweep="factor_shapes")
-    assert report.title == "Sweep factor_shapes: KronA in 5 settings on RTE"
     (sentence,) = summarize(report)
     assert "KronA (kron_factors=" in sentence
     assert sentence.count("0.071 % of the parameters") == 1
-    assert collect(tmp_path, table="9").title == "Table 9: shapes of A in KronA"
 
 
 def test_the_next_commands_do_not_compare_dev_scores_of_different_tasks(tmp_path: Path) -> None:

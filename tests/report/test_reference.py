@@ -7,7 +7,7 @@ from krona.metrics.statistics import holm
 from krona.report.build import build_report
 from krona.report.lead import summarize
 from krona.report.pairs import COLUMNS, reference_differences
-from krona.report.text import cell_mark, explain_marks
+from krona.report.text import cell_mark, legend
 from report.generate import collected, grid, make_result, set_answers
 
 SKILLS = {"lora": 0.7, "krona": 0.72, "bitfit": 0.45, "pa": 0.95}
@@ -73,7 +73,7 @@ def test_the_legend_names_the_reference_row_and_the_test_without_ties(tmp_path):
                for seed in range(3) for rate in (1e-3, 2e-3)]  # fmt: skip
     (table,) = collected(tmp_path, [*results, *grid(["pa"], ["rte"], skill=0.95, rows=400)]).tables
     best = table.references["rte"].settings["optimizer.lr"]
-    assert explain_marks([table]) == (
+    assert legend([table]).endswith(
         f"* best; ↑ or ↓ significantly better or worse than LoRA (lr={best}). Significance: Student's t-test over "
         "examples and seeds (5 % level); for ↑ and ↓, Holm over the pairs with this row on all tasks of a table."
     )

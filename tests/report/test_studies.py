@@ -57,7 +57,7 @@ def test_a_study_is_a_note_with_its_trials_and_its_best(outputs):
 
 def test_a_study_is_in_the_reports_that_have_its_runs(outputs):
     report = collect(outputs, sweep=NAME)
-    assert report.title == f"Study {NAME}: KronA in 10 settings on RTE"
+    assert report.title == f"Study {NAME}"
     assert not report.unfinished, "pruned is no run that waits to be finished"
     assert len(report.tables[0].rows) == 10
     assert all(len(row.differs.split("optimizer.lr=")[1]) < 10 for row in report.tables[0].rows), "rates are cut short"

@@ -19,7 +19,7 @@ from krona.report.layouts import Layout, find_layout
 from krona.report.notes import describe_limits, describe_mixture, power_note
 from krona.report.pairs import ALL, REFERENCE, all_differences, format_differences, reference_differences, sort_by_task
 from krona.report.paper_numbers import RECIPE_TITLE, add_paper_numbers, add_paper_table, compare_recipes
-from krona.report.rows import best_rows, group_rows, name_row
+from krona.report.rows import group_rows, name_row
 from krona.report.runs import (
     POOLING,
     ReportRun,
@@ -32,7 +32,6 @@ from krona.report.runs import (
     use_metric,
 )
 from krona.report.table import AVERAGE, Cell, Column, Note, Report, Row, Table
-from krona.report.text import describe_subject
 from krona.runs.choose import filter_runs, filter_value
 from krona.runs.folder import RunFolder, require_out
 from krona.runs.pack import unpacked_folder
@@ -44,8 +43,12 @@ CHOSEN = "Each method has several settings. The best row is chosen by dev scores
 ONE_ROW = "If a method has several rows, only its row with the best dev score is compared with the other methods."
 OTHER_TRAINING = "Rows with other training settings or other data are not compared. Their labels name the differences."
 DEV_ONLY = "The scores are dev scores, because these runs were not scored on test."
-# A table with more rows or runs has no intervals over examples and no tests: reading all predictions takes long.
-MAX_ROWS, MAX_RUNS = 2_000, 10_000  # a table shows at most this number of rows, the best ones
+# With more rows or runs, a table has no intervals over examples and no tests, because reading predictions takes long.
+MAX_ROWS, MAX_RUNS = 2_000, 10_000
+LIMITS = (
+    f"A table with over {MAX_ROWS:,} rows or {MAX_RUNS:,} runs has no intervals over examples and no tests. To select "
+    "runs, use --where or --sweep."
+)
 WHERE_KEYS = ("method", "task", "seed", "state", "sweep", "run", "any key of the config")
 
 
@@ -163,12 +166,11 @@ def _require_row(baseline: str, tables: Sequence[Table]) -> None:
 
 
 def _make_report(layout: Layout, selection: Selection, tables: list[Table]) -> Report:
-    runs, subject = selection.runs, "" if layout.paper else describe_subject(tables)
-    title = f"{layout.title}: {subject}" if subject else layout.title
+    runs = selection.runs
     states = count_states(runs, selection.waiting)
     counts = f"{plural(len(runs) + selection.waiting, 'run')}: {states}" if states else "0 runs"
     done, unfinished = [run for run in runs if run.done], [run for run in runs if not run.done]
-    return Report(title, tables, done, unfinished, counts, [*selection.studies], [*selection.problems])
+    return Report(layout.title, tables, done, unfinished, counts, [*selection.studies], [*selection.problems])
 
 
 def _empty_note(outputs: Sequence[Path], unfinished: Runs, command: str) -> Note:
@@ -204,8 +206,7 @@ def _build_table(layout: Layout, section: Section, runs: Runs, examine: cells.Ex
     limits = []
     if len(rows) > MAX_ROWS or len(runs) > MAX_RUNS:
         examine = cells.examine_nothing
-        limits = [_limit_note(len(rows))]
-        rows = best_rows(rows, layout.split, MAX_ROWS)
+        limits = [LIMITS]
     described = [run for run in runs if run.done] or runs
     heading, warning = section.heading(described), section.warning(described)
     comparable = any(run.comparable for run in described)
@@ -254,12 +255,6 @@ def _prefer_dev(layout: Layout, rows: Sequence[Row]) -> Layout:
     if layout.quantity == "score" and layout.paper is None and layout.split == "test" and min(counts.values()) > 1:
         return replace(layout, split="dev", also_shown_split="test", notes=(CHOSEN, *layout.notes))
     return layout
-
-
-def _limit_note(num_rows: int) -> str:
-    text = f"A table with over {MAX_ROWS:,} rows or {MAX_RUNS:,} runs has no intervals over examples and no tests."
-    some = f" The best {MAX_ROWS:,} of {num_rows:,} rows are shown." if num_rows > MAX_ROWS else ""
-    return f"{text}{some} To select runs, use --where or --sweep."
 
 
 def _tasks_to_show(layout: Layout, section: Section, *, comparable: bool) -> Iterator[str]:

@@ -31,7 +31,7 @@ from krona.report.pairs import (
     reference_differences,
     sort_by_task,
 )
-from krona.report.table import AVERAGE, SCORES, Cell, Column, Note, Report, Row, Table
+from krona.report.table import AVERAGE, Cell, Column, Note, Report, Row, Table
 from krona.runs.pack import is_unpacked
 from krona.secrets_in_text import strip_folders
 
@@ -39,7 +39,6 @@ MAX_CHARTED = 12  # the page has charts of at most this number of tables, and of
 MAX_DIFFERENCES = 24  # the terminal shows at most this number of differences to the reference
 MAX_WIDTH = 20  # a column with longer texts is left-aligned in the terminal
 MAX_LINES = 20  # in the terminal, a section below the tables shows at most this number of notes
-# Columns of these kinds are preferred, in this order.
 Render = Callable[[Report, Path | None], str]
 
 
@@ -88,7 +87,6 @@ def render_html(report: Report, out: Path | None) -> str:
         "number": lambda value, digits=2: NOTHING if pd.isna(value) else text.number(value, digits),
         "link": link,
         "svg": lambda figure: Markup(charts.to_svg(figure, figure.get_label())),
-        "split_columns": split_columns,
         "runs": lambda table: [(row, run) for row in table.rows for runs in row.runs.values() for run in runs],
     }
     environment = Environment(
@@ -125,20 +123,6 @@ def _short_differences(table: Table) -> pd.DataFrame:
     return frame.assign(row=frame["row"].map(short), reference=frame["reference"].map(short))
 
 
-def split_columns(table: Table, columns: Sequence[Column]) -> tuple[list[Column], str]:
-    """Return the columns that differ between rows, and a sentence with the values of the other columns of quantities.
-
-    A table of the paper, and a table of one row, keep all columns.
-    """
-    equal: dict[Column, str] = {}
-    for column in columns if len(table.rows) > 1 and not table.name.isdigit() else ():
-        cells = {text.cell_value(row.cell(column.key)) for row in table.rows if row.runs}
-        if column.kind not in SCORES and column.key != "params" and len(cells) == 1:
-            equal[column] = cells.pop()
-    sentence = ", ".join(f"{column.label} {value}" for column, value in equal.items())
-    return [column for column in columns if column not in equal], f"Equal in all rows: {sentence}." if equal else ""
-
-
 def render_terminal(report: Report, out: Path | None) -> str:
     """Return the report as text. If the report is printed to a terminal, the text has ANSI colours.
 
@@ -160,18 +144,15 @@ def render_terminal(report: Report, out: Path | None) -> str:
         if table.warning:
             _print(console, table.warning, "yellow")
         _print_differences(console, table)
-        columns, equal = split_columns(table, table.shown)
-        for grid in _grids(console, table, columns):
+        for grid in _grids(console, table, table.shown):
             console.print(grid)
-        if equal:
-            _print(console, equal, "dim")
         for note in table_notes(table):
             _print_note(console, note, "yellow" if note.kind == "warning" else "dim")
         for frame in (*(found.summary for found in table.best_of_k), table.recipes):
             if frame is not None:
                 _print(console, "")
                 _print_frame(console, frame, frame.attrs["legend"])
-    if legend := text.legend(report.tables, tests=False):
+    if legend := text.legend(report.tables):
         _print(console, f"\n{legend}", "dim")
     for heading, notes in closing_notes(report):
         if heading == NEXT:

@@ -1,9 +1,5 @@
 """Group the runs of a section into the rows of a table, and name the rows."""
 
-from collections.abc import Sequence
-
-import numpy as np
-
 from krona.report.layouts import Layout
 from krona.report.runs import ReportRun, Runs, first_run, group_by, list_settings
 from krona.report.table import Row
@@ -69,15 +65,3 @@ def name_row(layout: Layout, row: Row) -> None:
     if layout.by_shape and asked:  # in a table of shapes, the label is the shape that was used
         row.label, words = used or row.label, [f"the paper's {row.key}", *words]
     row.differs = ", ".join(words)
-
-
-def best_rows(rows: Sequence[Row], split: str, most: int) -> list[Row]:
-    """Return the best rows, in the order of ``rows``: the rows with the most tasks and the highest mean."""
-
-    def rank(row: Row) -> tuple[int, float]:
-        scores = [[run.scores[split] for run in runs if split in run.scores] for runs in row.runs.values()]
-        means = [np.mean(scores_of_task) for scores_of_task in scores if scores_of_task]
-        return len(means), float(np.mean(means)) if means else 0.0
-
-    kept = {*sorted(rows, key=rank, reverse=True)[:most]}
-    return [row for row in rows if row in kept]

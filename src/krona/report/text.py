@@ -1,19 +1,18 @@
 """Format cells, marks and labels of a report as text, and choose colours, in the same way for all formats."""
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from krona.display_names import method_order, task_label
+from krona.display_names import method_order
 from krona.formatting import NOTHING
-from krona.messages import join_names, plural, shorten
+from krona.messages import plural, shorten
 from krona.metrics.statistics import Interval
-from krona.report.table import SCORES, Cell, Row, Table
+from krona.report.table import Cell, Row, Table
 from krona.runs.suspicious_scores import SIGN
 
 SEEDS = "the range of two seeds, or Student's t interval (95 %) of more seeds"  # explains intervals over seeds
 BEST, TIED, SIGNS = "*", "~", {1: "↑", -1: "↓"}  # marks of cells (`legend`)
-MAX_NAMED = 4  # longer lists of rows, methods or tasks are shortened
 LABEL = re.compile(r"(\w+?)\^(\w)(?:_(\w+))?")  # the name, superscript and subscript of a label such as KronA^B_res
 HTML_TAGS = ("<sup>{}</sup>", "<sub>{}</sub>")
 SMALL = str.maketrans("Bres", "ᴮᵣₑₛ")
@@ -106,37 +105,12 @@ def cell_mark(cell: Cell) -> str:
     return (BEST if cell.best else TIED if cell.tied else "") + SIGNS.get(cell.sign, "") + SIGN * cell.warned
 
 
-def cell_lines(cell: Cell) -> dict[str, str]:
-    """Return the lines below a mean and their meanings, as a map from line to meaning.
-
-    The lines are the spread over seeds, the number of seeds, and the interval over examples.
-    """
-    lines = {}
-    if spread := format_seeds(cell):
-        lines[spread] = "range of two seeds" if len(cell.by_seed) == 2 else "half of the interval over seeds"
-    if cell.shows_seeds and cell.by_seed and (cell.test_interval or cell.seed_interval):
-        lines[plural(len(cell.by_seed), "seed")] = ""
-    if cell.test_interval is not None:
-        lines["–".join(number(end, 1) for end in cell.test_interval)] = "interval over examples"
-    return lines
-
-
 def cell_details(cell: Cell) -> list[str]:
-    """Return the lines below a mean (`cell_lines`)."""
-    return [*cell_lines(cell)]
-
-
-def explain_cell(table: Table) -> list[tuple[str, str]]:
-    """Return pairs (line, meaning) of the lines of a cell with the most lines, as an example."""
-    columns = {column.key for column in table.columns if column.kind in SCORES}
-    cells = [cell for row in table.rows for key, cell in row.cells.items() if key in columns and cell.by_seed]
-    if not cells:
-        return []
-    best = max(cells, key=lambda cell: (len(cell_lines(cell)) + len(paper_lines(cell)), cell.best))
-    several = any(", " in column.metric for column in table.columns)
-    over = [name for name, is_several in (("seeds", len(best.by_seed) > 1), ("metrics", several)) if is_several]
-    mean = f"mean over {' and '.join(over)}" if over else "score"
-    return [(cell_value(best), mean), *((line, words) for line, words in cell_lines(best).items() if words)]
+    """Return the lines below a mean: the spread over seeds, the number of seeds, and the interval over examples."""
+    seeds = cell.shows_seeds and cell.by_seed and (cell.test_interval or cell.seed_interval)
+    lines = [format_seeds(cell), plural(len(cell.by_seed), "seed") if seeds else ""]
+    lines += ["–".join(number(end, 1) for end in cell.test_interval)] if cell.test_interval else []
+    return [line for line in lines if line]
 
 
 def format_seeds(cell: Cell) -> str:
@@ -164,56 +138,44 @@ def paper_lines(cell: Cell) -> list[str]:
     return [line for line in (f"paper {number(cell.paper, min(2, cell.digits))}", difference(cell)) if line]
 
 
-def legend(tables: Sequence[Table], *, tied: str = TIED, notes: str = "the note", tests: bool = True) -> str:
+def legend(tables: Sequence[Table], *, tied: str = TIED, notes: str = "the note") -> str:
     """Return sentences that explain the lines and marks in the cells of a report's tables, or "" for other tables.
 
-    ``tied``, ``notes`` and ``tests`` are the arguments of `explain_marks`.
+    Args:
+        tied: the mark of the cells that are not significantly worse than the best.
+        notes: where the reader finds the warnings.
     """
     if not any(table.section for table in tables):
         return ""
     cells = [cell for table in tables for row in table.rows for cell in row.cells.values()]
     counts = {len(cell.by_seed) for cell in cells}
     several = any(", " in column.metric for table in tables for column in table.columns)
-    numbers = {
-        "Mean over seeds": True,
-        "with several metrics also over these (for one of them: --metric NAME)": several,
-        "±: half of Student's t interval over seeds (95 %)": max(counts, default=0) > 2,
-        "from…to: the range of two seeds": 2 in counts,
-        "from–to: bootstrap over the scored set's examples (95 %)": any(cell.test_interval for cell in cells),
-        "Δ: difference from the paper's number": any(cell.difference is not None for cell in cells),
-    }
-    return f"{_sentence(numbers)} {explain_marks(tables, tied=tied, notes=notes, tests=tests)}".strip()
-
-
-def explain_marks(tables: Sequence[Table], *, tied: str = TIED, notes: str = "the note", tests: bool = True) -> str:
-    """Return sentences that explain the marks in the cells of the tables.
-
-    Args:
-        tied: the mark of the cells that are not significantly worse than the best.
-        notes: where the reader finds the warnings.
-        tests: whether to describe the tests.
-    """
-    cells = [cell for table in tables for row in table.rows for cell in row.cells.values()]
     references = {short_names(table.rows)[row.name] for table in tables for row in table.references.values()}
     has_tied, has_sign = any(cell.tied for cell in cells), any(cell.sign for cell in cells)
     better_or_worse = f"{SIGNS[1]} or {SIGNS[-1]} significantly better or worse than {' or '.join(sorted(references))}"
-    marks = {
-        f"{BEST} best": any(cell.best for cell in cells),
-        f"{tied} not significantly worse than the best": has_tied,
-        better_or_worse: has_sign,
-    }
-    described = {
-        "Significance: Student's t-test over examples and seeds (5 % level)": has_tied or has_sign,
-        "for the best, Holm over all pairs of rows and all tasks of a table": has_tied,
-        f"for {SIGNS[1]} and {SIGNS[-1]}, Holm over the pairs with this row on all tasks of a table": has_sign,
-    }
-    warned = {f"{SIGN} a warning: see {notes}": any(cell.warned for cell in cells)}
-    return " ".join(filter(None, map(_sentence, (marks, described if tests else {}, warned))))
-
-
-def _sentence(parts: Mapping[str, bool]) -> str:
-    words = "; ".join(part for part, is_needed in parts.items() if is_needed)
-    return f"{words}." if words else ""
+    sentences = (
+        {
+            "Mean over seeds": True,
+            "with several metrics also over these (for one of them: --metric NAME)": several,
+            "±: half of Student's t interval over seeds (95 %)": max(counts, default=0) > 2,
+            "from…to: the range of two seeds": 2 in counts,
+            "from–to: bootstrap over the scored set's examples (95 %)": any(cell.test_interval for cell in cells),
+            "Δ: difference from the paper's number": any(cell.difference is not None for cell in cells),
+        },
+        {
+            f"{BEST} best": any(cell.best for cell in cells),
+            f"{tied} not significantly worse than the best": has_tied,
+            better_or_worse: has_sign,
+        },
+        {
+            "Significance: Student's t-test over examples and seeds (5 % level)": has_tied or has_sign,
+            "for the best, Holm over all pairs of rows and all tasks of a table": has_tied,
+            f"for {SIGNS[1]} and {SIGNS[-1]}, Holm over the pairs with this row on all tasks of a table": has_sign,
+        },
+        {f"{SIGN} a warning: see {notes}": any(cell.warned for cell in cells)},
+    )
+    texts = ("; ".join(part for part, is_needed in parts.items() if is_needed) for parts in sentences)
+    return " ".join(f"{text}." for text in texts if text)
 
 
 def short_names(rows: Sequence[Row]) -> dict[str, str]:
@@ -225,18 +187,3 @@ def short_names(rows: Sequence[Row]) -> dict[str, str]:
         words = ", ".join(f"{key.rpartition('.')[2]}={setting_text(key, row.settings[key])}" for key in differing)
         names[row.name] = f"{row.label} ({words})" if words else row.label
     return names if len({*names.values()}) == len(names) else {name: name for name in names}
-
-
-def describe_subject(tables: Sequence[Table]) -> str:
-    """Return the methods and tasks of a report, such as ``9 methods on 8 tasks`` or ``KronA in 7 settings on RTE``."""
-    tables = [table for table in tables if table.section is not None]
-    rows = [row for table in tables for row in table.rows]
-    columns = [column for table in tables for column in table.task_columns]
-    labels = list(dict.fromkeys(row.label for row in rows))
-    tasks = list(dict.fromkeys(task_label(column.key) for column in columns))
-    if not labels or not tasks:
-        return ""
-    methods = join_names(labels) if len(labels) <= MAX_NAMED else f"{len(labels)} methods"
-    settings = {row.differs for row in rows}
-    methods += f" in {plural(len(settings), 'setting')}" if len(labels) == 1 and len(settings) > 1 else ""
-    return f"{methods} on {join_names(tasks) if len(tasks) <= MAX_NAMED else plural(len(tasks), 'task')}"
