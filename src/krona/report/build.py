@@ -15,11 +15,10 @@ from krona.paper import TASKS
 from krona.paths import choice_files
 from krona.report import cells, costs
 from krona.report.best_of_k import find_best_of_k
-from krona.report.layouts import Layout, find_layout
+from krona.report.layouts import Layout, find_layout, group_rows, name_row
 from krona.report.notes import describe_limits, describe_mixture, power_note
 from krona.report.pairs import ALL, REFERENCE, all_differences, format_differences, reference_differences, sort_by_task
 from krona.report.paper_numbers import RECIPE_TITLE, add_paper_numbers, add_paper_table, compare_recipes
-from krona.report.rows import group_rows, name_row
 from krona.report.runs import (
     POOLING,
     ReportRun,

@@ -15,7 +15,7 @@ COSTS = {"params": ("% of the parameters", -3), "time": ("s of training", 0), "c
 TRIALS = 6  # the number of trials in the sentence about a grid, if the grid has as many settings
 MAX_NAMED = 3  # a sentence names at most this number of rows
 MAX_NAME = 48  # longer names are shortened
-MAX_TABLES = 3  # a report begins with the sentences of at most this number of tables
+MAX_TABLES = 4  # a report begins with the sentences of at most this number of tables
 MANY_ROWS = 8  # with more rows, the sentence says how many there are
 MAX_LENGTH = 280  # two lines of the HTML page
 
@@ -25,10 +25,7 @@ def summarize(report: Report) -> list[str]:
     marked = [table for table in report.tables if any(cell.best for row in table.rows for cell in row.cells.values())]
     starts = [f"{table.heading}: " if len(marked) > 1 else "" for table in marked]
     texts = [_summarize(table, MAX_LENGTH - len(start)) for start, table in zip(starts, marked, strict=True)]
-    sentences = [f"{start}{text}" for start, text in zip(starts, texts, strict=True) if text]
-    if (more := len(sentences) - MAX_TABLES) > 1:
-        return [*sentences[:MAX_TABLES], f"The sentences of {more} more tables are not shown here."]
-    return sentences
+    return [f"{start}{text}" for start, text in zip(starts, texts, strict=True) if text][:MAX_TABLES]
 
 
 def _summarize(table: Table, room: int) -> str:
@@ -72,11 +69,11 @@ def _fit(room: int, first: str, others: Sequence[str], last: str = "") -> str:
 def _summarize_column(table: Table, column: Column, room: int) -> str:
     subject = column.label if column.kind == "task" else f"the {column.label.replace('Mean', 'mean')}"
     subject += f" ({column.details[-1]})" if column.examples else ""
-    few = FEW_SEEDS.get(_tested_seeds(table, column))
     after = [_failures(table, column), _compare_with_reference(table, column)]
     if leader := _leader(table, column):
         others = "others" if all(row.cell(column.key).compared for row in table.rows) else "other compared rows"
         name, value = _leader_name(table, leader, column), cell_value(leader.cell(column.key))
+        few = FEW_SEEDS.get(_tested_seeds(table, column))
         first = (
             f"{name}{_costs(table, [leader])} leads on {subject} with {value}; all {others} are significantly worse."
         )
@@ -90,7 +87,7 @@ def _summarize_column(table: Table, column: Column, room: int) -> str:
     if all(row.cell(column.key).p is None for row in equal):
         has = "has the highest score" if len(equal) == 1 else "have the same highest score"
         rated = f"{has}{', with a warning' if any(row.cell(column.key).warned for row in equal) else ''}"
-    return _fit(room, f"{who} leads on {subject}: {join_names(shown)} {rated}.", [_tests(table, column), *after])
+    return _fit(room, f"{who} leads on {subject}: {join_names(shown)} {rated}.", after)
 
 
 def _equal_rows(table: Table, column: Column) -> list[Row]:
@@ -110,7 +107,7 @@ def _score(row: Row, column: Column) -> str:
 
 
 def _leader_name(table: Table, row: Row, column: Column) -> str:
-    """Return the name of a row or, if there are too few seeds for a statement about methods, ``This run of NAME``."""
+    """Return the label of a row or, if there are too few seeds for a statement about methods, ``This run of NAME``."""
     seeds, name = _tested_seeds(table, column), shorten(row.label, 2 * MAX_NAME)
     return name if seeds not in FEW_SEEDS else f"{'This run' if seeds == 1 else 'These runs'} of {name}"
 
@@ -130,21 +127,6 @@ def _leader(table: Table, column: Column) -> Row | None:
     best = [row for row in table.rows if row.cell(column.key).best]
     worse = [cell.p is not None and not cell.tied for cell in cells if cell.compared and not cell.best]
     return best[0] if len(best) == 1 and worse and all(worse) and not best[0].cell(column.key).warned else None
-
-
-def _tests(table: Table, column: Column) -> str:
-    """Return a sentence on the rows that are significantly worse than the best, and on those that were not tested."""
-    cells = [row.cell(column.key) for row in table.rows]
-    others = [cell for cell in cells if cell.compared and not cell.best]
-    untested = sum(cell.p is None for cell in others)
-    worse = sum(not cell.tied for cell in others) - untested
-    words = [f"{worse} of the other {plural(len(others), 'row')} {'is' if worse == 1 else 'are'} significantly worse"]
-    words = words if worse else []
-    if untested == len(others) > 0:
-        words = ["The other rows could not be tested"]
-    elif untested:
-        words.append(f"{untested} {'' if worse else f'of the other {len(others)} rows '}could not be tested")
-    return f" {join_names(words)}." if words else ""
 
 
 def _compare_with_reference(table: Table, column: Column) -> str:
@@ -170,15 +152,10 @@ def _name_rows(rows: Sequence[Row], names: Mapping[str, str]) -> str:
 
 
 def _failures(table: Table, column: Column) -> str:
-    """Return sentences on the best rows with constant or invalid predictions, and on the rows that failed."""
-    sentences = ""
-    for row, cell in ((row, row.cell(column.key)) for row in table.rows):
-        reason = next((message.text for message in cell.messages if message.invalid or message.collapsed), None)
-        if cell.best and reason:
-            sentences += f" {row.name}: {reason.partition('. ')[0]}."
+    """Return a sentence on the rows that failed."""
     failed = [row for row in table.rows if row.cell(column.key).failed and not row.cell(column.key).best]
     share = f"more than {MAX_INVALID_SHARE:.0%} of the predictions are invalid".replace("%", " %")
-    return sentences + (f" {_name_rows(failed, short_names(failed))} failed: {share}." if failed else "")
+    return f" {_name_rows(failed, short_names(failed))} failed: {share}." if failed else ""
 
 
 def _costs(table: Table, rows: Sequence[Row]) -> str:

@@ -20,7 +20,6 @@ from krona.display_names import method_label
 from krona.formatting import NOTHING, escape
 from krona.messages import KronaError, escape_control_characters
 from krona.report import FORMATS, text
-from krona.report.cell_frame import render_csv
 from krona.report.latex import render_latex
 from krona.report.lead import summarize
 from krona.report.notes import NEXT, cell_messages, closing_notes, table_notes
@@ -33,12 +32,19 @@ from krona.report.pairs import (
 )
 from krona.report.table import AVERAGE, Cell, Column, Note, Report, Row, Table
 from krona.runs.pack import is_unpacked
+from krona.runs.suspicious_scores import SIGN
 from krona.secrets_in_text import strip_folders
 
 MAX_CHARTED = 12  # the page has charts of at most this number of tables, and of their columns
 MAX_DIFFERENCES = 24  # the terminal shows at most this number of differences to the reference
 MAX_WIDTH = 20  # a column with longer texts is left-aligned in the terminal
 MAX_LINES = 20  # in the terminal, a section below the tables shows at most this number of notes
+FORMULA = ("=", "+", "-", "@")  # the first characters of formulas in spreadsheets
+CSV_COLUMNS = (
+    "table", "section", "row", "differs", "column", "metric", "value", "t_low", "t_high", "seeds", "test_low",
+    "test_high", "paper", "difference", "best", "not_told_apart", "p_holm", "against_reference", "mark", "messages",
+    "warning", "missing", "runs",
+)  # fmt: skip
 Render = Callable[[Report, Path | None], str]
 
 
@@ -121,6 +127,55 @@ def _short_differences(table: Table) -> pd.DataFrame:
     names = {*frame["row"], *frame["reference"]}
     short = text.short_names([row for row in table.rows if row.name in names])
     return frame.assign(row=frame["row"].map(short), reference=frame["reference"].map(short))
+
+
+def render_csv(report: Report, out: Path | None) -> str:
+    """Return a line for each cell, unfinished run and file that could not be used, with numbers that are not rounded.
+
+    The columns `CSV_COLUMNS` are followed by the metrics of the scores (means over seeds). Some need an explanation:
+
+    - table: the table's name; ``not finished`` for a run, ``not used`` for a file
+    - t_low, t_high, test_low, test_high: the 95 % intervals over seeds (Student's t) and over examples (bootstrap)
+    - not_told_apart: 1 if the cell is not significantly worse than the best (``best``)
+    - p_holm: of the test against the best; against_reference: 1 or -1 if significantly better or worse
+    - messages, mark: about the score, with ``!`` for a warning; warning: about the table
+    - missing: why the cell has no value; the state of a run; what is wrong with a file
+
+    Text that a spreadsheet would run as a formula is prefixed with an apostrophe.
+    """
+    lines = [_record(table, row, column) for table in report.tables for row in table.rows for column in table.columns]
+    lines += [
+        {"table": "not finished", "messages": run.result.error or run.result.reached, "missing": run.status,
+         "runs": run.run_id}
+        for run in report.unfinished
+    ]  # fmt: skip
+    lines += [{"table": "not used", "missing": problem} for problem in report.problems]
+    metrics = sorted({name for line in lines for name in line} - {*CSV_COLUMNS})
+    frame = pd.DataFrame(lines, columns=[*CSV_COLUMNS, *metrics])
+    flags = {name: frame[name].astype("Int64") for name in ("best", "not_told_apart")}  # written as 1 and 0
+    return str(frame.map(_quote_formula).assign(**flags).to_csv(index=False, lineterminator="\n"))
+
+
+def _quote_formula(value: Any) -> Any:
+    return f"'{value}" if isinstance(value, str) and value.lstrip().startswith(FORMULA) else value
+
+
+def _record(table: Table, row: Row, column: Column) -> dict[str, Any]:
+    cell = row.cell(column.key)
+    (t_low, t_high), (test_low, test_high) = cell.t_interval or (None, None), cell.test_interval or (None, None)
+    record: dict[str, Any] = {
+        "table": table.name, "section": table.heading, "row": row.label, "differs": row.differs, "column": column.key,
+        "metric": column.metric, "value": cell.value, "t_low": t_low, "t_high": t_high,
+        "seeds": " ".join(map(str, cell.seeds)), "test_low": test_low, "test_high": test_high, "paper": cell.paper,
+        "difference": cell.difference, "best": int(cell.best), "not_told_apart": int(cell.tied), "p_holm": cell.p,
+        "against_reference": cell.sign, "mark": SIGN * cell.warned, "messages": " ".join(cell_messages(cell)),
+        "warning": table.warning, "missing": cell.missing, "runs": " ".join(run.run_id for run in cell.runs),
+    }  # fmt: skip
+    if table.section is not None and column.kind in ("task", "other_split"):
+        split = table.split if column.kind == "task" else column.key.rpartition(" ")[2]
+        parts = {run.seed: getattr(run.result, split)["parts"] for run in cell.runs if split in run.scores}
+        record |= pd.DataFrame(parts).mean(axis=1).to_dict() if parts else {}
+    return record
 
 
 def render_terminal(report: Report, out: Path | None) -> str:

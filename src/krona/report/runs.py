@@ -253,11 +253,6 @@ def _method_class(result: Result) -> str:
     return str(method.get("_target_")) if isinstance(method, Mapping) else ""
 
 
-def describe_settings(result: Result, defaults: Defaults) -> Settings:
-    """Return the settings of a single run. ``defaults`` are the `recorded_defaults` of all compared runs."""
-    return _settings(result, defaults, drawn=_subset_seed(result) == result.seed)
-
-
 def _settings(result: Result, defaults: Defaults, *, drawn: bool) -> Settings:
     """Return a run's settings. ``drawn``: whether the run's seed also determines its subset of the training rows."""
     config = {key: value for key, value in result.config.items() if key not in NO_SETTING}
