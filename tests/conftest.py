@@ -62,6 +62,6 @@ def processes() -> Any:
     """Return a context for processes that start with the modules of a run already imported."""
     context = multiprocessing.get_context("forkserver")
     modules = ["krona.training.run", "krona.training.progress", "krona.training.tracking", "one_job"]
-    modules += ["datasets", "evaluate"]  # they take as long as the rest of a short run
+    modules += ["datasets"]  # takes as long as the rest of a short run
     context.set_forkserver_preload(modules)
     return context

@@ -1,12 +1,11 @@
 """Test the p-values of differences between the paper's scores (docs/site/paper_differences.py)."""
 
 import pytest
-from paper_differences import count_examples, estimate_p, paper_differences
+from paper_differences import count_examples, estimate_p, mcnemar, paper_differences
 from scipy import stats
 
 from krona.messages import KronaError
 from krona.metrics.power import Assumed, Errors
-from krona.metrics.statistics import mcnemar
 
 RTE, SST2 = Errors("accuracy", 139), Errors("accuracy", 872)
 

@@ -21,7 +21,6 @@ from krona.formatting import NOTHING, format_p, say, table, terminal_width
 from krona.messages import KronaError, did_you_mean
 from krona.metrics.compare_methods import LEVEL
 from krona.metrics.power import Assumed, Errors, correlation_error
-from krona.metrics.statistics import mcnemar
 from krona.paper import TASKS, read_paper_table
 from krona.tasks.notes import OFFICIAL_ROWS
 
@@ -42,6 +41,18 @@ class PaperDifference:
     best: float | None  # the p-value in the best case; None for a correlation
     realistic: float
     cautious: float
+
+
+def mcnemar(only_a: int, only_b: int) -> float:
+    """Return the two-sided p-value of the exact McNemar test.
+
+    Args:
+        only_a, only_b: the number of examples that only the first run solves, and that only the second run solves.
+    """
+    from scipy.special import bdtr
+
+    n = only_a + only_b
+    return min(1.0, 2 * float(bdtr(min(only_a, only_b), n, 0.5))) if n else 1.0
 
 
 def paper_differences(number: str, rows: Sequence[str] = ()) -> list[PaperDifference]:

@@ -6,7 +6,7 @@ from scipy import stats
 
 from krona.metrics import scores
 from krona.metrics.scores.metric import encode
-from krona.metrics.statistics import bootstrap, holm, mcnemar, percentile_interval, t_interval
+from krona.metrics.statistics import bootstrap, holm, percentile_interval, t_interval
 
 
 def test_t_interval_is_scipys_and_needs_two_seeds():
@@ -15,13 +15,6 @@ def test_t_interval_is_scipys_and_needs_two_seeds():
     assert t_interval(values) == pytest.approx(expected)
     assert t_interval([70.0]) is None
     assert t_interval([70.0, 70.0]) == (70.0, 70.0)
-
-
-def test_mcnemar_is_the_exact_binomial_test():
-    for b, c in [(0, 0), (1, 0), (3, 9), (5, 5), (40, 61)]:
-        expected = stats.binomtest(min(b, c), b + c, 0.5).pvalue if b + c else 1.0
-        assert mcnemar(b, c) == pytest.approx(expected)
-        assert mcnemar(c, b) == mcnemar(b, c)
 
 
 def test_holm_by_hand():

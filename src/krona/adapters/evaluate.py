@@ -109,7 +109,6 @@ def evaluate(
             identical to those of the run, even in bf16.
     """
     run = trained.run
-    check.require_own_metrics(run.origin.task_settings)
     task, split, where = load_rows(run, rows)
     if trained.family.generates_text and task.decimals is not None:
         split = split.round_targets(task.decimals)

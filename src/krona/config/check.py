@@ -15,15 +15,13 @@ from krona.config import settings as s
 from krona.config.target_classes import find_class, require_allowed, require_inner
 from krona.config.validation import (
     CONSTRUCTION_KEYS,
-    NotAllowedError,
     Problems,
     find_argument_problems,
     find_problems,
     parameters,
 )
 from krona.config.validation import build as build
-from krona.messages import KronaError, check_file_name, did_you_mean, shorten, unknown_key
-from krona.metrics.scores import PREFIX
+from krona.messages import KronaError, check_file_name, did_you_mean, unknown_key
 from krona.paths import choice_files
 from krona.tasks.task import Task
 
@@ -96,31 +94,10 @@ def _finder(*, own: bool, imports: bool) -> FindClass:
 def task(config: Mapping[str, Any], *, own: bool = False) -> Task:
     """Return the task of a config's ``task`` section. If ``own`` is true, error messages name the task's YAML file."""
     try:
-        checked = Task.from_config(config)
-        if not own:
-            require_own_metrics(checked)
-        return checked
+        return Task.from_config(config)
     except KronaError as error:
         file = choice_files("task").get(str(config.get("name"))) if own else None
         raise KronaError("\n".join(f"{line} ({file})" if file else line for line in str(error).split("\n"))) from error
-
-
-def require_own_metrics(task: Task) -> None:
-    """Check that each metric of the library `evaluate`, which runs code, stands in a YAML file of conf/task.
-
-    Raises:
-        NotAllowedError: a metric does not stand there, so another file names it, such as a result or an adapter.
-    """
-    names = [name for name in task.metrics if name.startswith(PREFIX)]
-    files = choice_files("task").values() if names else ()
-    texts = [file.read_text(encoding="utf-8", errors="replace") for file in files]
-    for name in names:
-        exact = re.compile(re.escape(name) + r"(?![\w./:-])")
-        if not any(map(exact.search, texts)):
-            raise NotAllowedError(
-                f"The metric {shorten(name)} of task {task.name} would run code. Add it to a file in conf/task, or "
-                "choose a task with other metrics."
-            )
 
 
 def method(config: Mapping[str, Any], find_class: FindClass = find_class) -> s.Method:

@@ -1,4 +1,4 @@
-"""Compute intervals, the exact McNemar test, and Holm's correction.
+"""Compute intervals and Holm's correction.
 
 There are two intervals: Student's t over seeds, and the bootstrap over test examples. The bootstrap draws with a fixed
 seed, so equal results give equal reports.
@@ -76,18 +76,6 @@ def holm(p_values: Sequence[float]) -> list[float]:
     order = np.argsort(p_values, kind="stable")
     raised = np.minimum(1.0, np.arange(len(order), 0, -1) * np.asarray(p_values, float)[order])
     return [float(p) for p in np.maximum.accumulate(raised)[np.argsort(order)]]
-
-
-def mcnemar(only_a: int, only_b: int) -> float:
-    """Return the two-sided p-value of the exact McNemar test.
-
-    Args:
-        only_a, only_b: the number of examples that only the first run solves, and that only the second run solves.
-    """
-    from scipy.special import bdtr
-
-    n = only_a + only_b
-    return min(1.0, 2 * float(bdtr(min(only_a, only_b), n, 0.5))) if n else 1.0
 
 
 @lru_cache(maxsize=1)  # all rows in a column of a report use the same draws

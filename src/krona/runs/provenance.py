@@ -18,7 +18,7 @@ from krona.distribution import VERSION
 from krona.paths import INSTALLED, PROJECT
 from krona.runs.result import Result
 
-LIBRARIES = ("torch", "transformers", "pytorch-lightning", "hydra-core", "datasets", "evaluate", "numpy")
+LIBRARIES = ("torch", "transformers", "pytorch-lightning", "hydra-core", "datasets", "numpy")
 CODE = ("src", "conf", "train.py")
 
 

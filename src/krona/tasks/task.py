@@ -119,8 +119,8 @@ class Task(BaseModel):
     Encoders predict numbers, so their targets are not rounded. If the value is null, no target is rounded.
     """
     metrics: Words
-    """The names of the metrics, such as `accuracy`, or `evaluate:recall` for a metric of the library evaluate. The
-    epoch is selected by the mean, on dev, of krona's own metrics in which higher is better."""
+    """The names of the metrics, such as `accuracy`. The epoch is selected by the mean, on dev, of the metrics in which
+    higher is better."""
     score: Words
     """The metrics whose mean is reported in tables (for MRPC only F1). By default: all that select the epoch."""
     split: Division = "given"
@@ -221,10 +221,7 @@ class Task(BaseModel):
                 near = did_you_mean(metric, self.metrics)
                 raise ValueError(f"the score '{metric}' is not one of the metrics: {near}")
             if not criteria([metric]):
-                raise ValueError(
-                    f"'{metric}' cannot be the score, because krona does not know that higher values are better. Add "
-                    "another metric"
-                )
+                raise ValueError(f"'{metric}' cannot be the score, because lower values are better. Add another metric")
         return self
 
     @property

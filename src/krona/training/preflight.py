@@ -12,7 +12,6 @@ from krona.config.target_classes import build_object, build_optimizer, find_clas
 from krona.config.validation import Problems
 from krona.display_names import BENCHMARKS
 from krona.messages import KronaError, UnreachableError, plural
-from krona.metrics.scores import load_library_metrics
 from krona.runs.launcher_environment import num_processes
 from krona.tasks import hub
 from krona.tasks.data_sources import require_files
@@ -75,8 +74,6 @@ def require_settings(settings: RunSettings, initial: "InitialWeights | None" = N
     if starts:
         with problems.collect():
             _check_optimizer_and_callbacks(settings)
-        with problems.collect():
-            load_library_metrics(settings.task.metrics)
     if settings.trainer.frozen_in_bf16 and method.placement.get("train_backbone"):
         problems.append(
             f"trainer.precision=bf16-frozen changes only frozen weights, but {method.name} trains all weights. Use "

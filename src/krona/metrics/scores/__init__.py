@@ -11,8 +11,6 @@ import numpy as np
 
 from krona.messages import did_you_mean
 from krona.metrics.scores import classification, correlations, probabilities
-from krona.metrics.scores.library import PREFIX as PREFIX
-from krona.metrics.scores.library import LibraryMetric
 from krona.metrics.scores.metric import Answers, Metric, Sums, encode
 
 METRICS: dict[str, Metric] = {
@@ -57,28 +55,17 @@ def score_answers(metrics: Sequence[str], answers: Answers) -> dict[str, float]:
     if answers.probabilities is None and (missing := need_scores(metrics)):
         raise ValueError(f"The metric '{missing[0]}' needs the probability of each label.")
     by_name = {name: get_metric(name, answers.classes, multilabel=answers.is_multilabel) for name in metrics}
-    return {
-        metric.label if isinstance(metric, LibraryMetric) else name: metric.score(answers)
-        for name, metric in by_name.items()
-    }
+    return {name: metric.score(answers) for name, metric in by_name.items()}
 
 
 def criteria(metrics: Sequence[str]) -> list[str]:
     """Return the metrics that can select an epoch and be the task's score."""
-    own = [name for name in metrics if not name.startswith(PREFIX)]
-    return [name for name in own if name not in METRICS or METRICS[name].selects]
+    return [name for name in metrics if name not in METRICS or METRICS[name].selects]
 
 
 def need_scores(metrics: Sequence[str]) -> list[str]:
     """Return the metrics that are computed from the probability of each class."""
     return [name for name in metrics if name in METRICS and METRICS[name].of_probabilities]
-
-
-def load_library_metrics(metrics: Sequence[str]) -> None:
-    """Load the metrics of the library `evaluate`, which may download them. Raises the errors of `LibraryMetric`."""
-    for name in metrics:
-        if name.startswith(PREFIX):
-            LibraryMetric(name).load()
 
 
 def compute_sums(name: str, runs: Sequence[Answers]) -> list[Sums]:
@@ -103,13 +90,11 @@ def _add_by_group(sums: Sums, answers: Answers) -> Sums:
 
 @lru_cache(maxsize=256)
 def get_metric(name: str, classes: int, *, multilabel: bool = False) -> Metric:
-    """Return the metric with this name. A name such as ``evaluate:recall`` means a metric of the library `evaluate`.
+    """Return the metric with this name.
 
     Raises:
         ValueError: the metric is unknown, or is not defined for this number of classes. 0 classes mean a regression.
     """
-    if name.removeprefix(PREFIX) and name.startswith(PREFIX):
-        return LibraryMetric(name)
     if name not in METRICS:
         raise ValueError(f"unknown metric '{name}': {did_you_mean(name, METRICS)}")
     metric = METRICS[name]
