@@ -306,7 +306,7 @@ def test_a_value_that_peft_changes_is_a_note() -> None:
 def test_a_missing_package_is_one_message(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("krona.backbones.peft_config.find_spec", lambda name: None)
     with pytest.raises(KronaError, match=re.escape('Install it with: pip install "krona-pet[peft]"')):
-        method(config={"peft_type": "OFT"})
+        insert_method(tiny("t5"), method(config={"peft_type": "OFT"}))
 
 
 def test_an_interrupted_run_of_adalora_resumes_to_the_same_bits(small: list[str], tmp_path: Path) -> None:

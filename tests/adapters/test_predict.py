@@ -235,12 +235,3 @@ def test_the_command_with_texts(rte: Path, monkeypatch: pytest.MonkeyPatch) -> N
     header, row = krona("predict", rte.name, *texts).splitlines()
     assert header == "sentence1\tsentence2\tprediction\tp(entailment)\tp(not_entailment)"
     assert row.startswith("It rains.\tIt is wet.\t")
-
-
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
-def test_a_standard_output_without_room_is_one_message(sst2: Path, rows: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    message = r"^Standard output could not be written: No space left on device\.$"
-    with Path("/dev/full").open("w") as full:
-        monkeypatch.setattr("sys.stdout", full)
-        with pytest.raises(KronaError, match=message):
-            ask(sst2, source=rows)

@@ -191,14 +191,12 @@ def test_take_out_while_merged_gives_the_backbone_back() -> None:
 @pytest.mark.parametrize(
     ("branch", "arguments", "words"),
     [
-        (LoRA, {"target_modules": QV, "ranks": 2}, ["LoRA", "'ranks'", "Its arguments are rank, scaling"]),
         (LoRA, {"target_modules": []}, ["target_modules is empty"]),
         (nn.Linear, {"target_modules": QV}, ["Linear", "not a subclass of krona.methods.branch.Branch"]),
         (LoRA, {"target_modules": QV, "placement": "beside"}, ["placement='beside'", "'parallel' or 'sequential'"]),
         (LoRA, {"target_modules": QV, "placement": ["parallel"] * 3}, ["3 entries", "target_modules has 2"]),
         (LoRA, {"target_modules": QV, "inner_residual": False}, ["inner_residual"]),
         (LoRA, {"target_modules": QV, "modules_per_target": 0}, ["method.modules_per_target=0"]),
-        (Kronecker, {"target_modules": QV}, ["Kronecker: missing", "'kron_factors'"]),
         (Kronecker, {"target_modules": ["wi"], "kron_factors": [[8, 8], [8, 8]]}, ["64 → 64", "64 → 96"]),
         (ParallelAdapter, {"target_modules": QV, "magnitude": True}, [r"Adapter branch .*\. Its update is not linear"]),
         (LoRA, {"target_modules": ["DenseReluDense"], "magnitude": True}, ["magnitude", "DenseReluDense"]),

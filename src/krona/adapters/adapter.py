@@ -159,21 +159,6 @@ class Adapter:
             take_out(model)
             raise KronaError(f"{label}: {error}") from error
 
-    @property
-    def file_bytes(self) -> int:
-        """The size in bytes of the file that `save` writes, including tensors on the meta device.
-
-        For bf16 tensors, the returned size may be too small by about one byte per tensor.
-        """
-        content: dict[str, Any] = {"__metadata__": self.config.as_metadata()}
-        offset = 0
-        for key, tensor in sorted(self.tensors.items()):
-            end = offset + tensor.nbytes
-            content[key] = {"dtype": "F32", "shape": list(tensor.shape), "data_offsets": [offset, end]}
-            offset = end
-        length = len(json.dumps(content, separators=(",", ":"), ensure_ascii=False).encode())
-        return 8 + (length + 7) // 8 * 8 + offset
-
 
 def class_path(branch: type[Branch] | None) -> str | None:
     """Return the dotted path of a branch class, or None without a class.

@@ -61,7 +61,7 @@ def take_fingerprint(model: nn.Module, *, trained: Container[str], wanted: Finge
     return Fingerprint(
         parameters=sum(original_shape(weight).numel() for weight in weights.values()),
         shapes=_hash(f"{key} {tuple(original_shape(weight))}\n".encode() for key, weight in weights.items()),
-        frozen=_hash(_sample(weight) for weight in frozen.values() if not weight.is_meta),
+        frozen=_hash(_sample(weight) for weight in frozen.values()),
         marks=_hash_values(frozen, roundings),
         quantisation="nf4" if merged_in_4_bits or any(map(is_quantised, model.modules())) else None,
         pooling=getattr(getattr(model, "config", None), "krona_pooling", None),
@@ -150,8 +150,6 @@ def _hash_values(weights: Mapping[str, Tensor], roundings: Sequence[str]) -> dic
     torch.set_num_threads(1)  # several threads would mostly wait for each other, because the blocks are small
     try:
         for key, weight in weights.items():
-            if weight.is_meta:
-                continue
             sums: dict[str, list[Tensor]] = {rounding: [] for rounding in roundings}
             for block in torch.split(weight.reshape(-1), BLOCK):
                 for rounding in roundings:

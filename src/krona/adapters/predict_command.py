@@ -2,7 +2,6 @@
 
 import csv
 import math
-import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -76,7 +75,7 @@ def predict(
         frame = to_frame([answer for chunk in chunks for answer in chunk])
         say(console, table(list(frame), frame.values.tolist(), width=terminal_width(console), left=list(frame)))
     else:
-        _print(chunks)
+        _write(sys.stdout.buffer, ".tsv", chunks)
     if totals.invalid:
         kind = "labels" if task.labels else "numbers"
         say(errors, f"note: {name} predicted texts that are not {kind} ({plural(totals.invalid, 'row')}).")
@@ -165,18 +164,6 @@ def _write_file(output: Path, chunks: Iterable[Sequence[Answer]]) -> int:
 
     write_whole(output, fill)
     return done
-
-
-def _print(chunks: Iterable[Sequence[Answer]]) -> None:
-    """Write the predictions to standard output as TSV."""
-    try:
-        _write(sys.stdout.buffer, ".tsv", chunks)
-    except BrokenPipeError:  # the reader (such as head) closed the pipe; the command line handles this error
-        raise
-    except OSError as error:
-        # discard the rest, which Python would otherwise try to write at exit
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise KronaError(f"Standard output could not be written: {error.strerror or error}.") from error
 
 
 def _rows_from_texts(texts: Sequence[str], task: Task) -> list[tuple[str, Any]]:

@@ -17,7 +17,7 @@ from transformers import PreTrainedModel
 from krona.adapters.adapter import Adapter
 from krona.adapters.find import TrainedRun
 from krona.adapters.origin import Origin
-from krona.backbones.families import Batch, Family, max_positions
+from krona.backbones.families import Batch, Family
 from krona.backbones.families.family import round_probabilities
 from krona.backbones.load import Loaded, shared_backbone
 from krona.config.settings import AUTOCAST
@@ -185,7 +185,7 @@ def load_backbone(origin: Origin, *, bf16: bool = False) -> Loaded:
     """Load the backbone that an origin names. Models in the same process share the backbone's weights.
 
     Raises:
-        KronaError: the backbone was not found, or has fewer positions than the ``max_source_length`` of the origin.
+        KronaError: the backbone was not found.
     """
     settings = origin.backbone_settings
     if settings.path is not None and not expand(settings.path).exists():
@@ -193,9 +193,7 @@ def load_backbone(origin: Origin, *, bf16: bool = False) -> Loaded:
             f"The backbone of {origin.run_id} was not found at {settings.path}. Add its folder with --backbone FOLDER "
             "(in Python: backbone=FOLDER)."
         )
-    loaded = shared_backbone(settings, origin.task_settings, seed=origin.seed, bf16=bf16)
-    loaded.family.check_length(max_positions(loaded.model.config), source=origin.max_source_length, answer=0)
-    return loaded
+    return shared_backbone(settings, origin.task_settings, seed=origin.seed, bf16=bf16)
 
 
 def _by_column(row: Row, task: Task) -> Mapping[str, Any]:

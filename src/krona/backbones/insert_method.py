@@ -18,9 +18,8 @@ from krona.config.settings import Method, RunSettings
 from krona.config.target_classes import find_class
 from krona.methods.branch import Branch
 from krona.methods.factor_shapes import Shape, factor_b, fit_factors
-from krona.surgery.layers import is_linear
-from krona.surgery.state import adapted_modules, get_adapter
-from krona.surgery.target_modules import match_modules, widths, widths_at
+from krona.surgery.state import get_adapter
+from krona.surgery.target_modules import match_modules, widths
 
 PLAIN = (bool, int, float, str, list, tuple, type(None))  # types that JSON can represent
 
@@ -50,32 +49,18 @@ def insert_method(
     config = dict(method.branch_config)
     config = branch.fit_to_run(config, lambda words: list(target_patterns(model, words)), steps)
     sizes = _find_widths(model, placement["target_modules"]) if "kron_factors" in config else set()
-    nearest = bool(sizes) and method.fit_factors == "nearest"
-    if nearest:
+    if sizes and method.fit_factors == "nearest":
         shape = tuple(config["kron_factors"][0])
         config["kron_factors"] = fit_factors(config["kron_factors"], sizes, factor_shapes or {})
         if shape != (fitted := tuple(config["kron_factors"][0])):
             layers = ", ".join(f"{d_in} → {d_out}" for d_in, d_out in sorted(sizes))
             notes = [f"The paper's factor shape {shape} becomes {fitted} on layers {layers}.", *notes]
     surgery.insert(model, branch, reversible=reversible, **placement, **config)
-    if nearest and (budget := compare_with_lora(model)):
-        notes = [*notes, budget]
     notes = notes + get_adapter(model).notes
     if len(sizes) == 1 and len(config["kron_factors"]) == 1:  # the shape of B is the same on all layers
         (a,), ((d_in, d_out),) = config["kron_factors"], sizes
         config["kron_factors"] = [list(a), list(factor_b(a, d_in, d_out))]
     return config, notes
-
-
-def compare_with_lora(model: nn.Module) -> str:
-    """Return a sentence if parallel branches with Kronecker factors have another size than LoRA of rank 1, else ""."""
-    modules = [adapted for _, adapted in adapted_modules(model)]
-    parallel = all(m.placement.placement == "parallel" and is_linear(m.base) for m in modules)
-    if not parallel or "kron_factors" not in get_adapter(model).branch_config:
-        return ""
-    size = sum(parameter.numel() for adapted in modules for parameter in adapted.branches.parameters())
-    lora = sum(sum(widths_at(adapted)) for adapted in modules)
-    return "" if size == lora else f"The branches have {size:,} parameters, but LoRA of rank 1 has {lora:,}."
 
 
 def fitted_factors(settings: RunSettings) -> Any:

@@ -73,12 +73,6 @@ class PeftBranch(Branch):
         raise TypeError("PeftBranch.build_all creates the branches of a model")
 
     @classmethod
-    def check_arguments(cls, *, config: Mapping[str, Any]) -> None:  # type: ignore[override]
-        """Check the arguments of peft's config class, with the errors of `make_config`."""
-        targets = list(config.get("feedforward_modules") or ["q"])
-        make_config(resolve_step_fractions(config, EXAMPLE_STEPS), target_modules=targets)
-
-    @classmethod
     def fit_to_run(
         cls, arguments: dict[str, Any], translate: Callable[[Sequence[str]], list[str]], steps: int | None
     ) -> dict[str, Any]:

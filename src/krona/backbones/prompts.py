@@ -47,11 +47,6 @@ class PromptBranch(Branch):
         raise TypeError("PromptBranch.build_prompt creates the prompt of a model")
 
     @classmethod
-    def check_arguments(cls, *, config: Mapping[str, Any]) -> None:  # type: ignore[override]
-        """Check the arguments of peft's config class, with the errors of `make_config`."""
-        _make_config(config)
-
-    @classmethod
     def build_prompt(cls, model: Any, config: Mapping[str, Any]) -> "PromptBranch":
         """Let peft build the encoder of the prompt.
 

@@ -16,8 +16,7 @@ from rich.text import Text
 from torch import nn
 
 from krona import surgery
-from krona.adapters.adapter import Adapter
-from krona.backbones.insert_method import compare_with_lora, insert_method
+from krona.backbones.insert_method import insert_method
 from krona.backbones.load import meta_model
 from krona.config import check
 from krona.config.choices import choices, unknown_choice, without_families
@@ -34,7 +33,7 @@ PAPERS = "t5_base"  # the backbone of the paper's numbers
 OF_METHODS = re.compile(r"[+~]*(method|factors|variant|experiment)\b")  # overrides that some methods reject
 PRINTING_RULE = "the paper's Table 1 truncates its Params column to two decimals (0.1260 → 0.12, 0.0726 → 0.07)"
 LEGEND = (
-    "rank: the highest possible rank of one layer's update; file: the size of the adapter file; M adds: million "
+    "rank: the highest possible rank of one layer's update; M adds: million "
     "multiply-adds that the unmerged branches add for one token; launches: kernels that the unmerged branches add to "
     "one forward pass."
 )
@@ -50,8 +49,6 @@ class MethodRow:
     printed_percent: float  # trainable_percent, truncated as in Table 1
     paper_percent: float | None  # the column Params of Table 1; None: the table does not have the method
     update_rank: int | None  # the highest possible rank of a layer's or block's update; None: the update is not linear
-    file_bytes: int  # size of the adapter file
-    budget: str = ""  # the sentence of `compare_with_lora`
     head_params: int = 0  # parameters of a new two-class head, which every method trains
     # The costs of the unmerged branches. None: they cannot be counted without weights.
     multiply_adds: int | None = None  # multiply-adds for one token
@@ -70,8 +67,6 @@ def _count_method(model: nn.Module, method: Method, factor_shapes: Mapping[str, 
             printed_percent=math.floor(count.percent * 100 + 1e-9) / 100,  # truncated, not rounded
             paper_percent=read_paper_table("1").value(method.name, "params"),
             update_rank=surgery.update_rank(model),
-            file_bytes=Adapter.of(model).file_bytes if count.trainable or count.head else 0,
-            budget=compare_with_lora(model),
             head_params=count.head,
             **added_costs(model),
         )
@@ -134,12 +129,11 @@ def print_rows(rows: Iterable[MethodRow], left_out: Sequence[str], *, backbone: 
         head = f"{row.head_params:,}" if row.head_params else ""
         paper = "" if row.paper_percent is None else f"{row.paper_percent:g}"
         rank = "" if row.update_rank is None else str(row.update_rank)
-        size = f"{row.file_bytes / 1000:,.0f} kB" if row.file_bytes < 10**6 else f"{row.file_bytes / 10**6:,.1f} MB"
         adds = "" if row.multiply_adds is None else f"{row.multiply_adds / 1e6:.2f}"
-        costs = [size, adds, "" if row.launches is None else str(row.launches)]
+        costs = [adds, "" if row.launches is None else str(row.launches)]
         counts = [row.method, f"{row.trainable_params:,}", head, f"{row.trainable_percent:.4f}"]
         cells.append([*counts, paper, rank, *costs])
-    headings = ("method", "trainable", "head", "%", "paper", "rank", "file", "M adds", "launches")
+    headings = ("method", "trainable", "head", "%", "paper", "rank", "M adds", "launches")
     say(console, Text(f"Trainable parameters and costs on {backbone}", style="bold"))
     say(console, table(headings, cells, width=terminal_width(console), left=("method",)))  # empty columns are omitted
     about_head = "head: parameters of a new classifier with two classes, which every method trains; "
@@ -147,9 +141,6 @@ def print_rows(rows: Iterable[MethodRow], left_out: Sequence[str], *, backbone: 
         f"paper: {PRINTING_RULE}; " if backbone == PAPERS else ""
     )
     say(console, f"\n%: trainable parameters in percent of the backbone's parameters; {about}{LEGEND}")
-    for row in rows:
-        if row.budget:
-            say(console, Text(f"{row.method}: {row.budget}"))
     for line in left_out:
         say(console, Text(f"left out: {line}", style="dim"))
 

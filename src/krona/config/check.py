@@ -121,11 +121,7 @@ def method(config: Mapping[str, Any], find_class: FindClass = find_class) -> s.M
         with problems.collect():
             branch_config |= _scale_by_rank(branch, plain, branch_config)
     if branch is not None:
-        wrong = find_argument_problems(branch, "method.", branch_config, without=GIVEN_TO_BRANCHES)
-        problems += wrong
-        if not wrong:
-            with problems.collect():
-                branch.check_arguments(**branch_config)
+        problems += find_argument_problems(branch, "method.", branch_config, without=GIVEN_TO_BRANCHES)
     adapts_modules = branch is not None and not branch.adds_positions
     if adapts_modules and not placement.get("target_modules"):
         problems.append("method.target_modules is empty. Name the modules that get a branch, such as [q, v].")

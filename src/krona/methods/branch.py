@@ -1,5 +1,6 @@
-"""Define the base class of all branches."""
+"""Define the base class of all branches, and their most common initial values."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from inspect import getattr_static
 from typing import Any, ClassVar, Literal
@@ -109,10 +110,6 @@ class Branch(nn.Module):
         return arguments
 
     @classmethod
-    def check_arguments(cls, **arguments: Any) -> None:
-        """Raise `KronaError` for arguments that no layer accepts. The types of the arguments are checked already."""
-
-    @classmethod
     def build_all(cls, model: nn.Module, modules: Sequence[str], config: Mapping[str, Any]) -> "Mapping[str, Branch]":
         """Return the branches of all these modules, by name. Only a class with `computes_layer` defines this method."""
         raise NotImplementedError(f"{cls.__name__} does not define build_all().")
@@ -134,3 +131,8 @@ class Branch(nn.Module):
     def defines(cls, name: str) -> bool:
         """Return whether the class defines this method itself instead of inheriting the default."""
         return getattr_static(cls, name) is not getattr_static(Branch, name)
+
+
+def kaiming_uniform(parameter: Tensor, fan_in: int) -> None:
+    """Initialise a parameter Kaiming-uniform with a = √5: the bound is 1/√fan_in."""
+    nn.init.uniform_(parameter, -1 / math.sqrt(fan_in), 1 / math.sqrt(fan_in))

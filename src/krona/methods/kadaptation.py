@@ -5,9 +5,8 @@ from torch import Tensor, nn
 
 from krona.kernels.kronecker import kron_product
 from krona.methods.arguments import check_divisor, check_float, check_int
-from krona.methods.branch import Branch
+from krona.methods.branch import Branch, kaiming_uniform
 from krona.methods.compacter import sum_of_products
-from krona.methods.initial_values import kaiming_uniform
 
 
 class KAdaptation(Branch):

@@ -8,8 +8,7 @@ from torch import Tensor, nn
 
 from krona.kernels.kronecker import kron_matmul, kron_product, with_identity
 from krona.methods.arguments import check_float, check_int
-from krona.methods.branch import Branch
-from krona.methods.initial_values import kaiming_uniform
+from krona.methods.branch import Branch, kaiming_uniform
 from krona.methods.magnitude import kronecker_norm_change
 
 

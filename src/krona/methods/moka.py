@@ -9,9 +9,8 @@ from torch import Tensor, nn
 from krona.kernels.kronecker import kron_matmul, kron_product
 from krona.messages import KronaError
 from krona.methods.arguments import check_choice, check_float
-from krona.methods.branch import Branch
+from krona.methods.branch import Branch, kaiming_uniform
 from krona.methods.factor_shapes import Shape, factor_shapes, nearest_shapes
-from krona.methods.initial_values import kaiming_uniform
 
 
 class MoKA(Branch):

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from krona.methods.adapter import Adapter
 from krona.methods.arguments import check_float
-from krona.methods.initial_values import kaiming_uniform
+from krona.methods.branch import kaiming_uniform
 
 
 class ParallelAdapter(Adapter):

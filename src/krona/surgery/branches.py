@@ -1,6 +1,5 @@
 """Build and check the branches of an adapter before the model is changed."""
 
-import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -39,7 +38,6 @@ def build_branches(
     The branch gets the device and the dtype of the module's weights. The attribute ``shared`` of the branch class lists
     the parameters that all branches share.
     """
-    _check_arguments(branch, branch_config)
     positions = _check_positions(options)
     built, matches = [], match_modules(model, options.target_modules)
     whole_layers = _build_whole_layers(model, branch, branch_config, options, list(matches))
@@ -80,7 +78,6 @@ def build_prompt(
     """Return the prompt of a class that adds positions to the input, and None for other classes."""
     if not branch.adds_positions:
         return None
-    _check_arguments(branch, branch_config)
     _refuse_options(options, ("target_modules", *WHOLE_LAYER), "adds positions to the input")
     return branch.build_prompt(model, **branch_config)
 
@@ -129,17 +126,6 @@ def branch_matrix(branch: Branch) -> Tensor:
         return branch.delta()
     except KronaError as error:
         raise KronaError(f"The {type(branch).__name__} branch cannot be written as a matrix. {error}") from error
-
-
-def _check_arguments(branch: type[Branch], branch_config: dict[str, Any]) -> None:
-    signature = inspect.signature(branch)
-    try:
-        signature.bind(0, 0, **branch_config)
-    except TypeError as error:
-        known = ", ".join(name for name in signature.parameters if name not in ("d_in", "d_out"))
-        raise KronaError(
-            f"method has invalid arguments for {branch.__name__}: {error}. Its arguments are {known or 'none'}."
-        ) from error
 
 
 def _check_positions(options: InsertOptions) -> list[Position]:

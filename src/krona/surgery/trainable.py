@@ -139,31 +139,20 @@ def trained_names(model: nn.Module, branch: type[Branch] | None, options: Mappin
         options: `InsertOptions` as a dict.
 
     Raises:
-        KronaError: the model does not have the head or ties its weights to other weights, or ``train_layer_norms`` is
-            true and the model has no normalisation layer.
+        KronaError: the model does not have the head.
     """
     parameters, with_tied = (dict(backbone_parameters(model, tied=tied)) for tied in (False, True))
     head = list(options.get("head", ()))
     for module in head:
         if not _names_in(with_tied, [module]):
             raise KronaError(f"The head {module!r} was not found, because this model has no weights with this name.")
-        for name in _names_in(with_tied, [module]):
-            if name not in parameters:
-                other = next(first for first, p in parameters.items() if p is with_tied[name])
-                raise KronaError(f"{name} of the head cannot train alone, because the model ties it to {other}.")
     if options.get("train_backbone", False):
         return list(parameters)
     existing = existing_names(model, branch, options.get("target_modules", ()))
     shared = {id(with_tied[name]) for name in existing}  # a bias may have several names
     trained = {*(name for name, p in parameters.items() if id(p) in shared), *_names_in(parameters, head)}
     if options.get("train_layer_norms", True):
-        norms = _names_in(parameters, norm_modules(model))
-        if not norms:
-            raise KronaError(
-                "train_layer_norms=true is not possible, because this model has no normalisation layer with a weight. "
-                "Set train_layer_norms=false."
-            )
-        trained.update(norms)
+        trained.update(_names_in(parameters, norm_modules(model)))
     return [name for name in parameters if name in trained]
 
 
