@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
-from typing import TypedDict, Unpack
+from typing import Any
 
 import pandas as pd
 
@@ -57,22 +57,8 @@ class Selection:
 
     runs: Runs
     waiting: int  # the number of runs that a sweep plans and that have not started
-    others: int  # the number of runs of other sweeps that would fit the report's tables
-    without_metric: int  # the number of runs that were left out because their task lacks the metric of the report
     studies: Sequence[Study]  # the searches to which some of the runs belong
     problems: Sequence[str]  # messages about files that could not be used
-
-
-class Query(TypedDict, total=False):
-    """The arguments of `collect` that select the runs of a report."""
-
-    table: str | None
-    sweep: str | None
-    filters: Sequence[str]
-    run_ids: Collection[str] | None
-    baseline: str | None
-    metric: str | None
-    columns: Sequence[str]
 
 
 def build_report(
@@ -80,7 +66,7 @@ def build_report(
     *,
     format: str = "terminal",
     out: Path | None = None,
-    **query: Unpack[Query],
+    **query: Any,
 ) -> str:
     """Return the report as text, and write it to the file ``out`` if it is given.
 
@@ -136,20 +122,15 @@ def collect(
     tables = _build_tables(layout, selection.runs)
     if baseline is not None:
         _require_row(baseline, tables)
-    report = _make_report(layout, selection, tables)
+    runs, states = selection.runs, count_states(selection.runs, selection.waiting)
+    counts = f"{plural(len(runs) + selection.waiting, 'run')}: {states}" if states else "0 runs"
+    done, unfinished = [run for run in runs if run.done], [run for run in runs if not run.done]
+    report = Report(layout.title, tables, done, unfinished, counts, [*selection.studies], [*selection.problems])
     if not any(cell.value is not None for table in tables for row in table.rows for cell in row.cells.values()):
         command = layout.command if layout.sweep else f"{layout.command} profile=demo"
         report.empty = _empty_note(paths, report.unfinished, command)
     if layout.paper is not None:
         add_paper_table(report, layout, layout.paper)
-    if layout.paper is not None and selection.others:
-        text = f"{plural(selection.others, 'run')} of other commands would also belong to this table. To see all runs:"
-        report.tables[0].notes.append(Note(text, "krona report", "missing"))
-    if selection.without_metric:
-        text = (
-            f"Left out, because their tasks do not have the metric {metric}: {plural(selection.without_metric, 'run')}."
-        )
-        report.tables[0].notes.append(Note(text, kind="missing"))
     for each_table in report.tables:
         each_table.methods = report.methods
         each_table.shown = costs.choose_columns(each_table, columns)
@@ -162,14 +143,6 @@ def _require_row(baseline: str, tables: Sequence[Table]) -> None:
     if not any(cells.names_row(baseline, row) for row in rows):
         names = did_you_mean(baseline, dict.fromkeys(row.name for row in rows))
         raise KronaError(f"--baseline {baseline}: the report has no row of this name: {names}")
-
-
-def _make_report(layout: Layout, selection: Selection, tables: list[Table]) -> Report:
-    runs = selection.runs
-    states = count_states(runs, selection.waiting)
-    counts = f"{plural(len(runs) + selection.waiting, 'run')}: {states}" if states else "0 runs"
-    done, unfinished = [run for run in runs if run.done], [run for run in runs if not run.done]
-    return Report(layout.title, tables, done, unfinished, counts, [*selection.studies], [*selection.problems])
 
 
 def _empty_note(outputs: Sequence[Path], unfinished: Runs, command: str) -> Note:
@@ -222,7 +195,7 @@ def _build_table(layout: Layout, section: Section, runs: Runs, examine: cells.Ex
         *layout.notes, *training_notes, *limits, *_one_row_notes(table), *value_notes,
         *describe_mixture(runs),
     ]  # fmt: skip
-    table.notes = [*map(Note, texts), *power_note(table), *_missing_notes(layout, table), *left_out]
+    table.notes = [*map(Note, [*texts, *left_out]), *power_note(table)]
     table.to_reference = format_differences(table, sort_by_task(table, reference_differences(table)), REFERENCE)
     table.pairs = format_differences(table, all_differences(table), ALL)
     if layout.paper is None and layout.quantity == "score":
@@ -233,7 +206,7 @@ def _build_table(layout: Layout, section: Section, runs: Runs, examine: cells.Ex
     return table
 
 
-def _choose_split(layout: Layout, runs: Runs) -> tuple[Runs, Layout, list[Note]]:
+def _choose_split(layout: Layout, runs: Runs) -> tuple[Runs, Layout, list[str]]:
     """Return the runs of a section to show, the layout with the split to show, and notes on omitted runs.
 
     If some runs have test scores, omit the runs without test scores. If no run has test scores, as in a search for
@@ -245,7 +218,7 @@ def _choose_split(layout: Layout, runs: Runs) -> tuple[Runs, Layout, list[Note]]
     if not scored:
         return runs, layout if layout.paper else replace(layout, split="dev"), []
     text = f"This table leaves out {plural(len(runs) - len(scored), 'run')} without test scores."
-    return scored, layout, [Note(text, kind="missing")]
+    return scored, layout, [text]
 
 
 def _prefer_dev(layout: Layout, rows: Sequence[Row]) -> Layout:
@@ -315,16 +288,6 @@ def _reason(runs: Runs, split: str) -> str:
     return "failed" if "failed" in states else f"no {split} score" if "done" in states else "interrupted"
 
 
-def _missing_notes(layout: Layout, table: Table) -> list[Note]:
-    counts = Counter(row.cell(column.key).missing for row in table.rows for column in table.task_columns)
-    states = [f"{counts[state]} {state}" for state in ("no run", "failed", "interrupted") if counts[state]]
-    if not states or (layout.paper is None and not counts["failed"] + counts["interrupted"]):
-        return []
-    text = f"Cells without a score: {', '.join(states)}. To fill them, repeat the command that started the runs."
-    text += " Correct the cause of a failure, and add retry=failed." * bool(counts["failed"])
-    return [Note(text, kind="missing")]
-
-
 def _select_runs(
     folders: Sequence[Path],
     layout: Layout,
@@ -348,7 +311,6 @@ def _select_runs(
     elif layout.sweep is not None:
         planned = {name for folder in folders for name in load_run_ids(folder, layout.sweep)}
         runs = _select_sweep(runs, layout.sweep, planned, required=required)
-    others = len(fitting.difference(runs))
     runs = filter_runs(runs, filters, _filter_value, WHERE_KEYS)
     studies_or_errors = [study for folder in folders for study in read_studies(folder)]
     problems += [str(error) for error in studies_or_errors if isinstance(error, KronaError)]
@@ -359,15 +321,14 @@ def _select_runs(
     several = any(text.startswith(f"{POOLING}=") and "," in text for text in filters)
     if several or (layout.sweep and any(run.varies_pooling for run in runs)):
         runs = [replace(run, varies_pooling=True) for run in runs]
-    selected = len(runs)
-    if metric is not None:
+    if metric is not None and runs:
         known = dict.fromkeys(name for run in runs for name in find_metrics(run))
         runs = use_metric(runs, metric)
-        if selected and not runs:
+        if not runs:
             raise KronaError(f"--metric {metric}: no run has this metric: {did_you_mean(metric, known)}")
     begun = {run_id for run_id in planned if any(RunFolder(folder / run_id).result.is_file() for folder in folders)}
     waiting = 0 if filters else len(planned - begun)
-    return Selection(runs, waiting, others, selected - len(runs), studies, problems)
+    return Selection(runs, waiting, studies, problems)
 
 
 def _select_sweep(runs: Runs, sweep: str, planned: Collection[str], *, required: bool) -> list[ReportRun]:

@@ -172,7 +172,7 @@ def _timed(runs: Runs) -> list[ReportRun]:
 
 
 def fill_times(layout: Layout, table: Table, tasks: Sequence[str]) -> list[str]:
-    """Fill Table 8, or the training times of Table 2, with the times of the runs. Return notes about these times."""
+    """Fill Table 8, or the training times of Table 2, with the times of the runs."""
     percent = layout.name == "2"
     columns = [] if percent else [Column(task, task_label(task), "time") for task in tasks]
     mean = TRAINING_TIME if percent else Column(AVERAGE, "Mean", "time")
@@ -182,17 +182,7 @@ def fill_times(layout: Layout, table: Table, tasks: Sequence[str]) -> list[str]:
             missing = f"no {REFERENCE} run to compare with" if column.key in row.runs else "no run"
             row.cells[column.key] = cells.get(column.key) or Cell(missing=missing)
         row.cells[mean.key] = _mean_cell([*cells.values()], 100 if percent else 1)
-    notes = []
-    if percent:
-        notes.append("Training times are ratios of seconds per step.")
-    devices = sorted({str(run.result.provenance.get("device")) for row in table.rows for run in row.done})
-    if len(devices) > 1:
-        listed = ", ".join(devices)
-        notes.append(f"The runs used {len(devices)} devices ({listed}). Ratios between devices are misleading.")
-    if not any(cell.value is not None for row in table.rows for cell in row.cells.values()):
-        full = layout.label(REFERENCE)
-        notes.append(f"Times are relative to {full}, which has no run. To start one, use method={REFERENCE}.")
-    return notes
+    return ["Training times are ratios of seconds per step."] if percent else []
 
 
 def _mean_cell(cells: Sequence[Cell], scale: int) -> Cell:

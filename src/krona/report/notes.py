@@ -33,6 +33,7 @@ ENVIRONMENT = (
     "torch",
     "transformers",
     "krona",
+    "device",
     "devices",
     "scoring_precision",
 )  # recorded properties that no setting determines
@@ -40,7 +41,7 @@ ENVIRONMENT = (
 
 def table_notes(table: Table) -> list[Note]:
     """Return all notes below a table: the messages about its scores, then the other notes."""
-    return [*score_notes(table), *sorted(table.notes, key=lambda note: note.kind == "missing")]
+    return [*score_notes(table), *table.notes]
 
 
 def closing_notes(report: Report, *, errors: bool = True) -> Iterator[tuple[str, list[Note]]]:

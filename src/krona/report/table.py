@@ -7,7 +7,7 @@ from typing import Any, Literal
 import pandas as pd
 
 from krona.messages import plural
-from krona.metrics.compare_methods import MIN_SEEDS, Difference, Sample
+from krona.metrics.compare_methods import Difference, Sample
 from krona.metrics.scores.metric import Answers, Floats
 from krona.metrics.statistics import Interval, t_interval
 from krona.report.runs import ReportRun, Runs, Section
@@ -69,11 +69,6 @@ class Cell:
     def failed(self) -> bool:
         """True if too many of the predictions are invalid. Such a score is not tested against the best score."""
         return any(message.invalid for message in self.messages)
-
-    @property
-    def of_methods(self) -> bool:
-        """True if a test of this score is about the method. With few seeds, it is only about the trained models."""
-        return self.tested_seeds >= MIN_SEEDS
 
     @property
     def tested_seeds(self) -> int:
@@ -158,7 +153,7 @@ class Note:
 
     text: str
     command: str = ""
-    kind: Literal["warning", "message", "power", "note", "missing"] = "note"
+    kind: Literal["warning", "message", "power", "note"] = "note"
     details: tuple[str, ...] = ()  # sentences that the HTML page shows folded
 
 
