@@ -181,15 +181,11 @@ def test_a_users_own_task(tiny: dict[str, list[str]], outputs: Path, tmp_path: P
     assert str(tmp_path) not in json.dumps(dict(find(alone).origin.task))  # a folder of this machine
     assert score(Path(alone), source=str(path)).count == 60
     lines = path.read_text().splitlines(keepends=True)
-    for text, changed in [
-        (lines[:40], f"instead of {result.splits['test']['rows']}"),
-        ([lines[0], *lines[:0:-1]], "other ids, texts"),
-    ]:
+    for text in (lines[:40], [lines[0], *lines[:0:-1]]):
         path.write_text("".join(text))
         for overrides in ([], ["data.skip_bad_rows=true"]):
             said = "\n".join(score(folder, overrides=overrides).lines())
-            assert changed in said
-            assert str(path) in said
+            assert "the data have changed since training: test (read from " in said
         assert score(folder, source=str(path)).notes == []
 
 

@@ -153,7 +153,7 @@ def test_a_card_says_what_the_data_are(backbones: dict[str, Path]) -> None:
     assert "\nData: GLUE's format, but " in card
     assert "`BACKBONE_FOLDER` is the folder of the backbone" in card
     assert "BACKBONE_FOLDER" not in model_card(found, "merged", [], auto="AutoModelForSeq2SeqLM", model=model)
-    assert "tags:\n- krona\n- lora\n---" in card
+    assert "- krona\n- lora\n" in card
 
 
 def run_card(export: Path, backbone: Path) -> dict[str, Any]:

@@ -112,7 +112,7 @@ def commands(out: Path) -> list[list[str]]:
     found += [["dashboard", "--folder", str(out / "d")]]
     for name in ("whole", "target", "adapter", "pickled", "linked"):
         found += [["predict", name, "--text", "a cat", "a dog"]]
-        found += [["export", name, "--to", "adapter", "--out", str(out / f"export-{name}")]]
+        found += [["export", name, "--to", "merged", "--out", str(out / f"export-{name}")]]
     return found
 
 

@@ -39,7 +39,7 @@ def commands(run_id: str, out: Path) -> list[list[str]]:
         ["report"],
         ["check-data", "sample_rte"],
         ["predict", run_id, "--text", "It rains.", "It is wet."],
-        ["export", run_id, "--to", "adapter", "--out", str(out)],
+        ["export", run_id, "--to", "merged", "--out", str(out)],
     ]
 
 

@@ -202,11 +202,5 @@ def _describe_rows(trained: Predictor, split: Split, run: TrainedRun, rows: RowC
     recorded = run.result.splits.get(rows.split, {})
     is_subset = rows.split == "train" and run.result.config["data"].get("train_rows") is not None
     if not is_subset and recorded.get("fingerprint", split.fingerprint) != split.fingerprint:
-        same = recorded["rows"] == len(split)
-        change = (
-            "other ids, texts or labels" if same else f"{plural(len(split), 'row')} instead of {recorded['rows']:,}"
-        )
-        notes.append(
-            f"the data have changed since training: {rows.split} has {change} (read from {split.official.origin})"
-        )
+        notes.append(f"the data have changed since training: {rows.split} (read from {split.official.origin})")
     return notes

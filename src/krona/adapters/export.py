@@ -17,7 +17,7 @@ from transformers import PreTrainedModel
 
 from krona import surgery
 from krona.adapters import modeling_krona
-from krona.adapters.find import TrainedRun, find
+from krona.adapters.find import TrainedRun
 from krona.adapters.model_card import hub_source, model_card
 from krona.adapters.peft_folder import copy_for_peft, write_peft
 from krona.adapters.predictor import Predictor, load_predictor
@@ -26,7 +26,6 @@ from krona.backbones.families.pooling import get_pooling, has_pooled_head
 from krona.backbones.peft_config import quiet
 from krona.config.model_folder import write_pooling
 from krona.messages import KronaError, did_you_mean
-from krona.runs.file_names import ADAPTER
 from krona.runs.predictions import label_words
 from krona.safe_files import read_json
 
@@ -48,7 +47,7 @@ def export(
     Return messages for the user.
 
     Args:
-        to: ``merged`` (a complete model for transformers), ``peft`` (a folder for peft) or ``adapter`` (krona's file).
+        to: ``merged`` (a complete model for transformers) or ``peft`` (a folder for peft).
         out: the folder of the export.
         dtype: the dtype of the weights (fp32, bf16 or fp16), only for ``merged``. None means fp32.
 
@@ -67,11 +66,8 @@ def export(
         try:
             lines = write(trained, part, DTYPES[dtype or "fp32"])
         except KronaError as error:
-            raise KronaError(
-                f"--to {to} is not possible. {error} Or use --to adapter, which supports every method."
-            ) from error
-        # torch's max also returns NaN, unlike Python's
-        difference = float(torch.tensor([compare_logits(model, expected) for model in read(trained, part)]).max())
+            raise KronaError(f"--to {to} is not possible. {error}") from error
+        difference = compare_logits(read(trained, part), expected)
         if not difference <= tolerance:
             raise KronaError(
                 f"--to {to} failed, because the logits of the exported model differ by {difference:.2g} times the "
@@ -98,7 +94,7 @@ def _require_possible(run: TrainedRun, to: str, dtype: str | None) -> None:
 
 def _describe_use(trained: Predictor, to: str, dtype: str | None) -> Iterator[str]:
     """Yield messages about how the export is loaded, and about its dtype."""
-    if has_pooled_head(trained.model.config) and to != "adapter":
+    if has_pooled_head(trained.model.config):
         way = "load this model with trust_remote_code=True" if to == "merged" else "use the code in README.md"
         yield (
             f"transformers has no class for a classifier with the pooling {get_pooling(trained.model.config)}: "
@@ -192,12 +188,12 @@ def _write_pooled_code(model: PreTrainedModel, folder: Path) -> None:
     file.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
 
 
-def _read_merged(trained: Predictor, folder: Path) -> list[Predictor]:
+def _read_merged(trained: Predictor, folder: Path) -> Predictor:
     kind: Any = type(trained.model)
     if has_pooled_head(trained.model.config):  # the class that transformers loads from the folder's code
         kind = modeling_krona.PooledForSequenceClassification
     model = kind.from_pretrained(folder, dtype="auto").to(trained.model.device).eval()
-    return [replace(trained, model=model, in_bf16=False)]
+    return replace(trained, model=model, in_bf16=False)
 
 
 def _write_peft(trained: Predictor, folder: Path, dtype: torch.dtype) -> list[str]:
@@ -211,32 +207,19 @@ def _write_peft(trained: Predictor, folder: Path, dtype: torch.dtype) -> list[st
     return [f"a folder for peft with an adapter of type {config['peft_type']}{rank}"]
 
 
-def _read_peft(trained: Predictor, folder: Path) -> list[Predictor]:
+def _read_peft(trained: Predictor, folder: Path) -> Predictor:
     import peft
 
     surgery.take_out(trained.model)
     with quiet():
         model: Any = peft.PeftModel.from_pretrained(copy_for_peft(trained.model), str(folder), low_cpu_mem_usage=True)
-    return [replace(trained, model=model.eval())]
-
-
-def _write_adapter(trained: Predictor, folder: Path, dtype: torch.dtype) -> list[str]:
-    assert trained.run.adapter is not None
-    shutil.copyfile(trained.run.adapter, folder / ADAPTER)
-    size = (folder / ADAPTER).stat().st_size
-    return [f"{ADAPTER}, {size:,} bytes, for krona.load and krona.surgery"]
-
-
-def _read_adapter(trained: Predictor, folder: Path) -> list[Predictor]:
-    surgery.take_out(trained.model)
-    return [load_predictor(find(folder / ADAPTER), backbone=trained.origin.backbone_settings.path)]
+    return replace(trained, model=model.eval())
 
 
 # maps each format to the function that writes its folder and returns messages, and the function that loads the folder
 FORMS: Mapping[
-    str, tuple[Callable[[Predictor, Path, torch.dtype], list[str]], Callable[[Predictor, Path], list[Predictor]]]
+    str, tuple[Callable[[Predictor, Path, torch.dtype], list[str]], Callable[[Predictor, Path], Predictor]]
 ] = {
     "merged": (_write_merged, _read_merged),
     "peft": (_write_peft, _read_peft),
-    "adapter": (_write_adapter, _read_adapter),
 }

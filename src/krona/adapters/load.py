@@ -60,11 +60,10 @@ class Trained(Predictor):
             return replace(evaluate(self, RowChoice(source=str(file))), rows="the given rows")
 
     def export(self, to: str, out: Path | str, *, dtype: str | None = None) -> list[str]:
-        """Write the model or the adapter to a new folder, check the logits, and return messages for the user.
+        """Write the model or a peft folder to a new folder, check the logits, and return messages for the user.
 
         Args:
-            to: ``merged`` (a complete model for transformers), ``peft`` (a folder for peft) or ``adapter`` (krona's
-                file).
+            to: ``merged`` (a complete model for transformers) or ``peft`` (a folder for peft).
             out: the folder of the export.
             dtype: the dtype of a merged model: fp32 (None), bf16 or fp16.
 

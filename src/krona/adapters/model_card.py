@@ -23,7 +23,7 @@ def model_card(run: TrainedRun, form: str, lines: list[str], *, auto: str, model
     """Return the text of README.md for an export of a run.
 
     Args:
-        form: the format of the export: merged, peft or adapter.
+        form: the format of the export: merged or peft.
         lines: messages about the export.
         auto: the name of the transformers Auto class for the backbone.
         model: the exported model.
@@ -32,7 +32,7 @@ def model_card(run: TrainedRun, form: str, lines: list[str], *, auto: str, model
     columns, words, classifies = task.columns, label_words(run.origin.task), "Classification" in auto
     base, suffix = str(origin.backbone["name"]), " label:" if "Causal" in auto else ""
     labels = ", ".join(f'"{target}" is {word}' for target, word in words.items())
-    pooled = get_pooling(model.config) if has_pooled_head(model.config) and form != "adapter" else None
+    pooled = get_pooling(model.config) if has_pooled_head(model.config) else None
     has_pooler = "add_pooling_layer" in signature(type(model.base_model).__init__).parameters
     output = "The class" if words else "The output"
     if task.is_multilabel:
@@ -41,7 +41,7 @@ def model_card(run: TrainedRun, form: str, lines: list[str], *, auto: str, model
     row = dict.fromkeys(columns, "…")
     hub_name, revision = hub_source(origin)
     data = ModelCardData(
-        library_name={"peft": "peft", "adapter": "krona"}.get(form, "transformers"),
+        library_name="peft" if form == "peft" else "transformers",
         base_model=base if "/" in base else None,
         pipeline_tag="text-classification" if classifies else None,
         tags=sorted({"krona", origin.method}),
@@ -69,7 +69,6 @@ def model_card(run: TrainedRun, form: str, lines: list[str], *, auto: str, model
         prefix=model.base_model_prefix,
         no_pooler=", add_pooling_layer=False" if has_pooler else "",
         num_labels=len(task.labels or "1"),
-        row=json.dumps(row, ensure_ascii=False),
         text=json.dumps(f"{origin.source_text(row)}{suffix}", ensure_ascii=False),
         texts=", ".join('"…"' for _ in columns),
         data=KINDS[task.data_kind] if run.result is None else describe_data(run.result),

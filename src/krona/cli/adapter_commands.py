@@ -103,16 +103,14 @@ def evaluate(
 def export(
     run: OneRun = None,
     best: Best = None,
-    to: Annotated[
-        str, typer.Option(help="merged: a model for transformers; peft: a folder for peft; adapter: krona's own file")
-    ] = "merged",
+    to: Annotated[str, typer.Option(help="merged: a model for transformers; peft: a folder for peft")] = "merged",
     out: Annotated[
         Path | None, typer.Option(help="the output folder; default: RUN-FORMAT, such as lora-rte-merged")
     ] = None,
     dtype: Annotated[str | None, typer.Option(help="dtype of a merged model: fp32, bf16 or fp16")] = None,
     backbone: Backbone = None,
 ) -> None:
-    """Export a model with merged weights, a peft adapter, or krona's adapter file, together with a model card."""
+    """Export a model with merged weights or a peft adapter, together with a model card."""
     from krona.adapters.export import export as command
     from krona.adapters.find import find
     from krona.runs.choose import choose_runs
