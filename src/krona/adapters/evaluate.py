@@ -118,9 +118,10 @@ def evaluate(
     scored = bool(trained.family.labels_with_scores) and (output is not None or bool(need_scores(task.metrics)))
     found = trained.predict_split(split, batch_size=batch_size, probabilities=scored)
     predictions = [prediction.answer for prediction in found]
-    scores = (
-        [[_round(value) for value in prediction.probabilities.values()] for prediction in found] if scored else None
-    )
+    scores: list[list[float | None]] | None = None
+    if scored:  # with six digits; None: not a number
+        rounded = (map(float, (f"{p:.6g}" for p in prediction.probabilities.values())) for prediction in found)
+        scores = [[None if math.isnan(value) else value for value in row] for row in rounded]
     if output is not None:
         columns = ("id", "source", "target", "prediction")
         values = zip(split.ids, trained.family.texts(split), split.targets, predictions, strict=True)
@@ -147,11 +148,6 @@ def evaluate(
         no_label=len(invalid_predictions(predictions, dict(task))),
         notes=_describe_rows(trained, split, run, rows),
     )
-
-
-def _round(probability: float) -> float | None:
-    """Return a probability with six digits, or None if it is not a number."""
-    return None if math.isnan(probability) else float(f"{probability:.6g}")
 
 
 def find_data(run: TrainedRun, overrides: Sequence[str]) -> Data:

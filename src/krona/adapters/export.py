@@ -73,7 +73,12 @@ def export(
                 f"--to {to} failed, because the logits of the exported model differ by {difference:.2g} times the "
                 "largest logit. Nothing was exported."
             )
-        lines += _describe_use(trained, to, dtype)
+        if has_pooled_head(trained.model.config):
+            way = "load this model with trust_remote_code=True" if to == "merged" else "use the code in README.md"
+            lines.append(
+                f"transformers has no class for a classifier with the pooling {get_pooling(trained.model.config)}: "
+                f"{way}, or train with backbone.pooling={find_architecture(trained.model).library_pooling}"
+            )
         text = model_card(run, to, lines, auto=trained.family.auto.__name__, model=trained.model)
         (part / "README.md").write_text(text, encoding="utf-8")
     same = "identical" if not difference else f"equal up to {difference:.1e} times the largest logit"
@@ -90,18 +95,6 @@ def _require_possible(run: TrainedRun, to: str, dtype: str | None) -> None:
         raise KronaError(f"--to {to} --dtype {dtype} is not possible. --to merged can have {', '.join(DTYPES)}.")
     if run.adapter is None and to != "merged":
         raise KronaError(f"{run.origin.run_id} trained nothing, so there is no adapter to export.")
-
-
-def _describe_use(trained: Predictor, to: str, dtype: str | None) -> Iterator[str]:
-    """Yield messages about how the export is loaded, and about its dtype."""
-    if has_pooled_head(trained.model.config):
-        way = "load this model with trust_remote_code=True" if to == "merged" else "use the code in README.md"
-        yield (
-            f"transformers has no class for a classifier with the pooling {get_pooling(trained.model.config)}: "
-            f"{way}, or train with backbone.pooling={find_architecture(trained.model).library_pooling}"
-        )
-    if dtype is not None:
-        yield f"the weights are in {dtype}, but the run was trained and scored in {trained.origin.precision}"
 
 
 @contextmanager

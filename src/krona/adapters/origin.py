@@ -5,7 +5,7 @@ A run writes the origin into its adapter file, so that the file can be used with
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, field, replace
+from dataclasses import asdict, field
 from pathlib import Path
 from typing import Any
 
@@ -91,10 +91,6 @@ class Origin:
         """Return the model's input text for a row."""
         task = self.task_settings
         return task.source(task.texts(row), prefix=self.task_prefix)
-
-    def with_backbone(self, folder: str | Path | None) -> "Origin":
-        """Return a copy of the origin with this backbone folder. If ``folder`` is None, return the origin itself."""
-        return self if folder is None else replace(self, backbone={**self.backbone, "path": str(folder)})
 
     def as_note(self) -> dict[str, str]:
         """Return the origin as a note for an adapter file. Paths of data files are shortened to file names."""

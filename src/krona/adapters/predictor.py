@@ -160,7 +160,9 @@ class Predictor:
 
 def load_predictor(run: TrainedRun, *, backbone: str | Path | None = None, device: str | None = None) -> Predictor:
     """Load the backbone of a run, and insert the run's adapter. See `krona.load` for the arguments and the errors."""
-    origin = run.origin.with_backbone(backbone)
+    origin = run.origin
+    if backbone is not None:
+        origin = replace(origin, backbone={**origin.backbone, "path": str(backbone)})
     frozen_in_bf16 = origin.precision == "bf16-frozen"
     adapter = None if run.adapter is None else Adapter.load(run.adapter)
     for change in method_change(run.result) if run.result is not None else ():
