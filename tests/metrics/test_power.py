@@ -16,24 +16,6 @@ from krona.metrics.power import Assumed, Errors
 RTE, SST2 = Errors("accuracy", 139), Errors("accuracy", 872)
 
 
-def exact_power(n, d, delta):
-    """Return the power of the exact McNemar test, a sum over all numbers of discordant examples and outcomes."""
-    found = 0.0
-    for total in range(1, n + 1):
-        better = np.arange(total + 1)
-        p = 2 * stats.binom.cdf(np.minimum(better, total - better), total, 0.5)
-        found += stats.binom.pmf(total, n, d) * stats.binom.pmf(better[p <= 0.05], total, (1 + delta / d) / 2).sum()
-    return found
-
-
-@pytest.mark.parametrize("unshared", [0.1, 0.27])
-def test_one_seed_is_the_exact_mcnemar_test(unshared):
-    assumed, delta = Assumed(unshared=unshared), 8.0
-    d = max(unshared * 2 * 0.25, delta / 100)
-    found = power.power(RTE, delta, score=75, seeds=1, assumed=assumed, draws=40_000)
-    assert found == pytest.approx(exact_power(139, d, delta / 100), abs=4 * math.sqrt(0.25 / 40_000))
-
-
 @pytest.mark.parametrize(("seeds", "seed_sd"), [(2, 1.0), (3, 0.5), (5, 2.0)])
 def test_several_seeds_have_the_power_of_simulated_tests(seeds, seed_sd):
     """The simulation's shares are measured on a large test set. 400 simulations have a standard error of 0.025."""

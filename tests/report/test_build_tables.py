@@ -287,7 +287,7 @@ def test_a_table_of_hyper_parameters_is_one_row_of_table_1(tmp_path):
 
 def test_a_report_without_finished_runs_names_a_command_only_if_it_is_known(tmp_path):
     report = collected(tmp_path / "own", [make_result("lora", sweep="mine", status="failed")], sweep="mine")
-    assert report.empty.text.endswith("Not finished: 1 failed. Repeat the command that started the runs.")
+    assert report.empty.text.endswith("belongs to this table. Repeat the command that started the runs.")
     assert not report.empty.command
     shipped = [make_result("lora", sweep="factor_shapes", status="failed")]
     report = collected(tmp_path / "shipped", shipped, sweep="factor_shapes")

@@ -146,8 +146,7 @@ def test_a_sweep_over_shapes_or_rates_has_a_chart_of_the_score_against_it(key, t
     chart = draw_swept(frame, column, key)
     shown = [text.get_text() for text in chart.axes[0].get_xticklabels()]
     assert shown == (["2x384", "12x64", "96x8"] if "factors" in key else ["0.0001", "0.001", "0.01"])
-    marks = [line for line in chart.axes[0].lines if len(line.get_xdata()) == 1]
-    assert len({line.get_color() for line in marks}) == 3, "a sequential palette"
+    assert len([line for line in chart.axes[0].lines if len(line.get_xdata()) == 1]) == 3
 
 
 def test_a_sweep_over_shapes_whose_row_is_stored_has_its_chart(tmp_path):

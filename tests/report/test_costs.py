@@ -1,30 +1,28 @@
 """Test the Pareto front of score and cost, and the columns of costs and other quantities."""
 
-from krona.report.charts import cost_charts, score_frame
-from krona.report.costs import cell_cost, on_front
+from krona.report.charts import cost_charts, find_front, score_frame
+from krona.report.costs import cell_cost
 from krona.report.lead import summarize
 from krona.report.table import Cell
-from report.generate import collected, grid
+from report.generate import collected, grid, make_result
 
 
-def by_score(one, other):
-    return (one > other) - (one < other)
+def front(tmp_path, points):
+    """Return which methods are on the front of (score, trainable parameters), without predictions."""
+    results = [make_result(method, "rte", rows=40) for method in points]
+    for result, (score, params) in zip(results, points.values(), strict=True):
+        result.test["score"], result.trainable_params = float(score), params
+        del result.dev["rows"], result.test["rows"]
+    (table,) = collected(tmp_path, results).tables
+    frame = score_frame(table, table.score_columns[0])
+    found = find_front(table, table.score_columns[0], frame, "params")
+    return {method for method, is_on_front in zip(frame.method, found, strict=True) if is_on_front}
 
 
-def test_a_point_that_no_other_beats_on_both_is_on_the_front():
+def test_a_point_that_no_other_beats_on_both_is_on_the_front(tmp_path):
     points = {"full": (90, 1000), "lora": (80, 10), "krona": (70, 10), "pa": (80, 20), "adapter": (80, 10)}
-    scores, costs = zip(*points.values(), strict=True)
-    found = dict(zip(points, on_front(scores, costs, by_score), strict=True))
-    assert found == {"full": True, "lora": True, "krona": False, "pa": False, "adapter": True}
-    assert on_front([], [], by_score) == []
-    assert on_front([70.0, 60.0], [100.0, 98.0], by_score) == [True, True]
-    assert on_front([70.0, 60.0], [100.0, 98.0], by_score, least=1.05) == [True, False]
-
-
-def test_a_row_that_is_not_significantly_worse_and_cheaper_removes_a_row_from_the_front():
-    never = on_front([90.0, 80.0, 70.0], [30.0, 20.0, 10.0], lambda one, other: 0)
-    assert never == [False, False, True], "without a significant difference, only the cheapest row is on the front"
-    assert on_front([90.0, 80.0], [10.2, 10.0], lambda one, other: 0, least=1.05) == [True, True]
+    assert front(tmp_path / "five", points) == {"full", "lora", "adapter"}
+    assert front(tmp_path / "two", {"full": (70, 100), "lora": (60, 98)}) == {"full"}, "2 % is no lower cost"
 
 
 def test_times_are_medians_over_seeds_of_the_processor_time_if_all_runs_recorded_it(tmp_path):

@@ -176,14 +176,6 @@ LOOK = """
         label: view.getComputedStyle(page.querySelector(".chart text")).fill,
     }"""
 
-PRINTED = """
-    const rules = [...page.styleSheets].flatMap((sheet) => [...sheet.cssRules])
-        .filter((rule) => rule.media?.mediaText === "print").flatMap((rule) => [...rule.cssRules]);
-    const hidden = rules.filter((rule) => rule.style?.display === "none").map((rule) => rule.selectorText).join();
-    return [...page.querySelectorAll(".notes summary, .notes code")]
-        .filter((element) => !element.closest("section > details"))
-        .map((element) => element.closest(hidden) === null)"""
-
 
 @pytest.mark.skipif(not BROWSER, reason="Chromium was not found: install the package `chromium`")
 @pytest.mark.slow
@@ -209,14 +201,3 @@ class TestInChromium:
         assert found["broken"] == 0
         assert "Could not be used (1)" in found["text"]
         assert "loss is nan at step 12" not in found["text"], "errors of runs may quote a row"
-
-    def test_notes_with_folded_details_are_printed(self, tmp_path):
-        results = [make_result(name, "rte", rows=60) for name in ("lora", "krona")]
-        for number, result in enumerate(results):
-            targets = [target for target, _ in result.test["rows"]]
-            set_answers(result, targets, ["yes"] * (10 + number) + targets[10 + number :])
-        write_all(tmp_path, results)
-        build_report(tmp_path, format="html", out=tmp_path / "report.html")
-        printed = run_in_browser(tmp_path / "report.html", PRINTED, tmp_path)
-        assert len(printed) > 1, "a note of two rows, and the command that uses the best run"
-        assert all(printed)

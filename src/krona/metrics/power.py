@@ -1,13 +1,10 @@
 """Compute the power of the tests in reports, the smallest difference that they detect, and the number of seeds needed.
 
-With one seed, the test compares two trained models. The power is the share of simulated test sets on which the exact
-McNemar test has p ≤ 0.05. With several seeds, the test is that of `krona.metrics.compare_methods`, and the power is
-computed from a noncentral t distribution. Both computations assume a metric that counts examples, such as accuracy. For
-F1 and Matthews, the result is a first-order approximation (`Errors.points`). The assumptions are:
+The test is that of `krona.metrics.compare_methods`, and the power is computed from a noncentral t distribution. With
+one seed, the test compares two trained models. The computation assumes a metric that counts examples, such as accuracy.
+For F1 and Matthews, the result is a first-order approximation (`Errors.points`). The assumptions are:
 
-- An example is *discordant* if only one of the two methods is right. With one seed, the probability of a discordant
-  example is d. If the true difference is δ, the better method is right on a discordant example with probability
-  (d + δ) / (2d).
+- An example is *discordant* if only one of the two methods is right. With one seed, its probability is d.
 - d is `Assumed.unshared` times the sum of both methods' shares of errors, and at least δ.
 - With probability `Assumed.lasting`, an example has the same outcome under all seeds. Otherwise, each seed draws a new
   outcome. More seeds reduce only the variance of examples with new outcomes.
@@ -17,14 +14,10 @@ F1 and Matthews, the result is a first-order approximation (`Errors.points`). Th
 import math
 from bisect import bisect_left
 from dataclasses import dataclass
-from functools import lru_cache
 
-import numpy as np
-
-from krona.metrics.compare_methods import LEVEL, Difference, combine_variances
+from krona.metrics.compare_methods import MAX_DF, Difference, combine_variances
 
 POWER = 0.8
-DRAWS = 4_000  # the number of simulated test sets; the error of a power of 80 % is then ± 1.2 points
 MOST_SEEDS = 20
 
 
@@ -69,31 +62,24 @@ class Errors:
         return min(1.0, assumed.unshared * (self.share_wrong(a) + self.share_wrong(b)))
 
 
-def power(
-    errors: Errors, difference: float, *, score: float, seeds: int, assumed: Assumed, draws: int = DRAWS
-) -> float:
+def power(errors: Errors, difference: float, *, score: float, seeds: int, assumed: Assumed) -> float:
     """Return the power of the test: the probability of p ≤ 0.05 if the true scores differ by ``difference``.
 
     Args:
         difference: the true difference of the methods in points.
         score: the approximate score of both methods.
         seeds: the number of seeds of each method.
-        draws: the number of simulated test sets, which are used only with one seed.
     """
-    from scipy.special import ndtr, ndtri
-
     if errors.counts:
         full_score = errors.points * errors.examples
         d = max(errors.discordant(score, score, assumed), difference / full_score)
         if d > 1:
             return 1.0
-        if seeds == 1:
-            return _share_found(errors.examples, d, difference / full_score, draws)
         single = d * full_score**2 / errors.examples  # the variance over rows with one seed
     else:
         single = correlation_error(errors, score, assumed) ** 2
-        if seeds == 1:
-            return float(ndtr(difference / math.sqrt(single) - float(ndtri(1 - LEVEL / 2))))
+    if seeds == 1:
+        return Difference(difference, math.sqrt(single), MAX_DF, (1, 1), errors.examples).power()
     of_seeds = (single * (1 - assumed.lasting) / 2 + assumed.seed_sd**2) / seeds
     error, df = combine_variances((of_seeds, of_seeds), (seeds, seeds), single * assumed.lasting)
     return Difference(difference, error, df, (seeds, seeds), errors.examples).power()
@@ -142,15 +128,3 @@ def correlation_error(errors: Errors, score: float, assumed: Assumed) -> float:
     both = r**2 + (1 - r**2) * (1 - assumed.unshared)
     shared = both * (1 - 2 * r**2) - 0.5 * r**2 * (1 - 2 * r**2 - both**2)
     return 100 * math.sqrt(2 * ((1 - r**2) ** 2 - shared) / errors.examples)
-
-
-@lru_cache(maxsize=4096)
-def _share_found(examples: int, d: float, delta: float, draws: int) -> float:
-    """Return the share of ``draws`` simulated test sets with p ≤ 0.05, in favour of either method."""
-    from scipy.special import bdtr
-
-    chances = np.maximum([(d - delta) / 2, 1 - d, (d + delta) / 2], 0)
-    counts = np.random.default_rng(0).multinomial(examples, chances / chances.sum(), size=draws)
-    total = counts[:, 0] + counts[:, 2]
-    p = np.minimum(1.0, 2 * bdtr(np.minimum(counts[:, 0], counts[:, 2]).astype(float), np.maximum(total, 1), 0.5))
-    return float((p[total > 0] <= LEVEL).sum() / draws)

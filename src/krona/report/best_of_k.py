@@ -4,8 +4,7 @@ A method has a grid on a task if its runs tried several settings, each with the 
 dev and test.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
@@ -13,9 +12,9 @@ from krona.display_names import task_label
 from krona.formatting import format_p
 from krona.metrics.best_of_k import Grid, best_of_k, compare_best_of_k
 from krona.metrics.compare_methods import row_contributions
-from krona.metrics.scores.metric import Answers
 from krona.metrics.statistics import holm
-from krona.report.runs import ReportRun, group_by
+from krona.report.cells import Examine
+from krona.report.runs import group_by
 from krona.report.table import BestOfK, Row, Table
 from krona.runs.predictions import score_metrics
 
@@ -28,7 +27,6 @@ LEGEND = (
     "over seeds, dev rows and test rows, so they contain the choice of the setting. p (Holm): corrected over the pairs "
     "with equal k."
 )
-Examine = Callable[[ReportRun], tuple[dict[str, Answers], Any]]
 POINTS = ("method", "label", "k", "score", "low", "high")
 PAIRS = ("k", "first", "second", "difference", "low", "high", "p", "p_holm")
 

@@ -1,7 +1,7 @@
 """Build the report of `krona report`: select the runs, build one table per section, and render the tables."""
 
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
@@ -120,38 +120,25 @@ def collect(
     if any(study.name == sweep for study in selection.studies):
         layout = replace(layout, title=f"Study {sweep}", command="krona tune")
     tables = _build_tables(layout, selection.runs)
-    if baseline is not None:
-        _require_row(baseline, tables)
+    rows = [row for table in tables for row in table.rows if row.runs]
+    if baseline is not None and not any(cells.names_row(baseline, row) for row in rows):
+        names = did_you_mean(baseline, dict.fromkeys(row.name for row in rows))
+        raise KronaError(f"--baseline {baseline}: the report has no row of this name: {names}")
     runs, states = selection.runs, count_states(selection.runs, selection.waiting)
     counts = f"{plural(len(runs) + selection.waiting, 'run')}: {states}" if states else "0 runs"
     done, unfinished = [run for run in runs if run.done], [run for run in runs if not run.done]
     report = Report(layout.title, tables, done, unfinished, counts, [*selection.studies], [*selection.problems])
     if not any(cell.value is not None for table in tables for row in table.rows for cell in row.cells.values()):
         command = layout.command if layout.sweep else f"{layout.command} profile=demo"
-        report.empty = _empty_note(paths, report.unfinished, command)
+        text = f"No finished run under {', '.join(map(str, paths))} belongs to this table."
+        advice = "To start the runs:" if command else "Repeat the command that started the runs."
+        report.empty = Note(f"{text} {advice}", command)
     if layout.paper is not None:
         add_paper_table(report, layout, layout.paper)
     for each_table in report.tables:
         each_table.methods = report.methods
         each_table.shown = costs.choose_columns(each_table, columns)
     return report
-
-
-def _require_row(baseline: str, tables: Sequence[Table]) -> None:
-    """Raise an error if no row has the name of the reference."""
-    rows = [row for table in tables for row in table.rows if row.runs]
-    if not any(cells.names_row(baseline, row) for row in rows):
-        names = did_you_mean(baseline, dict.fromkeys(row.name for row in rows))
-        raise KronaError(f"--baseline {baseline}: the report has no row of this name: {names}")
-
-
-def _empty_note(outputs: Sequence[Path], unfinished: Runs, command: str) -> Note:
-    states = count_states(unfinished)
-    words = f"No finished run under {', '.join(map(str, outputs))} belongs to this table."
-    words += f" Not finished: {states}." if states else ""
-    if not command:
-        return Note(f"{words} Repeat the command that started the runs.")
-    return Note(f"{words} To start the runs:", command)
 
 
 def _build_tables(layout: Layout, runs: Runs) -> list[Table]:
@@ -183,16 +170,23 @@ def _build_table(layout: Layout, section: Section, runs: Runs, examine: cells.Ex
     heading, warning = section.heading(described), section.warning(described)
     comparable = any(run.comparable for run in described)
     table = Table(layout.name, layout.title, heading, layout.axis, [], rows, section, warning, comparable, layout.split)
-    shown = _tasks_to_show(layout, section, comparable=comparable)
+    # Other runs on GLUE, and own data, need not cover all tasks of the layout.
+    prefix = "" if comparable else "sample_"
+    shown = [f"{prefix}{task}" for task in layout.tasks] if comparable or section.kind == "sample" else []
     tasks = sorted({*(run.task for run in runs), *shown}, key=task_order)
-    training_notes = _label_other_training(layout, rows, tasks) if layout.quantity == "score" else []
-    table.compares_all_rows = layout.split != "test" or cells.names_one_variant(layout.baseline, rows)
+    others = cells.label_other_training(rows, tasks) if layout.quantity == "score" else []
+    for row in others:
+        name_row(layout, row)
+    names_variant = any(row.name == layout.baseline and row.differs for row in rows)
+    table.compares_all_rows = layout.split != "test" or names_variant
     fill = partial(_fill_scores, examine=examine) if layout.quantity == "score" else costs.fill_times
     value_notes = fill(layout, table, tasks)
     if layout.paper and comparable:
         add_paper_numbers(rows, layout.paper)
+    counts = Counter(row.key for row in rows if row.runs)
+    one_row = not table.compares_all_rows and max(counts.values()) > 1
     texts = [
-        *layout.notes, *training_notes, *limits, *_one_row_notes(table), *value_notes,
+        *layout.notes, *[OTHER_TRAINING] * bool(others), *limits, *[ONE_ROW] * one_row, *value_notes,
         *describe_mixture(runs),
     ]  # fmt: skip
     table.notes = [*map(Note, [*texts, *left_out]), *power_note(table)]
@@ -227,27 +221,6 @@ def _prefer_dev(layout: Layout, rows: Sequence[Row]) -> Layout:
     if layout.quantity == "score" and layout.paper is None and layout.split == "test" and min(counts.values()) > 1:
         return replace(layout, split="dev", also_shown_split="test", notes=(CHOSEN, *layout.notes))
     return layout
-
-
-def _tasks_to_show(layout: Layout, section: Section, *, comparable: bool) -> Iterator[str]:
-    """Yield the layout's tasks that a section always shows. Other runs on GLUE need not cover all of these tasks."""
-    if comparable:
-        yield from layout.tasks
-    elif section.kind == "sample":
-        yield from (f"sample_{task}" for task in layout.tasks)
-
-
-def _label_other_training(layout: Layout, rows: Sequence[Row], tasks: Sequence[str]) -> list[str]:
-    """Add the differing training settings to the names of the rows that are not compared, and return a note on them."""
-    others = cells.label_other_training(rows, tasks)
-    for row in others:
-        name_row(layout, row)
-    return [OTHER_TRAINING] if others else []
-
-
-def _one_row_notes(table: Table) -> list[str]:
-    counts = Counter(row.key for row in table.rows if row.runs)
-    return [] if table.compares_all_rows or max(counts.values()) == 1 else [ONE_ROW]
 
 
 def _fill_scores(layout: Layout, table: Table, tasks: Sequence[str], *, examine: cells.Examine) -> list[str]:

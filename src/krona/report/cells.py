@@ -137,11 +137,6 @@ def names_row(baseline: str, row: Row) -> bool:
     return baseline.casefold() in {name.casefold() for name in (row.key, row.method, row.label, row.name)}
 
 
-def names_one_variant(baseline: str, rows: Sequence[Row]) -> bool:
-    """Return whether a reference is the whole name of one of a method's rows, such as ``LoRA (optimizer.lr=0.01)``."""
-    return any(row.name == baseline and row.differs for row in rows)
-
-
 def _set_reference(table: Table, column: str, rows: Sequence[Row], tasks: Sequence[str], baseline: str) -> None:
     """Set the reference row of a column. Of several rows with this name, the row with the best dev score is chosen."""
     named = [row for row in rows if names_row(baseline, row)]

@@ -19,7 +19,7 @@ from matplotlib.text import Text
 
 from krona.messages import escape_control_characters, shorten
 from krona.report.cells import ALPHA
-from krona.report.costs import CHARTED, cell_cost, find_quantity, is_quiet, on_front
+from krona.report.costs import CHARTED, cell_cost, find_quantity, is_quiet
 from krona.report.pairs import format_interval
 from krona.report.table import BestOfK, Column, Table
 from krona.report.text import (
@@ -209,17 +209,19 @@ def find_front(table: Table, column: Column, frame: pd.DataFrame, cost: str) -> 
     significantly worse. Rows that were not tested are compared by their scores.
     """
 
-    def gap(a: Any, b: Any) -> int:
+    def is_better(a: Any, b: Any) -> bool:
         sign, key = (1, (a.row, b.row, column.key))
         if key not in table.p_values:
             sign, key = -1, (b.row, a.row, column.key)
         if key not in table.p_values:
-            return int(np.sign(a.score - b.score))
-        value = table.differences[key].value * sign
-        return int(np.sign(value)) if table.p_values[key] <= ALPHA else 0
+            gap = a.score - b.score
+        else:
+            gap = sign * table.differences[key].value * (table.p_values[key] <= ALPHA)
+        cost_a, cost_b = getattr(a, cost), getattr(b, cost)
+        return bool((gap > 0 and cost_a <= cost_b * LEAST_COST) or (gap == 0 and cost_a * LEAST_COST < cost_b))
 
     rows = [*frame.itertuples()]
-    return on_front(rows, [*frame[cost]], gap, least=LEAST_COST)
+    return [not any(is_better(other, row) for other in rows if other is not row) for row in rows]
 
 
 @matplotlib.rc_context(RC)
@@ -309,23 +311,19 @@ def _size(value: str) -> float | None:
 
 @matplotlib.rc_context(RC)
 def draw_swept(frame: pd.DataFrame, column: Column, key: str) -> Figure:
-    """Draw the score against a swept number. With one method, darker marks have smaller numbers."""
+    """Draw the score against a swept number."""
     name = key.removeprefix("method.")
     frame = frame[[_size(settings.get(key, "")) is not None for settings in frame.settings]]
     values = [settings[key] for settings in frame.settings]
     sizes = [_size(value) or 0.0 for value in values]
     ordered = sorted({*zip(sizes, values, strict=True)})
     figure, axes = _new(f"Score against {name}", name, f"{column.label}, score", 560, 300)
-    if frame.label.nunique() == 1:
-        palette = matplotlib.colormaps["viridis"](np.linspace(0.15, 0.75, len(ordered)))
-        shades = {value: matplotlib.colors.to_hex(shade) for (_, value), shade in zip(ordered, palette, strict=True)}
-        frame = frame.assign(color=[shades[value] for value in values])
     positions = {value: place for place, (_, value) in enumerate(ordered)}
     xs = pd.Series([positions[value] for value in values], frame.index)
     for label, group in frame.groupby("label", sort=False):
         at = xs[group.index].sort_values()
-        color = SOFT if frame.label.nunique() == 1 else group.color.iloc[0]
-        axes.plot(at, group.score[at.index], color=color, linewidth=1.6, label=label, gid=tooltip(label), zorder=1)
+        style = {"color": group.color.iloc[0], "linewidth": 1.6, "label": label, "gid": tooltip(label), "zorder": 1}
+        axes.plot(at, group.score[at.index], **style)
     _scatter(axes, frame, [*xs])
     texts = [short(size) if "x" not in value else value for size, value in ordered]
     axes.set_xticks(range(len(texts)), texts, rotation=40 if sum(map(len, texts)) > 60 else 0)

@@ -143,7 +143,9 @@ def compare(sources: Sequence[Predictions], *, metrics: Sequence[str] = (), marg
     contributions = _contributions(sources, metrics)
     lines = []
     for i, j in combinations(range(len(sources)), 2):
-        one = paired_difference(contributions[i] - contributions[j])
+        change = contributions[i] - contributions[j]
+        rows, error = len(change), sqrt(len(change)) * float(change.std(ddof=1))
+        one = Difference(float(change.sum()), error, min(rows - 1, MAX_DF), seeds=(1, 1), rows=rows)
         values = one.value, *one.interval, one.p, one.p_equivalent(margin), one.detectable(POWER)
         lines.append((sources[i].name, sources[j].name, *values))
     names = ["first", "second", "difference", "low", "high", "p", "p_equivalent", "detectable"]
@@ -152,16 +154,6 @@ def compare(sources: Sequence[Predictions], *, metrics: Sequence[str] = (), marg
     scores = {source.name: float(sum(row)) for source, row in zip(sources, contributions, strict=True)}
     frame.attrs |= {"scores": scores, "metrics": metrics, "rows": contributions.shape[1], "margin": margin}
     return frame
-
-
-def paired_difference(change: Floats) -> Difference:
-    """Return the difference of two scores with the error of Student's paired t-test.
-
-    Args:
-        change: the difference of the contributions of each row to the scores in points, (N,).
-    """
-    error = sqrt(len(change)) * float(change.std(ddof=1))
-    return Difference(float(change.sum()), error, min(len(change) - 1, MAX_DF), seeds=(1, 1), rows=len(change))
 
 
 def _contributions(sources: Sequence[Predictions], metrics: Sequence[str]) -> Floats:

@@ -2,11 +2,11 @@
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 from statistics import fmean, median
-from typing import Any, Literal
+from typing import Literal
 
 from krona.display_names import task_label
 from krona.messages import KronaError, did_you_mean
@@ -26,7 +26,7 @@ class Quantity:
     unit: float = 1.0  # the value is divided by this unit for display
     axis: str = ""  # the axis label in charts; if the label is empty, no chart shows the quantity
     # the value of a cell; "median": the median over seeds and, with several tasks, the mean of their medians
-    statistic: Literal["max", "mean", "median"] = "max"
+    statistic: Literal["max", "median"] = "max"
     digits: int = 0  # the argument ``digits`` of `krona.report.text.number`
     always: bool = False  # the column is shown even if no row has a value
     logarithmic: bool = False  # whether the axis in charts is logarithmic
@@ -120,8 +120,7 @@ def _summarize(runs: Sequence[ReportRun], cost: str, statistic: str) -> float:
         by_task[run.task].append(run.costs[cost])
     if statistic == "median":
         return fmean(map(median, by_task.values()))
-    values = [value for values in by_task.values() for value in values]
-    return max(values) if statistic == "max" else fmean(values)
+    return max(map(max, by_task.values()))
 
 
 def cell_cost(cell: Cell, cost: str, statistic: str) -> float | None:
@@ -129,25 +128,6 @@ def cell_cost(cell: Cell, cost: str, statistic: str) -> float | None:
     if not cell.runs or any(math.isnan(run.costs[cost]) for run in cell.runs):
         return None
     return _summarize(cell.runs, cost, statistic)
-
-
-def on_front(
-    rows: Sequence[Any], costs: Sequence[float], gap: Callable[[Any, Any], int], *, least: float = 1.0
-) -> list[bool]:
-    """Return for each row whether it is on the Pareto front.
-
-    Args:
-        rows: the rows to compare.
-        costs: the cost of each row. A cost counts as lower if it is lower by the factor ``least``.
-        gap: returns 1 if its first row is better than its second, -1 if it is worse, and 0 otherwise.
-    """
-
-    def is_better(i: int, j: int) -> bool:
-        sign = gap(rows[i], rows[j])
-        return (sign > 0 and costs[i] <= costs[j] * least) or (sign == 0 and costs[i] * least < costs[j])
-
-    places = range(len(rows))
-    return [not any(is_better(i, j) for i in places if i != j) for j in places]
 
 
 def _relative_steps(rows: Sequence[Row], reference: str) -> dict[Row, dict[str, Cell]]:

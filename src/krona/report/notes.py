@@ -88,21 +88,16 @@ def score_notes(table: Table) -> list[Note]:
     rows = plural(sum(bool(row.runs) for row in table.rows), "row")
     notes = []
     for (quiet, cause), group in sorted(frame.groupby(["quiet", "cause"], sort=False), key=lambda item: item[0][0]):
-        details = tuple(
-            f"{_name_rows([*of_text.row.unique()])} on {task_label(task)}: {text}"
-            for (task, text), of_text in group.groupby(["task", "text"], sort=False)
-        )
+        texts = group.groupby(["task", "text"], sort=False).row.unique()
         tasks, labels = [*map(task_label, group.task.unique())], first_few([*group.label.unique()], MAX_NAMES)
         where = join_names(tasks) if len(tasks) <= MAX_NAMES else f"{len(tasks)} tasks"
         summary = f"{group.row.nunique()} of {rows} on {where}: {cause} ({join_names(labels)})."
-        if len(details) == 1:
-            (summary,), details = details, ()
-        notes.append(Note(f"{'' if quiet else f'{SIGN} '}{summary}", "", "message" if quiet else "warning", details))
+        if len(texts) == 1:
+            (((task, text), names),) = texts.items()
+            named = ", ".join(names) if len(names) <= MAX_NAMES else f"{len(names)} rows"
+            summary = f"{named} on {task_label(task)}: {text}"
+        notes.append(Note(f"{'' if quiet else f'{SIGN} '}{summary}", kind="message" if quiet else "warning"))
     return notes
-
-
-def _name_rows(names: Sequence[str]) -> str:
-    return ", ".join(names) if len(names) <= MAX_NAMES else f"{len(names)} rows"
 
 
 def describe_limits(table: Table, tasks: Sequence[str]) -> list[str]:

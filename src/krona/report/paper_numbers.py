@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from krona.display_names import method_label, task_label, task_order
-from krona.paper import ERRATA, RECIPE_REASONS, TASKS, PaperTable, read_recipes
+from krona.paper import ERRATA, RECIPE_REASONS, PaperTable, read_recipes
 from krona.report.layouts import Layout
 from krona.report.table import Cell, Column, Note, Report, Row, Table
 from krona.runs.run_id import as_text, canonical, find_value
@@ -46,9 +46,6 @@ def _paper_table(layout: Layout, paper: PaperTable) -> Table:
         for (number, row), mean in ERRATA.items()
         if number == layout.name
     ]
-    if {"avg", *TASKS} <= set(paper.columns):
-        which = "other" if notes else "paper's"
-        notes.append(f"The {which} averages agree with the printed scores to 0.01. The paper rounds ties down.")
     table.notes = [*map(Note, notes)]
     return table
 

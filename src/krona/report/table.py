@@ -50,8 +50,12 @@ class Cell:
 
     @property
     def seed_interval(self) -> Interval | None:
-        """The interval over seeds that reports show (the function `seed_interval`)."""
-        return seed_interval([*self.by_seed.values()])
+        """The interval over seeds that reports show: `t_interval` or, for two scores, their range.
+
+        With two seeds, Student's t interval is too wide to be useful.
+        """
+        scores = [*self.by_seed.values()]
+        return (min(scores), max(scores)) if len(scores) == 2 else self.t_interval
 
     @property
     def difference(self) -> float | None:
@@ -154,7 +158,6 @@ class Note:
     text: str
     command: str = ""
     kind: Literal["warning", "message", "power", "note"] = "note"
-    details: tuple[str, ...] = ()  # sentences that the HTML page shows folded
 
 
 @dataclass
@@ -224,11 +227,3 @@ class Report:
     def methods(self) -> list[str]:
         """The methods of all rows."""
         return [*dict.fromkeys(row.method for table in self.tables for row in table.rows)]
-
-
-def seed_interval(values: Sequence[float]) -> Interval | None:
-    """Return the 95 % interval over seeds by Student's t. For two scores, return their range instead.
-
-    With two seeds, Student's t interval is too wide to be useful. A single score has no interval (None).
-    """
-    return (min(values), max(values)) if len(values) == 2 else t_interval(values)
