@@ -21,7 +21,6 @@ from krona.config import check
 from krona.kernels.t5_modules import use_fast_modules
 from krona.messages import KronaError
 from krona.runs.result import read_result
-from krona.surgery.operation_counts import dispatched
 from krona.surgery.trainable import adapter_state, train_in_fp32
 from methods.case import Case
 from methods.cases import CASES
@@ -139,38 +138,6 @@ def test_thirty_steps_equal_a_plain_loop_with_peft(name: str, kind: str) -> None
     check_losses(*losses)
 
 
-def test_psoft_in_fp32_differs_from_peft_only_by_the_layer_norms_of_t5() -> None:
-    ours, theirs = (without_dropout(tiny("t5")) for _ in range(2))
-    inserted("peft/psoft", ours)
-    by_peft("psoft", theirs, "t5")
-    use_fast_modules(theirs)
-    for key in ours.krona.trained:
-        theirs.get_parameter(key).requires_grad_(True)
-    for model in (ours, theirs):
-        optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-2)
-        for step in range(10):
-            optimizer.zero_grad()
-            (output(model, step) ** 2).mean().backward()
-            optimizer.step()
-    assert torch.equal(output(ours), output(theirs))
-
-
-@pytest.mark.parametrize("name", ["lora", "oft", "adalora", "vera"])
-def test_a_step_has_the_tensor_operations_of_a_plain_loop(name: str) -> None:
-    """Time is not tested, but a step of krona adds only Python code to a step of a plain loop."""
-    ours, theirs = tiny("t5"), tiny("t5")
-    inserted(f"peft/{name}", ours)
-    by_peft(name, theirs, "t5")
-    use_fast_modules(theirs)
-    for key in ours.krona.trained:
-        theirs.get_parameter(key).requires_grad_(True)
-    counts = []
-    for model in (ours.train(), theirs.train()):
-        output(model).sum().backward()  # some tuners compute and store tensors in the first pass
-        counts.append(dispatched(lambda model=model: output(model)))
-    assert counts[0] == counts[1]
-
-
 def orthogonality(model: nn.Module) -> torch.Tensor:
     """Return the mean of ‖A Aᵀ - I‖ and ‖Bᵀ B - I‖ over the factors of AdaLoRA (Zhang et al. 2023, Eq. 4)."""
     factors = [p.T if "lora_B" in n else p for n, p in model.named_parameters() if "lora_A" in n or "lora_B" in n]
@@ -246,12 +213,6 @@ def test_adalora_does_not_train_its_ranks(dtype: torch.dtype, tmp_path: Path) ->
     write_peft(model, tmp_path, base_model=None)
     theirs = peft.PeftModel.from_pretrained(tiny("bert").to(dtype), str(tmp_path)).eval()
     torch.testing.assert_close(evaluate(theirs), evaluate(model))
-
-
-def test_peft_cannot_write_psoft_of_a_model_in_fp64(tmp_path: Path) -> None:
-    model = inserted("peft/psoft", tiny("bert")).double()
-    with pytest.raises(KronaError, match=r"peft cannot insert this adapter into this backbone\. TypeError: "):
-        write_peft(model, tmp_path, base_model=None)
 
 
 def test_shares_of_the_steps() -> None:

@@ -7,10 +7,8 @@ from typing import Any
 
 import pytest
 import torch
-from transformers import AutoTokenizer
 
 import tiny_backbones
-from krona.adapters.adapter import Adapter
 from krona.adapters.export import export
 from krona.adapters.find import find
 from krona.adapters.peft_folder import write_peft
@@ -256,25 +254,6 @@ def test_too_few_positions_for_the_prompt(small: list[str], tmp_path: Path) -> N
 def test_an_encoder_cannot_be_exported_to_peft(tmp_path: Path) -> None:
     with pytest.raises(KronaError, match="reads the state of the prompt's first position"):
         write_peft(inserted("peft/prompt_tuning", tiny("bert")), tmp_path, base_model=None)
-
-
-def test_initial_values_are_words_or_random() -> None:
-    model = tiny("t5")
-    words = inserted("peft/prompt_tuning", model).prompts.branches.tuner.embedding.weight
-    assert (words[:, None] == model.shared.weight).all(-1).any(1).all()
-    again = inserted("peft/prompt_tuning", tiny("t5")).prompts.branches.tuner.embedding.weight
-    assert torch.equal(words, again)  # the seed decides
-    random = {**config("peft/prompt_tuning"), "prompt_tuning_init": "RANDOM"}
-    drawn = inserted("peft/prompt_tuning", tiny("t5"), config=random).prompts.branches.tuner
-    assert not (drawn.embedding.weight[:, None] == model.shared.weight).all(-1).any()
-
-
-def test_the_initial_values_of_a_text(tiny_folder: Path) -> None:
-    given = {"prompt_tuning_init": "TEXT", "prompt_tuning_init_text": "two", "tokenizer_name_or_path": str(tiny_folder)}
-    model = inserted("peft/prompt_tuning", tiny_t5(vocab_size=300), config={**config("peft/prompt_tuning"), **given})
-    (first, *_) = AutoTokenizer.from_pretrained(tiny_folder)("two")["input_ids"]
-    assert torch.equal(model.prompts.branches.tuner.embedding.weight[0], model.shared.weight[first])
-    assert "prompt_tuning_init_text" not in Adapter.of(model).config.branch_config["config"]
 
 
 SHORT = {name: [f"method={name}", "++method.config.num_virtual_tokens=4"] for name in METHODS}

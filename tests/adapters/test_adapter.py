@@ -1,13 +1,10 @@
 """Test adapter files: saving, loading, and the errors for damaged files and for other backbones."""
 
 import json
-import os
 import re
-import stat
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-from unittest.mock import Mock
 
 import pytest
 import torch
@@ -25,28 +22,6 @@ def saved(path: Path, name: str = "krona_b", **overrides: object) -> Path:
     disturb(model)
     Adapter.of(model, notes={"task": "rte"}).save(path)
     return path
-
-
-def test_the_mode_of_a_file(tmp_path: Path) -> None:
-    file = tmp_path / "a.safetensors"
-    for umask, mode in ((0o077, 0o600), (0o002, 0o664)):
-        earlier = os.umask(umask)
-        try:
-            saved(file)
-        finally:
-            os.umask(earlier)
-        assert stat.S_IMODE(file.stat().st_mode) == mode
-
-
-def test_the_file_is_written_atomically(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    file = saved(tmp_path / "a.safetensors")
-    before = file.read_bytes()
-    full_disk = OSError(28, "No space left on device")
-    monkeypatch.setattr("krona.adapters.adapter.save_file", Mock(side_effect=full_disk))
-    with pytest.raises(KronaError, match="No space left"):
-        Adapter.of(inserted("lora")).save(file)
-    assert file.read_bytes() == before
-    assert [path.name for path in tmp_path.iterdir()] == ["a.safetensors"]
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])

@@ -143,27 +143,6 @@ def test_typed_texts_are_a_table_on_a_terminal(rte: Path) -> None:
         ask(rte, source="x.tsv", texts=["a", "b"])
 
 
-def test_an_interrupted_file_leaves_nothing_and_is_predicted_again(
-    rows: Path, sst2: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    output, real, parts = tmp_path / "a.tsv", Predictor.predict_split, list[int]()
-
-    def interrupted(self: Predictor, split: Any, **more: Any) -> list[Prediction]:
-        if len(parts) == 2:
-            raise KeyboardInterrupt
-        parts.append(len(split))
-        return real(self, split, **more)
-
-    with monkeypatch.context() as patched:
-        patched.setattr(Predictor, "predict_split", interrupted)
-        with pytest.raises(KeyboardInterrupt):
-            ask(sst2, source=rows, output=output)
-    assert parts == [8, 8]
-    assert list(tmp_path.iterdir()) == [rows]
-    ask(sst2, source=rows, output=output)
-    assert len(output.read_text().splitlines()) == len(SENTENCES) + 1
-
-
 def test_refused_outputs(rows: Path, sst2: Path, tmp_path: Path) -> None:
     there = tmp_path / "a.tsv"
     there.write_text("mine")

@@ -85,22 +85,6 @@ def test_any_shape_and_strides(
         torch.testing.assert_close(got, wanted, rtol=1e-9, atol=1e-9)
 
 
-@pytest.mark.parametrize("order", [*ORDERS, None])
-def test_bfloat16_to_its_precision(order: Order | None) -> None:
-    A, B = factors(4, 3, 3, 5)
-    x = torch.randn(6, 12, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    expected = x @ built(A, B)
-    actual = kron_matmul(*(tensor.bfloat16() for tensor in (x, A, B)), order=order)
-    assert actual.dtype == torch.bfloat16
-    # bf16 has 8 bits, so each factor and each sum is rounded by up to 0.4 %
-    assert (actual.double() - expected).abs().max() <= 5e-2 * expected.abs().max()
-
-
-def test_tensors_without_values() -> None:
-    A, B = (factor.to("meta") for factor in factors(4, 3, 3, 5, dtype=torch.float32))
-    assert kron_matmul(torch.randn(70, 12, device="meta"), A, B).shape == (70, 15)
-
-
 def test_shapes_that_do_not_fit() -> None:
     A, B = torch.randn(4, 3), torch.randn(2, 5)
     with pytest.raises(ValueError, match=r"\(4, 3\) ⊗ \(2, 5\) .* 8\. .* \(7, 9\)"):
@@ -118,18 +102,3 @@ def test_the_plan_knows_the_paper_s_extremes() -> None:
         costs = Product(shape, (768 // shape[0], 768 // shape[1]), 512).predicted_costs()
         assert max(costs["a_first"], costs["b_first"]) > 50 * min(costs.values())
     assert Product((384, 384), (2, 2), 3200).plan() == "built"
-
-
-@pytest.mark.parametrize("compiles", [False, True])
-@pytest.mark.parametrize(("terms", "counted"), [(None, 1), (3, 3)])
-def test_the_order_is_chosen_for_all_rows_and_terms(
-    compiles: bool, terms: int | None, counted: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    asked: list[Product] = []
-    monkeypatch.setattr(Product, "plan", lambda product, **_: asked.append(product) or "b_first")
-    monkeypatch.setattr(torch.compiler, "is_compiling", lambda: compiles)
-    kronecker._cheapest_order_cached.cache_clear()
-    A, B = factors(4, 3, 2, 5, terms)
-    kron_matmul(torch.randn(7, 6, 8, dtype=torch.float64), A, B)
-    kronecker._cheapest_order_cached.cache_clear()
-    assert asked == [Product((4, 3), (2, 5), kronecker.COMPILED_ROWS if compiles else 42, counted)]

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 # the transformers classes that compute this norm in fp32 and have the same attribute names for weight and epsilon
 ROOT_MEAN_SQUARE = frozenset(
@@ -83,14 +84,12 @@ class NormStep(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, w: Tensor, epsilon: float) -> Tensor:
         r = torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + epsilon)
         ctx.save_for_backward(x, w, r)
-        ctx.epsilon = epsilon
         return w * (x * r)
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, g: Tensor) -> Any:
         x, w, r = ctx.saved_tensors
-        if torch.is_grad_enabled():  # autograd builds a graph of the gradient (create_graph=True)
-            return *differentiable_gradients(x, w, g, ctx.epsilon), None
         shape, d = x.shape, x.shape[-1]
         x, g, r = x.reshape(-1, d), g.reshape(-1, d), r.reshape(-1)
         t = g * x  # (N, d); both gradients are matrix-vector products with t
@@ -102,14 +101,6 @@ class NormStep(torch.autograd.Function):
         along = tw * (r * r) * (-1 / d)  # (N,): the factor of x in gx / r
         gx = torch.mul(x, along[:, None], out=t).addcmul_(g, w).mul_(r[:, None])
         return gx.view(shape), gw, None
-
-
-def differentiable_gradients(x: Tensor, w: Tensor, g: Tensor, epsilon: float) -> tuple[Tensor, Tensor]:
-    """Return the gradients of x and w as differentiable functions of x, w and g, for second derivatives."""
-    r = torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + epsilon)
-    gw = g * w
-    gx = r * gw - x * r.pow(3) * (gw * x).mean(-1, keepdim=True)
-    return gx, (g * x * r).reshape(-1, len(w)).sum(0)
 
 
 def weighted_sum(r: Tensor, t: Tensor) -> Tensor:
