@@ -10,7 +10,7 @@ import torch
 from sklearn.utils.class_weight import compute_class_weight
 
 from krona.messages import KronaError
-from krona.training import notebook
+from krona.training import in_python
 from krona.training.learner import micro_batches
 from one_job import SMALL, config, finish, finish_after_interrupt, same_files
 from tasks.own_task import MOODS, mood
@@ -90,7 +90,7 @@ def test_each_training_row_has_the_weight_of_its_label(
     monkeypatch.chdir(tmp_path)
     folder = tiny_folder if kind == "t5" else write(tmp_path / "bert", "bert")
     values = config(*overrides, BALANCED, "backbone=local", f"backbone.path={folder}")
-    module, loaders = notebook.module_and_loaders(values)
+    module, loaders = in_python.module_and_loaders(values)
     targets = module.data.dev.family.task.target_strings()
     rows = {tuple(module.family.label(target)): target for target in targets}
     known = [rows[tuple(row["labels"])] for row in loaders.train.dataset]

@@ -10,7 +10,7 @@ import pytest
 from krona.config import check
 from krona.messages import KronaError
 from krona.tasks import data_fingerprint
-from krona.training import notebook
+from krona.training import in_python
 from krona.training.data import load_splits
 from one_job import SMALL, config
 from tasks.glue_files import write as write_glue
@@ -31,7 +31,7 @@ def test_targets_are_rounded_only_for_a_backbone_that_generates_numbers(
     monkeypatch.setattr("krona.training.run.Learner", new_learner)
     for folder in (tiny_folder, write(tmp_path / "bert", "bert")):
         data = ["task=stsb", "data=tsv", f"data.path={tmp_path / 'glue'}"]
-        notebook.module_and_loaders(config("method=full", "backbone=local", f"backbone.path={folder}", *data, *SMALL))
+        in_python.module_and_loaders(config("method=full", "backbone=local", f"backbone.path={folder}", *data, *SMALL))
     generated, predicted = made
     for role in ("dev", "test"):
         numbers = getattr(predicted, role).split.targets

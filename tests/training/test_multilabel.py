@@ -17,7 +17,7 @@ from krona.messages import KronaError
 from krona.metrics.threshold import choose_threshold, labels_above
 from krona.runs.predictions import label_text
 from krona.tasks.values import BadRowError
-from krona.training import notebook
+from krona.training import in_python
 from krona.training.learner import micro_batches
 from one_job import SMALL, config, finish, run
 from tasks.own_task import load, mood
@@ -185,7 +185,7 @@ def test_each_kind_of_backbone_reads_the_labels(folder: Path, tiny_folder: Path)
     rows = {}
     for name, backbone in (("t5", tiny_folder), ("bert", write(folder / "bert", "bert"))):
         values = config("method=lora", "task=tickets", "backbone=local", f"backbone.path={backbone}", *SMALL)
-        module, loaders = notebook.module_and_loaders(values)
+        module, loaders = in_python.module_and_loaders(values)
         task = module.family.task
         split = module.data.dev.split
         encoded = [row["labels"] for row in loaders.dev.dataset]
