@@ -33,6 +33,6 @@ print(trained.evaluate([{**row, "label": "entailment"}]).score)
 # %% Export the run as a transformers model that does not need krona.
 from transformers import AutoModelForSeq2SeqLM
 
-trained.export("merged", "merged", overwrite=True)
+trained.export("merged", "merged")
 model = AutoModelForSeq2SeqLM.from_pretrained("merged")
 print(f"{model.num_parameters():,} parameters")
