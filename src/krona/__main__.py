@@ -1,9 +1,6 @@
 """Run the command line as a module: ``python -m krona``."""
 
-from krona.paths import hide_working_directory
+from krona.cli.krona import main
 
 if __name__ == "__main__":
-    hide_working_directory()  # before the command line imports any library
-    from krona.cli.krona import main
-
     main()

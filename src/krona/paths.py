@@ -3,7 +3,6 @@
 import os
 import sys
 from importlib import import_module, invalidate_caches
-from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
 
@@ -63,42 +62,14 @@ def find_first(folders: list[Path], name: str) -> Path:
 
 def program(name: str) -> list[str]:
     """Return the command that starts ``train`` or ``bench`` in a new process."""
-    own = ["-P", "-m", "krona", name] if INSTALLED else [str(PROJECT / f"{name}.py")]
+    own = ["-m", "krona", name] if INSTALLED else [str(PROJECT / f"{name}.py")]
     return [sys.executable, *own]
 
 
-def hide_working_directory() -> None:
-    """Remove the working directory from ``sys.path``, here and in every Python process that this process starts.
-
-    ``python -m krona`` and an empty entry of PYTHONPATH add the working directory to ``sys.path``. If a library then
-    tries to import an optional module, such as brotli, Python could run a file in the working directory. The working
-    directory is kept if PYTHONPATH names it, if krona is imported from it, or if it is the folder of the script
-    (``python train.py``).
-    """
-    os.environ.setdefault("PYTHONSAFEPATH", "1")
-    main = sys.modules["__main__"]
-    kept = {Path(entry).absolute() for entry in os.environ.get("PYTHONPATH", "").split(os.pathsep) if entry}
-    kept.add(Path(__file__).parents[1])
-    script = getattr(main, "__file__", None)
-    if script is not None and getattr(main, "__spec__", None) is None:  # the process runs a script, not a module (-m)
-        kept.add(Path(script).resolve().parent)
-    here = Path.cwd()
-    if here not in kept:
-        sys.path[:] = [entry for entry in sys.path if Path(entry).absolute() != here]
-
-
 def import_own(name: str) -> ModuleType:
-    """Import the module of a ``_target_`` from the installed packages or from the working directory.
-
-    The working directory is on ``sys.path`` only during the import.
-    """
-    here, top = Path.cwd(), name.partition(".")[0]
-    spec = find_spec(top)
-    if spec is not None and spec.origin is not None and Path(spec.origin).parent not in (here, here / top):
-        return import_module(name)  # an installed module
-    sys.path.append(str(here))  # at the end, so that installed modules have precedence
-    try:
-        invalidate_caches()
-        return import_module(name)
-    finally:
-        sys.path.remove(str(here))
+    """Import the module of a ``_target_`` from the installed packages or from the working directory."""
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.append(here)  # at the end, so that installed modules have precedence
+    invalidate_caches()
+    return import_module(name)

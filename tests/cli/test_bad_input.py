@@ -219,7 +219,6 @@ def test_each_problem_is_a_line_that_begins_with_error(
     error: Exception, lines: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(krona, "app", Mock(side_effect=error))
-    monkeypatch.setattr(krona.paths, "hide_working_directory", lambda: None)
     with pytest.raises(SystemExit) as end:
         krona.main()
     assert (end.value.code, capsys.readouterr().err) == (1, lines)

@@ -17,7 +17,6 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from omegaconf.errors import OmegaConfBaseException
 
-from krona import paths
 from krona.cli.krona import main
 from krona.config.errors import explain
 from krona.messages import KronaError
@@ -113,7 +112,6 @@ def run_command(words: list[str]) -> str:
     code: Any = None
     with pytest.MonkeyPatch.context() as patch, redirect_stdout(output), redirect_stderr(errors):
         patch.setattr(sys, "argv", ["krona", *words])
-        patch.setattr(paths, "hide_working_directory", lambda: None)
         try:
             main()
         except SystemExit as stop:

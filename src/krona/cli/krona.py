@@ -43,7 +43,6 @@ app = typer.Typer(
 
 def main() -> None:
     """Run the command line. For wrong input, print one message on stderr and exit with 1."""
-    paths.hide_working_directory()
     warnings.showwarning = partial(_show_warning, warnings.showwarning)
     try:
         app()

@@ -20,7 +20,6 @@ from krona.config.overrides import normalize
 from krona.distribution import VERSION
 from krona.formatting import error_lines
 from krona.messages import KronaError, escape_control_characters
-from krona.paths import hide_working_directory
 from krona.runs.interrupts import Interrupted, end_with_parent, exit_interrupted, interrupt, leave, limit_exit
 from krona.runs.launcher_environment import require_one_launch
 
@@ -60,7 +59,6 @@ def read_options(config_name: str = "config") -> Namespace:
         leave(0)
     if {"-m", "--multirun"} & set(arguments):
         require_one_launch()
-    hide_working_directory()
     _search_also(arguments)
     sys.argv[1:] = normalize(arguments)
     options = option_parser().parse_args(sys.argv[1:])

@@ -125,8 +125,8 @@ def join_processes(*, accelerator: str) -> Iterator[Ranks]:
 
 def torchrun(devices: int, overrides: Sequence[str]) -> tuple[list[str], dict[str, str]]:
     """Return the command and the environment that run ``train.py`` in one process per device of this machine."""
-    script = [word for word in program("train")[1:] if word != "-P"]  # PYTHONSAFEPATH=1 is set instead
     start = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={devices}"]
     threads = str(max(1, cpu_count() // devices))
     # With the default log level, DDP's C++ code prints a warning in each process if the loss uses all parameters.
-    return [*start, *script, *overrides], {"OMP_NUM_THREADS": threads, "TORCH_CPP_LOG_LEVEL": "ERROR", **os.environ}
+    environment = {"OMP_NUM_THREADS": threads, "TORCH_CPP_LOG_LEVEL": "ERROR", **os.environ}
+    return [*start, *program("train")[1:], *overrides], environment
