@@ -44,7 +44,7 @@ def test_scores_and_differences_equal_plain_means_of_the_stored_scores(tmp_path)
         assert point.low < point.score < point.high
     assert [*found.pairs.k] == [1, 3, 4]
     for pair in found.pairs.itertuples():
-        assert (pair.first, pair.second) == ("KronA", "LoRA")
+        assert (pair.row, pair.reference) == ("KronA", "LoRA")
         expected = plain_score(results, "krona", pair.k) - plain_score(results, "lora", pair.k)
         assert pair.difference == pytest.approx(expected, abs=1e-9)
 

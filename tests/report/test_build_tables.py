@@ -222,7 +222,7 @@ def test_a_metric_replaces_the_scores_the_intervals_and_the_tests(tmp_path):
     accuracy = collect(tmp_path, metric="accuracy").tables[0]
     assert [column.metric for column in accuracy.task_columns] == ["acc", "acc"]
     differences = [
-        {pair[2]: gap.value for pair, gap in table.differences.items()} for table in (usual, metric, accuracy)
+        {pair.column: pair.difference for pair in table.pairs.itertuples()} for table in (usual, metric, accuracy)
     ]
     assert differences[0]["mrpc"] == differences[1]["mrpc"] != differences[2]["mrpc"]
     with pytest.raises(KronaError, match="no run has this metric: did you mean 'accuracy'"):

@@ -30,5 +30,5 @@ def test_of_many_no_predictions_are_read_and_nothing_is_tested(outputs, monkeypa
     cells = [row.cells["rte"] for row in report.tables[0].rows]
     assert [(cell.seeds, cell.test_interval, cell.p) for cell in cells] == [([0, 1, 2], None, None)] * 5
     assert any("no intervals over examples and no tests" in note for note in note_texts(report.tables[0]))
-    assert report.tables[0].differences == {}
+    assert report.tables[0].pairs.empty
     assert len(report.runs) == 15

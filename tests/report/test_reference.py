@@ -6,7 +6,8 @@ from krona.formatting import NOTHING
 from krona.metrics.statistics import holm
 from krona.report.build import build_report
 from krona.report.lead import summarize
-from krona.report.pairs import COLUMNS, reference_differences
+from krona.report.pairs import format_pairs, reference_pairs
+from krona.report.table import PAIRS
 from krona.report.text import cell_mark, legend
 from report.generate import collected, grid, make_result, set_answers
 
@@ -21,11 +22,11 @@ def table(tmp_path_factory):
 
 
 def test_holm_covers_the_pairs_with_the_reference_and_the_marks_agree(table):
-    frame = reference_differences(table).set_index("row")
-    assert [*frame.columns] == [name for name in COLUMNS if name != "row"]
+    frame = reference_pairs(table).set_index("row")
+    assert [*frame.columns] == [name for name in PAIRS if name != "row"]
     assert {*frame["reference"]} == {"LoRA"}
     assert {*frame.index} == {"KronA", "BitFit", "PA"}
-    assert [*frame["p_holm"]] == pytest.approx(holm([*frame["p"]]))
+    assert [*frame["p_reference"]] == pytest.approx(holm([*frame["p"]]))
     assert (frame["low"] < frame["difference"]).all()
     assert {*frame["seeds"]} == {(3, 3)}
     assert (frame["rows"] == 400).all()
@@ -35,7 +36,7 @@ def test_holm_covers_the_pairs_with_the_reference_and_the_marks_agree(table):
             continue
         one = frame.loc[row.name]
         assert one["difference"] == pytest.approx(row.cells["rte"].value - lora)
-        sign = "" if one["p_holm"] > 0.05 else "↑" if one["difference"] > 0 else "↓"
+        sign = "" if one["p_reference"] > 0.05 else "↑" if one["difference"] > 0 else "↓"
         assert cell_mark(row.cells["rte"]).strip("*~!") == sign
     assert {cell_mark(row.cells["rte"]).strip("*~!") for row in table.rows} == {"", "↑", "↓"}
 
@@ -45,8 +46,9 @@ def test_the_first_sentence_and_a_table_name_the_reference(tmp_path):
     report = collected(tmp_path, results, baseline="KronA")
     (sentence,) = summarize(report)
     assert "Compared with KronA, PA is significantly better and BitFit is significantly worse." in sentence
-    assert report.tables[0].to_reference.attrs["title"] == "Differences to KronA"
-    assert "the pairs with a reference row" in report.tables[0].to_reference.attrs["legend"]
+    shown = format_pairs(reference_pairs(report.tables[0]), family="p_reference")
+    assert shown.attrs["title"] == "Differences to KronA"
+    assert "the pairs with a reference row" in shown.attrs["legend"]
     text = " ".join(build_report(tmp_path, format="latex", baseline="KronA").split())
     assert r"\uparrow" in text
     assert "↑ or ↓ significantly better or worse than KronA" in " ".join(
@@ -64,8 +66,8 @@ def test_the_name_of_a_row_makes_this_row_the_reference(tmp_path):
         report = collected(tmp_path, [], baseline=name)
         table = report.tables[0]
         assert table.references["rte"].name == name
-        assert {*reference_differences(table)["row"]} == {row.name for row in table.rows} - {name}, "all rows"
-    assert len(reference_differences(collected(tmp_path, [], baseline="lora").tables[0])) == 1, "the best row on dev"
+        assert {*reference_pairs(table)["row"]} == {row.name for row in table.rows} - {name}, "all rows"
+    assert len(reference_pairs(collected(tmp_path, [], baseline="lora").tables[0])) == 1, "the best row on dev"
 
 
 def test_the_legend_names_the_reference_row_and_the_test_without_ties(tmp_path):
@@ -120,7 +122,8 @@ def test_equal_predictions_have_no_estimable_difference(tmp_path):
     for split in ("dev", "test"):
         set_answers(results["krona"], *map(list, zip(*getattr(results["lora"], split)["rows"], strict=True)), split)
     (table,) = collected(tmp_path, results.values()).tables
-    for frame in (table.to_reference, table.pairs):
+    for pairs in (reference_pairs(table), table.pairs):
+        frame = format_pairs(pairs)
         lines = {one["Pair"]: one for one in frame.to_dict("records")}
         (equal,) = (one for pair, one in lines.items() if "BitFit" not in pair)
         assert (equal["Interval"], equal["Detectable"], equal["p"]) == ("not estimable", NOTHING, "1.000")
@@ -130,4 +133,4 @@ def test_equal_predictions_have_no_estimable_difference(tmp_path):
     assert [line.split()[3:] for line in shown if line.startswith("KronA − LoRA")] == [
         ["+0.00", "not", "estimable", "1.000", "1.000", NOTHING, "1"]
     ]
-    assert "KronA − LoRA: +0.0 not estimable, p (Holm) 1" in build_report(tmp_path, format="html")
+    assert "KronA − LoRA: +0.0 (not estimable), p (Holm) 1" in build_report(tmp_path, format="html")

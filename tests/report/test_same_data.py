@@ -46,7 +46,7 @@ def test_a_setting_that_says_it_stands_for_its_rows(tmp_path):
 def test_two_methods_on_other_data_are_not_compared_and_it_says_why(tmp_path):
     write_all(tmp_path, [plain("krona"), on_other_train("lora", 0)])
     (table,) = collect(tmp_path).tables
-    assert not table.differences
+    assert table.pairs.empty
     assert [row.differs.partition("=")[0] for row in table.rows if row.differs] == ["train set"]
 
 
@@ -56,7 +56,7 @@ def test_texts_with_the_tasks_name_before_them_are_no_other_data(tmp_path):
         split["fingerprint"] = f"prefixed-{name}"
     write_all(tmp_path, [full, make_result("krona", "rte")])
     (table,) = collect(tmp_path).tables
-    assert len(table.differences) == 1
+    assert len(table.pairs) == 1
     assert not any("same data" in note for note in note_texts(table))
 
 

@@ -211,7 +211,7 @@ def compare(
     found = [read_predictions(source, outputs or paths.OUTPUTS, **columns, metric=metric) for source in sources]
     if len(found) < 2:
         raise KronaError(f"krona compare {sources[0]}: give at least two runs or files.")
-    metrics = [metric] if metric and found[0].values is None else []
+    metrics = [metric] if metric and "value" not in found[0].rows else []
     comparison = compare_predictions(found, metrics=metrics, margin=margin)
     print(escape_control_characters(render(comparison, width=terminal_width(Console()))), end="")
 

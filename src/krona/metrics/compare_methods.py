@@ -20,7 +20,7 @@ two seeds, the variance over seeds is so uncertain that a report also speaks onl
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -82,10 +82,8 @@ class Difference:
     seeds: tuple[int, int]
     rows: int
 
-    @property
-    def of_methods(self) -> bool:
-        """True if there are enough seeds for a statement about the methods."""
-        return min(self.seeds) >= MIN_SEEDS
+    def __neg__(self) -> "Difference":
+        return replace(self, value=0.0 - self.value, seeds=self.seeds[::-1])  # not -0.0
 
     @property
     def p(self) -> float:

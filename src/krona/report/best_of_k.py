@@ -9,13 +9,13 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 
 from krona.display_names import task_label
-from krona.formatting import format_p
 from krona.metrics.best_of_k import Grid, best_of_k, compare_best_of_k
 from krona.metrics.compare_methods import row_contributions
 from krona.metrics.statistics import holm
 from krona.report.cells import Examine
+from krona.report.pairs import difference_values, format_pairs
 from krona.report.runs import group_by
-from krona.report.table import BestOfK, Row, Table
+from krona.report.table import PAIRS, BestOfK, Row, Table
 from krona.runs.predictions import score_metrics
 
 TRIALS = (1, 3, 6)  # the numbers of trials in the table, besides the number of all settings
@@ -28,7 +28,6 @@ LEGEND = (
     "with equal k."
 )
 POINTS = ("method", "label", "k", "score", "low", "high")
-PAIRS = ("k", "first", "second", "difference", "low", "high", "p", "p_holm")
 
 
 def find_best_of_k(table: Table, examine: Examine) -> list[BestOfK]:
@@ -64,8 +63,9 @@ def estimate(task: str, methods: Mapping[str, str], grids: Sequence[Grid]) -> Be
             labels, differences = [*members], compare_best_of_k([*members.values()], k)
             corrected = holm([difference.p for difference in differences.values()])
             for ((i, j), one), p in zip(differences.items(), corrected, strict=True):
-                pairs.append((k, labels[i], labels[j], one.value, *one.interval, one.p, p))
-    frames = pd.DataFrame(points, columns=[*POINTS]), pd.DataFrame(pairs, columns=[*PAIRS])
+                names = {"k": k, "row": labels[i], "reference": labels[j]}
+                pairs.append({**names, **difference_values(one), "p_holm": p})
+    frames = pd.DataFrame(points, columns=[*POINTS]), pd.DataFrame(pairs, columns=["k", *PAIRS])
     sizes = [
         f"{label}: {grid.settings} settings × {grid.seeds} seeds" for label, grid in zip(methods, grids, strict=True)
     ]
@@ -77,11 +77,8 @@ def _as_text(task: str, points: pd.DataFrame, pairs: pd.DataFrame, sizes: Sequen
     for k in [k for k in points.k.unique() if k in (*TRIALS, points.k.max())]:
         for point in points[points.k == k].itertuples():
             lines.append((str(k), point.label, f"{point.score:.2f}", f"{point.low:.2f}…{point.high:.2f}", "", ""))
-        for pair in pairs[pairs.k == k].itertuples():
-            interval = f"{pair.low:+.2f}…{pair.high:+.2f}".replace("-", "−")
-            value = f"{pair.difference:+.2f}".replace("-", "−")
-            p = format_p(pair.p, 3), format_p(pair.p_holm, 3)
-            lines.append((str(k), f"{pair.first} − {pair.second}", value, interval, *p))
+        shown = format_pairs(pairs[pairs.k == k])[["Pair", "Difference", "Interval", "p", "p (Holm)"]]
+        lines += [(str(k), *values) for values in shown.itertuples(index=False)]
     frame = pd.DataFrame(lines, columns=["k", "Method or pair", "Score", "Interval", "p", "p (Holm)"])
     frame.attrs |= {"title": f"{task} after k trials of tuning", "legend": f"{'; '.join(sizes)}. {LEGEND}"}
     return frame

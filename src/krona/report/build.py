@@ -17,7 +17,6 @@ from krona.report import cells, costs
 from krona.report.best_of_k import find_best_of_k
 from krona.report.layouts import Layout, find_layout, group_rows, name_row
 from krona.report.notes import describe_limits, describe_mixture, power_note
-from krona.report.pairs import ALL, REFERENCE, all_differences, format_differences, reference_differences, sort_by_task
 from krona.report.paper_numbers import RECIPE_TITLE, add_paper_numbers, add_paper_table, compare_recipes
 from krona.report.runs import (
     POOLING,
@@ -30,7 +29,7 @@ from krona.report.runs import (
     load_runs,
     use_metric,
 )
-from krona.report.table import AVERAGE, Cell, Column, Note, Report, Row, Table
+from krona.report.table import AVERAGE, PAIRS, Cell, Column, Note, Report, Row, Table
 from krona.runs.choose import filter_runs, filter_value
 from krona.runs.folder import RunFolder, require_out
 from krona.runs.pack import unpacked_folder
@@ -190,8 +189,6 @@ def _build_table(layout: Layout, section: Section, runs: Runs, examine: cells.Ex
         *describe_mixture(runs),
     ]  # fmt: skip
     table.notes = [*map(Note, [*texts, *left_out]), *power_note(table)]
-    table.to_reference = format_differences(table, sort_by_task(table, reference_differences(table)), REFERENCE)
-    table.pairs = format_differences(table, all_differences(table), ALL)
     if layout.paper is None and layout.quantity == "score":
         table.best_of_k = find_best_of_k(table, examine)
     if layout.paper and (lines := compare_recipes(run.result.config for row in rows for run in row.first.values())):
@@ -233,7 +230,7 @@ def _fill_scores(layout: Layout, table: Table, tasks: Sequence[str], *, examine:
             if layout.also_shown_split:
                 cell = cells.score_cell(runs, layout.also_shown_split, examine)
                 row.cells[f"{task} {layout.also_shown_split}"] = cell or Cell(missing="")
-    cells.mark_columns(table, tasks, layout.baseline)
+    pairs = cells.mark_columns(table, {task: [task] for task in tasks}, layout.baseline)
     split = " dev" if layout.split == "dev" else ""
     for task in tasks:
         table.columns.append(cells.score_column(task, f"{task_label(task)}{split}", "task", table.rows))
@@ -241,11 +238,13 @@ def _fill_scores(layout: Layout, table: Table, tasks: Sequence[str], *, examine:
             key, label = f"{task} {layout.also_shown_split}", f"{task_label(task)} {layout.also_shown_split}"
             table.columns.append(cells.score_column(key, label, "other_split", table.rows))
     if layout.average and len(tasks) > 1:
-        cells.add_averages(table, tasks, layout.baseline)
+        cells.average_tasks(table, tasks)
+        pairs += cells.mark_columns(table, {AVERAGE: tasks}, layout.baseline)
         section = table.section
         all_of_glue = section is not None and section.kind == "glue" and section.complete and tuple(tasks) == TASKS
         label = "GLUE avg" if all_of_glue else f"Mean of {len(tasks)}"
         table.columns.append(Column(AVERAGE, f"{label}{split}", "average"))
+    table.pairs = pd.DataFrame(pairs, columns=[*PAIRS])
     costs.add_quantities(layout, table)
     notes = describe_limits(table, tasks)
     return [DEV_ONLY, *notes] if layout.split == "dev" and not layout.paper and not layout.also_shown_split else notes

@@ -1,32 +1,26 @@
-"""Compute score cells, and mark each column's best cell and the cells that are not significantly worse.
+"""Compute score cells, and choose the rows that are compared.
 
 Only rows with equal training are compared. If a method has several settings, the best setting is chosen by dev scores,
-never by test scores. `krona.metrics.compare_methods` describes the significance test. There are two families of tests:
-
-- all pairs of rows on all tasks of a table, for the marks of the best row and of the rows that are not worse, and
-- the pairs with the reference row on all tasks of a table, for the marks of the rows that differ from the reference.
-
-Holm's correction is applied to each family. The pairs of averages are corrected separately.
+never by test scores.
 """
 
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from itertools import combinations
 from typing import Any
 
 import numpy as np
 
 from krona.display_names import task_label
-from krona.metrics.compare_methods import Difference, Sample, average, compare, row_contributions
+from krona.metrics.compare_methods import Sample, row_contributions
 from krona.metrics.scores.metric import Answers
-from krona.metrics.statistics import bootstrap, holm, percentile_interval
+from krona.metrics.statistics import bootstrap, percentile_interval
+from krona.report.pairs import compare_rows
 from krona.report.runs import ReportRun, Runs, differing_training, group_by, read_setting
 from krona.report.table import AVERAGE, Cell, Column, Row, Table
 from krona.runs.predictions import SPLITS, score_metrics
 from krona.runs.suspicious_scores import Examined, examine_scores
 
-ALPHA = 0.05  # the significance level of all tests
 METRICS = {"accuracy": "acc", "f1": "F1", "macro_f1": "macro F1", "micro_f1": "micro F1", "matthews": "MCC"}
 METRICS |= {
     "subset_accuracy": "subset acc",
@@ -92,56 +86,35 @@ def score_column(key: str, label: str, kind: str, rows: Sequence[Row]) -> Column
     return Column(key, label, kind, metric, sizes, counts.pop() if len(counts) == 1 else None)
 
 
-def compare_cells(cells: Sequence[Cell]) -> dict[tuple[int, int], Difference]:
-    """Return the difference between the cells of each testable pair, by the positions (i, j) of the cells, with i < j.
-
-    Cells whose metrics or test sets differ from those of the first cell are excluded. If some cells have several seeds,
-    cells with one seed are excluded too, because a test of methods needs several seeds.
-    """
-    positions = [index for index, cell in enumerate(cells) if cell.samples and cell.test_sets == cells[0].test_sets]
-    if any(cells[index].tested_seeds > 1 for index in positions):
-        positions = [index for index in positions if cells[index].tested_seeds > 1]
-    return {
-        (i, j): average([compare(a, b) for a, b in zip(cells[i].samples, cells[j].samples, strict=True)])
-        for i, j in combinations(positions, 2)
-    }
-
-
-def mark_columns(table: Table, tasks: Sequence[str], baseline: str) -> None:
-    """Mark each task's best row, the rows that are not significantly worse, and the rows that differ from a reference.
+def mark_columns(table: Table, columns: Mapping[str, Sequence[str]], baseline: str) -> list[dict[str, Any]]:
+    """Set the reference rows of columns, test and mark their rows, and return a line for each pair of rows.
 
     The reference is the row with the name ``baseline`` (`names_row`), if it is compared.
+
+    Args:
+        columns: maps the key of each column to its tasks. Holm's correction is applied to all of these columns.
     """
-    by_column = {}
-    for task in tasks:
-        rows = [row for row in comparable_rows(table.rows, task) if row.cells[task].value is not None]
-        by_column[task] = rows if table.compares_all_rows else _choose_on_dev(rows, [task])
-        _set_reference(table, task, by_column[task], [task], baseline)
-    _mark_tested(table, by_column)
+    compared = {}
+    for column, tasks in columns.items():
+        equal = set.intersection(*({*comparable_rows(table.rows, task)} for task in tasks))
+        rows = [row for row in table.rows if row in equal and row.cells[column].value is not None]
+        compared[column] = rows if table.compares_all_rows else _choose_on_dev(rows, tasks)
+        if named := [row for row in compared[column] if names_row(baseline, row)]:
+            # If several rows have this name, the row with the best dev score is the reference.
+            table.references[column] = max(named, key=lambda row: (row.name == baseline, _dev_score(row, tasks)))
+    return compare_rows(table, compared)
 
 
-def add_averages(table: Table, tasks: Sequence[str], baseline: str) -> None:
-    """Add the mean over tasks to each row with scores on all tasks, and mark these means as in `mark_columns`."""
+def average_tasks(table: Table, tasks: Sequence[str]) -> None:
+    """Add the mean over tasks to each row with scores on all tasks."""
     for row in table.rows:
         lacking = [task_label(task) for task in tasks if row.cells[task].value is None]
         row.cells[AVERAGE] = Cell(missing=f"without {', '.join(lacking)}") if lacking else _average(row, tasks)
-    comparable = set.intersection(*({*comparable_rows(table.rows, task)} for task in tasks))
-    compared = [row for row in table.rows if row in comparable and row.cells[AVERAGE].value is not None]
-    compared = compared if table.compares_all_rows else _choose_on_dev(compared, tasks)
-    _set_reference(table, AVERAGE, compared, tasks, baseline)
-    _mark_tested(table, {AVERAGE: compared})
 
 
 def names_row(baseline: str, row: Row) -> bool:
     """Return whether a reference is the name of a method, or the label or the whole name of a row."""
     return baseline.casefold() in {name.casefold() for name in (row.key, row.method, row.label, row.name)}
-
-
-def _set_reference(table: Table, column: str, rows: Sequence[Row], tasks: Sequence[str], baseline: str) -> None:
-    """Set the reference row of a column. Of several rows with this name, the row with the best dev score is chosen."""
-    named = [row for row in rows if names_row(baseline, row)]
-    if named:
-        table.references[column] = max(named, key=lambda row: (row.name == baseline, _dev_score(row, tasks)))
 
 
 def _average(row: Row, tasks: Sequence[str]) -> Cell:
@@ -170,40 +143,6 @@ def _average(row: Row, tasks: Sequence[str]) -> Cell:
         cell.samples = tuple(sample for part in parts for sample in part.samples)
         cell.test_sets = tuple(test_set for part in parts for test_set in part.test_sets)
     return cell
-
-
-def _mark_tested(table: Table, columns: Mapping[str, Sequence[Row]]) -> None:
-    """Test the rows of each column, and mark the cells. Each family of tests contains pairs of all columns.
-
-    A row with too many invalid predictions counts as failed and is not tested, unless it has the best score.
-    """
-    tested: dict[tuple[Row, Row, str], Difference] = {}
-    tops: dict[str, Row] = {}
-    for column, rows in columns.items():
-        if len(rows) < 2:  # a single cell is not marked
-            continue
-        top = tops[column] = max(rows, key=lambda row: row.cells[column].value or 0.0)
-        for row in rows:
-            row.cells[column].best = row.cells[column].value == top.cells[column].value
-        others = [row for row in rows if row is not top]
-        compared = [top, *(row for row in others if row.cells[column].best or not row.cells[column].failed)]
-        for row in compared:
-            row.cells[column].compared = True
-        differences = compare_cells([row.cells[column] for row in compared])
-        tested |= {(compared[i], compared[j], column): difference for (i, j), difference in differences.items()}
-    table.differences |= tested
-    table.p_values |= zip(tested, holm([difference.p for difference in tested.values()]), strict=True)
-    for (a, b, column), p in table.p_values.items():
-        if a is tops.get(column):
-            cell, worse = b.cells[column], p <= ALPHA and table.differences[a, b, column].value > 0
-            cell.p, cell.tied = p, not worse and not cell.best
-    with_reference = [pair for pair in tested if table.references.get(pair[2]) in pair[:2]]
-    corrected = dict(zip(with_reference, holm([tested[pair].p for pair in with_reference]), strict=True))
-    table.p_reference |= corrected
-    for (a, b, column), p in corrected.items():
-        is_first = a is table.references[column]
-        sign = 1 if (tested[a, b, column].value > 0) != is_first else -1
-        (b if is_first else a).cells[column].sign = sign if p <= ALPHA else 0
 
 
 def comparable_rows(rows: Sequence[Row], task: str) -> list[Row]:

@@ -18,9 +18,8 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from krona.messages import escape_control_characters, shorten
-from krona.report.cells import ALPHA
 from krona.report.costs import CHARTED, cell_cost, find_quantity, is_quiet
-from krona.report.pairs import format_interval
+from krona.report.pairs import ALPHA, format_interval, signed
 from krona.report.table import BestOfK, Column, Table
 from krona.report.text import (
     BETTER,
@@ -165,7 +164,7 @@ def draw_differences(pairs: pd.DataFrame, title: str, order: Sequence[str] = ())
     """Draw the differences of all rows to the reference row in one column: a forest plot.
 
     Args:
-        pairs: the rows of `krona.report.pairs.reference_differences` with one value of ``column``.
+        pairs: the rows of `krona.report.pairs.reference_pairs` with one value of ``column``.
         title: the name of the column.
         order: the names of the rows from top to bottom. By default, the rows are sorted by difference.
     """
@@ -179,14 +178,15 @@ def draw_differences(pairs: pd.DataFrame, title: str, order: Sequence[str] = ())
     width = 330 + 6 * max(12, *map(len, names))
     figure, axes = _new(f"{title}: difference to {reference}", label, "", width, 26 * len(pairs) + 66)
     for position, pair in enumerate(pairs.itertuples()):
-        certain = pair.p_holm <= ALPHA
+        certain = pair.p_reference <= ALPHA
         color, marker, verdict = (BETTER, ">", "better") if pair.difference > 0 else (WORSE, "<", "worse")
         if not certain:
             color, marker, verdict = (SOFT, "o", "not certain")
         axes.barh(position, 2 * pair.detectable, left=-pair.detectable, height=1, color=GRID, linewidth=0)
         axes.hlines(position, pair.low, pair.high, color=color, linewidth=2.4 if certain else 1.6)
-        text = f"{pair.difference:+.1f}".replace("-", "−")
-        tip = f"{plain_label(pair.row)} − {reference}: {text} {format_interval(pair)}, p (Holm) {pair.p_holm:.2g}"
+        text = signed(pair.difference, 1)
+        interval, p = format_interval(pair, 1), f"p (Holm) {pair.p_reference:.2g}"
+        tip = f"{plain_label(pair.row)} − {reference}: {text} ({interval}), {p}"
         fill = {} if certain else {"markerfacecolor": PAPER}
         _mark(axes, pair.difference, position, color, tip, marker=marker, markersize=8, **fill)
         for words, shift in ((text, 38), (verdict, 46)):
@@ -209,14 +209,13 @@ def find_front(table: Table, column: Column, frame: pd.DataFrame, cost: str) -> 
     significantly worse. Rows that were not tested are compared by their scores.
     """
 
+    gaps: dict[tuple[str, str], float] = {}
+    for pair in table.pairs[table.pairs["column"] == column.key].itertuples():
+        gap = pair.difference * (pair.p_holm <= ALPHA)
+        gaps |= {(pair.row, pair.reference): gap, (pair.reference, pair.row): -gap}
+
     def is_better(a: Any, b: Any) -> bool:
-        sign, key = (1, (a.row, b.row, column.key))
-        if key not in table.p_values:
-            sign, key = -1, (b.row, a.row, column.key)
-        if key not in table.p_values:
-            gap = a.score - b.score
-        else:
-            gap = sign * table.differences[key].value * (table.p_values[key] <= ALPHA)
+        gap = gaps.get((a.row.name, b.row.name), a.score - b.score)
         cost_a, cost_b = getattr(a, cost), getattr(b, cost)
         return bool((gap > 0 and cost_a <= cost_b * LEAST_COST) or (gap == 0 and cost_a * LEAST_COST < cost_b))
 

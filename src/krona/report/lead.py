@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 
 from krona.messages import join_names, plural, shorten
-from krona.report.cells import ALPHA
 from krona.report.costs import find_quantity, is_quiet
+from krona.report.pairs import ALPHA, format_interval, signed
 from krona.report.table import BestOfK, Column, Report, Row, Table
 from krona.report.text import cell_value, number, short_names
 from krona.runs.suspicious_scores import MAX_INVALID_SHARE, SIGN
@@ -54,8 +54,8 @@ def _summarize_grid(found: BestOfK) -> str:
     parts = []
     for pair in found.pairs[found.pairs.k == k][:MAX_NAMED].itertuples():
         verdict = "not certain" if pair.p_holm > ALPHA else "better" if pair.difference > 0 else "worse"
-        numbers = f"{pair.difference:+.2f} points [{pair.low:+.2f}, {pair.high:+.2f}]".replace("-", "−")
-        parts.append(f"{pair.first} − {pair.second} {numbers}: {verdict}")
+        numbers = f"{signed(pair.difference)} points ({format_interval(pair)})"
+        parts.append(f"{pair.row} − {pair.reference} {numbers}: {verdict}")
     return f"After {k} trials of tuning on {found.task}: {'; '.join(parts)}. "
 
 
@@ -132,8 +132,9 @@ def _leader(table: Table, column: Column) -> Row | None:
 def _compare_with_reference(table: Table, column: Column) -> str:
     """Return a sentence on the rows that differ from the reference row, if the other pairs are tested too."""
     reference = table.references.get(column.key)
-    tested = sum(key == column.key for *_, key in table.p_reference)
-    if reference is None or tested == sum(key == column.key for *_, key in table.differences):
+    pairs = table.pairs[table.pairs["column"] == column.key]
+    tested = int(pairs["p_reference"].notna().sum())
+    if reference is None or tested == len(pairs):
         return ""
     by_sign = {sign: [row for row in table.rows if row.cell(column.key).sign == sign] for sign in (1, -1)}
     names = short_names([reference, *by_sign[1], *by_sign[-1]])

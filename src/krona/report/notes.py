@@ -10,8 +10,6 @@ import pandas as pd
 from krona.display_names import method_label, task_label
 from krona.messages import first_few, join_names, plural, shorten
 from krona.metrics.compare_methods import MIN_SEEDS
-from krona.metrics.power import POWER
-from krona.report.pairs import format_seeds
 from krona.report.runs import (
     UNFINISHED,
     Runs,
@@ -163,21 +161,18 @@ def power_note(table: Table) -> list[Note]:
 
     A table with a reference row has this number for each of its differences instead.
     """
-    if table.p_reference:
+    if table.pairs["p_reference"].notna().any():
         return []
+    best = {(row.name, key) for row in table.rows for key, cell in row.cells.items() if cell.best}
     differences = []
     for column in table.task_columns:
-        pairs = [pair for pair in table.differences if pair[2] == column.key and pair[0].cell(column.key).best]
-        if not pairs:
-            continue
-        a, b, key = max(pairs, key=lambda pair: pair[1].cell(column.key).value or 0.0)
-        points = table.differences[a, b, key].detectable(POWER)
-        cell = b.cell(key)
-        if points:
-            seeds = table.differences[a, b, key].seeds
-            words = "1 seed" if {*seeds} == {1} else f"{format_seeds(seeds)} seeds"
-            counts = f"{plural(cell.examples or 0, 'example')}, {words}"
-            differences.append(f"{task_label(key)} {number(points)} ({a.name} and {b.name}, {counts})")
+        pairs = table.pairs[table.pairs["column"] == column.key].sort_values("difference", kind="stable")
+        first = next((pair for pair in pairs.itertuples() if (pair.row, column.key) in best), None)
+        if first is not None and first.detectable:
+            seeds = " and ".join(dict.fromkeys(plural(count, "seed") for count in first.seeds))
+            counts = f"{', '.join(column.details[-1:])}, {seeds}"
+            names = f"{first.row} and {first.reference}"
+            differences.append(f"{task_label(column.key)} {number(first.detectable)} ({names}, {counts})")
     text = f"{POWER_NOTE} (level 5 %, the best two rows): {', '.join(differences)}."
     return [Note(text, kind="power")] if differences else []
 

@@ -1,116 +1,160 @@
-"""List the differences between rows: all pairs that were tested, and the pairs with the reference row."""
+"""Test the rows of a table in pairs, mark its cells, and format pairs as text.
+
+All tests of a table are in one frame (`Table.pairs`). `krona.metrics.compare_methods` describes the test. Holm's
+correction is applied to two families of tests:
+
+- all pairs of rows on all tasks of a table, for the marks of the best row and of the rows that are not worse, and
+- the pairs with the reference row on all tasks of a table, for the marks of the rows that differ from the reference.
+
+The pairs of averages over tasks are corrected separately.
+"""
 
 from collections.abc import Mapping, Sequence
+from itertools import combinations
+from math import nan
 from typing import Any
 
 import pandas as pd
 
 from krona.formatting import NOTHING, format_p
-from krona.metrics.compare_methods import MIN_SEEDS
+from krona.metrics.compare_methods import MIN_SEEDS, Difference, average, compare
 from krona.metrics.power import POWER
-from krona.report.table import Row, Table
+from krona.metrics.statistics import holm
+from krona.report.table import Cell, Row, Table
+from krona.report.text import short_names
 
-MAX_PAIRS = 66  # the number of pairs of 12 rows on one task
+ALPHA = 0.05  # the significance level of all tests
+MARGIN = 1.0  # points: the margin of the equivalence test
 LEGEND = (
     "Difference: the first row minus the second, with its 95 % interval over rows and seeds. p (Holm): "
     "corrected over {family}. Detectable: the true difference that this test detects with a probability of 80 %, "
     "without the correction."
 )
+FAMILIES = {"p_holm": "all pairs of the table", "p_reference": "the pairs with a reference row"}
 NOT_ESTIMABLE = "not estimable"
-ALL, REFERENCE = "all pairs of the table", "the pairs with a reference row"
-COLUMNS = (
-    "column", "row", "reference", "difference", "low", "high", "p", "p_holm", "detectable", "seeds", "of_methods",
-    "rows",
-)  # fmt: skip
+
+
+def compare_rows(table: Table, family: Mapping[str, Sequence[Row]]) -> list[dict[str, Any]]:
+    """Test the pairs of rows in each column of a family, mark their cells, and return a line for each pair.
+
+    A row with too many invalid predictions counts as failed and is not tested, unless it has the best score.
+    """
+    tested: dict[tuple[Row, Row, str], Difference] = {}
+    tops: dict[str, Row] = {}
+    for column, rows in family.items():
+        if len(rows) < 2:  # a single cell is not marked
+            continue
+        top = tops[column] = max(rows, key=lambda row: row.cells[column].value or 0.0)
+        for row in rows:
+            row.cells[column].best = row.cells[column].value == top.cells[column].value
+        others = [row for row in rows if row is not top]
+        compared = [top, *(row for row in others if row.cells[column].best or not row.cells[column].failed)]
+        for row in compared:
+            row.cells[column].compared = True
+        differences = compare_cells([row.cells[column] for row in compared])
+        tested |= {(compared[i], compared[j], column): difference for (i, j), difference in differences.items()}
+    p_holm = holm([difference.p for difference in tested.values()])
+    with_reference = [pair for pair in tested if table.references.get(pair[2]) in pair[:2]]
+    p_reference = dict(zip(with_reference, holm([tested[pair].p for pair in with_reference]), strict=True))
+    lines = []
+    for (pair, difference), p in zip(tested.items(), p_holm, strict=True):
+        row, other, column = pair
+        if row is tops[column]:
+            cell, worse = other.cells[column], p <= ALPHA and difference.value > 0
+            cell.p, cell.tied = p, not worse and not cell.best
+        reference = table.references.get(column)
+        if row is reference or (other is not reference and difference.value < 0):
+            row, other, difference = other, row, -difference
+        if other is reference and p_reference[pair] <= ALPHA:
+            row.cells[column].sign = 1 if difference.value > 0 else -1
+        names = {"column": column, "row": row.name, "reference": other.name}
+        p_values = {"p_holm": p, "p_reference": p_reference.get(pair, nan)}
+        lines.append({**names, **difference_values(difference), **p_values})
+    return lines
+
+
+def compare_cells(cells: Sequence[Cell]) -> dict[tuple[int, int], Difference]:
+    """Return the difference between the cells of each testable pair, by the positions (i, j) of the cells, with i < j.
+
+    Cells whose metrics or test sets differ from those of the first cell are excluded. If some cells have several seeds,
+    cells with one seed are excluded too, because a test of methods needs several seeds.
+    """
+    positions = [index for index, cell in enumerate(cells) if cell.samples and cell.test_sets == cells[0].test_sets]
+    if any(cells[index].tested_seeds > 1 for index in positions):
+        positions = [index for index in positions if cells[index].tested_seeds > 1]
+    return {
+        (i, j): average([compare(a, b) for a, b in zip(cells[i].samples, cells[j].samples, strict=True)])
+        for i, j in combinations(positions, 2)
+    }
+
+
+def difference_values(difference: Difference, margin: float = MARGIN) -> dict[str, Any]:
+    """Return a difference as the numbers of a line in a frame of pairs.
+
+    ``detectable`` is 0 if every example contributes equally to both scores, because the error is then unknown.
+    """
+    low, high = difference.interval
+    return {
+        "difference": difference.value, "low": low, "high": high, "p": difference.p,
+        "p_equivalent": difference.p_equivalent(margin), "detectable": difference.detectable(POWER),
+        "seeds": difference.seeds, "rows": difference.rows, "error": difference.error, "df": difference.df,
+    }  # fmt: skip
+
+
+def reference_pairs(table: Table, *, short: bool = False) -> pd.DataFrame:
+    """Return the pairs with the reference row, by column and difference. ``short``: shorten the names of the rows."""
+    frame = table.pairs[table.pairs["p_reference"].notna()].sort_values("difference", ascending=False, kind="stable")
+    if short:
+        shown = {*frame["row"], *frame["reference"]}
+        names = short_names([row for row in table.rows if row.name in shown])
+        frame = frame.assign(row=frame["row"].map(names), reference=frame["reference"].map(names))
+    order = {column.key: place for place, column in enumerate(table.score_columns)}
+    return frame.sort_values("column", key=lambda keys: keys.map(order), kind="stable")
 
 
 def describe_limits(frame: pd.DataFrame) -> str:
     """Return the sentences about too few seeds and about differences without an interval, or an empty text."""
     few = f" With fewer than {MIN_SEEDS} seeds, the interval is about these runs and not about the methods."
     equal = " Not estimable: every example contributes equally to both scores."
-    return few * (not frame["of_methods"].all()) + equal * (not frame["detectable"].all())
+    return few * any(min(seeds) < MIN_SEEDS for seeds in frame["seeds"]) + equal * (not frame["detectable"].all())
 
 
-def reference_differences(table: Table) -> pd.DataFrame:
-    """Return the difference of each tested row to the reference row of its column, in the order of the table.
+def format_interval(pair: Any, digits: int = 2) -> str:
+    """Format the interval of a pair, such as ``−1.20…+3.41``."""
+    return f"{signed(pair.low, digits)}…{signed(pair.high, digits)}" if pair.detectable else NOT_ESTIMABLE
 
-    The columns are `COLUMNS`: the column's key, the names of both rows, the difference (row minus reference) and its
-    95 % interval in points, the p-value, the p-value corrected over the pairs with a reference row, the true difference
-    that the test detects in 80 % of cases (0 if every example contributes equally to both scores), the number of seeds
-    of both rows, whether there are enough seeds for a statement about the methods, and the number of test rows.
+
+def signed(value: float, digits: int = 2) -> str:
+    """Format a number with a sign, which is the typographic minus for negative numbers."""
+    return f"{value:+.{digits}f}".replace("-", "−")
+
+
+def format_pairs(
+    frame: pd.DataFrame, *, family: str = "p_holm", labels: Mapping[str, str] | None = None
+) -> pd.DataFrame:
+    """Return pairs as text. The attributes ``title`` and ``legend`` explain the frame.
+
+    Args:
+        family: the column of the frame with the corrected p-values, a key of `FAMILIES`.
+        labels: the labels of the columns of the table. They are shown if the pairs are from several columns.
     """
-    pairs = [(b, a, column) if a is table.references[column] else (a, b, column) for a, b, column in table.p_reference]
-    pairs.sort(key=lambda pair: table.rows.index(pair[0]))
-    return _frame(table, pairs, table.p_reference)
-
-
-def all_differences(table: Table) -> pd.DataFrame:
-    """Return the differences of all pairs on the tasks, sorted by p-value, or none if there are over `MAX_PAIRS`."""
-    tasks = {column.key for column in table.task_columns}
-    tested = [(pair, difference) for pair, difference in table.differences.items() if pair[2] in tasks]
-    pairs = [(a, b, task) if difference.value >= 0 else (b, a, task) for (a, b, task), difference in tested]
-    return _frame(table, pairs if len(pairs) <= MAX_PAIRS else [], table.p_values).sort_values("p", kind="stable")
-
-
-def sort_by_task(table: Table, frame: pd.DataFrame) -> pd.DataFrame:
-    """Return the differences on tasks, sorted by task and difference."""
-    order = {column.key: place for place, column in enumerate(table.task_columns)}
-    frame = frame[frame["column"].isin(order)].sort_values("difference", ascending=False, kind="stable")
-    return frame.sort_values("column", key=lambda keys: keys.map(order), kind="stable")
-
-
-def format_interval(pair: Any) -> str:
-    """Format the interval of a line of `reference_differences`, such as ``[−1.2, +3.4]``."""
-    return f"[{pair.low:+.1f}, {pair.high:+.1f}]".replace("-", "−") if pair.detectable else NOT_ESTIMABLE
-
-
-def format_seeds(seeds: tuple[int, int]) -> str:
-    """Format the numbers of seeds of two rows, such as ``10`` or ``10 and 20``."""
-    return " and ".join(dict.fromkeys(map(str, seeds)))
-
-
-def format_differences(table: Table, frame: pd.DataFrame, family: str) -> pd.DataFrame | None:
-    """Return differences as text, or None for no differences or more than `MAX_PAIRS`.
-
-    The attribute ``attrs["legend"]`` explains the columns. ``family`` names the pairs of Holm's correction.
-    """
-    if not 0 < len(frame) <= MAX_PAIRS:
-        return None
-    labels = {column.key: column.label for column in table.columns}
-    several = len(table.task_columns) > 1
-    shown = pd.DataFrame([
-        {
-            "Pair": f"{pair.row} − {pair.reference}" + (f", {labels[pair.column]}" if several else ""),
-            "Difference": f"{pair.difference:+.2f}".replace("-", "−"),
-            "Interval": f"{pair.low:+.2f}…{pair.high:+.2f}".replace("-", "−") if pair.detectable else NOT_ESTIMABLE,
-            "p": format_p(pair.p, 3),
-            "p (Holm)": format_p(pair.p_holm, 3),
-            "Detectable": f"{pair.detectable:.2f}" if pair.detectable else NOTHING,
-            "Seeds": format_seeds(pair.seeds),
-        }
-        for pair in frame.itertuples()
-    ])  # fmt: skip
+    several = labels is not None and frame["column"].nunique() > 1
+    shown = pd.DataFrame({
+        "Pair": [
+            f"{pair.row} − {pair.reference}" + (f", {labels[pair.column]}" if labels and several else "")
+            for pair in frame.itertuples()
+        ],
+        "Difference": [*map(signed, frame["difference"])],
+        "Interval": [*map(format_interval, frame.itertuples())],
+        "p": [format_p(p, 3) for p in frame["p"]],
+        "p (Holm)": [format_p(p, 3) for p in frame[family]],
+        "Detectable": [f"{points:.2f}" if points else NOTHING for points in frame["detectable"]],
+        "Seeds": [" and ".join(dict.fromkeys(map(str, seeds))) for seeds in frame["seeds"]],
+    })  # fmt: skip
     names = [*dict.fromkeys(frame["reference"])]
-    title = f"Differences to {names[0] if len(names) == 1 else 'the reference'}"
+    reference = names[0] if len(names) == 1 else "the reference"
     shown.attrs |= {
-        "title": "Differences of all pairs" if family == ALL else title,
-        "legend": LEGEND.format(family=family) + describe_limits(frame),
+        "title": "Differences of all pairs" if family == "p_holm" else f"Differences to {reference}",
+        "legend": LEGEND.format(family=FAMILIES[family]) + describe_limits(frame),
     }
     return shown
-
-
-def _frame(
-    table: Table, pairs: Sequence[tuple[Row, Row, str]], corrected: Mapping[tuple[Row, Row, str], float]
-) -> pd.DataFrame:
-    lines = []
-    for row, reference, column in pairs:
-        pair = (row, reference, column)
-        sign, pair = (1, pair) if pair in table.differences else (-1, (reference, row, column))
-        difference = table.differences[pair]
-        low, high = sorted(sign * end for end in difference.interval)
-        lines.append((
-            column, row.name, reference.name, sign * difference.value + 0.0,  # 0.0 instead of -0.0
-            low, high, difference.p, corrected[pair], difference.detectable(POWER), difference.seeds[::sign],
-            difference.of_methods, difference.rows,
-        ))  # fmt: skip
-    return pd.DataFrame(lines, columns=[*COLUMNS])

@@ -23,19 +23,14 @@ from krona.report import FORMATS, text
 from krona.report.latex import render_latex
 from krona.report.lead import summarize
 from krona.report.notes import NEXT, cell_messages, closing_notes, table_notes
-from krona.report.pairs import (
-    REFERENCE,
-    describe_limits,
-    format_differences,
-    reference_differences,
-    sort_by_task,
-)
+from krona.report.pairs import describe_limits, format_pairs, reference_pairs
 from krona.report.table import AVERAGE, Cell, Column, Note, Report, Row, Table
 from krona.runs.pack import is_unpacked
 from krona.runs.suspicious_scores import SIGN
 from krona.secrets_in_text import strip_folders
 
 MAX_CHARTED = 12  # the page has charts of at most this number of tables, and of their columns
+MAX_PAIRS = 66  # the page lists at most the pairs of 12 rows on one task
 MAX_DIFFERENCES = 24  # the terminal shows at most this number of differences to the reference
 MAX_WIDTH = 20  # a column with longer texts is left-aligned in the terminal
 MAX_LINES = 20  # in the terminal, a section below the tables shows at most this number of notes
@@ -104,7 +99,7 @@ def render_html(report: Report, out: Path | None) -> str:
         report=report, text=text, summary=summarize(report), closing=[*closing_notes(report, errors=False)],
         charts=charts, method_label=method_label,
         differences=draw_table_differences, dark_style=Markup(text.dark_style()), max_charted=MAX_CHARTED,
-        difference_limits=lambda table: describe_limits(reference_differences(table)),
+        difference_limits=lambda table: describe_limits(reference_pairs(table)), pair_tables=format_pair_tables,
     )  # fmt: skip
     return strip_folders(page)
 
@@ -113,20 +108,22 @@ def draw_table_differences(table: Table) -> list[Any]:
     """Return a chart of the differences to the reference for the mean over tasks, and for each task."""
     from krona.report import charts
 
-    frame = _short_differences(table)
+    frame = reference_pairs(table, short=True)
     labels = {column.key: column.label for column in table.score_columns[:MAX_CHARTED]}
-    first = frame[frame["column"] == AVERAGE].sort_values("difference", ascending=False)
+    first = frame[frame["column"] == AVERAGE]
     order = [*dict.fromkeys([*first["row"], *frame["row"]])] if len(first) else []
     groups = ((label, frame[frame["column"] == key]) for key, label in labels.items())
     return [charts.draw_differences(group, label, order) for label, group in groups if len(group)]
 
 
-def _short_differences(table: Table) -> pd.DataFrame:
-    """Return the differences to the reference rows with short names of the rows."""
-    frame = reference_differences(table)
-    names = {*frame["row"], *frame["reference"]}
-    short = text.short_names([row for row in table.rows if row.name in names])
-    return frame.assign(row=frame["row"].map(short), reference=frame["reference"].map(short))
+def format_pair_tables(table: Table) -> list[pd.DataFrame]:
+    """Return the pairs with the reference and all pairs, each as text if there are at most `MAX_PAIRS`."""
+    labels = {column.key: column.label for column in table.columns}
+    frames = {"p_reference": reference_pairs(table), "p_holm": table.pairs.sort_values("p", kind="stable")}
+    return [
+        format_pairs(frame, family=family, labels=labels)
+        for family, frame in frames.items() if 0 < len(frame) <= MAX_PAIRS
+    ]  # fmt: skip
 
 
 def render_csv(report: Report, out: Path | None) -> str:
@@ -249,13 +246,13 @@ def _new_grid() -> Grid:
 
 
 def _print_differences(console: Console, table: Table) -> None:
-    """Print the differences to the reference row, sorted, for the mean over tasks or each task."""
-    frame = _short_differences(table)
-    means = frame[frame["column"] == AVERAGE].sort_values("difference", ascending=False, kind="stable")
-    shown = means if len(means) else sort_by_task(table, frame)
-    texts = format_differences(table, shown, REFERENCE) if len(shown) <= MAX_DIFFERENCES else None
-    if texts is not None:
-        _print_frame(console, texts, legend="")
+    """Print the differences to the reference row for the mean over tasks or, without it, for each task."""
+    frame = reference_pairs(table, short=True)
+    means = frame[frame["column"] == AVERAGE]
+    shown = means if len(means) else frame
+    if 0 < len(shown) <= MAX_DIFFERENCES:
+        labels = {column.key: column.label for column in table.columns}
+        _print_frame(console, format_pairs(shown, family="p_reference", labels=labels), legend="")
 
 
 def _grids(console: Console, table: Table, shown: Sequence[Column]) -> Iterator[Grid]:

@@ -7,7 +7,7 @@ from typing import Any, Literal
 import pandas as pd
 
 from krona.messages import plural
-from krona.metrics.compare_methods import Difference, Sample
+from krona.metrics.compare_methods import Sample
 from krona.metrics.scores.metric import Answers, Floats
 from krona.metrics.statistics import Interval, t_interval
 from krona.report.runs import ReportRun, Runs, Section
@@ -16,6 +16,10 @@ from krona.runs.suspicious_scores import ScoreMessage
 
 AVERAGE = "avg"
 SCORES = ("average", "task", "other_split")  # kinds of columns that contain scores
+PAIRS = (  # the columns of a frame of pairs
+    "column", "row", "reference", "difference", "low", "high", "p", "p_holm", "p_reference", "p_equivalent",
+    "detectable", "seeds", "rows", "error", "df",
+)  # fmt: skip
 
 
 @dataclass(eq=False)
@@ -147,7 +151,7 @@ class BestOfK:
 
     task: str  # the label of the task
     points: pd.DataFrame  # method, label, k, score, low, high; for all k up to the number of settings of each method
-    pairs: pd.DataFrame  # k, first, second, difference (first minus second), low, high, p, p_holm; for some k
+    pairs: pd.DataFrame  # k and `PAIRS`; for some k
     summary: pd.DataFrame  # both as text, for some k
 
 
@@ -179,22 +183,14 @@ class Table:
     compares_all_rows: bool = True  # false if only the row with the best dev score of each method is compared
     methods: Sequence[str] = ()  # the methods of all tables of the report, which determine the colours
     notes: list[Note] = field(default_factory=list)
-    to_reference: pd.DataFrame | None = None  # the differences of all rows to the reference row, as text
-    pairs: pd.DataFrame | None = None  # the differences of all tested pairs, as text
     recipes: pd.DataFrame | None = None  # the hyper-parameters of the runs beside the paper's, as text
     shown: list[Column] = field(default_factory=list)  # the columns of all formats except CSV
     best_of_k: list[BestOfK] = field(default_factory=list)  # of the tasks on which a method has a grid
-    # The tested differences by first row, second row and column key, and the p-values corrected over all pairs.
-    differences: dict[tuple[Row, Row, str], Difference] = field(default_factory=dict)
-    p_values: dict[tuple[Row, Row, str], float] = field(default_factory=dict)
+    # A line for each tested pair of rows: row minus reference in points, with its 95 % interval. p_holm is corrected
+    # over all pairs, and p_reference over the pairs with a reference row (NaN for other pairs). detectable is the true
+    # difference that the test detects in 80 % of cases. seeds are the numbers of seeds of both rows.
+    pairs: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=[*PAIRS]))
     references: dict[str, Row] = field(default_factory=dict)  # the reference row of each column that has one
-    # The p-values of the pairs with a reference row, corrected over these pairs.
-    p_reference: dict[tuple[Row, Row, str], float] = field(default_factory=dict)
-
-    @property
-    def summaries(self) -> list[pd.DataFrame]:
-        """The tables below this table. The attribute ``attrs`` of each has a title and a legend."""
-        return [frame for frame in (self.to_reference, self.pairs, self.recipes) if frame is not None]
 
     @property
     def task_columns(self) -> list[Column]:
