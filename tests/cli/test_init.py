@@ -59,7 +59,7 @@ def test_a_task_from_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert (written, following) == ("conf/task/support.yaml", "next: krona check-data support")
     run = settings("task=support")
     assert run.data.skip_bad_rows
-    assert run.trainer.max_steps == 60
+    assert run.trainer.max_steps == 30
     assert settings("task=support", "trainer.max_steps=-1").trainer.max_steps == -1
     assert not settings("task=support", "data.skip_bad_rows=false").data.skip_bad_rows
     assert run.task.files == {"train": str(tmp_path / "my tickets.csv")}  # also valid in another folder
