@@ -1,6 +1,5 @@
 """Test the two protocols with GLUE's real sizes, the seeds, and small balanced subsets of train."""
 
-import hashlib
 import re
 from collections import Counter
 from pathlib import Path
@@ -10,7 +9,7 @@ import pytest
 import torch
 
 from krona.messages import KronaError
-from krona.tasks import Data, Split, data_fingerprint, notes
+from krona.tasks import Data, Split, notes
 from krona.tasks.notes import OFFICIAL_ROWS
 from krona.tasks.splits import divide, permutation
 from krona.tasks.splits import load as load_splits
@@ -145,13 +144,6 @@ def test_train_has_priority_if_a_label_has_few_rows(tmp_path: Path) -> None:
     assert "test has no rows of calm (1) and glad (2), which its score therefore does not measure." in messages
 
 
-def test_groups_that_leave_no_rows_for_train_are_counted(tmp_path: Path) -> None:
-    file = tmp_path / "a.csv"
-    file.write_text("\n".join(["text,label,key", *(f"day {i},sad,{i % 2}" for i in range(30))]))
-    with pytest.raises(KronaError, match=r"no rows are left for test\. The data have 30 rows \(2 groups\) in train\."):
-        read(file, task={"group_columns": ["key"]})
-
-
 def test_halves_of_dev_and_a_task_with_groups(tmp_path: Path) -> None:
     train, dev = tmp_path / "train.csv", tmp_path / "dev.csv"
     labelled(train, {"sad": 9, "calm": 9, "glad": 9})
@@ -164,20 +156,6 @@ def test_halves_of_dev_and_a_task_with_groups(tmp_path: Path) -> None:
     keys = [{*split.group_ids} for split in grouped.by_role.values()]
     assert all(keys)
     assert sum(map(len, keys)) == len(set.union(*keys)) == 40
-
-
-def test_the_run_id_changes_only_if_the_division_did(tmp_path: Path) -> None:
-    """Earlier versions hashed the contents without the text ``by hash``."""
-    labelled(tmp_path / "a.csv", {"sad": 9, "calm": 9, "glad": 9})
-    content = hashlib.sha256((tmp_path / "a.csv").read_bytes()).hexdigest()
-
-    def expected(*parts: str, salt: str = "") -> str:
-        text = salt + "".join(f"{part}:{content}\n" for part in sorted(parts))
-        return f"own:{hashlib.sha256(text.encode()).hexdigest()[:16]}"
-
-    data, every = Data(kind="hub", path=str(tmp_path)), dict.fromkeys(("train", "dev", "test"), "a.csv")
-    assert data_fingerprint(mood(every), data) == expected(*every)
-    assert data_fingerprint(mood("a.csv"), data) == expected("train", salt="by hash")
 
 
 @pytest.mark.parametrize(("dev", "test"), [(30, None), (0.1, 20), (None, 0.2)])
@@ -300,10 +278,3 @@ def test_the_fingerprint_is_of_the_texts(tmp_path: Path) -> None:
     changed = load(task("rte"), kind="tsv", path=str(tmp_path))
     assert changed.train.fingerprint != one.train.fingerprint
     assert changed.test.fingerprint == one.test.fingerprint
-
-
-def test_a_train_that_is_too_small_names_no_setting_that_was_not_typed() -> None:
-    parts: dict[str, Split] = {"train": part("train", 2)}
-    settings: Any = {"split": "given", "protocol": "table1", "seed": 42, "task": "own"}
-    train, dev, test = divide(parts, **settings, dev_from_train=1)
-    assert [len(train), len(dev), len(test)] == [1, 1, 0]
