@@ -1,4 +1,4 @@
-"""Extend the documentation site: methods and commands in the navigation, search without a server, narrow screens."""
+"""Extend the documentation site: commands in the navigation, search without a server, narrow screens."""
 
 from pathlib import Path
 
@@ -12,10 +12,8 @@ REMOTE = "https://unpkg.com/iframe-worker/shim"  # what the theme's search loads
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
-    """Add the page of each method and the page of the commands to the navigation."""
+    """Add the page of the commands to the navigation."""
     (reference,) = (group["Reference"] for group in config.nav or [] if "Reference" in group)
-    (section,) = (entry["Methods"] for entry in reference if "Methods" in entry)
-    section += sorted({f"methods/{page.name}" for page in HERE.parent.glob("methods/*.md")} - {*section})
     reference.insert(1, {"Commands": "commands.md"})
     config.extra_css.append("assets/narrow.css")
     return config

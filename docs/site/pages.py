@@ -38,7 +38,9 @@ FAMILIES = (  # of methods, in the order of the table
     "Other structures",
     "Others",
 )
-FAMILY_AND_SOURCE = re.compile(r"Family: ([^.]+)\.(?: Source: (.*?\)))?")
+ABOUT = re.compile(r"[^(:]*(?: \((?P<source>.*?)\))?: (?P<update>.*)\. Family: (?P<family>.*)\.")
+NO_SETTINGS = {"name", "label", "order", "source", "_target_", "task_prefix", "fit_factors"}
+NO_SETTINGS |= {*inspect.signature(Placement).parameters}
 LIGHTNING = inspect.signature(pytorch_lightning.Trainer).parameters
 PUBLISHERS = {
     "arXiv": "https://arxiv.org/abs/",
@@ -149,19 +151,18 @@ def _types(field: Mapping[str, Any]) -> list[str]:
 
 def branches() -> list[str]:
     """Return the arguments of each branch class that not every YAML file of its methods explains, with the defaults."""
-    links: dict[str, list[str]] = {}
+    names: dict[str, list[str]] = {}
     more: dict[str, dict[str, str]] = {}
     for path in sorted((CONF / "method").glob("*.yaml")):
         given = yaml.safe_load(path.read_text(encoding="utf-8"))["method"]
         target = given.get("_target_", "")
         if target and "build_all" not in vars(pydoc.locate(target)):  # not for types of peft
-            link = f"[{path.stem}](methods/{path.stem}.md)" if _page(path.stem).is_file() else path.stem
-            links.setdefault(target, []).append(link)
+            names.setdefault(target, []).append(path.stem)
             for one in inspect.signature(pydoc.locate(target)).parameters.values():
                 if one.kind is inspect.Parameter.KEYWORD_ONLY and one.name not in given:
                     more.setdefault(target, {})[one.name] = _value(one.default)[1:-1]
     return [
-        f"- {', '.join(links[target])}: {', '.join(f'`{name}={value}`' for name, value in arguments.items())}"
+        f"- {', '.join(names[target])}: {', '.join(f'`{name}={value}`' for name, value in arguments.items())}"
         for target, arguments in more.items()
     ]
 
@@ -218,32 +219,39 @@ def _part(name: str, definitions: Mapping[str, Any]) -> list[str]:
 
 
 def methods() -> list[str]:
-    """Return the table of the methods by family: what each does, and the costs that `krona params` counts.
+    """Return the table of the methods by family, with the costs that `krona params` counts.
 
-    The description is the first sentence of the method's page or, without a page, the first comment of its YAML file.
-    The line "Family: …. Source: …" of the page states the family and the source.
+    The first comment of a method's YAML file has the form "NAME (SOURCE): UPDATE. Family: FAMILY."
     """
-    text = ["| method | what it does | trainable | rank | launches |", "|---|---|--:|--:|--:|"]
+    heading = "| method | update | source | settings | trainable | rank | launches |"
     families: dict[str, list[str]] = {family: [] for family in FAMILIES}
     rows, _ = parameter_table.rows(parameter_table.PAPERS)
     for row in rows:
-        has_page = _page(row.method).is_file()
-        file = _page(row.method) if has_page else CONF / "method" / f"{row.method}.yaml"
-        lines = file.read_text(encoding="utf-8").splitlines()
-        about = lines[2] if has_page else lines[1].lstrip("# ")
-        stated = FAMILY_AND_SOURCE.search("\n".join(lines))
-        family, source = stated.groups() if stated else (FAMILIES[-1], None)
-        published = " (" + re.sub(r"\((\d{4})\)", r"\1", source) + ")" if source else ""
+        text = (CONF / "method" / f"{row.method}.yaml").read_text(encoding="utf-8")
+        comment = text.splitlines()[1].lstrip("# ")
+        stated = ABOUT.fullmatch(comment)
+        has_page = (DOCS / "methods" / f"{row.method}.md").is_file()
         cells = (
-            f"[`{row.method}`]({row.method}.md)" if has_page else f"`{row.method}` (no page)",
-            re.sub(",? to q and v", "", about.rstrip(".")) + published,  # as the page says once
+            f"[`{row.method}`]({row.method}.md)" if has_page else f"`{row.method}`",
+            stated["update"] if stated else comment.rstrip("."),
+            stated["source"] or "" if stated else "",
+            ", ".join(_settings(yaml.safe_load(text))),
             f"{row.trainable_params:,}",
             *("–" if count is None else str(count) for count in (row.update_rank, row.launches)),
         )
-        families[family].append(f"| {' | '.join(cells)} |")
+        families[stated["family"] if stated else FAMILIES[-1]].append(f"| {' | '.join(cells)} |")
+    table = [heading, "|---|---|---|---|--:|--:|--:|"]
     for family, lines in families.items():
-        text += [f"| **{family}** | | | | |", *lines] if lines else []
-    return text
+        table += [f"| **{family}** | | | | | | |", *lines] if lines else []
+    return table
+
+
+def _settings(config: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the learning rates and the arguments of the branch that a method's YAML file sets."""
+    for name, value in {**config["optimizer"], **config["method"]}.items():
+        if name not in NO_SETTINGS:
+            text = re.sub(r"\$\{learning_rate:(.*)\}", r"\1", _value(value)[1:-1])
+            yield f"`{name}={text.replace(' ', '')}`"
 
 
 def peft_types() -> list[str]:
@@ -262,10 +270,6 @@ def peft_types() -> list[str]:
         families.setdefault(family, []).append(f"| {' | '.join(cells)} |")
     text = ["| method | publication | trainable |", "|---|---|--:|"]
     return text + [line for family in sorted(families) for line in (f"| **{family}** | | |", *families[family])]
-
-
-def _page(method: str) -> Path:
-    return DOCS / "methods" / f"{method}.md"
 
 
 if __name__ == "__main__":
