@@ -1,5 +1,6 @@
 """The fixtures that many tests share, such as a backbone in a folder."""
 
+import gc
 import multiprocessing
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -19,6 +20,13 @@ def leaves_nothing_in_the_clone() -> Iterator[None]:
     before = visible_entries()
     yield
     assert visible_entries() <= before, "A test created files in the project's folder. Use tmp_path."
+
+
+@pytest.fixture(scope="session", autouse=True)
+def collects_only_objects_of_tests() -> None:
+    """Exclude imported modules from garbage collection. With them, a collection takes 0.4 s, and each run has two."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -233,14 +233,6 @@ def test_patience(patience: int | None, epochs: int, tmp_path: Path) -> None:
     assert len(tuned.dev_curve) == epochs
 
 
-def test_an_optimizer_that_does_not_accept_the_weights_is_named(tmp_path: Path) -> None:
-    tuned = learner(inserted("full"), optimizer="Muon", lr=0.1, clip=None, warmup=0)
-    with pytest.raises(
-        KronaError, match=r"torch\.optim\.Muon cannot be created with the arguments .* only supports 2D"
-    ):
-        fit(tuned, tmp_path, epochs=1)
-
-
 def test_a_loss_that_is_not_finite_names_the_step(tmp_path: Path) -> None:
     model = inserted("krona")
     disturb(model)

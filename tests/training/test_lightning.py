@@ -11,7 +11,6 @@ import pytorch_lightning as pl
 import torch
 
 from krona.config import check
-from krona.config.overrides import normalize
 from krona.config.settings import Scheduler
 from krona.messages import KronaError
 from krona.runs.folder import RunState
@@ -51,24 +50,14 @@ def ids(overrides: list[str], *changes: str) -> str:
     return identify(check.settings(config(*overrides, *changes), own=True))
 
 
-@pytest.mark.parametrize(("stops", "checkpoints"), [(STOPS, (1, 2)), (MINE, (2,))])
-def test_a_callback_stops_a_run_and_its_resumed_run(
-    stops: list[str], checkpoints: tuple[int, ...], overrides: list[str], tmp_path: Path
-) -> None:
-    job, _ = finish(tmp_path / "whole", *overrides, *stops)
+def test_a_callback_stops_a_run_and_its_resumed_run(overrides: list[str], tmp_path: Path) -> None:
+    job, _ = finish(tmp_path / "whole", *overrides, *STOPS)
     assert epochs(job) == [1, 2]
-    for epoch in checkpoints:  # the second checkpoint contains that the run has ended
-        resumed, said = finish_after_interrupt(epoch, tmp_path / f"epoch-{epoch}", *overrides, *stops)
+    for epoch in (1, 2):  # the second checkpoint contains that the run has ended
+        resumed, said = finish_after_interrupt(epoch, tmp_path / f"epoch-{epoch}", *overrides, *STOPS)
         assert f"resumes after epoch {epoch}" in said
         assert epochs(resumed) == [1, 2]
         assert same_files(resumed.folder, job.folder)
-
-
-@pytest.mark.parametrize("group", ["logger", "callbacks"])
-def test_a_tilde_removes_a_group(group: str, overrides: list[str]) -> None:
-    settings = check.settings(config(*overrides, f"~{group}"))
-    assert (settings.callbacks, settings.logger) == ({}, {})
-    assert identify(settings) == ids(overrides)
 
 
 @pytest.mark.parametrize(("typed", "used"), [("[[32,24]]", "32x24"), ("[[32,24],[24,32]]", "16x12")])
@@ -96,23 +85,14 @@ def test_the_run_id_depends_on_settings_that_change_results(overrides: list[str]
     [
         (["callbacks=early_stopping", "+callbacks.early_stopping.patince=3"], "did you mean 'patience'"),
         (["callbacks=early_stopping", "callbacks.early_stopping.mode=up"], "cannot be built: `mode` can be"),
-        (["+callbacks.mine._target_=torch.nn.Linear"], "is not a subclass of pytorch_lightning"),
         ([f"+callbacks.mine._target_={__name__}.Mine"], "callbacks.mine.stop_after is missing"),
-        (["+callbacks.swa._target_=pytorch_lightning.callbacks.StochasticWeightAveraging"], "is not supported"),
         (["scheduler._target_=torch.optim.lr_scheduler.ReduceLROnPlateau"], "is not supported"),
-        (["scheduler._target_=torch.optim.lr_scheduler.StepLR"], "scheduler.step_size is missing"),
-        (["scheduler=cosine", "+scheduler.cycles=1"], "did you mean 'num_cycles'"),
-        (["scheduler._target_=torch.optim.lr_scheduler.OneCycleLR", "+scheduler.max_lr=high"], "max_lr='high' must be"),
-        (["scheduler._target_=torch.optim.lr_scheduler.OneCycleLR", "+scheduler.max_lr=1",
-          "+scheduler.pct_start=2"], "cannot be built"),
         (["scheduler._target_=torch.optim.lr_scheduler.OneCycleLR", "+scheduler.max_lr=1",
           "++optimizer.lr_factors.B=2"],
          "sets the learning rate of all weights itself, so optimizer.lr_factors has no effect"),
         (["++optimizer.lr_factors.head=0.1"],
          "optimizer.lr_factors.head=0.1 does not name a group of trained weights: choose from A, B, layer_norms."),
-        (["++optimizer.lr_factors.b=2"], "did you mean 'B'?"),
         (["++optimizer.lr_factors.B=0"], "optimizer.lr_factors={'B': 0} item B must be greater than 0"),
-        (["+logger.c._target_=pytorch_lightning.loggers.NoLogger"], "cannot be imported"),
     ],
 )  # fmt: skip
 def test_a_wrong_setting_gives_one_message_before_the_run(typed: list[str], message: str, overrides: list[str]) -> None:
@@ -120,13 +100,6 @@ def test_a_wrong_setting_gives_one_message_before_the_run(typed: list[str], mess
         require(check.settings(config(*overrides, *typed), own=True))
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
-
-
-def test_a_second_checkpoint_with_the_same_settings_is_one_message(overrides: list[str], tmp_path: Path) -> None:
-    second = "+callbacks.mine._target_=pytorch_lightning.callbacks.ModelCheckpoint"
-    job, _ = run(config(*overrides, second), tmp_path)
-    assert str(job.error).startswith("Lightning does not accept these settings: Found more than one stateful callback")
-    assert "stack trace" not in str(job.error)
 
 
 def rates(scheduler: Scheduler, *, warmup: int, steps: int) -> list[float]:
@@ -205,17 +178,16 @@ def test_a_logger_that_can_t_be_constructed_stops_the_run_before_it_trains(
     assert "epoch" not in said
 
 
-def test_limited_and_accumulated_batches(overrides: list[str], tmp_path: Path) -> None:
-    limited, _ = finish(tmp_path, *overrides, *normalize(["~logger"]), "trainer.limit_train_batches=2")
-    assert [row["step"] for row in read_result(limited.folder / "result.json").dev_curve] == [2, 4, 6]
+def test_accumulated_batches(overrides: list[str], tmp_path: Path) -> None:
+    overrides = [*overrides, "trainer.max_epochs=1"]
     both = ["batch_size=2", "trainer.accumulate_grad_batches=2", "trainer.limit_train_batches=3"]
     steps = read_result(finish(tmp_path, *overrides, *both)[0].folder / "result.json").dev_curve
-    assert [(row["step"], row["examples_seen"]) for row in steps] == [(2, 6), (4, 12), (6, 18)]  # as Lightning does
+    assert [(row["step"], row["examples_seen"]) for row in steps] == [(2, 6)]  # as Lightning does
     summed, _ = finish(tmp_path, *overrides, "batch_size=2", "trainer.accumulate_grad_batches=2")
     whole, _ = finish(tmp_path, *overrides, "batch_size=4", "micro_batch_size=2")
     assert summed.run_id != whole.run_id
     losses = [[row["loss"] for row in read_result(job.folder / "result.json").dev_curve] for job in (summed, whole)]
-    assert losses[0] == pytest.approx(losses[1], rel=1e-4)  # sums in fp32, over 9 steps of AdamW
+    assert losses[0] == pytest.approx(losses[1], rel=1e-4)  # sums in fp32, over 3 steps of AdamW
 
 
 def test_fast_dev_run_uses_one_batch_and_saves_nothing(overrides: list[str], tmp_path: Path) -> None:

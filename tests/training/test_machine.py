@@ -42,6 +42,7 @@ def test_bf16_on_a_cpu_without_its_instructions_gives_a_note(tmp_path: Path, mon
     assert bf16_notes("bf16-mixed", "cpu") == []
 
 
+@pytest.mark.slow
 def test_the_peak_memory_does_not_depend_on_earlier_runs_of_the_process(tmp_path: Path) -> None:
     wide = write_backbone(tmp_path / "wide", d_model=512, d_ff=4096, d_kv=64)  # about 80 MB of weights
     small = [*typed(wide, tmp_path / "glue"), "task=rte", "trainer.max_steps=1", "score_test=false"]

@@ -17,7 +17,6 @@ from krona.messages import KronaError
 from krona.metrics.threshold import choose_threshold, labels_above
 from krona.runs.predictions import label_text
 from krona.tasks.values import BadRowError
-from krona.training import in_python
 from krona.training.learner import micro_batches
 from one_job import SMALL, config, finish, run
 from tasks.own_task import load, mood
@@ -178,21 +177,3 @@ def test_metrics_of_probabilities_need_an_encoder(folder: Path, tiny_folder: Pat
     with pytest.raises(KronaError, match=r"'roc_auc' needs the probability of each label.* Use an encoder"):
         run(config(*typed, f"backbone.path={tiny_folder}"), folder / "outputs")
     assert [path.parent.name for path in (folder / "outputs").glob("*/result.json")] == [job.run_id]
-
-
-def test_each_kind_of_backbone_reads_the_labels(folder: Path, tiny_folder: Path) -> None:
-    krona("init", "tickets", "--from", write_rows(folder / "tickets.jsonl").name, "--label", "tags")
-    rows = {}
-    for name, backbone in (("t5", tiny_folder), ("bert", write(folder / "bert", "bert"))):
-        values = config("method=lora", "task=tickets", "backbone=local", f"backbone.path={backbone}", *SMALL)
-        module, loaders = in_python.module_and_loaders(values)
-        task = module.family.task
-        split = module.data.dev.split
-        encoded = [row["labels"] for row in loaders.dev.dataset]
-        for target, labels in zip(split.targets, encoded, strict=True):
-            if name == "bert":
-                assert labels == [int(label in target.split()) for label in task.target_strings()]
-            else:
-                assert module.family.tokenizer.decode(labels, skip_special_tokens=True) == target
-        rows[name] = split.targets
-    assert rows["t5"] == rows["bert"]

@@ -38,10 +38,9 @@ from krona.runs.provenance import _own_modules, code_version, method_code, own_c
 from krona.runs.result import Result, read_result
 from krona.surgery.operation_counts import launches
 from krona.training.learner import Learner
-from krona.training.progress import Progress
 from krona.training.run_files import KEPT_BYTES, keeps_weights
 from krona.training.tracking import Tracking
-from one_job import config, finish, interrupt_after, run, run_in_a_process, same_files, typed
+from one_job import config, finish, interrupt_after, run, run_in_a_process, same_files
 from runs.made_runs import aged, claimed, dead_pid
 from tiny_backbones import SIZES
 from tiny_t5 import inserted
@@ -116,31 +115,6 @@ def test_the_files_of_a_run(done: Path, tiny_folder: Path) -> None:
     assert log.count("  epoch  ") == 3
 
 
-def test_skipped_rows_are_reported_at_the_start(tiny_folder: Path, tmp_path: Path) -> None:
-    typed_values = typed(tiny_folder, tmp_path / "glue")
-    file = tmp_path / "glue" / "RTE" / "train.tsv"
-    file.write_text(file.read_text() + "99\tone field\n100\ta\tb\tperhaps\n")
-    job, said = run(config("method=lora", *typed_values, "data.skip_bad_rows=true"), tmp_path / "outputs")
-    result = read_result(job.folder / "result.json")
-    jsonschema.validate(json.loads((job.folder / "result.json").read_text()), SCHEMA)
-    (note,) = [note for note in result.notes if "skip_bad_rows" in note]
-    assert f"first {file.name}:14;" in note
-    assert f"  note: {note}\n" in said
-    assert note in (job.folder / "train.log").read_text()
-    assert said.index(note) < said.index("epoch  1")
-    assert (result.splits["train"]["skipped_rows"], result.splits["dev"]["skipped_rows"]) == (2, 0)
-
-
-def test_a_run_that_fails_before_its_data_is_loaded_records_the_departures_of_its_config(
-    values: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("krona.training.run.load_splits", Mock(side_effect=KronaError("The disk is full.")))
-    job, _ = run({**values, "data": {**values["data"], "seed": 7}}, tmp_path)
-    recorded = read_result(job.folder / "result.json")
-    assert recorded.status == "failed"
-    assert "data.seed=7" in " ".join(recorded.departures or ())
-
-
 def test_a_finished_run_is_not_run_again(values: dict[str, Any], done: Path) -> None:
     before = {path: path.stat().st_mtime_ns for path in done.iterdir()}
     job, said = run(values, done.parent)
@@ -178,7 +152,7 @@ KILLS = [  # most are slow, and the others detect most of the same errors
     ("step", 5),
     ("write", 2),  # while the first checkpoint is written
     pytest.param(("write", 5), marks=pytest.mark.slow),  # the second checkpoint
-    ("write", 9),  # the metrics of the last epoch, whose checkpoint exists
+    pytest.param(("write", 9), marks=pytest.mark.slow),  # the metrics of the last epoch, whose checkpoint exists
     ("written", 10),  # after the training, before test is scored
     ("write", 14),  # the result
 ]
@@ -216,8 +190,8 @@ def test_a_killed_run_resumes_to_the_same_bits(
     assert log.count("  epoch  1/3") == 1
 
 
-@pytest.mark.parametrize(  # from the weights alone (pissa), or from batches too (eva)
-    "method", ["pissa", "eva", *(pytest.param(name, marks=pytest.mark.slow) for name in ("olora", "lora_ga"))]
+@pytest.mark.parametrize(  # from batches (eva, lora_ga), or from the weights alone
+    "method", ["eva", *(pytest.param(name, marks=pytest.mark.slow) for name in ("pissa", "olora", "lora_ga"))]
 )
 def test_initial_values_are_computed_once(
     method: str, overrides: list[str], processes: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -269,7 +243,7 @@ def test_a_checkpoint_of_another_method_is_refused(values: dict[str, Any], kille
     assert "overwrite=true" in str(job.error)
 
 
-@pytest.mark.parametrize("damage", ["flipped", "cut", "other"])
+@pytest.mark.parametrize("damage", ["flipped", "other"])
 def test_a_damaged_checkpoint_is_renamed_and_the_run_starts_again(
     damage: str, values: dict[str, Any], done: Path, killed: Path, tmp_path: Path
 ) -> None:
@@ -281,7 +255,7 @@ def test_a_damaged_checkpoint_is_renamed_and_the_run_starts_again(
     if damage == "other":
         torch.save({"state_dict": checkpoint}, checkpoint)  # a Path, which is neither weights nor numbers
     else:
-        checkpoint.write_bytes(content if damage == "flipped" else content[:-100])
+        checkpoint.write_bytes(content)
     wrong = checkpoint.read_bytes()
     job, said = run(values, outputs)
     assert job.state == "done"
@@ -399,14 +373,13 @@ def test_an_error_after_the_last_file_keeps_the_finished_run(
     assert_same(tmp_path / done.name, done)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_run_is_recorded_and_resumes(
-    number: signal.Signals, values: dict[str, Any], done: Path, tmp_path: Path, at_step: Any
+    values: dict[str, Any], done: Path, tmp_path: Path, at_step: Any
 ) -> None:
-    at_step(5, Mock(side_effect=[Interrupted(number), None]))  # like the handler of the command line
+    at_step(5, Mock(side_effect=[Interrupted(signal.SIGTERM), None]))  # like the handler of the command line
     with pytest.raises(Interrupted) as caught:
         run(values, tmp_path)
-    assert caught.value.args == (number,)
+    assert caught.value.args == (signal.SIGTERM,)
     folder = tmp_path / done.name
     content = json.loads((folder / "result.json").read_text())
     jsonschema.validate(content, SCHEMA)
@@ -415,17 +388,6 @@ def test_an_interrupted_run_is_recorded_and_resumes(
     job, said = run(values, tmp_path)
     assert "resumes after epoch 1, step 3" in said
     assert_same(job.folder, done)
-
-
-def test_hydras_files_are_those_of_the_first_start(values: dict[str, Any], tmp_path: Path) -> None:
-    def written(changes: dict[str, Any], stop: Any = None, **files: str) -> dict[str, str]:
-        with suppress(Interrupted):
-            run({**values, **changes}, tmp_path, hydra_files=files, after_epoch=stop)
-        return {file.name: file.read_text() for file in tmp_path.glob("*/.hydra/*")}
-
-    assert written({}, interrupt_after(1), a="1", b="2") == {"a": "1", "b": "2"}
-    assert written({}, a="3", b="4") == {"a": "1", "b": "2"}  # the run resumes
-    assert written({"overwrite": True}, a="5", b="6") == {"a": "5", "b": "6"}
 
 
 def test_files_left_by_a_killed_process_are_removed(values: dict[str, Any], done: Path, tmp_path: Path) -> None:
@@ -463,18 +425,17 @@ def test_a_lost_interrupt_ends_the_run_after_the_epoch(
     assert_same(run(values, tmp_path)[0].folder, done)
 
 
-@pytest.mark.parametrize("method", ["full", "full keep=adapter", "lora", "untuned"])
+@pytest.mark.parametrize("method", ["full", "lora", "untuned"])
 def test_the_other_methods(method: str, small: list[str], tmp_path: Path) -> None:
     extra = [] if method != "untuned" else ["trainer.max_epochs=0"]
-    job, said = run(config(*f"method={method}".split(), *small, *extra), tmp_path)
+    job, _ = run(config(f"method={method}", *small, *extra), tmp_path)
     jsonschema.validate(json.loads((job.folder / "result.json").read_text()), SCHEMA)
-    assert (job.folder / "adapter.safetensors").exists() == (method in ("full", "lora"))
-    assert ("add keep=all" in said) == (method == "full keep=adapter")
+    assert (job.folder / "adapter.safetensors").exists() == (method != "untuned")
     assert job.result.best_epoch == 0 if method == "untuned" else job.result.best_epoch in (1, 2, 3)
     assert not (job.folder / "last.ckpt").exists()
     assert job.result.provenance["mergeable"]
     rank = job.result.provenance["update_rank"]
-    assert rank == 1 if method == "lora" else (rank is None) == (not method.startswith("full"))
+    assert rank == 1 if method == "lora" else (rank is None) == (method != "full")
     added = (job.result.provenance["multiply_adds"], job.result.provenance["launches"])
     assert added == ((12 * (32 + 32), launches(inserted("lora"))) if method == "lora" else (0, 0))
 
@@ -494,9 +455,8 @@ def test_which_weights_are_kept(typed: str, size: int, kept: bool) -> None:
     assert keeps_weights(check.settings(config(*typed.split())), size) == kept
 
 
-@pytest.mark.parametrize(
-    "trainer", [{"max_steps": 5}, pytest.param({"patience": 1, "max_epochs": 6}, marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("trainer", [{"max_steps": 5}, {"patience": 1, "max_epochs": 6}])
 def test_an_early_end_is_kept_after_a_kill(
     trainer: dict[str, int], values: dict[str, Any], tmp_path: Path, processes: Any
 ) -> None:
@@ -507,37 +467,6 @@ def test_an_early_end_is_kept_after_a_kill(
     run_killed(processes, short, tmp_path / "b", ("written", 1 + 3 * len(steps)))
     run(short, tmp_path / "b")
     assert_same(tmp_path / "b" / job.run_id, job.folder)
-
-
-def test_an_untrained_model_is_scored_in_the_runs_precision(
-    values: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    types: set[torch.dtype] = set()
-
-    def record(learner: Learner, *arguments: Any) -> None:
-        types.update(p.dtype for p in learner.model.parameters())
-        recorded(learner, *arguments)
-
-    recorded = Learner.record
-    monkeypatch.setattr(Learner, "record", record)
-    trainer = {**values["trainer"], "precision": "bf16-true", "max_epochs": 0}
-    job, _ = run({**values, "trainer": trainer}, tmp_path / "outputs")
-    assert (job.state, types) == ("done", {torch.bfloat16})
-
-
-def test_a_printed_epoch_is_in_the_checkpoint(
-    values: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    epochs = []
-
-    def epoch(progress: Progress, learner: Learner) -> None:
-        (checkpoint,) = tmp_path.glob("*/last.ckpt")
-        saved = torch.load(checkpoint, weights_only=True)["krona"]["dev_curve"]
-        epochs.append((saved[-1]["epoch"], learner.dev_curve[-1]["epoch"]))
-
-    monkeypatch.setattr(Progress, "epoch", epoch)
-    job, _ = run(values, tmp_path)
-    assert (job.state, epochs) == ("done", [(1, 1), (2, 2), (3, 3)])
 
 
 def test_other_code_of_ones_own_is_another_run(
@@ -552,7 +481,9 @@ def test_other_code_of_ones_own_is_another_run(
         sys.modules.pop("own_branch", None)
         _own_modules.cache_clear()
         importlib.invalidate_caches()
-        return finish(tmp_path / "outputs", "method=lora", "method._target_=own_branch.Mine", *small)[0]
+        return finish(
+            tmp_path / "outputs", "method=lora", "method._target_=own_branch.Mine", *small, "trainer.max_steps=1"
+        )[0]
 
     one, other, again = train("x = 1"), train("y = 22"), train("x = 1")
     assert one.run_id != other.run_id
@@ -628,7 +559,7 @@ def test_an_ended_run_keeps_no_model_in_memory(overrides: list[str], tmp_path: P
     try:
         gc.collect()
         before = sum(type(each) is Learner for each in gc.get_objects())
-        finish(tmp_path, *overrides)
+        finish(tmp_path, *overrides, "trainer.max_steps=1")
         assert sum(type(each) is Learner for each in gc.get_objects()) == before
     finally:
         gc.enable()
