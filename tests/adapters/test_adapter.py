@@ -61,14 +61,8 @@ def test_another_backbone_or_another_shape_is_refused(tmp_path: Path) -> None:
 HEADERS: list[tuple[dict[str, Any], str]] = [
     ({"format": 2}, "format=2 must be 1"),
     ({"branch": "krona.methods.lora.Gone"}, "cannot be imported"),
-    ({"branch": "krona.methods.lora.torch"}, "is a module, not a class"),
     ({"branch": "subprocess.Popen"}, "its branch='subprocess.Popen' is named by a file"),
     ({"branch_config": {"kron_factors": [[4, 8]], "bias": 1}}, "in these weights"),
-    ({"branch_config": {"kron_factors": [[8, 8]], "wing": 2}}, "wing"),
-    ({"insertion": {"inner_residual": False}}, "inner_residual=false"),
-    ({"insertion": {"placement": 5}}, "method.placement=5"),
-    ({"insertion": {"depth": 1}}, "depth"),
-    ({"insertion": {"target_modules": ["q"]}}, "are unknown"),
     ({"insertion": None}, "no valid `krona` entry"),
 ]
 
@@ -77,8 +71,6 @@ HEADERS: list[tuple[dict[str, Any], str]] = [
 def test_a_forged_header_is_one_message(changes: dict[str, Any], message: str, tmp_path: Path) -> None:
     file = saved(tmp_path / "a.safetensors")
     config = AdapterConfig.read(file).model_dump()
-    if isinstance(changes.get("insertion"), dict):
-        changes = {"insertion": {**config["insertion"], **changes["insertion"]}}
     save_file(load_file(file), file, {"krona": json.dumps(config | changes)})
     model = tiny_t5()
     refused(model, load_into(model, file), re.escape(message))
@@ -113,12 +105,11 @@ def test_the_same_adapter_is_the_same_bytes_with_notes_too(tmp_path: Path) -> No
     assert AdapterConfig.read(files[0]).notes == notes
 
 
-@pytest.mark.parametrize("wrong", ["nan", "inf"])
-def test_a_value_that_no_weight_has_is_named(wrong: str, tmp_path: Path) -> None:
+def test_a_value_that_no_weight_has_is_named(tmp_path: Path) -> None:
     file = saved(tmp_path / "a.safetensors")
     metadata, tensors = AdapterConfig.read(file).as_metadata(), load_file(file)
     name = sorted(tensors)[1]
-    tensors[name].view(-1)[1] = float(wrong)
+    tensors[name].view(-1)[1] = float("nan")
     message = f"1 of the {tensors[name].numel():,} values of {name} are NaN or infinite"
     save_file(tensors, file, metadata=metadata)
     with pytest.raises(KronaError, match=f"a.safetensors is damaged. {message}"):

@@ -1,7 +1,6 @@
 """Test `krona evaluate`: the run's own score, and scores of other rows."""
 
 import json
-import math
 import shutil
 from itertools import cycle, islice
 from pathlib import Path
@@ -20,7 +19,6 @@ from krona.messages import KronaError
 from krona.metrics.statistics import bootstrap
 from krona.runs.predictions import read_outcomes
 from krona.runs.result import read_result
-from krona.tasks import Split
 from one_job import config, run
 from tasks import glue_files
 from typed_run import krona
@@ -62,29 +60,6 @@ def test_a_score_of_probabilities_is_stored_checked_and_computed_again(
     assert dict(one.parts) == pytest.approx(result.test["parts"], abs=1e-3)  # fp32 of two models
 
 
-def test_a_probability_that_is_not_a_number_is_null_and_the_row_is_wrong(
-    tiny: dict[str, list[str]], outputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    metrics = ["task.metrics=[roc_auc,accuracy,log_loss]", "task.score=[roc_auc]"]
-    folder = finished(outputs, *tiny["bert"], "method=lora", "task=sample_rte", *metrics)
-
-    def predict(self: Predictor, split: Split, **options: Any) -> list[Prediction]:
-        unknown = Prediction("1", "not_entailment", {"entailment": math.nan, "not_entailment": math.nan})
-        known = Prediction("1", "not_entailment", {"entailment": 0.4, "not_entailment": 0.6})
-        return [unknown, *[known] * (len(split) - 1)]
-
-    monkeypatch.setattr(Predictor, "predict_split", predict)
-    found = score(folder, output=tmp_path / "a.jsonl")
-    rows = [json.loads(line) for line in (tmp_path / "a.jsonl").read_text().splitlines()]
-    assert [row["scores"] for row in rows[:2]] == [
-        {"entailment": None, "not_entailment": None},
-        {"entailment": 0.4, "not_entailment": 0.6},
-    ]
-    truth = [row["target"] == "1" for row in rows]
-    shares = [0.0 if truth[0] else 1.0, *[0.6] * (len(rows) - 1)]
-    assert found.parts["roc_auc"] == pytest.approx(100 * roc_auc_score(truth, shares), rel=1e-12)
-
-
 @pytest.mark.parametrize("split", ["dev", "test"])
 def test_the_runs_own_score_and_predictions(
     split: str, sst2: Path, encoders: dict[str, Path], tiny: dict[str, list[str]], outputs: Path, tmp_path: Path
@@ -103,28 +78,6 @@ def test_the_runs_own_score_and_predictions(
         assert [json.loads(line) for line in output.read_text().splitlines()] == own
         wrong = sum(row["prediction"] not in ("0", "1") for row in own)
         assert folder != sst2 or one.no_label == wrong > 0
-
-
-def test_the_adapters_file_alone(encoders: dict[str, Path], tmp_path: Path) -> None:
-    file = shutil.copy(encoders["rte"] / "adapter.safetensors", tmp_path / "a.safetensors")
-    assert score(Path(file)) == score(encoders["rte"])
-
-
-def test_an_unknown_split_is_one_message(encoders: dict[str, Path]) -> None:
-    with pytest.raises(KronaError, match=r"--split tets was not found: did you mean 'test'"):
-        score(encoders["rte"], split="tets")
-
-
-def test_skipped_rows_are_counted(encoders: dict[str, Path], tmp_path: Path) -> None:
-    file = tmp_path / "rows.jsonl"
-    good, bad = (
-        {"sentence1": text, "sentence2": "It is wet.", "label": "entailment"}
-        for text in ("It rains.", ["It", "rains."])
-    )
-    file.write_text("".join(json.dumps(row) + "\n" for row in (good, bad, good)))
-    found = score(encoders["rte"], source=str(file), overrides=["data.skip_bad_rows=true"])
-    assert found.count == 2
-    assert "skipped 1 of 3 rows" in found.lines()[-1]
 
 
 @pytest.mark.parametrize("override", ["task=rte", "trainer.threads=1"])

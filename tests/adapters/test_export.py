@@ -11,12 +11,10 @@ from unittest.mock import Mock
 
 import pytest
 import torch
-from peft import PeftModel
 from safetensors import SafetensorError
 from transformers import (
     AutoModelForSequenceClassification,
     BertForSequenceClassification,
-    MPNetForSequenceClassification,
     T5ForConditionalGeneration,
 )
 
@@ -50,7 +48,7 @@ def backbones(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return {
         "t5": write_backbone(folder / "t5"),
         "bert": tiny_backbones.write(folder / "bert", "bert"),
-        **{kind: tiny_backbones.write(folder / kind, kind) for kind in ("llama", "mpnet", "distilbert")},
+        **{kind: tiny_backbones.write(folder / kind, kind) for kind in ("llama", "mpnet")},
         "data": folder / "data",
         "outputs": folder / "outputs",
     }
@@ -127,19 +125,17 @@ def test_the_message_has_the_largest_difference(
         export(found, to="peft", out=tmp_path / "other")
 
 
-@pytest.mark.parametrize("dtype", ["bf16", "fp16"])
-def test_a_smaller_dtype(dtype: str, backbones: dict[str, Path], tmp_path: Path) -> None:
+def test_a_smaller_dtype(backbones: dict[str, Path], tmp_path: Path) -> None:
     found = trained(backbones, "method=lora", kind="bert")
-    export(found, to="merged", out=tmp_path / "model", dtype=dtype)
+    export(found, to="merged", out=tmp_path / "model", dtype="bf16")
     model = AutoModelForSequenceClassification.from_pretrained(tmp_path / "model", dtype="auto")
-    assert model.dtype == {"bf16": torch.bfloat16, "fp16": torch.float16}[dtype]
+    assert model.dtype == torch.bfloat16
     assert model.config.id2label == {0: "entailment", 1: "not_entailment"}
 
 
 @pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing:FutureWarning")
-@pytest.mark.parametrize("precision", ["bf16-true", "bf16-frozen"])
-def test_runs_in_bf16_have_every_form(precision: str, backbones: dict[str, Path], tmp_path: Path) -> None:
-    found = trained(backbones, "method=krona", f"trainer.precision={precision}")
+def test_a_run_in_bf16_has_every_form(backbones: dict[str, Path], tmp_path: Path) -> None:
+    found = trained(backbones, "method=krona", "trainer.precision=bf16-frozen")
     for form in FORMS:
         export(found, to=form, out=tmp_path / form)
     model = T5ForConditionalGeneration.from_pretrained(tmp_path / "merged", dtype="auto")
@@ -172,11 +168,9 @@ def run_card(export: Path, backbone: Path) -> dict[str, Any]:
         pytest.param("t5", "null", "peft", marks=pytest.mark.slow),
         ("bert", "null", "peft"),
         pytest.param("llama", "null", "merged", marks=pytest.mark.slow),
-        pytest.param("bert", "pooler", "merged", marks=pytest.mark.slow),
         ("bert", "mean", "merged"),
         ("bert", "first", "peft"),
         ("mpnet", "mean", "peft"),
-        pytest.param("distilbert", "first", "merged", marks=pytest.mark.slow),
     ],
 )
 def test_the_cards_code_runs(
@@ -202,42 +196,27 @@ def test_the_cards_code_runs(
         assert (logits - expected).abs().max() <= 1e-5 * expected.abs().max()
 
 
-@pytest.mark.parametrize("kind", ["bert", "mpnet"])
 def test_a_pooled_model_is_not_loaded_with_another_head(
-    kind: str, backbones: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    backbones: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("sys.stdin", None)  # transformers must not ask
-    found = trained(backbones, "method=lora", "backbone.pooling=mean", kind=kind)
+    found = trained(backbones, "method=lora", "backbone.pooling=mean", kind="bert")
     out = tmp_path / "out"
     lines = export(found, to="merged", out=out)
-    other = {"bert": "pooler", "mpnet": "null"}[kind]
-    assert f"load this model with trust_remote_code=True, or train with backbone.pooling={other}" in " ".join(lines)
+    assert "load this model with trust_remote_code=True, or train with backbone.pooling=pooler" in " ".join(lines)
     with pytest.raises(ValueError, match="trust_remote_code"):
         AutoModelForSequenceClassification.from_pretrained(out)
     with pytest.raises(ValueError, match="trust_remote_code"):
         AutoModelForSequenceClassification.from_pretrained(out, trust_remote_code=False)
-    encoder = {"bert": BertForSequenceClassification, "mpnet": MPNetForSequenceClassification}[kind]
     with pytest.raises((AssertionError, RuntimeError), match=r"Padding_idx|mismatch"):
-        encoder.from_pretrained(out)  # it would predict with a random pooler
+        BertForSequenceClassification.from_pretrained(out)  # it would predict with a random pooler
     # krona reads the folder without running its code
     (out / "modeling_krona.py").write_text("raise SystemExit('must not run')")
     values = [*one_job.typed(out, backbones["data"]), "keep=all", "trainer.max_epochs=1", "method=lora"]
     again = load(find(finished(tmp_path / "runs", *values)))
-    assert (again.model.config.krona_pooling, again.model.config.model_type) == ("mean", kind)
+    assert (again.model.config.krona_pooling, again.model.config.model_type) == ("mean", "bert")
     rows = [{"sentence1": "the cat", "sentence2": "a dog"}]
     assert again.predict(rows)
-
-
-@pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing:FutureWarning")
-@pytest.mark.parametrize(("kind", "pooling"), [("bert", "first"), ("mpnet", "mean")])
-def test_peft_does_not_load_a_pooled_encoder_into_another_head(
-    kind: str, pooling: str, backbones: dict[str, Path], tmp_path: Path
-) -> None:
-    found = trained(backbones, "method=lora", f"backbone.pooling={pooling}", kind=kind)
-    export(found, to="peft", out=tmp_path / "out")
-    plain = AutoModelForSequenceClassification.from_pretrained(backbones[kind])
-    with pytest.raises(KeyError, match=r"base_model\.model\.classifier\."):
-        PeftModel.from_pretrained(plain, tmp_path / "out")
 
 
 @pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing:FutureWarning")

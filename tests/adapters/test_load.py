@@ -44,17 +44,13 @@ def assert_same_answers(folder: Path, *, batch_size: int = 64, different: int = 
     ("kind", "task", "method", "precision"),
     [
         ("bert", "rte", "lora", "32-true"),
-        ("bert", "stsb", "krona", "32-true"),
         ("bert", "rte", "lora", "bf16-mixed"),
-        pytest.param("bert", "rte", "lora", "bf16-frozen", marks=pytest.mark.slow),
         ("llama", "rte", "krona", "32-true"),
         ("llama", "rte", "dora", "bf16-frozen"),
         ("t5", "sst2", "krona", "bf16-frozen"),
         ("bert", "rte", "peft/p_tuning", "32-true"),
         ("bert", "rte", "peft/prefix_tuning", "bf16-frozen"),
-        ("llama", "rte", "peft/prompt_tuning", "bf16-frozen"),
         ("llama", "rte", "peft/prefix_tuning", "32-true"),
-        pytest.param("t5", "sst2", "peft/prefix_tuning", "bf16-true", marks=pytest.mark.slow),
     ],
 )
 def test_other_families_and_precisions_answer_as_they_did(
@@ -108,13 +104,6 @@ def test_every_name_of_a_run(rte: Path, outputs: Path, tmp_path: Path, monkeypat
         assert find(here).adapter == rte.resolve() / "adapter.safetensors"
 
 
-def test_a_file_beside_another_runs_result(rte: Path, sst2: Path, tmp_path: Path) -> None:
-    shutil.copy(rte / "adapter.safetensors", tmp_path)
-    shutil.copy(sst2 / "result.json", tmp_path)  # its run_id differs from the name of its folder
-    found = find(tmp_path / "adapter.safetensors")
-    assert (found.origin.run_id, found.result) == (rte.name, None)
-
-
 def test_the_fields_of_a_prediction(sst2: Path) -> None:
     trained = load(sst2)
     texts = [row["source"].partition(": ")[2] for row in own(sst2)["test"]]
@@ -159,12 +148,9 @@ def test_a_loaded_run_is_scored_and_exported(rte: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
-        ("It rains.", "row 1: the row has 1 text"),
-        ({"sentence1": "a"}, "row 1: the column 'sentence2' is missing"),
         (["It rains."], "row 1: the row has 1 text. Task sample_rte reads 'sentence1' and 'sentence2'"),
         ([["a", "b"], ["a", "b", "c"]], "row 2: the row has 3 texts"),
         ([{"sentence1": "a"}], "row 1: the column 'sentence2' is missing"),
-        ([("", None)], r"row 1: the row has no text: 'sentence1' and 'sentence2' are empty"),
         ([("a", ["b"])], r"row 1: the column 'sentence2' contains \['b'\], not text"),
     ],
 )
@@ -225,11 +211,6 @@ def forged(source: Path, target: Path, change: Callable[[Any, Any], Any]) -> Pat
 
 FORGED: list[tuple[Callable[[Any, Any], Any], str]] = [
     (lambda header, note: note.clear(), "`krona_run` in the header of .* is invalid"),
-    (
-        lambda header, note: note.update(seed="one"),
-        "`krona_run` in the header of .* is invalid: seed='one' must be a valid integer",
-    ),
-    (lambda header, note: note["task"].update(columns=5), "forged.safetensors is invalid: .*columns=5 must be a list"),
     (lambda header, note: header["branch_config"].update(rank=10**9), "rank=1000000000"),
 ]
 

@@ -56,12 +56,6 @@ def test_oddities_duplicates_and_a_regression(tmp_path: Path) -> None:
     assert (row(said, "lowest")[0], row(said, "highest")[0], row(said, "different values")[0]) == ("0.0", "5.0", "30")
 
 
-def test_no_fingerprint_is_computed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "a.csv").write_text("\n".join(rows(20)))
-    monkeypatch.setattr("krona.tasks.rows.Split.fingerprint", property(lambda split: pytest.fail("takes much time")))
-    assert row(checked("cola", *own(tmp_path / "a.csv")), "train")[0] == "20"
-
-
 def test_bad_rows_are_counted_before_the_runs_error(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("\n".join([*rows(20), "x,2", "y,2", " ,1"]))
     done = invoke("check-data", "cola", *own(tmp_path / "a.csv"))
@@ -74,22 +68,10 @@ def test_bad_rows_are_counted_before_the_runs_error(tmp_path: Path) -> None:
     assert "skipped 3 of 23 rows of train: 2 unknown label" in said
 
 
-def test_bad_rows_that_leave_too_few_are_told_with_the_first_of_them(tmp_path: Path) -> None:
-    (tmp_path / "a.csv").write_text("\n".join([*rows(1), "x,2", "y,2"]))
-    with pytest.raises(KronaError) as caught:
-        checked("cola", *own(tmp_path / "a.csv"))
-    first, second = str(caught.value).splitlines()
-    assert "a.csv:3: label '2'" in first
-    assert "With data.skip_bad_rows=true: " in second
-    assert "The data have 1 row in train, without 2 bad rows." in second
-
-
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["rte", "data=tsv", "data.path=nowhere"], "data.path=nowhere: no such folder"),
         (["cola", *own(Path("/nowhere/a.csv"))], "files.train: /nowhere/a.csv was not found"),
-        (["sample_rte", "data=tsv", "data.path=."], "Add data=sample"),
         (["rte,cola", "data=sample"], "rte,cola contains several tasks"),
     ],
 )
@@ -97,21 +79,3 @@ def test_what_stops_a_run_stops_the_command(arguments: list[str], message: str) 
     with pytest.raises(KronaError) as caught:
         checked(*arguments)
     assert message in str(caught.value)
-
-
-def test_ten_thousand_labels_are_a_short_table_and_one_note_for_each_split(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    lines = ["text,label", *(f"day {i},w{i % 7000 if i < 13_990 else 1}" for i in range(14_000))]
-    (tmp_path / "a.csv").write_text("\n".join(lines))
-    (tmp_path / "conf" / "task").mkdir(parents=True)
-    labels = "".join(f"  - w{i}\n" for i in range(10_000))
-    task = f"name: many\ncolumns: [text]\nlabels:\n{labels}metrics: [accuracy]\nfiles: {{train: a.csv}}\n"
-    (tmp_path / "conf" / "task" / "many.yaml").write_text(task)
-    said = checked("many")
-    assert len(said.splitlines()) < 75
-    assert int(row(said, "w1 (1)")[0]) >= 9
-    assert "9,960 other labels" in said
-    assert "dev has no rows of" in said
-    assert "labels, such as w" in said

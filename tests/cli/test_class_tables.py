@@ -69,10 +69,3 @@ def test_slices_have_the_mean_score_of_the_runs_with_its_interval(outputs: Path)
     ]
     score = 100 * np.mean([one.targets == one.predictions for one in german])
     assert found[0][2:] == pytest.approx((score, *percentile_interval(bootstrap(german, ["accuracy"]))))
-
-
-def test_a_regression_has_its_errors() -> None:
-    ((title, frame),) = answer_tables(encode(["1.0", "2.0"], ["0.5", "3.5"], None), [])
-    assert title == "prediction − target"
-    assert float(frame["mean"][0]) == pytest.approx((-0.5 + 1.5) / 2)
-    assert float(frame["mean absolute"][0]) == pytest.approx((0.5 + 1.5) / 2)

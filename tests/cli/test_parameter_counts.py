@@ -145,28 +145,6 @@ def test_methods_that_do_not_take_an_override_are_named() -> None:
     assert [line.partition(".")[0] for line in printed if "left out" in line] == ["left out: lora: Unknown key method"]
 
 
-def test_broken_methods_of_a_user_are_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    own = tmp_path / "conf" / "method"
-    own.mkdir(parents=True)
-    lora = (PROJECT / "conf" / "method" / "lora.yaml").read_text().replace("krona.methods.lora.LoRA", "my_flat.Flat")
-    (own / "flat.yaml").write_text(lora.replace("name: lora", "name: flat"))
-    (own / "nameless.yaml").write_text(lora.replace("name: lora", "source: none").replace("  source: Table", "  # "))
-    (own / "typo.yaml").write_text("method: [")
-    code = (
-        "from torch import nn\nfrom krona.methods.branch import Branch\n\nclass Flat(nn.Linear, Branch):\n"
-        "    def __init__(self, d_in, d_out, *, rank=1, scaling=1.0):\n"
-    )
-    code += "        super().__init__(d_in, 2)\n"  # the output has 2 columns instead of d_out
-    (tmp_path / "my_flat.py").write_text(code)
-    monkeypatch.chdir(tmp_path)
-    words = ("--backbone", "nano", "method=lora,flat,nameless,typo")
-    assert [row.method for row in params(*words)] == ["lora"]
-    left_out = [line for line in krona("params", *words).splitlines() if line.startswith("left out: ")]
-    expected = ("flat: ", "nameless: method.name is missing", "typo: A YAML file")
-    for line, words_of_line in zip(left_out, expected, strict=True):
-        assert line.startswith(f"left out: {words_of_line}")
-
-
 @pytest.mark.parametrize(
     ("backbone", "overrides", "words"),
     [
@@ -193,13 +171,6 @@ def test_commands() -> None:
     assert "0.1260 → 0.12" in printed
     with pytest.raises(KronaError, match=r"method\.bias=1,2 has several values, which only method= accepts"):
         krona("params", "++method.bias=1,2")
-
-
-def test_the_papers_column_is_for_its_own_backbone() -> None:
-    assert "  paper  " in krona("params", "method=krona,lora").splitlines()[1]
-    other = krona("params", "method=krona,lora", "--backbone", "t5_small")
-    assert krona("params", "method=krona,lora", "backbone=t5_small") == other
-    assert "paper" not in other
 
 
 def test_a_method_of_ones_own_is_counted_if_the_command_names_it(

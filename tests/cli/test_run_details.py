@@ -62,24 +62,6 @@ def tickets(*, scores: bool = True, **task: Any) -> tuple[list[dict[str, Any]], 
     return rows, values | task
 
 
-def test_scores_of_each_class_and_the_confusion_matrix(outputs: Path) -> None:
-    write_run(outputs, *tickets())
-    lines = [line.split() for line in invoke("show", "krona").output.splitlines()]
-    at = lines.index(["test:", "scores", "of", "each", "class"])
-    assert lines[at + 3 : at + 8] == [
-        ["billing", "100.00", "50.00", "66.67", "2"],
-        ["bug", "50.00", "50.00", "50.00", "2"],
-        ["login", "50.00", "50.00", "50.00", "2"],
-        ["macro", "average", "66.67", "50.00", "55.56"],
-        ["weighted", "average", "66.67", "50.00", "55.56"],
-    ]
-    at = max(number for number, line in enumerate(lines) if line[:3] == ["test:", "confusion", "matrix"])
-    assert lines[at + 1] == ["billing", "bug", "login", "no", "label"]
-    assert lines[at + 3 : at + 6] == [
-        ["billing", "1", "1", "0", "0"], ["bug", "0", "1", "1", "0"], ["login", "0", "0", "1", "1"],
-    ]  # fmt: skip
-
-
 def test_mistakes_have_their_text_their_line_and_their_other_columns(outputs: Path) -> None:
     write_run(outputs, *tickets())
     shown = invoke("show", "krona", "--mistakes", "2").output
@@ -110,17 +92,6 @@ def test_slices(by_task: bool, outputs: Path) -> None:
     rows = [line.split()[:3] for line in shown.partition("score by language")[2].splitlines()]
     assert [row for row in rows if row[1:2] in (["1"], ["2"], ["3"])] == [
         ["(empty)", "1", "0.00"], ["de", "2", "50.00"], ["en", "3", "66.67"],
-    ]  # fmt: skip
-
-
-def test_slices_that_the_task_file_names_later(outputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    write_run(outputs, *tickets(slices="key"))
-    (tmp_path / "conf" / "task").mkdir(parents=True)
-    (tmp_path / "conf" / "task" / "tickets.yaml").write_text("name: tickets\nslices: [language, key]\n")
-    monkeypatch.chdir(tmp_path)
-    shown = invoke("show", "krona").output
-    assert [line.split()[3][:-1] for line in shown.splitlines() if line.startswith("test: score by")] == [
-        "key", "language",
     ]  # fmt: skip
 
 

@@ -57,20 +57,6 @@ def test_a_report_names_the_versions_of_krona_if_they_differ(outputs: Path) -> N
     assert "The runs differ in krona (0.1.0 or 0.2.0)." in output
 
 
-def test_the_default_outputs_do_not_follow_links(outputs: Path, tmp_path: Path) -> None:
-    mine = tmp_path / "thesis.tex"
-    mine.write_text("mine")
-    (outputs / "dashboard").mkdir()
-    for link, command in (("report.html", "report --html"), ("dashboard/report.json", "dashboard")):
-        (outputs / link).symlink_to(mine)
-        assert f"{outputs / link} is a symbolic link to {mine}" in str(invoke(*command.split()).exception)
-    (outputs / "dashboard" / "report.json").unlink()
-    (outputs / "dashboard").rmdir()
-    (outputs / "dashboard").symlink_to(tmp_path)
-    assert "dashboard is a symbolic link" in str(invoke("dashboard").exception)
-    assert mine.read_text() == "mine"
-
-
 def test_a_pack_leaves_out_a_result_of_another_program(outputs: Path, tmp_path: Path) -> None:
     (outputs / "mine").mkdir()
     (outputs / "mine" / "result.json").write_text('{"accuracy": 0.5}')

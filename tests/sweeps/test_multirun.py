@@ -1,6 +1,5 @@
 """Test a multirun in this process: failures do not affect other jobs, and finished runs are not repeated."""
 
-import os
 import signal
 import subprocess
 import sys
@@ -14,8 +13,6 @@ from hydra.core.singleton import Singleton
 from krona.cli.train import train
 from krona.config.compose import Composed
 from krona.runs.result import read_result, write_result
-from krona.sweeps.plan import list_states
-from krona.sweeps.status import counts_line
 from krona.training.plan import plan_run
 from one_job import compose_all, typed
 from runs.made_runs import claimed
@@ -41,17 +38,6 @@ def multirun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Multir
     Singleton.set_state(state)
     for number, handler in handlers.items():
         signal.signal(number, handler)
-
-
-def test_a_sweep_keeps_a_users_multirun_yaml(
-    multirun: Multirun, small: list[str], tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
-    (tmp_path / "outputs").mkdir()
-    file = tmp_path / "outputs" / "multirun.yaml"
-    file.write_text("mine: 1\n")
-    assert multirun(*small, "seed=0,1") == 1
-    assert f"{file} exists" in capfd.readouterr().err
-    assert [path.read_text() for path in file.parent.iterdir()] == ["mine: 1\n"]
 
 
 def test_a_sweep_continues_after_failures(
@@ -115,21 +101,6 @@ def test_a_sweep_resumes_the_run_of_a_process_that_was_killed_meanwhile(
     assert out.index(f"2/2  done  {second.run_id}") < out.index(f"1/2  done  {first.run_id}")
     assert "2 runs: 2 done\n" in out
     other.wait()
-
-
-def test_the_closing_table_has_the_states_of_krona_status(
-    multirun: Multirun, small: list[str], tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
-    first, _ = (plan_run(Composed(config), tmp_path / "outputs") for config in compose_all([*small, TWO]))
-    first.folder.mkdir(parents=True)
-    claimed(first.folder, os.getppid())
-    assert multirun(*small, TWO, "batch_size=4,0") == 1
-    assert "4 runs: 1 done, 1 running, 2 wrong" in capfd.readouterr().out
-    assert "4 runs: 1 done, 1 running, 2 wrong" in status_line([*small, TWO, "batch_size=4,0"], tmp_path / "outputs")
-
-
-def status_line(overrides: list[str], outputs: Path) -> str:
-    return counts_line(list_states(overrides, outputs=outputs), outputs)
 
 
 def test_the_papers_factor_shapes_run_on_a_backbone_of_another_width(

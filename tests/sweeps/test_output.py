@@ -9,7 +9,7 @@ import pytest
 
 from krona.runs.folder import RunFolder, RunState
 from krona.runs.result import write_result
-from krona.sweeps.output import TOTAL, close, progress_line, read_outcome, show
+from krona.sweeps.output import close, read_outcome, show
 from krona.training import summary
 from report.generate import make_result
 from runs.made_runs import claimed
@@ -105,18 +105,6 @@ def test_a_score_below_the_minimum_is_named_and_fails(tmp_path: Path) -> None:
     assert codes == [1, 0]
 
 
-def test_an_interrupted_run_needs_no_retry(tmp_path: Path) -> None:
-    one = replace(job(tmp_path, state="failed"), error="process 1 was lost")
-    one.result.status = "interrupted"
-    assert not any("retry=failed" in line for line in said([one]))
-
-
-def test_a_progress_line_has_the_position(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(TOTAL, "12")
-    assert progress_line(job(tmp_path, state="done already"), 0).startswith("1/12  done already  krona-")
-    assert progress_line(RunState("x", "failed", tmp_path, error="no"), 1) == "2/12  failed  x: no"
-
-
 @pytest.mark.parametrize(
     ("before", "after", "state", "error"),
     [
@@ -149,12 +137,3 @@ def test_the_outcome_of_a_run_is_in_its_folder(
     job = read_outcome(planned)
     assert job.state == state
     assert error is None if job.error is None else error in job.error
-
-
-def test_a_run_that_was_repeated_is_not_done_already(tmp_path: Path) -> None:
-    result = make_result("krona", "rte")
-    write_result(tmp_path / result.run_id, result)
-    planned = RunFolder(tmp_path / result.run_id).state()
-    result.provenance["finished"] = "2030-01-01T00:00:00+00:00"
-    write_result(tmp_path / result.run_id, result)
-    assert read_outcome(planned).state == "done"

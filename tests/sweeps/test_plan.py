@@ -1,11 +1,9 @@
 """Test sweeps: the runs that they expand to, overrides of their values, and the state of each run."""
 
-import errno
 import json
 import os
 from pathlib import Path
 from typing import Any
-from unittest.mock import Mock
 
 import pytest
 
@@ -14,7 +12,6 @@ import tiny_t5
 from krona import surgery
 from krona.backbones.insert_method import insert_method
 from krona.config import check, multirun
-from krona.config.choices import choices, without_families
 from krona.config.compose import compose_job, hydra_session
 from krona.messages import KronaError
 from krona.paths import CONF, PROJECT
@@ -100,11 +97,6 @@ def test_the_seed_chooses_the_subset_of_training_rows() -> None:
     assert (data.train_rows, data.subset_seed, data.seed) == (16, 2, 42)
 
 
-def test_compare_has_every_method() -> None:
-    methods = {job[[item.startswith("method=") for item in job].index(True)] for job in expand("sweeps=compare")}
-    assert methods == {f"method={name}" for name in without_families(choices("method"))}
-
-
 def test_a_typed_axis_replaces_that_of_the_sweep() -> None:
     jobs = expand("sweeps=table1", "task=rte,cola", "seed=0,1", "method=lora")
     assert len(jobs) == 4
@@ -159,23 +151,9 @@ def test_the_plan_has_the_state_of_each_run(tmp_path: Path) -> None:
     assert plan.list_states(overrides, outputs=tmp_path)[2].state == "interrupted"
 
 
-def test_a_wrong_job_does_not_affect_the_others_of_a_plan(tmp_path: Path) -> None:
-    runs = plan.list_states(["profile=demo", "batch_size=0,32"], outputs=tmp_path)
-    assert [run.state for run in runs] == ["wrong", "waiting"]
-    assert "batch_size=0" in str(runs[0].error)
-
-
-@pytest.mark.parametrize("content", ["", '{"sweep": "tab', "[]", "{}", '{"overrides": 3}'])
+@pytest.mark.parametrize("content", ['{"sweep": "tab', "{}"])
 def test_a_damaged_command_of_a_sweep_says_how_to_repair_it(content: str, tmp_path: Path) -> None:
     save_command(tmp_path, "table1", [])
     (tmp_path / "sweeps" / "table1.json").write_text(content)
     with pytest.raises(KronaError, match=r"table1\.json does not contain a sweep's command .* Run the sweep's command"):
         load_command(tmp_path, "table1")
-
-
-def test_a_sweeps_command_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    save_command(tmp_path, "table1", ["seed=1"])
-    monkeypatch.setattr(Path, "replace", Mock(side_effect=OSError(errno.ENOSPC, "No space left on device")))
-    with pytest.raises(KronaError, match="could not be written: No space left"):
-        save_command(tmp_path, "table1", ["seed=2"])
-    assert load_command(tmp_path, "table1") == ["seed=1"]

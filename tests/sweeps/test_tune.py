@@ -121,31 +121,11 @@ def test_a_trial_with_a_low_score_is_pruned_after_an_epoch(tmp_path: Path, monke
     assert asked == [0]
 
 
-def test_ctrl_c_while_a_pruned_run_ends_is_not_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def run_job(spec: Plan, console: Console) -> RunState:
-        assert spec.after_epoch is not None
-        learner = SimpleNamespace(
-            best={"choice": 50.0}, dev_curve=[{"choice": 50.0}], global_step=1, steps=SimpleNamespace(total=2)
-        )
-        with pytest.raises(Interrupted):
-            spec.after_epoch(learner)
-        raise Interrupted(signal.SIGINT)  # while the run records that it was pruned
-
-    monkeypatch.setattr(optuna.trial.Trial, "should_prune", lambda trial: True)
-    monkeypatch.setattr(loop, "run_job", run_job)
-    with pytest.raises(Interrupted):
-        small(tmp_path, trials=1)
-    assert trials_of(tmp_path, "krona-sample_sst2-nano")[0].state.name == "RUNNING"  # the next command repeats it
-
-
 @pytest.mark.parametrize(
     ("typed", "words"),
     [
-        ("factors=typo", "factors=typo does not exist: "),
         ("recipe=typo", "recipe=typo does not exist: "),
         ("recipe=tuned", "A search cannot use recipe=tuned"),
-        ("recipe=tuned/mine", "A search cannot use recipe=tuned"),
-        ("method.scalling=2", "method.scalling"),
         ("seed=0,1", "Two of the studies have the same name: krona-sample_sst2-nano, krona-sample_sst2-nano."),
         ("task=rte data=tsv data.path=/nowhere", "data.path=/nowhere: no such folder"),
         ("optimizer.lr=1e-3 method.scaling=2 factors=2x384", "All searched parameters are fixed"),
@@ -162,13 +142,6 @@ def test_a_damaged_study_says_how_to_continue(tmp_path: Path) -> None:
     (tmp_path / "studies" / "s.journal").write_bytes(b'{"op_code"\n\xff\x00\n')
     with pytest.raises(KronaError, match=r"The study \S+/s\.journal cannot be opened \(.*\)\. To start a new study"):
         opened(tmp_path)
-
-
-def test_a_trial_is_composed_as_in_train_py() -> None:
-    assert compose_run(SMALL).config["method"]["fit_factors"] == "nearest"
-    typed = ["method.kron_factors=[[16,12]]", "++method.bias=1", "factors=2x384"]
-    method = compose_run([*SMALL, *typed]).config["method"]
-    assert (method["kron_factors"], method["fit_factors"], method["bias"]) == ([[16, 12]], "exact", 1)
 
 
 @pytest.mark.parametrize(
@@ -205,14 +178,6 @@ def test_only_trials_without_a_living_process_are_resumed(tmp_path: Path) -> Non
     study.tell(done, 2.0)
     assert next_trial(search, 4) is None, f"{starting.number} has just started"
     assert next_trial(search, 5).number == 4
-
-
-def test_a_resumed_trial_keeps_its_values(tmp_path: Path) -> None:
-    study, axis = new_study(tmp_path, "s"), Axis("x", FloatDistribution(0.0, 1.0))
-    values = axis.suggest(trial := study.ask())
-    trial.set_user_attr("run_id", run(tmp_path, status="interrupted").name)
-    study = new_study(tmp_path, "s")
-    assert axis.suggest(next_trial(Search(study, "s", [], [], tmp_path, Console(quiet=True)), 1)) == values
 
 
 def test_a_trial_with_the_values_of_another_process_takes_the_score_of_its_run(
@@ -338,20 +303,17 @@ def test_a_command_of_several_runs_has_a_study_for_each(
     assert [words.split()[0] for words in begun] == ["mine-lora-rte-t5-base", "mine-krona-rte-t5-base"]
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_an_interrupt_has_its_exit_code(
-    number: int, code: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_an_interrupt_has_its_exit_code(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     def tune(*args: Any, **options: Any) -> None:
         try:
-            signal.raise_signal(number)
+            signal.raise_signal(signal.SIGTERM)
         except KeyboardInterrupt as error:
             raise SystemExit(1) from error  # as Lightning's trainer does
 
     monkeypatch.setattr(loop, "tune", tune)
     with pytest.raises(SystemExit) as caught:
         loop.tune_here(["method=krona"], trials=1, space=None, study=None, seed=0)
-    assert caught.value.code == code
+    assert caught.value.code == 143
     assert capsys.readouterr().err == "Interrupted. Run the same command again to resume.\n"
 
 
@@ -375,13 +337,9 @@ def test_a_factor_of_the_rate_is_searched_although_the_config_does_not_set_it() 
     ("content", "words"),
     [
         ("nothing: 1", "has no axes"),
-        ("axes: {optimizer.lr: {low: 2, high: 1}}", "axis optimizer.lr is wrong: "),
         ("axes: {optimizer.lr: {low: 0, high: 1, log: true}}", "axis optimizer.lr is wrong: "),
-        ("axes: {optimizer.lr: {choices: []}}", "It must have low and high, a factor, or a list of choices"),
         ("axes: {optimizer.lr: {factor: 3}, method.scaling: {low: 1, high: 2}}", "method.scaling must have choices or"),
-        ("axes: {optimizer.lr: {lo: 1}}", "is wrong: it is {'lo': 1}. It must have low and high"),
         ("axes: {method.alpha: {low: 0, high: 1}}", "has none of the keys of"),
-        ("axes: [", "cannot be read"),
     ],
 )
 def test_a_wrong_space_is_one_message(content: str, words: str, tmp_path: Path) -> None:
