@@ -52,7 +52,6 @@ def test_alpha_sets_the_scale_of_a_branch_with_a_rank() -> None:
         (["method=lora", "++method.alpha=16", "method.scaling=2"],
          "method.alpha=16 and method.scaling=2 both set the scale"),
         (["method=lora", "++method.alpha=0"], "method.alpha=0 must be greater than 0"),
-        (["method=lora", "++method.alpha=x"], "method.alpha='x' must be a valid number"),
         (["method=lora", "++method.rank_stabilised=true"], "method.rank_stabilised=true needs method.alpha"),
         (["method=krona", "++method.alpha=3"],
          "method.alpha=3 needs a branch with the arguments rank and scaling. Kronecker"),
@@ -72,16 +71,11 @@ def test_a_wrong_alpha_or_dropout_is_one_message(typed: list[str], message: str)
     [
         ("typo", "choose from backbone"),
         ("sede", "did you mean 'seed'"),
-        ("method.scalling", "did you mean 'scaling'"),
         ("method.rank", "choose from alpha, bias"),
-        ("method.target_module", "did you mean 'target_modules'"),
         ("lr", "did you mean 'optimizer.lr'"),
         ("optimizer.weight_decays", "did you mean 'weight_decay'"),
-        ("optimizer.params", "choose from "),
         ("task.tsv.folders", "did you mean 'folder'"),
         ("logger.wandb.projekt", "did you mean 'project'"),
-        ("logger.typo", "choose from wandb"),
-        ("conf", "choose from backbone, batch_size, callbacks, data, "),
     ],
 )
 def test_an_unknown_key_is_named_with_the_nearest(path: str, suggestion: str, configs: dict[str, Any]) -> None:
@@ -93,8 +87,7 @@ def test_an_unknown_key_is_named_with_the_nearest(path: str, suggestion: str, co
 
 @pytest.mark.parametrize(
     ("method", "key"),
-    [("full", "rank"), ("untuned", "scaling"), ("lora", "kron_factors"), ("pa", "rank"), ("lora", "d_in"),
-     ("full", "target_modules"), ("layer_norm", "placement")],
+    [("full", "rank"), ("lora", "kron_factors"), ("lora", "d_in"), ("layer_norm", "placement")],
 )  # fmt: skip
 def test_a_key_of_another_method_is_refused(method: str, key: str, configs: dict[str, Any]) -> None:
     assert changed(configs[method], {f"method.{key}": 1}).startswith(f"Unknown key method.{key}: ")
@@ -104,41 +97,25 @@ GROUPS = ("method", "task", "backbone", "data", "optimizer", "trainer", "logger"
 WRONG = {
     "optimizer.lr": ["abc", None, True, -1e-3, float("nan"), float("inf")],
     "optimizer.warmup_steps": [-1, 1.5],
-    "optimizer.gradient_clip": ["none", -1],
     "optimizer.weight_decay": ["x", float("nan")],
     "seed": [-1, 2**32, False, "0", None],
     "batch_size": [0, True, 10.5, 1e23, [1, 2], 2**31],
-    "micro_batch_size": [0, False],
     "max_source_length": [1],
     "keep": ["everything"],
-    "overwrite": [1, "yes"],
-    "retry": ["all"],
     "sweep": [3, "../x"],
     "trainer.max_epochs": [-1, 2.0],
-    "trainer.max_steps": [-2],
-    "trainer.patience": [0],
     "trainer.precision": [16, "16-mixed"],
     "trainer.accelerator": ["tpuu"],
     "trainer.devices": [0, "all", None],
     "trainer.limit_train_batches": [1.5, -1, "x"],
     "trainer.threads": [0, 1025],
-    "trainer.eval_batch_size": [0],
     "data.kind": ["web"],
-    "data.protocol": ["table2"],
     "data.train_rows": [0, "half"],
-    "data.skip_bad_rows": ["true"],
-    "data.path": [3],
-    "backbone.pretrained": ["no"],
-    "backbone.sizes": ["large"],
     "method.scaling": ["abc", True],
     "method.kron_factors": ["abc", [32, 24], [["32", 24]], [[32.5, 24]]],
     "method.target_modules": ["q", [1]],
-    "method.train_layer_norms": ["yes"],
     "method.modules_per_target": [1.5, 0],
     "method.placement": ["above", ["above"]],
-    "method.fit_factors": ["roughly"],
-    "method.name": [3],
-    "logger.wandb.table_rows": ["many"],
     **{group: [None, 3, "abc", []] for group in GROUPS},
 }
 
@@ -148,25 +125,6 @@ def test_a_wrong_type_or_range_is_named(path: str, value: Any, configs: dict[str
     message = changed(configs["krona"], {path: value})
     assert message.startswith(f"{path}={value!r}")
     assert len(message.splitlines()) == 1
-
-
-@pytest.mark.parametrize(
-    ("path", "value", "expected"),
-    [
-        ("seed", 2**32, "less than or equal to 4294967295"),
-        ("keep", "everything", "'adapter' or 'all'"),
-        ("overwrite", "yes", "must be true or false"),
-        ("method.kron_factors", [32, 24], "item 0 must be a list"),
-        ("micro_batch_size", 101, "micro_batch_size=101 is larger than batch_size=100"),
-        ("method._target_", "krona.methods.nothing.Nothing", "cannot be imported"),
-        ("optimizer._target_", "SGD", "is not a dotted path"),
-        ("optimizer._target_", 3, "is not a dotted path"),
-        ("method._target_", "krona.methods.placement", "is a module, not a class"),
-        ("method.target_modules", [], "Name the modules"),
-    ],
-)
-def test_a_message_says_what_is_expected(path: str, value: Any, expected: str, configs: dict[str, Any]) -> None:
-    assert expected in changed(configs["krona"], {path: value})
 
 
 @pytest.mark.parametrize("path", [
@@ -185,25 +143,7 @@ def test_all_problems_are_in_one_message(configs: dict[str, Any]) -> None:
     assert all(path in message for path in changes if path != "task.typo")
 
 
-@pytest.mark.parametrize("betas", [[0.9], [0.9, "x"], 0.9, [0.9, float("nan")]])
-def test_a_list_fits_a_tuple_of_its_length(betas: Any, configs: dict[str, Any]) -> None:
-    check(with_values(configs["lora"], {"optimizer.betas": [0.9, 0.99]}))
-    assert changed(configs["lora"], {"optimizer.betas": betas}).startswith("optimizer.betas=")
-
-
 def test_a_yaml_without_its_package_is_one_message(configs: dict[str, Any]) -> None:
     whole = configs["lora"]
     wrong = {**whole, "method": {"optimizer": whole["optimizer"], "method": whole["method"]}}
     assert changed(wrong, {}).startswith("Unknown key method.method. Is `# @package _global_` missing")
-
-
-@pytest.mark.parametrize(
-    ("key", "value", "message"),
-    [
-        ("optimizer.warmup_steps", -1, "=-1 must be greater than or equal to 0"),
-        ("optimizer.betas", [0.9], "=[0.9] has too few values"),
-        ("trainer.devices", 0, "=0 must be greater than or equal to 1, or 'auto'"),
-    ],
-)
-def test_types_of_a_union_are_listed_once(key: str, value: Any, message: str, configs: dict[str, Any]) -> None:
-    assert changed(configs["lora"], {key: value}) == key + message

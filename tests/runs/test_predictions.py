@@ -18,7 +18,6 @@ from krona.runs.predictions import (
     invalid_predictions,
     label_words,
     read_outcomes,
-    score_metrics,
 )
 from krona.runs.result import read_result
 from runs.made_runs import run
@@ -50,11 +49,6 @@ def test_scipys_score_of_nearly_equal_predictions_is_accepted() -> None:
     _check_scores("dev", {"parts": {"pearson": exact}, "score": exact}, answers, ["pearson"])
     with pytest.raises(ValueError, match="Was a file edited"):
         _check_scores("dev", {"parts": {"pearson": exact + 1}, "score": exact + 1}, answers, ["pearson"])
-
-
-def test_a_single_metric_needs_no_list() -> None:
-    assert score_metrics({"metrics": "accuracy"}) == ["accuracy"]
-    assert score_metrics({"metrics": ["f1", "accuracy"], "score": "f1"}) == ["f1"]
 
 
 def run_with_scores(outputs: Path, metrics: list[str], values: dict[str, float], **parts: Any) -> Path:

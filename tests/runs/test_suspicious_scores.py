@@ -8,9 +8,8 @@ import pytest
 from krona.metrics.compare_methods import mean_score
 from krona.metrics.scores import score
 from krona.metrics.scores.metric import encode
-from krona.report.build import build_report
 from krona.runs.predictions import Outcomes, label_ids, score_metrics
-from krona.runs.result import Result, read_result
+from krona.runs.result import Result
 from krona.runs.suspicious_scores import (
     advice,
     constant_answers,
@@ -62,13 +61,6 @@ def test_more_than_a_tenth_of_invalid_predictions(wrong: int, marked: bool, coll
         assert (message.warns, message.collapsed) == (True, collapsed)
 
 
-def test_many_labels_are_shortened() -> None:
-    result = make_result("krona", "rte", change={"task.labels": {f"label {i}": i for i in range(300)}})
-    (text,) = texts(result, set_outcomes(result, ["0", "1"], ["true", "true"]))
-    assert "not a label of rte (0, 1, 2, " in text
-    assert len(text) < 400
-
-
 def test_a_few_invalid_predictions_do_not_hide_constant_ones() -> None:
     result = make_result("krona", "rte")
     outcomes = set_outcomes(result, ["0", "1"] * 60, ["x"] * 5 + ["0"] * 115)
@@ -90,7 +82,7 @@ def test_predictions_of_a_regression(given: str, expected: list[str]) -> None:
         assert text.startswith(start)
 
 
-@pytest.mark.parametrize("task", ["rte", "mnli", "stsb", "mrpc"])
+@pytest.mark.parametrize("task", ["rte", "stsb"])
 def test_a_meaningful_score_has_no_messages(task: str) -> None:
     result = make_result("krona", task)
     for split in ("dev", "test"):
@@ -147,13 +139,6 @@ def test_the_last_messages_after_a_run_has_advice(tmp_path: Path) -> None:
     assert line.endswith(advice(result))
 
 
-def test_without_a_test_score_the_messages_are_on_dev(tmp_path: Path) -> None:
-    result = make_result("krona", "rte")
-    set_outcomes(result, ["0", "1"], ["1", "1"], split="dev")
-    result.test = None
-    assert lines(tmp_path, result)[0].startswith("! all 2 dev predictions")
-
-
 @pytest.mark.parametrize(
     ("max_steps", "more"), [(-1, "more trainer.max_epochs (now 5) or"), (9, "more trainer.max_steps (now 9) or")]
 )
@@ -163,20 +148,3 @@ def test_the_advice_names_the_setting_that_ended_the_run(max_steps: int, more: s
     assert "a higher optimizer.lr (now 0.002)" in advice(result)
     result.trainable_params = 0
     assert advice(result) == "No parameters were trained"
-
-
-@pytest.mark.parametrize("shown", [True, False])
-def test_a_run_with_a_metric_of_another_version(shown: bool, tmp_path: Path) -> None:
-    """``shown``: whether the unknown metric is part of the score."""
-    result = make_result("krona", "rte", rows=20)
-    task = {**result.config["task"], "metrics": ["accuracy", "fbeta"], "score": ["fbeta" if shown else "accuracy"]}
-    result.config["task"] = task
-    for part in (result.dev, result.test):
-        part["parts"]["fbeta"] = part["score"]
-    write_all(tmp_path, [result])
-    folder = tmp_path / result.run_id
-    answers, messages = examine_scores(read_result(folder / "result.json"), folder)
-    told = [message.text.split(",")[0] for message in messages["test"] if "fbeta" in message.text]
-    assert told == ["unknown metric fbeta"] * shown
-    assert ("test" in answers) == (not shown)
-    assert f"{result.test['score']:.2f}" in build_report(tmp_path, format="latex")

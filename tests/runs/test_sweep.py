@@ -112,15 +112,3 @@ def test_a_refused_sweep_leaves_nothing(overrides: list[str], message: str, tmp_
     with pytest.raises(SystemExit, match=re.escape(message)):
         begin(tmp_path / "outputs", "profile=demo", *overrides)
     assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.parametrize("earlier", [False, True])
-def test_a_named_sweep_whose_runs_are_all_refused_changes_nothing(earlier: bool, tmp_path: Path) -> None:
-    (folder := tmp_path / "sweeps").mkdir()
-    if earlier:
-        sweep.save_command(tmp_path, "mine", ["seed=7"])
-        sweep.save_run_ids(tmp_path, "mine", ["a"])
-    before = {path: path.read_bytes() for path in folder.iterdir()}
-    with pytest.raises(SystemExit, match=r"batch_size=0 must be .*\nbatch_size=-1 must be "):
-        begin(tmp_path, "profile=demo", "batch_size=0,-1", "sweep=mine")
-    assert {path: path.read_bytes() for path in folder.glob("*")} == before
