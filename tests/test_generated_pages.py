@@ -19,6 +19,7 @@ DOCS = ROOT / "docs"
 PAGES = sorted({path.stem for path in DOCS.glob("methods/*.md")} - {"index", "types-of-peft"})
 
 
+@pytest.mark.filterwarnings("ignore:Sparse invariant checks")  # torch warns once a process, about peft/frod
 @pytest.mark.parametrize("without", [["peft_types"], pytest.param([], marks=pytest.mark.slow)])  # takes a minute
 def test_pages_made_from_the_code_are_current(without: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """tests/cli/test_parameter_counts.py tests the table of the methods, whose counts take six seconds."""
