@@ -8,7 +8,7 @@ three parts:
 - ``per_float`` for each number that is read or written.
 - ``per_launch`` for the launch of the operation.
 
-docs/performance.md explains when each order is chosen. The costs of a CPU are fitted to the measurements in
+The costs of a CPU are fitted to the measurements in
 docs/results/kronecker.json. The costs of a GPU come from a data sheet.
 """
 
