@@ -48,8 +48,6 @@ PUBLISHERS = {
     "openreview": "https://openreview.net/forum?id=",
 }
 NOT_TYPED = ("arguments", "branch", "branch_config", "config")  # krona fills these from other keys
-# configuration.md explains the first, and result.schema.json is enough for the others
-NOT_EXPLAINED = ("Config", "BadRows", "BackboneData", "SplitData", "Provenance", "TableRow", "Search", "Epoch")
 TYPES = {int: "integer", float: "number", str: "text", dict: "mapping", list: "list"}  # a default shows its type
 
 
@@ -58,7 +56,7 @@ def pages(*, without: Collection[str] = ()) -> dict[str, str]:
 
     A part stands between ``<!-- generated: NAME -->`` and ``<!-- end -->``. The notebook is generated as a whole.
     """
-    parts = {"keys": keys, "branches": branches, "result": result, "methods": methods}
+    parts = {"keys": keys, "branches": branches, "methods": methods}
     parts |= {"peft_types": peft_types} | evidence.TABLES
     texts = {}
     for path in sorted(DOCS.rglob("*.md")):
@@ -165,57 +163,6 @@ def branches() -> list[str]:
         f"- {', '.join(names[target])}: {', '.join(f'`{name}={value}`' for name, value in arguments.items())}"
         for target, arguments in more.items()
     ]
-
-
-def result() -> list[str]:
-    """Return a list of result.json's fields and one for each nested part, from docs/result.schema.json."""
-    schema = json.loads((DOCS / "result.schema.json").read_text(encoding="utf-8"))
-    text = []
-    parts: dict[str, None] = {}
-    for name, field in schema["properties"].items():
-        part = _part_of(field)
-        if part and part not in NOT_EXPLAINED:
-            parts[part] = None
-        link = f"[`{name}`](#{part.lower()})" if part in parts else f"`{name}`"
-        text.append(f"- {link}: {_meaning(field)}")
-    for part in parts:
-        text += _part(part, schema["$defs"])
-    return text
-
-
-def _part_of(field: Mapping[str, Any]) -> str | None:
-    """Return the name of the nested type that a field has, also as the items of a list."""
-    values = field.get("additionalProperties")
-    for one in [field, *field.get("anyOf", []), field.get("items", {}), values if isinstance(values, dict) else {}]:
-        if "$ref" in one:
-            return str(one["$ref"].rpartition("/")[2])
-    return None
-
-
-def _meaning(field: Mapping[str, Any]) -> str:
-    words = [f"`{word}`" for word in field.get("enum", [])]
-    return " ".join([*([f"{', '.join(words)}."] if words else []), field.get("description", "").replace("``", "`")])
-
-
-def _part(name: str, definitions: Mapping[str, Any]) -> list[str]:
-    """Return the section of a nested type, and those of the types in it. Fields without a description share a line."""
-    part = definitions[name]
-    lines = [f"\n## {name}\n", *([f"{_meaning(part)}\n"] if "description" in part else [])]
-    inner: list[str] = []
-    others = []
-    for key, field in part["properties"].items():
-        nested = _part_of(field)
-        if nested and nested not in (name, *inner, *NOT_EXPLAINED) and "properties" in definitions[nested]:
-            inner.append(nested)
-        link = f"[`{key}`](#{nested.lower()})" if nested in inner else f"`{key}`"
-        if about := field.get("description", "").replace("``", "`"):
-            lines.append(f"- {link}: {about}")
-        else:
-            others.append(link)
-    lines += [f"- {', '.join(others)}"] if others else []
-    for nested in inner:
-        lines += _part(nested, definitions)
-    return lines
 
 
 def methods() -> list[str]:
