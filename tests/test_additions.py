@@ -1,6 +1,5 @@
-"""Test a method of two files, and a metric of one file and a name, in a copy of the project."""
+"""Test a method of two files in a copy of the project."""
 
-import csv
 import json
 import re
 import shutil
@@ -22,20 +21,6 @@ METHOD = dict(
         strict=True,
     )
 )
-METRIC = {
-    "src/krona/metrics/scores/error.py": '''"""The share of wrong predictions."""
-
-from .metric import Metric, Sums
-
-
-class Error(Metric):
-    """The share of wrong predictions."""
-
-    def sums(self, answers):
-        wrong = (answers.targets != answers.predictions)[:, None].astype(float)
-        return Sums(wrong, lambda sums: sums[..., 0] * (100.0 / len(answers)))
-''',
-}
 COMMANDS = ("params method=block_diagonal,lora --json", "report --format csv")
 PRINT = """
 import json, sys
@@ -54,13 +39,10 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
             shutil.copytree(ROOT / name, root / name, ignore=IGNORED)
         else:
             shutil.copy(ROOT / name, root / name)
-    for name, text in {**METHOD, **METRIC}.items():
+    for name, text in METHOD.items():
         (root / name).write_text(text, encoding="utf-8")
-    registry = root / "src/krona/metrics/scores/__init__.py"
-    names = registry.read_text(encoding="utf-8").replace("= {\n", "= {\n    'error': Error(),\n", 1)
-    registry.write_text(names.replace("METRICS:", "from .error import Error\n\nMETRICS:", 1), encoding="utf-8")
     settings = ["trainer.max_steps=2", "data.train_rows=32", "optimizer.warmup_steps=1"]
-    run(root, "train.py", "profile=demo", "method=block_diagonal", "task.metrics=[accuracy,error]", *settings)
+    run(root, "train.py", "profile=demo", "method=block_diagonal", *settings)
     return root
 
 
@@ -93,11 +75,3 @@ def test_the_contract_finds_a_method(copy: Path) -> None:
     passed = run(copy, "-m", "pytest", "tests/test_contract.py", "-k", "block_diagonal", "-p", "no:cacheprovider")
     assert re.search(r"\b7 passed", passed)
     run(copy, "-m", "pytest", "tests/test_display_names.py", "-p", "no:cacheprovider")
-
-
-@pytest.mark.slow
-def test_a_metric_is_computed_and_has_an_interval(copy: Path, printed: dict[str, str]) -> None:
-    parts = result(copy)["test"]["parts"]
-    assert parts["error"] == pytest.approx(100 - parts["accuracy"])
-    (cell,) = [row for row in csv.DictReader(printed["report --format csv"].splitlines()) if row["test_low"]]
-    assert float(cell["test_low"]) <= float(cell["value"]) <= float(cell["test_high"])

@@ -97,12 +97,6 @@ def test_the_life_of_an_adapter(name: str, gated: bool, tmp_path: Path) -> None:
     assert merges == find_case(name).merges
 
 
-def test_the_error_of_a_method_that_does_not_fit_names_the_widths_of_the_tests() -> None:
-    with pytest.raises(KronaError) as caught:
-        inserted("krona", kron_factors=[[5, 7]], fit_factors="exact")
-    assert "64 and 96" in caught.value.__notes__[0]
-
-
 @PARAMETRISED
 def test_only_what_it_names_trains(name: str) -> None:
     model, values = inserted(name, tiny_t5().double()), method_values(name)

@@ -30,23 +30,6 @@ def test_pages_made_from_the_code_are_current(without: list[str], monkeypatch: p
         assert (DOCS / name).read_text(encoding="utf-8") == text, "run make schema"
 
 
-def test_a_method_of_ones_own_is_in_the_tables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "method").mkdir()
-    lora = (ROOT / "conf" / "method" / "lora.yaml").read_text(encoding="utf-8")
-    mine = re.sub("^# LoRA .*$", "# Adds my own matrix.", lora, flags=re.MULTILINE).replace("name: lora", "name: mine")
-    for name, text in {"lora": lora, "mine": mine}.items():
-        (tmp_path / "method" / f"{name}.yaml").write_text(text)
-    monkeypatch.setenv("KRONA_CONF", str(tmp_path))
-    monkeypatch.setattr(pages, "CONF", tmp_path)
-    rows = pages.parameter_table.rows
-    monkeypatch.setattr(pages.parameter_table, "rows", lambda backbone: rows(backbone, ["method=lora,mine"]))
-    assert [line.split(":")[0] for line in pages.branches()] == ["- lora, mine"]
-    found = [[cell.strip("| ") for cell in line.split(" | ")] for line in pages.methods()[2:] if "`" in line]
-    settings, count = "`lr=1e-3`, `rank=1`, `scaling=1.0`", "158,208"  # Table 1 of the paper
-    assert found[0][:5] == ["`lora`", "`X W + s X A B`", "Hu et al. 2022; Table 14", settings, count]
-    assert found[1][:5] == ["`mine`", "Adds my own matrix", "", settings, count]
-
-
 def test_the_page_of_methods_lists_every_method_with_its_count() -> None:
     """docs/site/pages.py computes the counts, and tests/cli/test_parameter_counts.py checks them."""
     text = (DOCS / "methods" / "index.md").read_text(encoding="utf-8")

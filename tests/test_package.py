@@ -5,8 +5,6 @@ import sys
 import tomllib
 from pathlib import Path
 
-import pytest
-
 import krona
 from krona import surgery
 from krona.distribution import DISTRIBUTION, install_command
@@ -39,11 +37,6 @@ def test_the_changelog_and_the_citation_have_this_version() -> None:
     released = re.findall(r"^## (\S+) \(\d{4}-\d\d-\d\d\)$", (ROOT / "CHANGELOG.md").read_text("utf-8"), re.MULTILINE)
     assert released[0] == krona.__version__
     assert f"\nversion: {krona.__version__}\n" in (ROOT / "CITATION.cff").read_text("utf-8")
-
-
-def test_an_unknown_name_is_an_attribute_error() -> None:
-    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
-        _ = krona.nothing
 
 
 def test_import_krona_loads_nothing_and_dir_shows_the_public_names() -> None:

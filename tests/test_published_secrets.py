@@ -132,9 +132,3 @@ def test_a_pack_and_a_page_contain_neither_secrets_nor_rows_nor_folders(folder: 
     private = [*MARKS.values(), "marked-folder", "marked-row", str(folder), os.uname().nodename, str(PROJECT)]
     assert not files_with(folder / "unpacked", *private)
     assert not files_with(folder / "page", *private)
-
-
-def test_the_status_of_a_sweep_with_secrets_finds_its_runs(folder: Path) -> None:
-    command = json.loads((folder / "outputs" / "sweeps" / "mine.json").read_text())
-    assert {"+callbacks.hook.token=***", "+callbacks.hook.team=${oc.env:MARKED}"} <= {*command["overrides"]}
-    assert "2 done" in start(folder, str(PROJECT / "train.py"), "-m", "--dry-run", *command["overrides"])

@@ -22,12 +22,6 @@ def test_b_is_recorded_where_only_a_was_typed(typed: list[list[int]], recorded: 
     assert method.branch_config["kron_factors"] == typed
 
 
-def test_with_layers_of_several_widths_only_a_is_recorded() -> None:
-    method = settings("krona", kron_factors=[[4, 8]], fit_factors="exact", target_modules=["q", "wi"])
-    used, _ = insert_method(tiny_t5(), method)
-    assert used["kron_factors"] == [[4, 8]]
-
-
 class Own(Branch):
     """A user's own branch with factor shapes."""
 

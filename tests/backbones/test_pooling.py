@@ -102,9 +102,7 @@ def composed(folder: Path, *more: str) -> Any:
     [
         ({"pooling_mode_mean_tokens": True, "pooling_mode_cls_token": False}, "mean"),
         ({"pooling_mode_cls_token": True, "word_embedding_dimension": 32}, "first"),
-        ({"pooling_mode": "mean"}, "mean"),
         ({"pooling_mode_max_tokens": True}, None),
-        ({"pooling_mode_max_tokens": True, "pooling_mode_mean_tokens": True}, None),
     ],
 )
 def test_a_local_folder_says_its_own_pooling(content: Any, pooling: str | None, tmp_path: Path) -> None:

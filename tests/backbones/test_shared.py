@@ -1,7 +1,6 @@
 """Test that the jobs of one process share data that they only read, and that no bit of a result depends on it."""
 
 from pathlib import Path
-from typing import Any
 from unittest.mock import Mock
 
 import pytest
@@ -9,13 +8,11 @@ import torch
 
 import one_job
 from krona.backbones import load
-from krona.backbones.families.encoder_decoder import EncoderDecoder
 from krona.config.settings import Backbone
 from krona.recent_values import RecentValues
-from krona.tasks import Task
 from krona.training.data import SPLITS
 from tasks.glue_files import task
-from tiny_t5 import snapshot, tiny_t5
+from tiny_t5 import snapshot
 
 
 @pytest.fixture(autouse=True)
@@ -77,20 +74,6 @@ def test_random_weights_are_drawn_anew_for_another_seed(tiny_folder: Path) -> No
     )
     assert torch.equal(first.shared.weight, again.shared.weight)
     assert not torch.equal(first.shared.weight, other.shared.weight)
-
-
-def test_another_model_is_not_taken_from_the_cache(monkeypatch: pytest.MonkeyPatch) -> None:
-    tokenizer: Any = None
-    loaded = []
-
-    def record(settings: Backbone, task: Task, **_: object) -> load.Loaded:
-        loaded.append(settings)
-        return load.Loaded(model=tiny_t5(), family=EncoderDecoder(task, tokenizer))
-
-    monkeypatch.setattr("krona.backbones.load.load", record)
-    for kind in ("t5", "mt5"):
-        load.shared_backbone(Backbone(name="x", architecture=kind), task("rte"), seed=0, bf16=False)
-    assert len(loaded) == 2
 
 
 def test_a_few_are_kept() -> None:

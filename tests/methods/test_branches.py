@@ -15,8 +15,7 @@ from krona.messages import KronaError
 from krona.methods.adapter import Adapter
 from krona.methods.bitfit import Bias
 from krona.methods.branch import Branch
-from krona.methods.cdka import CDKA
-from krona.methods.compacter import Compacter, sum_of_products
+from krona.methods.compacter import Compacter
 from krona.methods.kronecker import Kronecker
 from krona.methods.lokr import LoKr, split_width
 from krona.methods.lora import LoRA
@@ -133,22 +132,6 @@ def test_bitfit_adds_its_bias_to_that_of_the_layer(bias: bool) -> None:
     branch, layer, x = Bias(3, 4).double(), nn.Linear(3, 4, bias=bias).double(), torch.randn(2, 3).double()
     nn.init.ones_(branch.bias)
     torch.testing.assert_close(branch.beside(layer, x), layer(x) + 1, rtol=1e-9, atol=1e-9)
-
-
-def test_compacters_weight_is_a_sum_of_kronecker_products() -> None:
-    R, B = torch.randn(3, 2, 4, dtype=torch.float64), torch.randn(3, 5, 2, dtype=torch.float64)
-    total = sum(np.kron(r.numpy(), b.numpy()) for r, b in zip(R, B, strict=True))
-    np.testing.assert_allclose(sum_of_products(R, B).numpy(), total, atol=1e-12)
-    branch, _ = made(Compacter, 64, 64, bottleneck_dim=24)
-    down, _ = branch.weights()
-    assert torch.linalg.matrix_rank(down) == branch.update_rank == 16
-
-
-def test_the_rank_of_cdka_is_limited_by_the_smaller_side_of_each_factor() -> None:
-    branch = CDKA(8, 8, r1=4, r2=4)  # B (2, 4) and A (4, 2)
-    with torch.no_grad():
-        branch.B.normal_()
-    assert torch.linalg.matrix_rank(branch.delta()) == branch.update_rank == 4
 
 
 @pytest.mark.parametrize(

@@ -116,17 +116,11 @@ def test_layers_of_different_widths_get_one_shape_of_a() -> None:
         ({"kron_factors": [[32, 24], [32, 24]]}, ["1024 → 576", "768 → 768", "Tables 17 and 18", "(24, 32)"]),
         ({"kron_factors": [[32, 25], [24, 32]]}, ["768 → 800", "768 → 768", "[[32,24],[24,32]]"]),
         ({"kron_factors": "abc"}, ["[[a1, a2], [b1, b2]]"]),
-        ({"kron_factors": [[0, 24]]}, ["whole numbers"]),
-        ({"kron_factors": [[32, 24], [24, 32], [1, 1]]}, ["[[a1, a2], [b1, b2]]"]),
         ({"kron_factors": [[32, 24]], "scaling": float("nan")}, ["method.scaling=nan", "finite"]),
-        ({"kron_factors": [[32, 24]], "scaling": "abc"}, ["method.scaling='abc'"]),
         ({"kron_factors": [[32, 24]], "bias": 3}, ["method.bias=3", "0 to 2"]),
         ({"kron_factors": [[32, 24]], "non_linearity": "gelu_nw"}, ["method.non_linearity", "mish", "mean 'gelu_new'"]),
         ({"kron_factors": [[32, 24]], "residual": "gate"}, ["method.residual", "sigmoid"]),
-        ({"kron_factors": [[32, 24]], "init": "zero"}, ["method.init", "kaiming"]),
-        ({"kron_factors": [[True, 24]]}, ["whole numbers"]),
         ({"kron_factors": [[32, 24]], "terms": 0}, ["method.terms=0", "from 1 to 768"]),
-        ({"kron_factors": [[32, 24]], "terms": 10**6}, ["method.terms=1000000", "from 1 to 768"]),
     ],
 )
 def test_mistakes_are_named(arguments: dict[str, object], words: list[str]) -> None:

@@ -191,12 +191,8 @@ def test_take_out_while_merged_gives_the_backbone_back() -> None:
 @pytest.mark.parametrize(
     ("branch", "arguments", "words"),
     [
-        (LoRA, {"target_modules": []}, ["target_modules is empty"]),
         (nn.Linear, {"target_modules": QV}, ["Linear", "not a subclass of krona.methods.branch.Branch"]),
-        (LoRA, {"target_modules": QV, "placement": "beside"}, ["placement='beside'", "'parallel' or 'sequential'"]),
         (LoRA, {"target_modules": QV, "placement": ["parallel"] * 3}, ["3 entries", "target_modules has 2"]),
-        (LoRA, {"target_modules": QV, "inner_residual": False}, ["inner_residual"]),
-        (LoRA, {"target_modules": QV, "modules_per_target": 0}, ["method.modules_per_target=0"]),
         (Kronecker, {"target_modules": ["wi"], "kron_factors": [[8, 8], [8, 8]]}, ["64 → 64", "64 → 96"]),
         (ParallelAdapter, {"target_modules": QV, "magnitude": True}, [r"Adapter branch .*\. Its update is not linear"]),
         (LoRA, {"target_modules": ["DenseReluDense"], "magnitude": True}, ["magnitude", "DenseReluDense"]),
@@ -231,13 +227,6 @@ def test_without_a_copy_nothing_can_be_taken_out() -> None:
     surgery.insert(model, LoRA, target_modules=QV, reversible=False)
     refused(model, lambda: surgery.take_out(model), "reversible=False", "Load the backbone again")
     model(**batch()).loss.backward()
-
-
-def test_without_a_copy_but_nothing_of_the_backbone_trained_all_comes_out() -> None:
-    model = tiny_t5()
-    with restored(model):
-        surgery.insert(model, LoRA, target_modules=QV, reversible=False, train_layer_norms=False)
-        disturb(model)
 
 
 def test_other_names_and_shapes_are_not_copied() -> None:
