@@ -16,9 +16,9 @@ from krona.metrics.compare_methods import LEVEL, Difference
 from krona.metrics.statistics import holm
 from krona.paper import read_paper_table
 from krona.report.build import collect
-from krona.report.lead import summarize
 from krona.report.pairs import format_pairs, reference_pairs
 from krona.report.runs import ReportRun
+from krona.report.sentences import summarize
 from krona.report.table import Cell, Report, Row, Table
 from krona.report.text import cell_mark, cell_value, format_seeds, tag_labels
 

@@ -8,8 +8,8 @@ import pytest
 from krona.messages import KronaError
 from krona.report import FORMATS
 from krona.report.build import build_report, collect
-from krona.report.notes import cell_messages
 from krona.report.runs import load_runs
+from krona.report.sentences import cell_messages
 from krona.runs import sweep as sweep_runs
 from nested import with_values
 from report.generate import grid, make_result, write_all

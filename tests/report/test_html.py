@@ -25,10 +25,7 @@ def folder(tmp_path_factory):
     results = grid(["full", "lora", "krona"], ["rte", "stsb"], [0, 1], rows=80)
     for shape in ([[2, 384], [384, 2]], [[12, 64], [64, 12]]):
         results.append(make_result("krona", HOSTILE, 0, kind="own", change={"method.kron_factors": shape}))
-    results.append(make_result("lora", "mrpc", status="failed"))
-    for result in write_all(outputs, results):
-        if result.method == "lora":
-            (outputs / result.run_id / "adapter.safetensors").touch()
+    write_all(outputs, [*results, make_result("lora", "mrpc", status="failed")])
     (outputs / "broken").mkdir()
     (outputs / "broken" / "result.json").write_text("{")
     build_report(outputs, table="1", format="html", out=outputs / "report.html")
@@ -79,11 +76,9 @@ def test_a_score_of_zero_is_a_score(tmp_path):
     assert '<td data-value="0">' in build_report(tmp_path, format="html")
 
 
-def test_a_table_has_its_runs_down_to_result_json(folder, page):
+def test_a_table_lists_its_runs(page):
     (found, *_) = re.findall("<summary>All runs.*?</table>.*?</details>", page, re.DOTALL)
-    links = re.findall('href="([^"]+)"', found)
-    assert len(links) == 3 * 2 * 2 + 1, "methods, tasks and seeds; one failed"
-    assert {json.loads((folder / link).read_text())["method"] for link in links} == {"full", "lora", "krona"}
+    assert found.count("<tr>") == 1 + 3 * 2 * 2 + 1, "the heading; methods, tasks and seeds; one failed"
 
 
 def test_costs_come_first_with_the_front_and_superscripts(tmp_path):

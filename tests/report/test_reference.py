@@ -5,10 +5,10 @@ import pytest
 from krona.formatting import NOTHING
 from krona.metrics.statistics import holm
 from krona.report.build import build_report
-from krona.report.lead import summarize
 from krona.report.pairs import format_pairs, reference_pairs
+from krona.report.sentences import legend, summarize
 from krona.report.table import PAIRS
-from krona.report.text import cell_mark, legend
+from krona.report.text import cell_mark
 from report.generate import collected, grid, make_result, set_answers
 
 SKILLS = {"lora": 0.7, "krona": 0.72, "bitfit": 0.45, "pa": 0.95}
@@ -51,7 +51,7 @@ def test_the_first_sentence_and_a_table_name_the_reference(tmp_path):
     assert "the pairs with a reference row" in shown.attrs["legend"]
     text = " ".join(build_report(tmp_path, format="latex", baseline="KronA").split())
     assert r"\uparrow" in text
-    assert "↑ or ↓ significantly better or worse than KronA" in " ".join(
+    assert "↑ or ↓: significantly better or worse than KronA" in " ".join(
         build_report(tmp_path, baseline="KronA").split()
     )
 
@@ -70,24 +70,24 @@ def test_the_name_of_a_row_makes_this_row_the_reference(tmp_path):
     assert len(reference_pairs(collected(tmp_path, [], baseline="lora").tables[0])) == 1, "the best row on dev"
 
 
-def test_the_legend_names_the_reference_row_and_the_test_without_ties(tmp_path):
+def test_the_legend_names_the_reference_row_and_the_test(tmp_path):
     results = [make_result("lora", "rte", seed, rows=400, change={"optimizer.lr": rate}, skill=0.7)
                for seed in range(3) for rate in (1e-3, 2e-3)]  # fmt: skip
     (table,) = collected(tmp_path, [*results, *grid(["pa"], ["rte"], skill=0.95, rows=400)]).tables
     best = table.references["rte"].settings["optimizer.lr"]
     assert legend([table]).endswith(
-        f"* best; ↑ or ↓ significantly better or worse than LoRA (lr={best}). Significance: Student's t-test over "
-        "examples and seeds (5 % level); for ↑ and ↓, Holm over the pairs with this row on all tasks of a table."
+        f"; ↑ or ↓: significantly better or worse than LoRA (lr={best}) (Holm over these pairs); "
+        "significance: Student's t-test over examples and seeds (5 % level)."
     )
 
 
-def test_with_two_seeds_the_leader_is_these_runs(tmp_path):
+def test_with_two_seeds_no_method_is_shown_to_be_better(tmp_path):
     results = [one for name in ("lora", "pa") for one in grid([name], ["rte"], [0, 1], skill=SKILLS[name], rows=3000)]
     for place in (1, 3):  # the same scores with both seeds, so that only the variance over rows is left
         results[place].test, results[place].dev = results[place - 1].test, results[place - 1].dev
     (sentence,) = summarize(collected(tmp_path, results))
-    assert sentence.startswith("These runs of PA")
-    assert "Two seeds cannot show which method is better." in sentence
+    assert sentence.startswith("PA ")
+    assert sentence.endswith("Fewer than 3 seeds cannot show which method is better.")
 
 
 def test_two_tied_rows_with_invalid_predictions_are_treated_alike(tmp_path):
@@ -114,7 +114,7 @@ def test_rows_without_a_test_are_not_called_not_significantly_different(tmp_path
         result.test["score"] = 85.9
     results[2].test["score"] = 70.0
     (sentence,) = summarize(collected(tmp_path, results))
-    assert sentence == ("No row leads on RTE: LoRA 85.90 and KronA 85.90 have the same highest score.")
+    assert sentence == ("No row leads on RTE: LoRA 85.90 and KronA 85.90 have the highest score.")
 
 
 def test_equal_predictions_have_no_estimable_difference(tmp_path):

@@ -6,8 +6,6 @@ An argument with its default value counts as the same setting as an argument tha
 import pytest
 
 from krona.report.build import collect
-from krona.report.notes import describe_study
-from krona.runs.studies import Study
 from report.generate import collected, make_result, note_texts, write_all
 
 
@@ -58,13 +56,6 @@ def test_texts_with_the_tasks_name_before_them_are_no_other_data(tmp_path):
     (table,) = collect(tmp_path).tables
     assert len(table.pairs) == 1
     assert not any("same data" in note for note in note_texts(table))
-
-
-def test_a_study_of_two_data_sets_says_so(tmp_path):
-    runs = collected(tmp_path, [plain(sweep="a study"), on_other_train(sweep="a study")]).runs
-    for name, some, said in (("a study", runs, True), ("a study", runs[:1], False), ("another", runs, False)):
-        sentence = describe_study(Study(name, []), some)
-        assert ("train set differs" in sentence) == said
 
 
 def pair(outputs, key, value, records=()):

@@ -5,7 +5,7 @@ import re
 import pytest
 
 from krona.report.build import build_report, collect
-from krona.report.notes import describe_study
+from krona.report.sentences import describe_study
 from report.generate import collected, make_result, write_all
 from runs.made_runs import new_study
 
@@ -48,7 +48,7 @@ def outputs(tmp_path_factory):
 def test_a_study_is_a_note_with_its_trials_and_its_best(outputs):
     report = collect(outputs, sweep=NAME)
     (study,) = report.studies
-    text = describe_study(study, report.runs[:0])
+    text = describe_study(study)
     assert text.startswith(f"{NAME}: 12 trials (10 finished, 2 pruned). Trial 9 has the best dev score, 59.00, with ")
     assert re.search(r" with optimizer\.lr=0\.0\d+ factors=32x24\.$", text)
     for form in ("terminal", "html"):

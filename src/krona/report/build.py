@@ -16,7 +16,6 @@ from krona.paths import choice_files
 from krona.report import cells, costs
 from krona.report.best_of_k import find_best_of_k
 from krona.report.layouts import Layout, find_layout, group_rows, name_row
-from krona.report.notes import describe_limits, describe_mixture, power_note
 from krona.report.paper_numbers import RECIPE_TITLE, add_paper_numbers, add_paper_table, compare_recipes
 from krona.report.runs import (
     POOLING,
@@ -29,6 +28,7 @@ from krona.report.runs import (
     load_runs,
     use_metric,
 )
+from krona.report.sentences import describe_limits, describe_mixture
 from krona.report.table import AVERAGE, PAIRS, Cell, Column, Note, Report, Row, Table
 from krona.runs.choose import filter_runs, filter_value
 from krona.runs.folder import RunFolder, require_out
@@ -188,7 +188,7 @@ def _build_table(layout: Layout, section: Section, runs: Runs, examine: cells.Ex
         *layout.notes, *[OTHER_TRAINING] * bool(others), *limits, *[ONE_ROW] * one_row, *value_notes,
         *describe_mixture(runs),
     ]  # fmt: skip
-    table.notes = [*map(Note, [*texts, *left_out]), *power_note(table)]
+    table.notes = [*map(Note, [*texts, *left_out])]
     if layout.paper is None and layout.quantity == "score":
         table.best_of_k = find_best_of_k(table, examine)
     if layout.paper and (lines := compare_recipes(run.result.config for row in rows for run in row.first.values())):

@@ -19,30 +19,18 @@ from matplotlib.text import Text
 
 from krona.messages import escape_control_characters, shorten
 from krona.report.costs import CHARTED, cell_cost, find_quantity, is_quiet
-from krona.report.pairs import ALPHA, format_interval, signed
-from krona.report.table import BestOfK, Column, Table
-from krona.report.text import (
-    BETTER,
-    GRID,
-    INK,
-    PAPER,
-    SOFT,
-    WORSE,
-    cell_value,
-    format_range,
-    method_style,
-    number,
-    plain_label,
-    short_names,
-)
+from krona.report.pairs import ALPHA, format_interval, reference_pairs
+from krona.report.table import AVERAGE, BestOfK, Column, Table
+from krona.report.text import COLORS, cell_value, method_style, number, plain_label, short_names, signed
 
 WIDTH, HEIGHT = 440.0, 280.0  # points
-FAR = 5.0  # an axis omits the lowest score if its distance to the other scores exceeds 5 times their range
-SIMILAR = 1.2  # costs that differ by less than this factor are a sentence instead of an axis
+SIMILAR = 1.2  # costs that differ by less than this factor have no chart
 LEAST_COST = 1.05  # a cost counts as lower only if it is lower by this factor, because times and memory vary
 MIN_VALUES = 3  # a chart of the score against a setting needs this number of values
 MAX_ROWS = 40  # a chart of differences shows at most this number of rows
 MAX_NAME = 44  # longer names of rows are shortened
+INK, SOFT, GRID, PAPER = "#1d1f23", "#5c626d", "#d9dbe0", "#fdfdfb"  # templates/page.css replaces them on dark pages
+BETTER, WORSE = COLORS[9], COLORS[2]
 
 RC: Any = {
     "svg.fonttype": "none", "svg.hashsalt": "krona", "font.size": 12, "lines.solid_capstyle": "butt",
@@ -71,7 +59,7 @@ def score_frame(table: Table, column: Column) -> pd.DataFrame:
             continue
         style = method_style(row.method, among=table.methods)
         low, high = cell.seed_interval or cell.test_interval or (cell.value, cell.value)
-        ends = f" ({format_range((low, high))})" if high > low else ""
+        ends = f" ({number(low)} to {number(high)})" if high > low else ""
         quantities = {name: find_quantity(name, table) for name in CHARTED}
         costs = {name: cell_cost(cell, cost, quantity.statistic) for name, (cost, quantity) in quantities.items()}
         lines.append({
@@ -114,49 +102,60 @@ def _mark(axes: Axes, x: float, y: float, color: str, tip: str, **style: Any) ->
     axes.plot([x], [y], linestyle="none", color=color, gid=tooltip(tip), **options)
 
 
-def _fit_scores(axes: Axes, scores: Sequence[float], ends: Sequence[float] = ()) -> float:
-    """Fit the vertical axis to scores and the ends of their intervals, and return its lower end.
-
-    The axis excludes a single score far below all others, so that the differences between the others stay visible.
-    """
-    ranked = sorted(scores)
-    far = len(ranked) > 3 and ranked[1] - ranked[0] > FAR * (ranked[-1] - ranked[1])
-    kept = [*ranked[far:], *(min(end, 100.0) for end in ends if not far or end > ranked[0])]
-    middle, half = (max(kept) + min(kept)) / 2, max(0.5, (max(kept) - min(kept)) / 2) * 1.12
+def _fit_scores(axes: Axes, frame: pd.DataFrame) -> None:
+    """Fit the vertical axis to the intervals of scores."""
+    low, high = frame.low.min(), min(100.0, frame.high.max())
+    middle, half = (high + low) / 2, max(0.5, (high - low) / 2) * 1.12
     axes.set_ylim(middle - half, middle + half)
-    return middle - half
 
 
 def _fit_cost(axes: Axes, values: Sequence[float], *, log: bool) -> None:
-    """Start a cost axis at zero. A logarithmic axis covers at least a decade, and has an extra position for zero."""
+    """Start a cost axis at zero. A logarithmic axis is linear below its smallest positive value."""
     if not log:
         axes.set_xlim(0, 1.06 * max(values) or 1)
         return
-    positive = [value for value in values if value > 0] or [1.0]
-    pad = max(1.3, (10 * min(positive) / max(positive)) ** 0.5)
-    low, high = min(positive) / pad, max(positive) * pad
-    subs = (1, 2, 5) if high < 300 * low else (1,)
-    if min(values) > 0:
-        axes.set_xscale("log")
-        axes.xaxis.set_major_locator(ticker.LogLocator(subs=subs))
-    else:
-        axes.set_xscale("symlog", linthresh=low, linscale=0.3)
-        axes.xaxis.set_major_locator(ticker.SymmetricalLogLocator(axes.xaxis.get_transform(), subs=subs))
-        low = -low / 2
+    low = min([value for value in values if value > 0], default=1.0) / 1.5
+    axes.set_xscale("symlog", linthresh=low, linscale=0.3)
+    axes.xaxis.set_major_locator(ticker.SymmetricalLogLocator(axes.xaxis.get_transform(), subs=(1, 3)))
     axes.xaxis.set_minor_locator(ticker.NullLocator())
     axes.xaxis.set_major_formatter(short)
-    axes.set_xlim(low, high)
+    axes.set_xlim(-low / 2 if min(values) == 0 else low, 1.5 * max(*values, 10 * low))
 
 
 def _scatter(axes: Axes, frame: pd.DataFrame, xs: Sequence[float]) -> None:
-    """Draw the scores with their intervals. A score below the axis is a triangle at its lower end."""
-    bottom = _fit_scores(axes, [*frame.score], [*frame.low, *frame.high])
+    """Draw the scores with their intervals."""
+    _fit_scores(axes, frame)
     for row, x in zip(frame.itertuples(), xs, strict=True):
-        if row.high > row.low and row.score >= bottom:
-            axes.vlines(x, row.low, row.high, color=row.color, linewidth=1.4, alpha=0.65)
-        marker = "v" if row.score < bottom else row.mark
+        axes.vlines(x, row.low, row.high, color=row.color, linewidth=1.4, alpha=0.65)
         fill = {"markerfacecolor": PAPER} if row.hollow else {}
-        _mark(axes, x, max(row.score, bottom), row.color, row.tip, marker=marker, **fill)
+        _mark(axes, x, row.score, row.color, row.tip, marker=row.mark, **fill)
+
+
+def draw_charts(table: Table, most: int) -> dict[str, Any]:
+    """Return the charts of a table on the page.
+
+    The key ``first`` has the chart of the score against a swept setting and those of the differences to the reference
+    (for at most ``most`` columns), ``costs`` has the charts of the score against each cost, and ``methods`` the methods
+    in these charts.
+    """
+    if not (columns := table.score_columns):
+        return {"first": [], "costs": [], "methods": []}
+    frame = score_frame(table, columns[0])
+    swept = find_swept(frame)
+    curve = [draw_swept(frame, columns[0], swept)] if swept and not table.best_of_k else []
+    differences = draw_table_differences(table, most)
+    in_most_rows = sum(swept in settings for settings in frame.settings) > len(frame) / 2
+    first = curve + differences if in_most_rows else differences + curve
+    return {"first": first, "costs": cost_charts(table, columns[0], frame), "methods": [*frame.method.unique()]}
+
+
+def draw_table_differences(table: Table, most: int) -> list[Figure]:
+    """Return a chart of the differences to the reference for the mean over tasks, and for each task."""
+    frame = reference_pairs(table, short=True)
+    first = frame[frame["column"] == AVERAGE]
+    order = [*dict.fromkeys([*first["row"], *frame["row"]])] if len(first) else []
+    groups = [(column.label, frame[frame["column"] == column.key]) for column in table.score_columns[:most]]
+    return [draw_differences(group, label, order) for label, group in groups if len(group)]
 
 
 @matplotlib.rc_context(RC)
@@ -259,22 +258,14 @@ def draw_cost(table: Table, column: Column, frame: pd.DataFrame, cost: str) -> F
     return figure
 
 
-def cost_charts(table: Table, column: Column, frame: pd.DataFrame) -> tuple[list[Figure], list[str]]:
-    """Return a chart for each cost that differs clearly between rows, and a sentence for each other cost."""
-    charts, sentences = [], []
+def cost_charts(table: Table, column: Column, frame: pd.DataFrame) -> list[Figure]:
+    """Return a chart for each cost that differs clearly between rows."""
+    charts = []
     for cost in CHARTED:
         known = frame.dropna(subset=[cost]).astype({cost: float})
-        if known[cost].nunique() < 2:
-            continue
-        quantity = find_quantity(cost, table)[1]
-        low, high = known[cost].min() / quantity.unit, known[cost].max() / quantity.unit
-        if high < SIMILAR * low:
-            name, _, unit = quantity.axis.partition(" (")
-            ends = f"{number(low, -3)} to {number(high, -3)} {unit.rstrip(')')}".strip()
-            sentences.append(f"{name[:1].upper()}{name[1:]}: {ends}, about equal in all rows.")
-        else:
+        if known[cost].max() >= SIMILAR * known[cost].min() and known[cost].nunique() > 1:
             charts.append(draw_cost(table, column, known, cost))
-    return charts, sentences
+    return charts
 
 
 def find_swept(frame: pd.DataFrame) -> str | None:
@@ -293,11 +284,6 @@ def find_swept(frame: pd.DataFrame) -> str | None:
         if largest >= MIN_VALUES and len({*known}) == len(known):
             return key
     return None
-
-
-def is_sweep(frame: pd.DataFrame, key: str | None) -> bool:
-    """Return whether most rows have a value of a setting."""
-    return key is not None and sum(key in settings for settings in frame.settings) > len(frame) / 2
 
 
 def _size(value: str) -> float | None:
@@ -347,7 +333,7 @@ def draw_best_of_k(found: BestOfK, methods: Sequence[str]) -> Figure:
         for point in frame.itertuples():
             tip = f"{label}: {number(point.score)} at {point.k}"
             _mark(axes, point.k, point.score, style.color, tip, marker=style.mark)
-    _fit_scores(axes, [*points.score], [*points.low, *points.high])
+    _fit_scores(axes, points)
     axes.xaxis.set_major_locator(ticker.MaxNLocator(6, integer=True))
     axes.legend()
     return figure

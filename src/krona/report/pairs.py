@@ -20,8 +20,8 @@ from krona.formatting import NOTHING, format_p
 from krona.metrics.compare_methods import MIN_SEEDS, Difference, average, compare
 from krona.metrics.power import POWER
 from krona.metrics.statistics import holm
-from krona.report.table import Cell, Row, Table
-from krona.report.text import short_names
+from krona.report.table import AVERAGE, Cell, Row, Table
+from krona.report.text import short_names, signed
 
 ALPHA = 0.05  # the significance level of all tests
 MARGIN = 1.0  # points: the margin of the equivalence test
@@ -112,6 +112,19 @@ def reference_pairs(table: Table, *, short: bool = False) -> pd.DataFrame:
     return frame.sort_values("column", key=lambda keys: keys.map(order), kind="stable")
 
 
+def find_differences(table: Table) -> tuple[pd.DataFrame, str]:
+    """Return the most important pairs of a table, and the column with their corrected p-values.
+
+    These are the pairs with the reference or, without a reference, all pairs. If they include the mean over tasks, the
+    pairs of single tasks are omitted.
+    """
+    frame, family = reference_pairs(table, short=True), "p_reference"
+    if frame.empty:
+        frame, family = table.pairs, "p_holm"
+    means = frame[frame["column"] == AVERAGE]
+    return (means if len(means) else frame), family
+
+
 def describe_limits(frame: pd.DataFrame) -> str:
     """Return the sentences about too few seeds and about differences without an interval, or an empty text."""
     few = f" With fewer than {MIN_SEEDS} seeds, the interval is about these runs and not about the methods."
@@ -122,11 +135,6 @@ def describe_limits(frame: pd.DataFrame) -> str:
 def format_interval(pair: Any, digits: int = 2) -> str:
     """Format the interval of a pair, such as ``−1.20…+3.41``."""
     return f"{signed(pair.low, digits)}…{signed(pair.high, digits)}" if pair.detectable else NOT_ESTIMABLE
-
-
-def signed(value: float, digits: int = 2) -> str:
-    """Format a number with a sign, which is the typographic minus for negative numbers."""
-    return f"{value:+.{digits}f}".replace("-", "−")
 
 
 def format_pairs(

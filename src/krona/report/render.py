@@ -1,4 +1,4 @@
-"""Render a report: HTML with jinja2, CSV and LaTeX with pandas, and the terminal with rich."""
+"""Render a report: HTML and LaTeX with jinja2, CSV with pandas, and the terminal with rich."""
 
 import io
 import os
@@ -8,9 +8,11 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import pandas as pd
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+from markupsafe import escape as escape_html
 from rich import box
 from rich.console import Console
 from rich.table import Table as Grid
@@ -20,18 +22,15 @@ from krona.display_names import method_label
 from krona.formatting import NOTHING, escape
 from krona.messages import KronaError, escape_control_characters
 from krona.report import FORMATS, text
-from krona.report.latex import render_latex
-from krona.report.lead import summarize
-from krona.report.notes import NEXT, cell_messages, closing_notes, table_notes
-from krona.report.pairs import describe_limits, format_pairs, reference_pairs
-from krona.report.table import AVERAGE, Cell, Column, Note, Report, Row, Table
-from krona.runs.pack import is_unpacked
+from krona.report.pairs import describe_limits, find_differences, format_pairs, reference_pairs
+from krona.report.sentences import NEXT, cell_messages, closing_notes, legend, summarize, table_notes
+from krona.report.table import Cell, Column, Note, Report, Row, Table
 from krona.runs.suspicious_scores import SIGN
 from krona.secrets_in_text import strip_folders
 
 MAX_CHARTED = 12  # the page has charts of at most this number of tables, and of their columns
 MAX_PAIRS = 66  # the page lists at most the pairs of 12 rows on one task
-MAX_DIFFERENCES = 24  # the terminal shows at most this number of differences to the reference
+MAX_DIFFERENCES = 24  # the terminal shows at most this number of differences
 MAX_WIDTH = 20  # a column with longer texts is left-aligned in the terminal
 MAX_LINES = 20  # in the terminal, a section below the tables shows at most this number of notes
 FORMULA = ("=", "+", "-", "@")  # the first characters of formulas in spreadsheets
@@ -40,6 +39,14 @@ CSV_COLUMNS = (
     "test_high", "paper", "difference", "best", "not_told_apart", "p_holm", "against_reference", "mark", "messages",
     "warning", "missing", "runs",
 )  # fmt: skip
+LATEX_TAGS = (r"\textsuperscript{{{}}}", r"\textsubscript{{{}}}")
+LATEX_CHARACTERS = {
+    "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
+    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
+    "±": r"$\pm$", "−": r"$-$", "–": "--", "—": "---", "⊗": r"$\otimes$", "·": r"$\cdot$",
+    "Δ": r"$\Delta$", "→": r"$\to$", "…": r"\dots{}", "|": r"\textbar{}", '"': r"\textquotedbl{}", "×": r"$\times$",
+    "³": r"\textsuperscript{3}", "≠": r"$\ne$", "↑": r"$\uparrow$", "↓": r"$\downarrow$",
+}  # fmt: skip
 Render = Callable[[Report, Path | None], str]
 
 
@@ -51,69 +58,64 @@ def find_renderer(name: str) -> Render:
     """
     if name not in FORMATS:
         raise KronaError(f"The format {name!r} does not exist. Choose from {', '.join(FORMATS)}.")
-    renderers = {
-        "csv": render_csv, "html": render_html, "latex": render_latex, "terminal": render_terminal,
-    }  # fmt: skip
-    return renderers[name]
+    return {"csv": render_csv, "html": render_html, "latex": render_latex, "terminal": render_terminal}[name]
+
+
+def _render_template(name: str, report: Report, *, errors: bool, filters: dict[str, Any], **options: Any) -> str:
+    """Render a template with the report, and with the functions that all templates use."""
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).with_name("templates")), undefined=StrictUndefined,
+        trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True, **options,
+    )  # fmt: skip
+    environment.filters |= {"notes": table_notes, **filters}
+    environment.globals |= {"report": report, "text": text, "legend": legend}
+    return environment.get_template(name).render(closing=[*closing_notes(report, errors=errors)])
 
 
 def render_html(report: Report, out: Path | None) -> str:
-    """Return the HTML page, without absolute paths and without errors of runs, which may quote a row.
-
-    The links to result.json files are relative to the folder of the file ``out``. A run has no link if this folder or
-    the run is outside of the working directory, because the link would then name other folders.
-    """
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-    from markupsafe import Markup
-    from markupsafe import escape as escape_html
-
+    """Return the HTML page, without absolute paths and without errors of runs, which may quote a row."""
     from krona.report import charts
-
-    here = Path.cwd().resolve()
-    base = here if out is None else out.parent.resolve()
-
-    def link(path: Path) -> str:
-        target = path.resolve()
-        inside = target.is_relative_to(base) or (target.is_relative_to(here) and base.is_relative_to(here))
-        return quote(Path(os.path.relpath(target, base)).as_posix()) if inside and not is_unpacked(path) else ""
 
     def plain(value: object) -> str:
         return str(escape_html(value))
 
     filters = {
-        "notes": table_notes,
         "sentence": lambda line: Markup(text.tag_labels(line, plain)),
         "breakable": lambda line: Markup(plain(line).replace("=", "=<wbr>")),
         "messages": lambda cell: " ".join(cell_messages(cell)),
         "number": lambda value, digits=2: NOTHING if pd.isna(value) else text.number(value, digits),
-        "link": link,
         "svg": lambda figure: Markup(charts.to_svg(figure, figure.get_label())),
-        "runs": lambda table: [(row, run) for row in table.rows for runs in row.runs.values() for run in runs],
+        "charts": lambda table: charts.draw_charts(table, MAX_CHARTED),
+        "pairs": format_pair_tables,
+        "limits": lambda table: describe_limits(reference_pairs(table)),
+        "summary": summarize,
+        "method_label": method_label,
+        "draw_best_of_k": charts.draw_best_of_k,
     }
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).with_name("templates")), undefined=StrictUndefined, autoescape=True,
-        trim_blocks=True, lstrip_blocks=True,
-    )  # fmt: skip
-    environment.filters |= filters
-    page = environment.get_template("report.html").render(
-        report=report, text=text, summary=summarize(report), closing=[*closing_notes(report, errors=False)],
-        charts=charts, method_label=method_label,
-        differences=draw_table_differences, dark_style=Markup(text.dark_style()), max_charted=MAX_CHARTED,
-        difference_limits=lambda table: describe_limits(reference_pairs(table)), pair_tables=format_pair_tables,
-    )  # fmt: skip
-    return strip_folders(page)
+    return strip_folders(_render_template("report.html", report, errors=False, filters=filters, autoescape=True))
 
 
-def draw_table_differences(table: Table) -> list[Any]:
-    """Return a chart of the differences to the reference for the mean over tasks, and for each task."""
-    from krona.report import charts
+def render_latex(report: Report, out: Path | None) -> str:
+    """Return the tables as LaTeX. The notes, which contain the warnings, are comments."""
+    filters = {
+        "tex": escape_latex,
+        "label": lambda label: text.tag_labels(label, escape_latex, LATEX_TAGS),
+        "line": lambda line: " ".join(line.split()),
+    }
+    marks = {"block": "<% %>", "variable": "<< >>", "comment": "<# #>"}  # braces are frequent in LaTeX
+    delimiters = {
+        f"{name}_{end}_string": mark
+        for name, pair in marks.items()
+        for end, mark in zip(("start", "end"), pair.split(), strict=True)
+    }
+    return _render_template("report.tex", report, errors=True, filters=filters, **delimiters)
 
-    frame = reference_pairs(table, short=True)
-    labels = {column.key: column.label for column in table.score_columns[:MAX_CHARTED]}
-    first = frame[frame["column"] == AVERAGE]
-    order = [*dict.fromkeys([*first["row"], *frame["row"]])] if len(first) else []
-    groups = ((label, frame[frame["column"] == key]) for key, label in labels.items())
-    return [charts.draw_differences(group, label, order) for label, group in groups if len(group)]
+
+def escape_latex(value: str) -> str:
+    """Escape LaTeX's special characters, and replace characters that LaTeX's fonts may not contain."""
+    line = " ".join(escape_control_characters(value).splitlines())
+    escaped = "".join(LATEX_CHARACTERS.get(character, character) for character in line)
+    return escaped.encode("latin-1", "replace").decode("latin-1")
 
 
 def format_pair_tables(table: Table) -> list[pd.DataFrame]:
@@ -190,47 +192,52 @@ def render_terminal(report: Report, out: Path | None) -> str:
     for sentence in (*summarize(report), report.counts):
         _print(console, sentence)
     if report.empty:
-        _print_note(console, report.empty, "", dash="")
+        _print_note(console, report.empty)
     for table in report.tables:
-        _print(console, f"\n{table.heading}", "bold cyan")
-        if table.warning:
-            _print(console, table.warning, "yellow")
-        _print_differences(console, table)
-        for grid in _grids(console, table, table.shown):
-            console.print(grid)
-        for note in table_notes(table):
-            _print_note(console, note, "yellow" if note.kind == "warning" else "dim")
-        for frame in (*(found.summary for found in table.best_of_k), table.recipes):
-            if frame is not None:
-                _print(console, "")
-                _print_frame(console, frame, frame.attrs["legend"])
-    if legend := text.legend(report.tables):
-        _print(console, f"\n{legend}", "dim")
+        _print_table(console, table)
+    if explanation := legend(report.tables):
+        _print(console, f"\n{explanation}", "dim")
     for heading, notes in closing_notes(report):
-        if heading == NEXT:
-            _print_note(console, notes[0], "", dash="")
-            continue
-        _print(console, f"\n{heading}", "bold cyan")
+        if heading != NEXT:
+            _print(console, f"\n{heading}", "bold cyan")
         for note in notes[:MAX_LINES]:
-            _print_note(console, note, "")
+            _print_note(console, note)
         if len(notes) > MAX_LINES:
             _print(console, f"… and {len(notes) - MAX_LINES} more. To see all, use --format html.")
     return "\n".join(line.rstrip() for line in written.getvalue().splitlines()) + "\n"
+
+
+def _print_table(console: Console, table: Table) -> None:
+    _print(console, f"\n{table.heading}", "bold cyan")
+    if table.warning:
+        _print(console, table.warning, "yellow")
+    differences, family = find_differences(table)
+    if 0 < len(differences) <= MAX_DIFFERENCES:
+        labels = {column.key: column.label for column in table.columns}
+        _print_frame(console, format_pairs(differences, family=family, labels=labels))
+    for grid in _grids(console, table, table.shown):
+        console.print(grid)
+    for note in table_notes(table):
+        _print_note(console, note, "yellow" if note.warns else "dim")
+    for frame in [*(found.summary for found in table.best_of_k), *([] if table.recipes is None else [table.recipes])]:
+        _print(console, "")
+        _print_frame(console, frame)
+        _print(console, frame.attrs["legend"], "dim")
 
 
 def _print(console: Console, line: str, style: str = "") -> None:
     console.print(Text(escape_control_characters(line), style=style))
 
 
-def _print_note(console: Console, note: Note, style: str, *, dash: str = "- ") -> None:
+def _print_note(console: Console, note: Note, style: str = "") -> None:
     """Print the sentence of a note after a dash, and its command on a separate line that is not wrapped."""
-    for i, part in enumerate(Text(note.text).wrap(console, console.width - len(dash))):
-        _print(console, f"{' ' * len(dash) if i else dash}{part.plain.rstrip()}", style)
+    for i, part in enumerate(Text(note.text).wrap(console, console.width - 2)):
+        _print(console, f"{'  ' if i else '- '}{part.plain.rstrip()}", style)
     if note.command:
         console.print(Text(f"    {note.command}", style=style), soft_wrap=True)
 
 
-def _print_frame(console: Console, frame: pd.DataFrame, legend: str) -> None:
+def _print_frame(console: Console, frame: pd.DataFrame) -> None:
     grid = _new_grid()
     for i, name in enumerate(frame.columns):
         is_text = i == 0 or frame[name].str.len().max() > MAX_WIDTH
@@ -238,21 +245,10 @@ def _print_frame(console: Console, frame: pd.DataFrame, legend: str) -> None:
     for values in frame.itertuples(index=False):
         grid.add_row(*(escape(value) for value in values))
     console.print(grid)
-    _print(console, legend, "dim")
 
 
 def _new_grid() -> Grid:
     return Grid(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), show_edge=False)
-
-
-def _print_differences(console: Console, table: Table) -> None:
-    """Print the differences to the reference row for the mean over tasks or, without it, for each task."""
-    frame = reference_pairs(table, short=True)
-    means = frame[frame["column"] == AVERAGE]
-    shown = means if len(means) else frame
-    if 0 < len(shown) <= MAX_DIFFERENCES:
-        labels = {column.key: column.label for column in table.columns}
-        _print_frame(console, format_pairs(shown, family="p_reference", labels=labels), legend="")
 
 
 def _grids(console: Console, table: Table, shown: Sequence[Column]) -> Iterator[Grid]:
@@ -275,15 +271,14 @@ def _grid(table: Table, columns: Sequence[Column], width: int) -> Grid:
         grid.add_column(escape(heading), justify="right", overflow="fold", vertical="top")
     spaces = [max((len(text.cell_mark(row.cell(column.key))) for row in table.rows), default=0) for column in columns]
     for row in table.rows:
+        label = Text(
+            escape_control_characters(row.label), style=text.method_style(row.method, among=table.methods).color
+        )
+        settings = escape_control_characters(row.differs).split(", ") if row.differs else []
+        label.append("".join(f"\n{setting}" for setting in settings), style="dim")
         cells = (_grid_cell(row.cell(column.key), space) for column, space in zip(columns, spaces, strict=True))
-        grid.add_row(_grid_label(row, table.methods), *cells)
+        grid.add_row(label, *cells)
     return grid
-
-
-def _grid_label(row: Row, methods: Sequence[str]) -> Text:
-    label = Text(escape_control_characters(row.label), style=text.method_style(row.method, among=methods).color)
-    settings = row.differs.split(", ") if row.differs else []
-    return label.append("".join(f"\n{escape_control_characters(setting)}" for setting in settings), style="dim")
 
 
 def _grid_cell(cell: Cell, space: int) -> Text:
@@ -292,5 +287,4 @@ def _grid_cell(cell: Cell, space: int) -> Text:
         return Text("")
     bold = "bold" if cell.best or cell.tied else ""
     shown = Text(f"{text.cell_value(cell)}{text.cell_mark(cell):{space}}", style=bold)
-    details = [*text.cell_details(cell), *filter(None, [text.difference(cell)])]
-    return shown.append("".join(f"\n{line}{' ' * space * (line[0] in '±Δ')}" for line in details), style="dim")
+    return shown.append("".join(f"\n{line}" for line in text.cell_details(cell)), style="dim")

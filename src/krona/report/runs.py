@@ -379,17 +379,6 @@ def differing_training(a: ReportRun, b: ReportRun) -> list[str]:
     return [key for key in found if key not in CONTENT] or found
 
 
-def differing_data(a: ReportRun, b: ReportRun) -> list[str]:
-    """Return which data (such as ``train set``) of two runs differ. Unknown values do not count as different."""
-    both = [key for key in DATA if key in a.settings and key in b.settings and has_prefix(a) == has_prefix(b)]
-    return [key for key in both if a.settings[key] != b.settings[key]]
-
-
-def format_differing(keys: Sequence[str]) -> str:
-    """Return text such as ``train set and dev set differ``."""
-    return f"{' and '.join(keys)} {'differs' if len(keys) == 1 else 'differ'}"
-
-
 def count_states(runs: Runs, waiting: int = 0, *, states: Sequence[str] = ("done", *UNFINISHED)) -> str:
     """Return text such as ``2 done, 1 failed, 1 waiting``."""
     counts = Counter([*(run.status for run in runs), *["waiting"] * waiting])

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 import pandas as pd
 
@@ -157,11 +157,11 @@ class BestOfK:
 
 @dataclass(frozen=True)
 class Note:
-    """A sentence and an optional command after it. Notes of the kinds ``warning`` and ``message`` are about scores."""
+    """A sentence, and an optional command after it."""
 
     text: str
     command: str = ""
-    kind: Literal["warning", "message", "power", "note"] = "note"
+    warns: bool = False  # whether the note is a warning about a score
 
 
 @dataclass

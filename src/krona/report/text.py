@@ -7,12 +7,10 @@ from dataclasses import dataclass
 from krona.display_names import method_order
 from krona.formatting import NOTHING
 from krona.messages import plural, shorten
-from krona.metrics.statistics import Interval
-from krona.report.table import Cell, Row, Table
+from krona.report.table import Cell, Row
 from krona.runs.suspicious_scores import SIGN
 
-SEEDS = "the range of two seeds, or Student's t interval (95 %) of more seeds"  # explains intervals over seeds
-BEST, TIED, SIGNS = "*", "~", {1: "↑", -1: "↓"}  # marks of cells (`legend`)
+BEST, TIED, SIGNS = "*", "~", {1: "↑", -1: "↓"}  # marks of cells
 LABEL = re.compile(r"(\w+?)\^(\w)(?:_(\w+))?")  # the name, superscript and subscript of a label such as KronA^B_res
 HTML_TAGS = ("<sup>{}</sup>", "<sub>{}</sub>")
 SMALL = str.maketrans("Bres", "ᴮᵣₑₛ")
@@ -24,9 +22,6 @@ COLORS = (  # each colour has a contrast of at least 3 on white and on black, th
     "#7d7d00", "#a0522d",
 )  # fmt: skip
 MARKS = {"o": "●", "s": "■", "^": "▲", "D": "◆", "v": "▼", "P": "✚", "*": "★"}  # matplotlib's markers
-INK, SOFT, GRID, PAPER = "#1d1f23", "#5c626d", "#d9dbe0", "#fdfdfb"
-DARK = {INK: "#e6e7ea", SOFT: "#a2a8b4", GRID: "#343943", PAPER: "#15171b"}  # the colours of charts on a dark page
-BETTER, WORSE = COLORS[9], COLORS[2]
 
 
 @dataclass(frozen=True)
@@ -45,16 +40,6 @@ def method_style(method: str, *, among: Iterable[str] = ()) -> Style:
     return Style(COLORS[place % len(COLORS)], mark, sign)
 
 
-def dark_style() -> str:
-    """Return the CSS that replaces the colours of text, grid and background in charts on a dark page."""
-    rules = "".join(  # selectors without an ancestor also match the copies of a mark in <use> elements
-        f'[style*="{name}: {light}"]{{{name}:{dark}!important}}'
-        for light, dark in DARK.items()
-        for name in ("fill", "stroke")
-    )
-    return f"@media (prefers-color-scheme:dark){{{rules}}}"
-
-
 def number(value: float, digits: int = 2) -> str:
     """Format a number with the typographic minus.
 
@@ -64,16 +49,16 @@ def number(value: float, digits: int = 2) -> str:
     return shown.replace("-", "−") if float(shown.replace(",", "")) else shown.lstrip("-")
 
 
+def signed(value: float, digits: int = 2) -> str:
+    """Format a number with a sign, which is the typographic minus for negative numbers."""
+    return f"{value:+.{digits}f}".replace("-", "−")
+
+
 def setting_text(key: str, value: str) -> str:
     """Format the value of a setting. A long fraction is rounded to four significant digits."""
     if LONG.fullmatch(value):
         return f"{float(value):.4g}"
     return WORDS.get((key, value), "none" if value == "null" else shorten(value, 200))
-
-
-def format_range(ends: Interval) -> str:
-    """Return text such as ``74.10 to 76.00``."""
-    return " to ".join(map(number, ends))
 
 
 def tag_labels(line: str, escape: Callable[[str], str], tags: tuple[str, str] = HTML_TAGS) -> str:
@@ -106,10 +91,17 @@ def cell_mark(cell: Cell) -> str:
 
 
 def cell_details(cell: Cell) -> list[str]:
-    """Return the lines below a mean: the spread over seeds, the number of seeds, and the interval over examples."""
-    seeds = cell.shows_seeds and cell.by_seed and (cell.test_interval or cell.seed_interval)
-    lines = [format_seeds(cell), plural(len(cell.by_seed), "seed") if seeds else ""]
-    lines += ["–".join(number(end, 1) for end in cell.test_interval)] if cell.test_interval else []
+    """Return the lines below a mean: the spread over seeds, their number, the interval over examples, the paper's."""
+    digits = min(2, cell.digits)
+    lines = [format_seeds(cell)]
+    if cell.shows_seeds and cell.by_seed and (cell.test_interval or cell.seed_interval):
+        lines.append(plural(len(cell.by_seed), "seed"))
+    if cell.test_interval:
+        lines.append("–".join(number(end, 1) for end in cell.test_interval))
+    if cell.paper is not None:
+        lines.append(f"paper {number(cell.paper, digits)}")
+    if cell.difference is not None:
+        lines.append(f"Δ{signed(cell.difference, max(0, digits))}")
     return [line for line in lines if line]
 
 
@@ -121,61 +113,6 @@ def format_seeds(cell: Cell) -> str:
     if len(cell.by_seed) == 2:
         return "…".join(number(end, digits) for end in ends)
     return f"±{number((ends[1] - ends[0]) / 2, digits)}"
-
-
-def difference(cell: Cell) -> str:
-    """Return the difference from the paper, such as ``Δ+0.31``, or "" if the numbers are not comparable."""
-    if (gap := cell.difference) is None:
-        return ""
-    shown = f"{gap:+.{max(0, min(2, cell.digits))}f}"
-    return f"Δ{shown.replace('-', '−') if float(shown) else shown.lstrip('+-')}"
-
-
-def paper_lines(cell: Cell) -> list[str]:
-    """Return lines such as ``paper 77.70`` and ``Δ+0.31``, or [] if the cell has no number of the paper."""
-    if cell.paper is None:
-        return []
-    return [line for line in (f"paper {number(cell.paper, min(2, cell.digits))}", difference(cell)) if line]
-
-
-def legend(tables: Sequence[Table], *, tied: str = TIED, notes: str = "the note") -> str:
-    """Return sentences that explain the lines and marks in the cells of a report's tables, or "" for other tables.
-
-    Args:
-        tied: the mark of the cells that are not significantly worse than the best.
-        notes: where the reader finds the warnings.
-    """
-    if not any(table.section for table in tables):
-        return ""
-    cells = [cell for table in tables for row in table.rows for cell in row.cells.values()]
-    counts = {len(cell.by_seed) for cell in cells}
-    several = any(", " in column.metric for table in tables for column in table.columns)
-    references = {short_names(table.rows)[row.name] for table in tables for row in table.references.values()}
-    has_tied, has_sign = any(cell.tied for cell in cells), any(cell.sign for cell in cells)
-    better_or_worse = f"{SIGNS[1]} or {SIGNS[-1]} significantly better or worse than {' or '.join(sorted(references))}"
-    sentences = (
-        {
-            "Mean over seeds": True,
-            "with several metrics also over these (for one of them: --metric NAME)": several,
-            "±: half of Student's t interval over seeds (95 %)": max(counts, default=0) > 2,
-            "from…to: the range of two seeds": 2 in counts,
-            "from–to: bootstrap over the scored set's examples (95 %)": any(cell.test_interval for cell in cells),
-            "Δ: difference from the paper's number": any(cell.difference is not None for cell in cells),
-        },
-        {
-            f"{BEST} best": any(cell.best for cell in cells),
-            f"{tied} not significantly worse than the best": has_tied,
-            better_or_worse: has_sign,
-        },
-        {
-            "Significance: Student's t-test over examples and seeds (5 % level)": has_tied or has_sign,
-            "for the best, Holm over all pairs of rows and all tasks of a table": has_tied,
-            f"for {SIGNS[1]} and {SIGNS[-1]}, Holm over the pairs with this row on all tasks of a table": has_sign,
-        },
-        {f"{SIGN} a warning: see {notes}": any(cell.warned for cell in cells)},
-    )
-    texts = ("; ".join(part for part, is_needed in parts.items() if is_needed) for parts in sentences)
-    return " ".join(f"{text}." for text in texts if text)
 
 
 def short_names(rows: Sequence[Row]) -> dict[str, str]:

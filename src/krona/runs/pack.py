@@ -122,11 +122,6 @@ def unpacked_folder(path: Path) -> Path:
     return _unpack(path) if path.name.endswith(SUFFIX) and path.is_file() else path
 
 
-def is_unpacked(path: Path) -> bool:
-    """Return whether a file is in the temporary folder of a pack, which is removed when the process ends."""
-    return any(part.startswith(PREFIX) for part in path.parts)
-
-
 @cache
 def _unpack(file: Path) -> Path:
     folder = mkdtemp(prefix=PREFIX)
