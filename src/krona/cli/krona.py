@@ -115,7 +115,7 @@ def table(
 def _print_recipes(configs: list[dict[str, Any]]) -> None:
     """Print the hyper-parameters of planned runs beside the paper's."""
     from krona.formatting import table as text_table
-    from krona.report.paper_numbers import RECIPE_TITLE, compare_recipes
+    from krona.report.layouts import RECIPE_TITLE, compare_recipes
 
     if lines := compare_recipes(configs):
         say(console := Console(), RECIPE_TITLE)

@@ -15,8 +15,16 @@ from krona.paper import TASKS
 from krona.paths import choice_files
 from krona.report import cells, costs
 from krona.report.best_of_k import find_best_of_k
-from krona.report.layouts import Layout, find_layout, group_rows, name_row
-from krona.report.paper_numbers import RECIPE_TITLE, add_paper_numbers, add_paper_table, compare_recipes
+from krona.report.layouts import (
+    RECIPE_TITLE,
+    Layout,
+    add_paper_numbers,
+    compare_recipes,
+    find_layout,
+    group_rows,
+    name_row,
+    paper_table,
+)
 from krona.report.runs import (
     POOLING,
     ReportRun,
@@ -132,8 +140,8 @@ def collect(
         text = f"No finished run under {', '.join(map(str, paths))} belongs to this table."
         advice = "To start the runs:" if command else "Repeat the command that started the runs."
         report.empty = Note(f"{text} {advice}", command)
-    if layout.paper is not None:
-        add_paper_table(report, layout, layout.paper)
+    if layout.paper is not None and not any(each.comparable for each in tables):
+        tables.append(paper_table(layout, layout.paper))
     for each_table in report.tables:
         each_table.methods = report.methods
         each_table.shown = costs.choose_columns(each_table, columns)

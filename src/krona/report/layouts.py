@@ -1,21 +1,33 @@
 """Define the rows and columns of each kind of table: a table of the paper, of a sweep, or of all runs.
 
-Group the runs of a section into the rows of a table, and name the rows.
+Group the runs of a section into the rows of a table, and name the rows. Show the paper's numbers and hyper-parameters.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cache
+from pathlib import Path
 from typing import Any
 
-from krona.display_names import method_label, method_order
-from krona.paper import RECIPE_TABLES, TASKS, PaperTable, read_paper_table
+import yaml
+
+from krona.display_names import method_label, method_order, task_label
+from krona.paper import RECIPE_REASONS, RECIPE_TABLES, TASKS, PaperTable, read_paper_table, read_recipes
 from krona.paths import choice_files
 from krona.report.runs import ReportRun, Runs, first_run, group_by, list_settings
-from krona.report.table import Row
+from krona.report.table import Cell, Column, Row, Table
 from krona.report.text import setting_text
 from krona.runs.description import asked_shape, used_shape
 from krona.runs.result import Result
-from krona.runs.run_id import as_text
+from krona.runs.run_id import as_text, canonical, find_value
+
+EXTRAS = ("params", "rank", "time", "step", "memory", "adapter", "adds", "launches")
+RECIPE_TITLE = "Hyper-parameters beside the paper's (Tables 10 to 18)"
+HEADING = "The printed numbers (T5-base, GLUE, single runs)"
+
+
+def _method(result: Result) -> str | None:
+    return result.method
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,9 +36,9 @@ class Layout:
 
     name: str  # the number of a table of the paper, the name of a sweep, or "runs"
     title: str
-    axis: str  # heading of the first column
-    row: Callable[[Result], str | None]  # returns the key of a run's row, or None if the run has no row
     command: str  # the command that starts the runs of the table; empty: the user's own command, which is not known
+    axis: str = "Method"  # heading of the first column
+    row: Callable[[Result], str | None] = _method  # returns the key of a run's row, or None if the run has no row
     labels: Mapping[str, str] = field(default_factory=dict)  # labels of rows that are not methods, by row key
     rows: tuple[str, ...] = ()  # keys of rows that are always shown, in this order
     tasks: tuple[str, ...] = ()  # tasks that are always shown; if empty, the tasks of the runs
@@ -58,19 +70,21 @@ def find_layout(table: str | None, sweep: str | None) -> Layout:
         return replace(whole, title=title, rows=(method,), sweep=f"table{table}", command=f"krona table {table}")
     if table is not None:
         paper = read_paper_table(table)  # raises an error for an unknown number
-        name = f"table{table}" if table.isdecimal() else table
         tasks = tuple(column for column in paper.columns if column in TASKS)
-        own: dict[str, Any] = {"rows": tuple(paper.rows), "tasks": tasks, **_TABLES[table]}
-        return Layout(paper=paper, sweep=name, name=table, command=f"krona table {table}", **own)
-    title = f"Sweep {sweep}" if sweep else "All runs"
-    command = "krona train"
-    if sweep:
-        command = f"{command} -m sweeps={sweep}" if sweep in choice_files("sweeps") else ""
-    return Layout(
-        name=sweep or "runs", title=title, sweep=sweep, command=command,
-        extras=("params", "rank", "time", "step", "memory", "adapter", "adds", "launches"),
-        **_BY_METHOD,
-    )  # fmt: skip
+        layout = {"rows": tuple(paper.rows), "tasks": tasks, **_read_layouts()[table]}
+        row, command = ROWS.get(table, _method), f"krona table {table}"
+        sweep = f"table{table}" if table.isdecimal() else table
+        return Layout(name=table, row=row, paper=paper, sweep=sweep, command=command, **layout)
+    if sweep is None:
+        return Layout(name="runs", title="All runs", command="krona train", extras=EXTRAS)
+    command = f"krona train -m sweeps={sweep}" if sweep in choice_files("sweeps") else ""
+    return Layout(name=sweep, title=f"Sweep {sweep}", sweep=sweep, command=command, extras=EXTRAS)
+
+
+@cache
+def _read_layouts() -> dict[str, Any]:
+    text = Path(__file__).with_name("templates").joinpath("tables.yaml").read_text(encoding="utf-8")
+    return yaml.safe_load(text)  # type: ignore[no-any-return]
 
 
 def _init(result: Result) -> str | None:
@@ -105,69 +119,26 @@ def _step(result: Result) -> str | None:
     return {None: "ps", "silu": "ps_silu"}.get(method.get("non_linearity"))
 
 
+def _non_linearity(result: Result) -> str | None:
+    return result.config["method"].get("non_linearity") if result.method.startswith("krona_b") else None
+
+
+def _residual(result: Result) -> str | None:
+    return {"scale": "linear", "sigmoid": "sigmoid"}.get(str(result.config["method"].get("residual")))
+
+
 def _shape(result: Result) -> str | None:
     by_init = result.method == "krona" and result.config["method"].get("init") != "normal"
     return _factor_shape(result) if by_init else None
 
 
-_BY_METHOD: dict[str, Any] = {"axis": "Method", "row": lambda result: result.method}
-_TABLES: dict[str, dict[str, Any]] = {
-    "1": {
-        **_BY_METHOD, "title": "Table 1: the methods on GLUE", "extras": ("params",),
-        "notes": ("Params are the trainable parameters in % of the backbone. For KronA^B and KronA^B_res, the paper's"
-                  " number depends on the number of biases (one or two).",),
-    },
-    "2": {
-        **_BY_METHOD, "title": "Table 2: inference latency and training time", "quantity": "cost",
-        "notes": ("Full fine-tuning is 100.",),
-    },
-    "4": {
-        "title": "Table 4: initialization of KronA's factors", "axis": "Init method", "row": _init,
-        "labels": {"normal": "A, B ~ Normal", "kaiming_uniform": "A ~ KU, B = 0"},
-        "notes": ("A has the shape (32, 24) on every task. This follows from the differences between the paper's Tables"
-                  " 1 and 4.",),
-    },
-    "5": {
-        "title": "Table 5: KronA^B step by step", "axis": "Modification", "row": _step,
-        "labels": {
-            "sequential": "Sequential", "parallel": "Parallel", "ps": "Parallel+Scale (PS)", "ps_silu": "PS+SiLU",
-            "ps_ffn": "PS only on FFN",
-        },
-        "notes": ("The scores of the paper's last row differ from those of KronA^B in Table 1, except on SST-2 and QQP."
-                  " The last row was probably measured before the settings were tuned for each task.",),
-    },
-    "6": {
-        "title": "Table 6: a non-linearity inside KronA^B", "axis": "Non-linearity",
-        "row": lambda run: run.config["method"].get("non_linearity") if run.method.startswith("krona_b") else None,
-        "labels": {"mish": "Mish", "relu": "ReLU", "gelu": "GELU", "gelu_new": "GELU_new", "silu": "SiLU"},
-        "average": False,
-        "notes": ("These runs have the settings of the row PS in Table 5. For SiLU, the paper prints 93.30 in both"
-                  " tables.",),
-    },
-    "7": {
-        "title": "Table 7: a sigmoid on the learned residual scale", "axis": "Residual",
-        "row": lambda run: {"scale": "linear", "sigmoid": "sigmoid"}.get(str(run.config["method"].get("residual"))),
-        "labels": {"linear": "KronA^B_res", "sigmoid": "KronA^B_sigres"},
-        "tasks": TASKS, "extras": ("time",), "notes": ("Time is relative to KronA^B_res.",),
-    },
-    "8": {
-        **_BY_METHOD, "title": "Table 8: training time by task", "quantity": "seconds",
-        "notes": ("Seconds per step, relative to full fine-tuning on the same task (mean over seeds).",),
-    },
-    "9": {
-        "title": "Table 9: shapes of A in KronA", "axis": "Shape of A", "row": _shape, "by_shape": True,
-        "split": "dev", "also_shown_split": "test", "average": False, "extras": ("rank",),
-        "notes": ("The scores are the best dev scores, as in the paper. For the shape 2x384, the paper prints 86.63 in"
-                  " Table 9 and 86.34 in Table 1. Test scores are shown next to the dev scores.",
-                  "Rank is the highest possible rank of A ⊗ B, min(a1, a2) · min(b1, b2)."),
-    },
-    "lora_ga": {
-        "title": "LoRA-GA's protocol on T5-base", "axis": "Method",
-        "row": lambda result: result.method if result.config["data"].get("protocol") == "validation" else None,
-        "labels": {"adalora": "AdaLoRA", "gora": "GoRA", "constant": "Constant answer"},
-        "rows": ("full", "lora", "lora_ga", "krona"),
-        "notes": ("Accuracy on the official validation rows after one epoch. The dev scores are from the same rows.",),
-    },
+def _validated(result: Result) -> str | None:
+    return result.method if result.config["data"].get("protocol") == "validation" else None
+
+
+# The row of a run in the tables whose rows are not methods.
+ROWS: dict[str, Callable[[Result], str | None]] = {
+    "4": _init, "5": _step, "6": _non_linearity, "7": _residual, "9": _shape, "lora_ga": _validated,
 }  # fmt: skip
 
 
@@ -229,3 +200,52 @@ def name_row(layout: Layout, row: Row) -> None:
     if layout.by_shape and asked:  # in a table of shapes, the label is the shape that was used
         row.label, words = used or row.label, [f"the paper's {row.key}", *words]
     row.differs = ", ".join(words)
+
+
+def add_paper_numbers(rows: Iterable[Row], paper: PaperTable) -> None:
+    """Add the paper's numbers to the cells of comparable runs. For parameters, the difference is not shown."""
+    for row in rows:
+        for key, cell in row.cells.items() if not row.settings else ():
+            if all(run.comparable for run in cell.runs):
+                cell.paper = paper.value(row.key, "training_time" if key == "time" else key)
+                cell.comparable = key != "params"
+
+
+def paper_table(layout: Layout, paper: PaperTable) -> Table:
+    """Return a table with the paper's numbers."""
+    columns = [Column(key, task_label(key).replace("_", " "), "paper") for key in paper.columns]
+    digits = 0 if layout.quantity == "cost" else 2
+    rows = [
+        Row(row, layout.label(row), cells={key: Cell(value, digits=digits) for key, value in values.items()})
+        for row, values in paper.rows.items()
+    ]
+    return Table(layout.name, layout.title, HEADING, layout.axis, columns, rows)
+
+
+def compare_recipes(configs: Iterable[Mapping[str, Any]]) -> list[dict[str, str]]:
+    """Return the hyper-parameters of runs beside the paper's, one line for equal values.
+
+    A line has the keys Method, Tasks, Setting, and Paper, which contains the values that differ, or "the same". Runs of
+    methods and tasks that the paper does not have are left out.
+    """
+    tasks: dict[tuple[str, str, str], dict[str, None]] = {}
+    for config in configs:
+        method, task = str(config["method"]["name"]), str(config["task"]["name"])
+        recipe = read_recipes().get((method, task.removeprefix("sample_")))
+        if recipe is None:
+            continue
+        settings = {key: as_text(canonical(find_value(config, key))) for key in recipe}
+        differing = {key: value for key, value in recipe.items() if settings[key] != value}
+        for key in differing:
+            if reason := RECIPE_REASONS.get((method, key)):
+                differing[key] += f" ({reason})"
+        line = method_label(method), _format_settings(settings), _format_settings(differing) or "the same"
+        tasks.setdefault(line, {})[task_label(task)] = None
+    return [
+        {"Method": method, "Tasks": ", ".join(names), "Setting": setting, "Paper": paper}
+        for (method, setting, paper), names in tasks.items()
+    ]
+
+
+def _format_settings(values: Mapping[str, str]) -> str:
+    return ", ".join(f"{key.rpartition('.')[2]}={value}" for key, value in values.items())
