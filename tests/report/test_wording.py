@@ -107,6 +107,8 @@ def test_a_choice_from_trials_with_one_seed_is_not_in_the_intervals(tmp_path):
         seeds, best, second = trials[result.method]
         result.provenance["search"] = {"trials": 6, "seeds": seeds, "best": best, "second": second}
     (table,) = collected(tmp_path, results).tables
-    (note,) = [note.text for note in table.notes if "choice of the settings" in note.text]
-    assert "of LoRA and KronA from trials with one seed" in note
+    (note,) = [note.text for note in table.notes if "choice among settings" in note.text]
+    assert re.search(
+        r"second-best trial of LoRA: 0\.1 points of dev apart, spread over seeds \d\.\d; KronA: 0\.5", note
+    )
     assert "Fine-tuning" not in note

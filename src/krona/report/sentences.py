@@ -3,6 +3,7 @@
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from itertools import product
+from statistics import stdev
 
 from krona.display_names import method_label, task_label
 from krona.messages import first_few, join_names, plural, shorten
@@ -23,10 +24,6 @@ MAX_SENTENCES = 4  # a report begins with at most this number of sentences
 TRIALS = 6  # the number of trials in the sentence about a grid, if the grid has as many settings
 NEXT = "Next"  # the heading of the next command
 FEW_SEEDS = f"With fewer than {MIN_SEEDS} seeds, the tests are about these runs and not about the methods."
-SEARCHED = (
-    "The intervals are for fixed settings. They do not contain the choice of the settings of {rows} from trials with "
-    "one seed."
-)
 # Recorded properties that no setting determines.
 ENVIRONMENT = ("torch", "transformers", "krona", "device", "devices", "scoring_precision", "git_commit")
 
@@ -200,8 +197,7 @@ def score_notes(table: Table) -> list[Note]:
 def describe_limits(table: Table, tasks: Sequence[str]) -> list[str]:
     """Return notes on limits of a table: few seeds, unequal numbers of seeds, cells without a test or interval."""
     cells = [row.cells[task] for task in tasks for row in table.rows if row.cells[task].value is not None]
-    searched = [row.name for row in table.rows if any(_is_searched(row.cells[task]) for task in tasks)]
-    notes = [SEARCHED.format(rows=join_names(first_few(searched, MAX_NAMES)))] if searched else []
+    notes = _search_note(table, tasks)
     sizes = {len(cell.seeds) for cell in cells}
     if sizes and min(sizes) < MIN_SEEDS:
         notes.append(FEW_SEEDS)
@@ -212,10 +208,24 @@ def describe_limits(table: Table, tasks: Sequence[str]) -> list[str]:
     return notes
 
 
-def _is_searched(cell: Cell) -> bool:
-    """Return whether trials with one seed chose the settings of a cell's runs."""
-    searches = [run.result.provenance.get("search") for run in cell.runs if run.done][:1]
-    return any(search is not None and search["seeds"] == 1 and search["second"] is not None for search in searches)
+def _search_note(table: Table, tasks: Sequence[str]) -> list[str]:
+    """Return a note if trials with one seed chose the settings of a row. The row with the smallest margin is first."""
+    margins = []
+    for row, task in product(table.rows, tasks):
+        done = [run for run in row.cells[task].runs if run.done]
+        search = done[0].result.provenance.get("search") if done else None
+        if search is None or search["seeds"] > 1 or search["second"] is None:
+            continue
+        name = f"{row.name} on {task_label(task)}" if len(tasks) > 1 else row.name
+        scores = [run.result.dev["choice"] for run in done if run.result.dev]
+        spread = f", spread over seeds {stdev(scores):.1f}" if len(scores) > 1 else ""
+        margin = search["best"] - search["second"]
+        margins.append((margin, f"{name}: {margin:.1f} points of dev apart{spread}"))
+    if not margins:
+        return []
+    texts = first_few([text for _, text in sorted(margins)], MAX_NAMES)
+    text = "The intervals are for fixed settings. The choice among settings, from trials with one seed, is not in them"
+    return [f"{text} (best and second-best trial of {'; '.join(texts)})."]
 
 
 def describe_mixture(runs: Runs) -> list[str]:
