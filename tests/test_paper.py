@@ -3,9 +3,12 @@
 import pytest
 
 from krona.messages import KronaError
-from krona.paper import ERRATA, RECIPE_TABLES, TABLES, TASKS, read_paper_table, read_recipes
+from krona.paper import RECIPE_TABLES, TABLES, TASKS, read_paper_table, read_recipes
+from krona.report.layouts import find_layout
 
 WITH_TASKS = ("1", "4", "5", "8")
+# Maps (table, row) to the correct mean, for rows whose printed average differs from the rounded mean.
+ERRATA = {("8", "adapter"): 0.73625, ("8", "krona"): 0.75625}
 
 
 @pytest.mark.parametrize("number", WITH_TASKS)
@@ -16,7 +19,10 @@ def test_averages_come_out_of_their_rows_but_for_the_named_errata(number):
         average = sum(table.rows[row][task] for task in TASKS) / len(TASKS)
         if abs(average - table.value(row, "avg")) >= 0.0055:
             wrong[number, row] = average
-    assert wrong == {key: pytest.approx(value) for key, value in ERRATA.items() if key[0] == number}
+    errata = {key: mean for key, mean in ERRATA.items() if key[0] == number}
+    assert wrong == {key: pytest.approx(mean) for key, mean in errata.items()}
+    notes = " ".join(find_layout(number, None).notes)
+    assert all(f"the printed scores give {mean}." in notes for mean in errata.values())
 
 
 def test_cells_are_counts_of_the_test_sets_that_the_protocol_gives():

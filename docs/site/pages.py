@@ -39,8 +39,10 @@ FAMILIES = (  # of methods, in the order of the table
     "Others",
 )
 ABOUT = re.compile(r"[^(:]*(?: \((?P<source>.*?)\))?: (?P<update>.*)\. Family: (?P<family>.*)\.")
-NO_SETTINGS = {"name", "label", "order", "source", "_target_", "task_prefix", "fit_factors"}
-NO_SETTINGS |= {*inspect.signature(Placement).parameters}
+NO_SETTINGS = {
+    "name", "label", "order", "source", "_target_", "task_prefix", "fit_factors",
+    *inspect.signature(Placement).parameters,
+}  # fmt: skip
 LIGHTNING = inspect.signature(pytorch_lightning.Trainer).parameters
 PUBLISHERS = {
     "arXiv": "https://arxiv.org/abs/",

@@ -23,9 +23,6 @@ RECIPE_REASONS = {
     ): "Table 12's reduction factor 32; 0.83 % of the parameters, but Table 1 has 0.07 %"
 }
 
-# Maps (table, row) to the correct mean, for rows whose printed average differs from the rounded mean.
-ERRATA = {("8", "adapter"): 0.73625, ("8", "krona"): 0.75625}
-
 
 @dataclass(frozen=True)
 class PaperTable:

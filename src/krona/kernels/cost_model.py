@@ -8,8 +8,8 @@ three parts:
 - ``per_float`` for each number that is read or written.
 - ``per_launch`` for the launch of the operation.
 
-The costs of a CPU are fitted to the measurements in
-docs/results/kronecker.json. The costs of a GPU come from a data sheet.
+The costs of a CPU are fitted to the measurements in docs/results/kronecker.json. The costs of a
+GPU come from a data sheet.
 """
 
 from collections.abc import Sequence

@@ -196,7 +196,7 @@ def _build_table(layout: Layout, section: Section, runs: Runs, examine: cells.Ex
         *layout.notes, *[OTHER_TRAINING] * bool(others), *limits, *[ONE_ROW] * one_row, *value_notes,
         *describe_mixture(runs),
     ]  # fmt: skip
-    table.notes = [*map(Note, [*texts, *left_out])]
+    table.notes = [Note(text) for text in (*texts, *left_out)]
     if layout.paper is None and layout.quantity == "score":
         table.best_of_k = find_best_of_k(table, examine)
     if layout.paper and (lines := compare_recipes(run.result.config for row in rows for run in row.first.values())):

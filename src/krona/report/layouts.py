@@ -84,7 +84,8 @@ def find_layout(table: str | None, sweep: str | None) -> Layout:
 @cache
 def _read_layouts() -> dict[str, Any]:
     text = Path(__file__).with_name("templates").joinpath("tables.yaml").read_text(encoding="utf-8")
-    return yaml.safe_load(text)  # type: ignore[no-any-return]
+    layouts: dict[str, Any] = yaml.safe_load(text)
+    return layouts
 
 
 def _init(result: Result) -> str | None:

@@ -68,7 +68,7 @@ def _render_template(name: str, report: Report, *, errors: bool, filters: dict[s
         trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True, **options,
     )  # fmt: skip
     environment.filters |= {"notes": table_notes, **filters}
-    environment.globals |= {"report": report, "text": text, "legend": legend}
+    environment.globals |= {"report": report, "text": text, "legend": legend, "max_charted": MAX_CHARTED}
     return environment.get_template(name).render(closing=[*closing_notes(report, errors=errors)])
 
 
