@@ -15,7 +15,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
+from torch.autograd.function import FunctionCtx, once_differentiable
 
 # the transformers classes that compute this norm in fp32 and have the same attribute names for weight and epsilon
 ROOT_MEAN_SQUARE = frozenset(
@@ -81,14 +81,14 @@ class NormStep(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, w: Tensor, epsilon: float) -> Tensor:
+    def forward(ctx: FunctionCtx, x: Tensor, w: Tensor, epsilon: float) -> Tensor:
         r = torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + epsilon)
         ctx.save_for_backward(x, w, r)
         return w * (x * r)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, g: Tensor) -> Any:
+    def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
         x, w, r = ctx.saved_tensors
         shape, d = x.shape, x.shape[-1]
         x, g, r = x.reshape(-1, d), g.reshape(-1, d), r.reshape(-1)
