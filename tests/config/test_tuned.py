@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from krona import KronaError
-from krona.training.claimed_run import new_result
 from krona.training.plan import plan_run
+from krona.training.run_job import new_result
 from runs.made_runs import new_study, run
 from typed_config import compose, compose_all, run_id
 

@@ -88,7 +88,7 @@ def test_a_sweep_resumes_the_run_of_a_process_that_was_killed_meanwhile(
     first, second = (plan_run(Composed(config), tmp_path / "outputs") for config in compose_all([*small, TWO]))
     first.folder.mkdir(parents=True)
     claimed(first.folder, other.pid)
-    monkeypatch.setattr("krona.training.claimed_run.write_result", lambda *given: kill(other) or write_result(*given))
+    monkeypatch.setattr("krona.training.run_job.write_result", lambda *given: kill(other) or write_result(*given))
 
     def kill(process: subprocess.Popen[bytes]) -> None:
         process.kill()  # without `wait`, as if its parent had not read the exit code yet

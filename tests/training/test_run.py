@@ -38,7 +38,7 @@ from krona.runs.provenance import _own_modules, code_version, method_code, own_c
 from krona.runs.result import Result, read_result
 from krona.surgery.operation_counts import launches
 from krona.training.learner import Learner
-from krona.training.run_files import KEPT_BYTES, keeps_weights
+from krona.training.run import KEPT_BYTES, keeps_weights
 from krona.training.tracking import Tracking
 from one_job import config, finish, interrupt_after, run, run_in_a_process, same_files
 from runs.made_runs import aged, claimed, dead_pid
@@ -325,7 +325,7 @@ def test_an_interrupt_that_cannot_be_recorded_ends_the_run(
     def stop() -> None:
         if lost == "disk":
             full = Mock(side_effect=KronaError("no space left"))
-            monkeypatch.setattr("krona.training.claimed_run.write_result", full)
+            monkeypatch.setattr("krona.training.run_job.write_result", full)
         else:
             (tmp_path / done.name / "claim.json").write_text(json.dumps({"host": "another", "pid": 7, "token": "x"}))
         raise Interrupted(signal.SIGINT)

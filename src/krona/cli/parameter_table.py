@@ -27,7 +27,7 @@ from krona.formatting import Cell, say, table, terminal_width
 from krona.messages import KronaError, shorten
 from krona.paper import read_paper_table
 from krona.surgery.operation_counts import added_costs
-from krona.training.claimed_run import format_error
+from krona.training.run_job import format_error
 
 PAPERS = "t5_base"  # the backbone of the paper's numbers
 OF_METHODS = re.compile(r"[+~]*(method|factors|variant|experiment)\b")  # overrides that some methods reject

@@ -18,12 +18,11 @@ from krona.config.overrides import find_sweep, normalize
 from krona.messages import KronaError
 from krona.paths import OUTPUTS
 from krona.runs.result import Result
-from krona.training.claimed_run import new_result
 from krona.training.devices import Ranks
 from krona.training.learner import Learner
 from krona.training.plan import plan_run
 from krona.training.run import build_learner
-from krona.training.run_job import run_job
+from krona.training.run_job import new_result, run_job
 
 
 def train(overrides: Sequence[str], *, outputs: Path | str | None = None, quiet: bool = False) -> Result:

@@ -1,17 +1,23 @@
 """Execute one run: load the data and the backbone, insert the method, train, evaluate, and write the files."""
 
+import csv
+import math
 import time
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import replace
-from typing import Any
+from pathlib import Path
+from typing import Any, TextIO
 
 import pytorch_lightning as pl
 import torch
+from rich.console import Console
 from transformers import PreTrainedModel
 
 from krona import surgery
 from krona.adapters.adapter import Adapter
 from krona.adapters.fingerprint import Fingerprint
+from krona.adapters.origin import Origin
 from krona.backbones import load as backbones
 from krona.backbones.families import find_architecture, max_positions
 from krona.backbones.families.pooling import get_pooling, has_pooled_head
@@ -19,13 +25,18 @@ from krona.backbones.insert_method import insert_method, method_defaults
 from krona.backbones.load import shared_backbone
 from krona.backbones.model_config import describe_backbone
 from krona.config.settings import RunSettings
+from krona.messages import KronaError
 from krona.random_streams import stream_seed
+from krona.runs.claim import Claim
+from krona.runs.folder import RunFolder
 from krona.runs.interrupts import stop_if_interrupted
+from krona.runs.predictions import label_words
 from krona.runs.protocol import record_departures
-from krona.runs.result import Result, now
+from krona.runs.result import CHECKSUMS, Result, now, write_result
+from krona.safe_files import Write, json_lines, write_text
 from krona.surgery.operation_counts import added_costs
 from krona.surgery.trainable import train_in_fp32
-from krona.training.claimed_run import ClaimedRun
+from krona.tasks import Split
 from krona.training.data import build_data, load_splits
 from krona.training.devices import Ranks, count_devices
 from krona.training.evaluation import require_finite
@@ -33,54 +44,59 @@ from krona.training.learner import Learner
 from krona.training.machine import PeakMemory, bf16_notes, cpu_count, default_threads, keep_freed_memory, read_load
 from krona.training.plan import Plan
 from krona.training.progress import Progress
-from krona.training.run_files import Predictions, find_checkpoint, keeps_weights, weight_bytes, write_end, write_epoch
 from krona.training.schedule import count_steps, optimizer_groups, schedule_notes
 from krona.training.tracking import Tracking, open_loggers
 from krona.training.trainer import AfterEpoch, build_trainer
 
+Predictions = tuple[Split, list[str], list[list[float]] | None]  # rows, predicted texts, and their probabilities
+KEPT_BYTES = 500_000_000  # keep=auto saves the weights of full fine-tuning if they take fewer bytes
 
-def train(run: ClaimedRun) -> None:
-    """Train, choose the best epoch on dev, and score test once. Fill ``run.result`` and write the files of the run.
 
-    Only rank 0 writes files and output. After each epoch, once the checkpoint and the result are written, `train` calls
-    the ``epoch`` methods of `Progress` and `Tracking`, and then ``plan.after_epoch``.
+def train(
+    plan: Plan,
+    result: Result,
+    ranks: Ranks,
+    console: Console,
+    *,
+    claim: Claim | None = None,
+    log: TextIO | None = None,
+) -> None:
+    """Train, choose the best epoch on dev, and score test once. Fill ``result`` and write the files of the run.
+
+    Only rank 0 has a claim, and writes files and output. After each epoch, once the checkpoint and the result are
+    written, `train` calls the ``epoch`` methods of `Progress` and `Tracking`, and then ``plan.after_epoch``.
     """
-    plan, result, claim = run.plan, run.result, run.claim
+    settings = plan.settings
     with ExitStack() as opened:
-        shown = Progress(run.console, run.log, shows_notes=plan.shows_notes, runs_left=plan.runs_left)
+        shown = Progress(console, log, shows_notes=plan.shows_notes, runs_left=plan.runs_left)
         progress = opened.enter_context(closing(shown))
         tracking = Tracking([])
         if claim is not None:
             progress.say("  ".join(filter(None, (plan.position, plan.run_id))))
             tracking = opened.enter_context(
-                open_loggers(plan.settings, result, plan.folder, say=lambda line: progress.say(plan.mask(line)))
+                open_loggers(settings, result, plan.folder, say=lambda line: progress.say(plan.mask(line)))
             )
-        _train(run, progress, tracking)
+        began, load, memory = time.perf_counter(), read_load(), PeakMemory()
+        memory.reset()
+        learner, backbone_weights = build_learner(plan, result, ranks)
+        learner.after_backward = tracking.after_backward
+        result.times["setup"] = time.perf_counter() - began
+        progress.begin(settings, result, steps=learner.steps)
+        _say_in_advance(progress, settings, learner.model)
 
+        _fit(plan, result, learner, claim, progress, tracking)
+        predictions = _score_best_epoch(learner, result)
 
-def _train(run: ClaimedRun, progress: Progress, tracking: Tracking) -> None:
-    plan, result, settings = run.plan, run.result, run.plan.settings
-    began, load, memory = time.perf_counter(), read_load(), PeakMemory()
-    memory.reset()
-    learner, backbone_weights = build_learner(plan, result, run.ranks)
-    learner.after_backward = tracking.after_backward
-    result.times["setup"] = time.perf_counter() - began
-    progress.begin(settings, result, steps=learner.steps)
-    _say_in_advance(progress, settings, learner.model)
-
-    _fit(run, learner, progress, tracking)
-    predictions = _score_best_epoch(learner, result)
-
-    train_s = learner.seconds["train"]
-    result.times |= {**learner.seconds, "examples_per_s": learner.examples_seen / train_s if train_s else 0.0}
-    result.times["total"] = learner.seconds_before + time.perf_counter() - began
-    result.peak_memory = memory.read()
-    result.provenance["load"] = load + read_load()
-    result.status = "done"
-    result.provenance["finished"] = now()
-    if run.claim is not None:
-        result.provenance["mergeable"] = surgery.is_mergeable(learner.model)
-        write_end(plan.run_folder, run.claim, settings, result, learner.model, predictions, backbone=backbone_weights)
+        train_s = learner.seconds["train"]
+        result.times |= {**learner.seconds, "examples_per_s": learner.examples_seen / train_s if train_s else 0.0}
+        result.times["total"] = learner.seconds_before + time.perf_counter() - began
+        result.peak_memory = memory.read()
+        result.provenance["load"] = load + read_load()
+        result.status = "done"
+        result.provenance["finished"] = now()
+        if claim is not None:
+            result.provenance["mergeable"] = surgery.is_mergeable(learner.model)
+            _write_end(plan.run_folder, claim, result, learner, predictions, backbone=backbone_weights)
 
 
 def _say_in_advance(progress: Progress, settings: RunSettings, model: PreTrainedModel) -> None:
@@ -99,15 +115,18 @@ def _say_in_advance(progress: Progress, settings: RunSettings, model: PreTrained
         )
 
 
-def _fit(run: ClaimedRun, learner: Learner, progress: Progress, tracking: Tracking) -> None:
+def _fit(
+    plan: Plan, result: Result, learner: Learner, claim: Claim | None, progress: Progress, tracking: Tracking
+) -> None:
     """Train the model, or continue from the run's checkpoint. Without training, score dev as epoch 0."""
-    plan, result, model, data = run.plan, run.result, learner.model, learner.data
+    model, data, ranks = learner.model, learner.data, learner.ranks
 
     def end_epoch(learner: Learner) -> None:
         result.dev_curve = learner.dev_curve
         result.progress = {"epoch": len(learner.dev_curve), "step": learner.global_step, "steps": learner.steps.total}
-        if run.claim is not None:
-            write_epoch(plan.run_folder, run.claim, result)
+        if claim is not None:
+            write_metrics(plan.run_folder.metrics, result.dev_curve, claim.write)
+            write_result(plan.folder, result, claim.write)
         progress.epoch(learner)
         tracking.epoch(learner)
         stop_if_interrupted()
@@ -115,9 +134,9 @@ def _fit(run: ClaimedRun, learner: Learner, progress: Progress, tracking: Tracki
             plan.after_epoch(learner)
 
     callbacks = [progress, tracking, AfterEpoch(end_epoch)]
-    trainer = build_trainer(plan, run.ranks, run.claim, callbacks, loggers=tracking.loggers)
+    trainer = build_trainer(plan, ranks, claim, callbacks, loggers=tracking.loggers)
     device = trainer.strategy.root_device
-    checkpoint = find_checkpoint(plan.run_folder, run.ranks)
+    checkpoint = _find_checkpoint(plan.run_folder, ranks)
     if checkpoint is None:  # if there is a checkpoint, it contains the prepared values
         learner.to(device)
         if not surgery.is_prepared(model):
@@ -225,3 +244,90 @@ def _describe_model(model: PreTrainedModel, result: Result) -> None:
     with torch.random.fork_rng(devices=[]):  # dropout in a branch must not change the later random numbers
         costs: Any = added_costs(model)
         result.provenance |= costs
+
+
+def _find_checkpoint(run: RunFolder, ranks: Ranks) -> Path | None:
+    """Return the path of the last epoch's checkpoint, or None if it does not exist.
+
+    Raises:
+        KronaError: only some ranks can see the checkpoint.
+    """
+    can_see = ranks.gather(run.checkpoint.is_file())
+    if len(set(can_see)) > 1:
+        raise KronaError(
+            f"Only {sum(can_see)} of the {len(can_see)} processes of this run can see {run.checkpoint}. Put outputs/ "
+            "on a file system that all nodes share."
+        )
+    return run.checkpoint if can_see[0] else None
+
+
+def _write_end(
+    run: RunFolder,
+    claim: Claim,
+    result: Result,
+    learner: Learner,
+    predictions: Mapping[str, Predictions],
+    *,
+    backbone: Fingerprint | None,
+) -> None:
+    """Write the metrics, the predictions by split, the adapter and finally the result."""
+    model, write = learner.model, claim.write
+    write_metrics(run.metrics, result.dev_curve, write)  # the file of a killed run may lack the last epoch
+    write_text(run.predictions, json_lines(_prediction_rows(result, predictions)), write)
+    if surgery.trainable_state(model) and keeps_weights(learner.settings, weight_bytes(model)):
+        adapter = Adapter.of(model, notes=Origin.of_result(result).as_note(), backbone=backbone)
+        adapter.save(run.adapter, write=write)
+    result.provenance[CHECKSUMS] = run.checksums()
+    result.progress = {}  # kept until now, so that the result of an interrupted run contains the progress
+    write_result(run.path, result, write)
+    claim.remove(run.checkpoint)
+
+
+def weight_bytes(model: PreTrainedModel) -> int:
+    """Return the size of the trained parameters in bytes."""
+    return sum(tensor.nbytes for tensor in surgery.trainable_state(model).values())
+
+
+def keeps_weights(settings: RunSettings, size: int) -> bool:
+    """Return whether a run saves its trained parameters. ``size`` is their size in bytes."""
+    if settings.keep == "all" or not settings.method.placement.get("train_backbone"):
+        return True
+    return settings.keep == "auto" and settings.score_test and size < KEPT_BYTES
+
+
+def write_metrics(file: Path, curve: Sequence[Mapping[str, Any]], write: Write) -> None:
+    """Write the dev curve as CSV, with one row per epoch."""
+    rows = [{**{key: row[key] for key in row if key != "parts"}, **row["parts"]} for row in curve]
+
+    def fill(part: Path) -> None:
+        with part.open("w", encoding="utf-8", newline="") as opened:
+            table = csv.DictWriter(opened, list(dict.fromkeys(key for row in rows for key in row)))
+            table.writeheader()
+            table.writerows(rows)
+
+    write(file, fill)
+
+
+def _prediction_rows(result: Result, predictions: Mapping[str, Predictions]) -> Iterator[dict[str, Any]]:
+    """Yield the rows of predictions.jsonl: the id, source, target and prediction of each row of the splits.
+
+    If the task has groups, the rows have the number of their group. If the probabilities of the labels are known, the
+    rows have them, with null for a probability that is not a number. Rows of a user's own files also have the line and
+    the values of the unused columns.
+    """
+    labels = label_words(result.config["task"]).values()
+    for name, (split, texts, scores) in predictions.items():
+        columns: dict[str, Sequence[Any]] = {
+            "id": split.ids,
+            "source": split.sources,
+            "target": split.targets,
+            "prediction": texts,
+        }
+        if split.groups is not None:
+            columns["group"] = [*map(str, split.groups)]
+        if scores is not None:
+            known = [[None if math.isnan(value) else value for value in row] for row in scores]
+            columns["scores"] = [dict(zip(labels, row, strict=True)) for row in known]
+        for values in zip(*columns.values(), strict=True):
+            row = {"split": name, **dict(zip(columns, values, strict=True))}
+            yield {**row, **split.others.get(row["id"], {})}
