@@ -23,8 +23,8 @@ from krona.config.settings import Backbone
 from krona.kernels.t5_modules import use_fast_modules
 from krona.messages import KronaError
 from krona.methods.factor_shapes import shape_name
+from krona.surgery.state import trained_names
 from krona.surgery.target_modules import match_modules
-from krona.surgery.trainable import trained_names
 from krona.tasks import Task
 
 TASK = Task(

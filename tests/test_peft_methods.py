@@ -21,7 +21,7 @@ from krona.config import check
 from krona.kernels.t5_modules import use_fast_modules
 from krona.messages import KronaError
 from krona.runs.result import read_result
-from krona.surgery.trainable import adapter_state, train_in_fp32
+from krona.surgery.state import adapter_state, train_in_fp32
 from methods.case import Case
 from methods.cases import CASES
 from one_job import finish, finish_after_interrupt, same_files

@@ -11,7 +11,7 @@ from krona import surgery
 from krona.adapters.adapter import Adapter
 from krona.backbones import load
 from krona.config.settings import Backbone
-from krona.surgery.trainable import train_in_fp32
+from krona.surgery.state import train_in_fp32
 from one_job import config, run
 from tasks.glue_files import task
 from tiny_backbones import SIZES

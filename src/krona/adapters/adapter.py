@@ -27,8 +27,7 @@ from krona.messages import KronaError, format_validation_error, shorten
 from krona.methods.branch import Branch
 from krona.safe_files import Write, write_whole
 from krona.surgery.insertion import insert, take_out
-from krona.surgery.state import get_adapter
-from krona.surgery.trainable import adapter_state, load_adapter_state, trained_names
+from krona.surgery.state import adapter_state, get_adapter, load_adapter_state, trained_names
 
 FORMAT: Literal[1] = 1
 

@@ -14,7 +14,7 @@ from krona.adapters.export import export
 from krona.adapters.find import TrainedRun, find
 from krona.adapters.predictor import Prediction, Predictor, Row, load_predictor
 from krona.runs.result import Result
-from krona.surgery.saving import bake
+from krona.surgery.merging import bake
 
 
 class Trained(Predictor):

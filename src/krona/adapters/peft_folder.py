@@ -13,8 +13,8 @@ from krona.backbones.peft_config import module_names, outermost, quiet, require_
 from krona.kernels.kronecker import with_identity
 from krona.messages import KronaError, first_line
 from krona.methods.branch import Branch
-from krona.surgery.branches import branch_matrix
 from krona.surgery.layers import is_conv1d, is_linear, is_quantised
+from krona.surgery.merging import branch_matrix
 from krona.surgery.state import (
     InsertedAdapter,
     adapted_modules,

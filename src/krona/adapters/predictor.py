@@ -26,7 +26,7 @@ from krona.metrics.threshold import labels_above
 from krona.paths import expand
 from krona.runs.predictions import label_text, label_words
 from krona.runs.provenance import method_change
-from krona.surgery.trainable import adapter_state, copy_into, train_in_fp32
+from krona.surgery.state import adapter_state, copy_into, train_in_fp32
 from krona.tasks import Split, Task
 from krona.tasks.rows import Sources
 from krona.tasks.values import BadRowError

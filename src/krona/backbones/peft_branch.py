@@ -29,7 +29,7 @@ from krona.backbones.peft_config import (
 from krona.messages import KronaError, first_line
 from krona.methods.branch import Branch
 from krona.surgery.layers import is_quantised
-from krona.surgery.saving import remove_branches, restore
+from krona.surgery.state import remove_branches
 from krona.surgery.target_modules import match_modules
 from krona.surgery.wrapper import public_name, unwrap
 
@@ -41,7 +41,6 @@ def bare_copy(model: nn.Module) -> Any:
     copied = with_own_modules(model)
     if "krona" in copied.__dict__:
         remove_branches(copied)
-        restore(copied)
     return copied
 
 

@@ -3,11 +3,23 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
 from inspect import getattr_static
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Protocol, Self
 
 from torch import Tensor, nn
 
 from krona.messages import KronaError
+
+
+class TrainingHook(Protocol):
+    """Adds a term to the loss and acts after each step (such as `krona.backbones.peft_branch.PeftTrainingHook`)."""
+
+    def penalty(self, model: nn.Module) -> Tensor | None: ...
+
+    def after_step(self, model: nn.Module, step: int) -> None: ...
+
+    def state_dict(self) -> dict[str, Any]: ...
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None: ...
 
 
 class Branch(nn.Module):
@@ -40,8 +52,8 @@ class Branch(nn.Module):
     """The matrix from which `prepare` computes the initial values. None: `prepare` is not called."""
     init_rows: int = 0
     """The number of training rows from which the gradient or the covariance is computed."""
-    training_hook: Any = None
-    """Adds a term to the loss and acts after each step (such as `krona.backbones.peft_branch.PeftTrainingHook`)."""
+    training_hook: TrainingHook | None = None
+    """Changes the training of the whole adapter. Only the first branch has a hook."""
     notes: Sequence[str] = ()
     """Notes about the branch for the user."""
 
@@ -82,7 +94,7 @@ class Branch(nn.Module):
         """
         raise NotImplementedError(f"{type(self).__name__} does not define prepare().")
 
-    def add_to(self, y: Tensor, x: Tensor, *others: Any) -> Tensor:
+    def add_to(self, y: Tensor, x: Tensor, *others: Self) -> Tensor:
         """Return the sum of y, ``self(x)`` and the updates of the other branches at the same layer or block.
 
         A class defines this method if it can compute the sum faster than with separate calls.

@@ -4,7 +4,7 @@ The weight of a linear layer is stored as (d_out, d_in) or, in ``Conv1D`` of GPT
 be stored in 4 bits (``Linear4bit`` of bitsandbytes).
 """
 
-from typing import Any
+from typing import TypeGuard
 
 import torch
 from torch import Tensor, nn
@@ -36,7 +36,7 @@ def has_hooks(module: nn.Module) -> bool:
     return bool(hooks) or "forward" in module.__dict__
 
 
-def is_quantised(layer: nn.Module) -> bool:
+def is_quantised(layer: nn.Module) -> TypeGuard[nn.Linear]:
     """Return whether the weight of a layer is stored in 4 bits."""
     return getattr(layer._parameters.get("weight"), "quant_state", None) is not None
 
@@ -47,7 +47,7 @@ def original_shape(weight: Tensor) -> torch.Size:
     return weight.shape if state is None else torch.Size(state.shape)
 
 
-def dequantised_layer(layer: Any, weight: Tensor | None = None) -> nn.Linear:
+def dequantised_layer(layer: nn.Linear, weight: Tensor | None = None) -> nn.Linear:
     """Return an ``nn.Linear`` with a quantised layer's bias. Its weight is ``weight`` or the dequantised weight."""
     plain = nn.Linear(layer.in_features, layer.out_features, bias=False, device="meta").train(layer.training)
     plain.weight = nn.Parameter(weight_matrix(layer) if weight is None else weight, requires_grad=False)
@@ -58,10 +58,9 @@ def dequantised_layer(layer: Any, weight: Tensor | None = None) -> nn.Linear:
 def weight_matrix(layer: nn.Module) -> Tensor:
     """Return the weight of a linear layer as (d_out, d_in). A 4-bit weight is dequantised."""
     weight = layer.get_parameter("weight")
-    if is_quantised(layer):
+    if (state := getattr(weight, "quant_state", None)) is not None:
         from bitsandbytes.functional import dequantize_4bit
 
-        quantised: Any = weight
-        dequantised: Tensor = dequantize_4bit(quantised.detach(), quantised.quant_state)
+        dequantised: Tensor = dequantize_4bit(weight.detach(), state)
         return dequantised
     return weight.T if is_conv1d(layer) else weight

@@ -1,11 +1,11 @@
 """Merge an adapter with a linear update into the backbone's weights (Eq. 4 of the KronA paper), and undo the merge.
 
 A merged weight is a new tensor. ``unmerge`` restores the original tensor object. Calls such as ``eval()`` do
-not merge. Trained LayerNorms do not need merging, because their trained weights are already in the model.
+not merge. Trained LayerNorms do not need merging, because their trained weights are already in the model. ``bake``
+merges permanently, so that the model can be saved.
 """
 
 import copy
-from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -13,7 +13,6 @@ from torch import Tensor, nn
 
 from krona.messages import KronaError
 from krona.methods.branch import Branch
-from krona.surgery.branches import branch_matrix
 from krona.surgery.layers import (
     dequantised_layer,
     has_own_forward,
@@ -22,8 +21,8 @@ from krona.surgery.layers import (
     is_quantised,
     weight_matrix,
 )
-from krona.surgery.state import adapted_modules, get_adapter, prompt_length, put_back
-from krona.surgery.wrapper import Adapted, BranchPlacement, public_name
+from krona.surgery.state import adapted_modules, get_adapter, prompt_length, put_back, remove_branches
+from krona.surgery.wrapper import Adapted, all_names, public_name, replace
 
 
 def merge(model: nn.Module) -> None:
@@ -53,7 +52,7 @@ def merge(model: nn.Module) -> None:
             adapted.base = dequantised_layer(adapted.base, weights["weight"])
             continue
         for attribute, weight in weights.items():
-            original: Any = getattr(adapted.base, attribute)
+            original: nn.Parameter = getattr(adapted.base, attribute)
             adapter.weights_before_merge[adapted.base, attribute] = original
             setattr(adapted.base, attribute, nn.Parameter(weight, requires_grad=False))
     adapter.merged = True
@@ -90,17 +89,31 @@ def unmerge(model: nn.Module) -> None:
     adapter.merged = False
 
 
-def add_update(W: Tensor, matrices: Sequence[Tensor], how: BranchPlacement) -> Tensor:
-    """Apply the matrices D of branches to a weight W, and return the new weight (d_out, d_in).
+def bake(model: nn.Module) -> None:
+    """Merge the adapter permanently. The model then has the original modules and names, and no adapter.
 
-    The result is W + Σ D for parallel branches, and (I + D) W for sequential branches. Without the inner residual, D
-    replaces I + D.
+    After this call, ``save_pretrained`` writes a checkpoint that transformers loads without krona.
+
+    Raises:
+        KronaError: a branch cannot be merged into a weight. The model is then unchanged.
     """
-    if how.placement == "parallel":
-        return sum(matrices, W)
-    for D in matrices:
-        W = W + D @ W if how.inner_residual else D @ W
-    return W
+    if not get_adapter(model).merged:
+        merge(model)
+    remove_branches(model)
+    _dequantise(model)
+    _record_untied(model)
+
+
+def branch_matrix(branch: Branch) -> Tensor:
+    """Return the matrix of a branch, (d_out, d_in).
+
+    Raises:
+        KronaError: the branch cannot be written as a matrix.
+    """
+    try:
+        return branch.delta()
+    except KronaError as error:
+        raise KronaError(f"The {type(branch).__name__} branch cannot be written as a matrix. {error}") from error
 
 
 @torch.no_grad()
@@ -125,7 +138,12 @@ def _merged_weights(label: str, adapted: Adapted) -> dict[str, Tensor]:
         dtype = weight.dtype
         wide = torch.promote_types(dtype, torch.float32)
         matrices = [branch_matrix(copy.deepcopy(branch).to(wide)) for branch in branches]
-        W = add_update(weight.to(wide), matrices, placement)
+        W = weight.to(wide)
+        if placement.placement == "parallel":
+            W = sum(matrices, W)
+        else:
+            for D in matrices:
+                W = W + D @ W if placement.inner_residual else D @ W
     except KronaError as error:
         raise KronaError(f"{label}: {error}") from error
     if placement.placement == "sequential" and base.bias is not None:
@@ -134,8 +152,7 @@ def _merged_weights(label: str, adapted: Adapted) -> dict[str, Tensor]:
             "adapter unmerged."
         )
     if adapted.dora is not None:
-        magnitude: Any = adapted.dora
-        W = magnitude.scale(W)[:, None] * W
+        W = adapted.dora.scale(W)[:, None] * W
     return {"weight": _cast(label, W.T if is_conv1d(base) else W, dtype)}
 
 
@@ -159,3 +176,34 @@ def _cast(label: str, weight: Tensor, dtype: torch.dtype) -> Tensor:
             f"{str(dtype).removeprefix('torch.')}. Use the adapter unmerged, or merge it into a model in fp32."
         )
     return merged
+
+
+def _dequantise(model: Any) -> None:
+    """Replace the 4-bit layers with linear layers, so that all layers have the same format in a checkpoint."""
+    names = all_names(model)
+    layers = [module for module in names if is_quantised(module)]
+    for layer in layers:
+        replace(model, names[layer], dequantised_layer(layer))
+    if layers:
+        model.config.__dict__.pop("quantization_config", None)
+        model.hf_quantizer, model.is_quantized, model.is_loaded_in_4bit = None, False, False
+        model.__dict__.pop("quantization_method", None)
+
+
+def _record_untied(model: Any) -> None:
+    """Set ``tie_word_embeddings`` to false if a merge has untied the output layer from the embeddings.
+
+    Otherwise ``tie_weights`` would undo the merge. In some models (BART), ``tie_word_embeddings`` also ties the
+    embeddings of encoder and decoder to each other. For these models, the key stays true, because transformers could
+    not load the checkpoint if the key were false.
+    """
+    config: Any = getattr(model, "config", None)
+    if not getattr(config, "tie_word_embeddings", False):
+        return
+    head, embeddings = model.get_output_embeddings(), model.get_input_embeddings()
+    if head is None or embeddings is None or head.weight is embeddings.weight:
+        return
+    uses = sum(p is embeddings.weight for _, p in model.named_parameters(remove_duplicate=False))
+    always_ties = type(config)(tie_word_embeddings=False).tie_word_embeddings  # T5's config ignores the given value
+    if uses == 1 or always_ties:
+        config.tie_word_embeddings = False

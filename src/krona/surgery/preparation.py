@@ -8,6 +8,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.modules.module import _IncompatibleKeys
 
 from krona.messages import KronaError
 from krona.surgery.layers import weight_matrix
@@ -40,7 +41,7 @@ def _check_prepared(model: nn.Module, inputs: object) -> None:
         )
 
 
-def _record_loaded(model: nn.Module, keys: Any) -> None:
+def _record_loaded(model: nn.Module, keys: _IncompatibleKeys) -> None:
     if not any(".branches." in key for key in keys.missing_keys):
         get_adapter(model).prepared = True
 

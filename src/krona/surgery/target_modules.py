@@ -12,7 +12,6 @@ import fnmatch
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from torch import nn
 
@@ -81,9 +80,10 @@ def widths_or_none(module: nn.Module) -> tuple[int, int] | None:
         rows, columns = module.get_parameter("weight").shape
         return rows, columns
     if is_norm(module):
-        weight: Any = getattr(module, "weight", None)
-        plain = isinstance(weight, nn.Parameter) and weight.dim() == 1 and not isinstance(module, nn.GroupNorm)
-        return (len(weight), len(weight)) if plain else None
+        weight = module._parameters.get("weight")
+        if weight is None or weight.dim() != 1 or isinstance(module, nn.GroupNorm):
+            return None
+        return len(weight), len(weight)
     first, last = end_layers(module)
     if module is first:
         return None

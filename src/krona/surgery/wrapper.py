@@ -1,7 +1,7 @@
 """Wrap a module of the backbone, and compute its output together with its branches."""
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -10,6 +10,7 @@ from torch.utils.hooks import RemovableHandle
 
 from krona.kernels.t5_modules import drop
 from krona.methods.branch import Branch
+from krona.methods.magnitude import Magnitude
 from krona.methods.placement import Position
 from krona.surgery.layers import has_hooks, weight_matrix
 
@@ -35,14 +36,11 @@ class Prompt(nn.Module):
     Hooks on the model call the branch.
     """
 
-    def __init__(self, branch: nn.Module, hooks: Sequence[RemovableHandle]) -> None:
+    def __init__(self, branch: nn.Module, length: int, hooks: Sequence[RemovableHandle]) -> None:
         super().__init__()
         self.branches = branch
+        self.length = length  # the number of positions
         self.hooks = hooks
-
-    def own_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
-        """Iterate over the names and the values of the parameters."""
-        yield from self.branches.named_parameters()
 
 
 class InputCapture:
@@ -85,8 +83,7 @@ class Adapted(nn.Module):
         branches: nn.ModuleList,
         placement: BranchPlacement,
         *,
-        dora: nn.Module | None = None,
-        capture: InputCapture | None = None,
+        dora: Magnitude | None = None,
     ) -> None:
         super().__init__()
         self.training = base.training  # a model in eval mode stays in eval mode
@@ -94,7 +91,7 @@ class Adapted(nn.Module):
         self.branches = branches.train(base.training)
         self.dora = dora
         self.placement = placement
-        self.capture = capture  # of the span's input, if the branches act on a span of modules
+        self.capture: InputCapture | None = None  # of the span's input, if the branches act on a span of modules
         self.merged = False
 
     def __getattr__(self, name: str) -> Any:  # T5 reads wo.weight, SelfAttention.compute_bias, … through the wrapper
@@ -109,7 +106,7 @@ class Adapted(nn.Module):
         """Set a parameter of the wrapped module. ``tie_weights`` uses this method to set a weight."""
         setattr(self.base, name, param)
 
-    def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Any:
+    def forward(self, x: Tensor, *args: object, **kwargs: object) -> Any:
         if self.merged:
             return self.base(x, *args, **kwargs)
         if self._in_one_step():
@@ -160,11 +157,6 @@ class Adapted(nn.Module):
     def own_branches(self) -> "Sequence[Branch]":
         """Return the branches at this module."""
         return cast("Sequence[Branch]", self.branches)
-
-    def own_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
-        """Iterate over the names and the values of the adapter's parameters at this module."""
-        for module in self.own_modules():
-            yield from module.named_parameters()
 
     def own_modules(self) -> list[nn.Module]:
         """Return the modules of the adapter."""

@@ -35,7 +35,7 @@ from krona.runs.protocol import record_departures
 from krona.runs.result import CHECKSUMS, Result, now, write_result
 from krona.safe_files import Write, json_lines, write_text
 from krona.surgery.operation_counts import added_costs
-from krona.surgery.trainable import train_in_fp32
+from krona.surgery.state import train_in_fp32
 from krona.tasks import Split
 from krona.training.data import build_data, load_splits
 from krona.training.devices import Ranks, count_devices
