@@ -14,7 +14,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer, pipe
 
 from krona import paths
 from krona.messages import KronaError
-from krona.metrics.threshold import choose_threshold, labels_above
+from krona.metrics.scores.metric import choose_threshold, labels_above
 from krona.runs.predictions import label_text
 from krona.tasks.values import BadRowError
 from krona.training.learner import micro_batches

@@ -12,7 +12,7 @@ from krona.adapters.origin import Origin
 from krona.backbones.families.pooling import get_pooling, has_pooled_head
 from krona.display_names import BENCHMARKS, KINDS
 from krona.messages import join_names
-from krona.metrics.threshold import DEFAULT
+from krona.metrics.scores.metric import DEFAULT_THRESHOLD
 from krona.runs.description import describe_data
 from krona.runs.predictions import label_words
 
@@ -36,7 +36,7 @@ def model_card(run: TrainedRun, form: str, lines: list[str], *, auto: str, model
     has_pooler = "add_pooling_layer" in signature(type(model.base_model).__init__).parameters
     output = "The class" if words else "The output"
     if task.is_multilabel:
-        output = f"The classes with a probability (sigmoid) above {origin.threshold or DEFAULT:g}"
+        output = f"The classes with a probability (sigmoid) above {origin.threshold or DEFAULT_THRESHOLD:g}"
     as_text = f"the text `{origin.source_text({name: f'{{{name}}}' for name in columns})}{suffix}`"
     row = dict.fromkeys(columns, "…")
     hub_name, revision = hub_source(origin)

@@ -22,7 +22,7 @@ from krona.backbones.families.family import round_probabilities
 from krona.backbones.load import Loaded, shared_backbone
 from krona.config.settings import AUTOCAST
 from krona.messages import KronaError, KronaWarning, join_names, plural
-from krona.metrics.threshold import labels_above
+from krona.metrics.scores.metric import labels_above
 from krona.paths import expand
 from krona.runs.predictions import label_text, label_words
 from krona.runs.provenance import method_change

@@ -16,7 +16,7 @@ from krona.backbones.families.family import round_probabilities
 from krona.messages import KronaError
 from krona.metrics.scores import need_scores
 from krona.metrics.scores import score as compute_scores
-from krona.metrics.threshold import choose_threshold, labels_above
+from krona.metrics.scores.metric import choose_threshold, labels_above
 from krona.tasks import Split, Task
 from krona.training.batches import EvaluationBatches
 from krona.training.devices import Ranks

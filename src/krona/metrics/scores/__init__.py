@@ -1,4 +1,4 @@
-"""Compute metrics by name. A new `Metric` needs a name in `METRICS`.
+"""Compute metrics by name. `krona.metrics.scores.definitions` defines them.
 
 Scores range from 0 to 100, and correlations from -100 to 100.
 """
@@ -10,23 +10,8 @@ from functools import lru_cache
 import numpy as np
 
 from krona.messages import did_you_mean
-from krona.metrics.scores import classification, correlations, probabilities
+from krona.metrics.scores.definitions import METRICS as METRICS
 from krona.metrics.scores.metric import Answers, Metric, Sums, encode
-
-METRICS: dict[str, Metric] = {
-    "accuracy": classification.Accuracy(),
-    "exact_match": classification.ExactMatch(),
-    "f1": classification.F1(),
-    "log_loss": probabilities.LogLoss(),
-    "macro_f1": classification.MacroF1(),
-    "matthews": classification.Matthews(),
-    "micro_f1": classification.MicroF1(),
-    "micro_roc_auc": probabilities.MicroRocAuc(),
-    "pearson": correlations.Pearson(),
-    "roc_auc": probabilities.RocAuc(),
-    "spearman": correlations.Spearman(),
-    "subset_accuracy": classification.SubsetAccuracy(),
-}
 
 
 def score(

@@ -19,6 +19,8 @@ NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)")
 NO_LABEL = -1
 NO_NUMBER = -1.0
 EMPTY_SET = "none"  # the text of a set without labels
+DEFAULT_THRESHOLD = 0.5  # a label of a multi-label task is predicted if its probability is above the threshold
+THRESHOLDS = [round(0.05 * step, 2) for step in range(1, 20)]
 
 
 @dataclass(frozen=True, eq=False)
@@ -176,6 +178,22 @@ def parse_set(text: str, labels: Collection[str]) -> set[str] | None:
 def format_set(labels: Iterable[str]) -> str:
     """Return label ids as a text such as ``0 2``."""
     return " ".join(sorted(labels, key=int)) or EMPTY_SET
+
+
+def labels_above(threshold: float, probabilities: Sequence[Sequence[float]], labels: Sequence[str]) -> list[str]:
+    """Return the labels of each row whose probability is above the threshold, such as ``0 2``."""
+    return [
+        format_set(label for label, value in zip(labels, row, strict=True) if value > threshold)
+        for row in probabilities
+    ]
+
+
+def choose_threshold(
+    score: Callable[[list[str]], float], probabilities: Sequence[Sequence[float]], labels: Sequence[str]
+) -> float:
+    """Return the candidate with the best score of the predicted labels. Of equal scores, return the nearest to 0.5."""
+    scores = {threshold: score(labels_above(threshold, probabilities, labels)) for threshold in THRESHOLDS}
+    return max(THRESHOLDS, key=lambda threshold: (scores[threshold], -abs(threshold - DEFAULT_THRESHOLD)))
 
 
 def _encode_probabilities(scores: Sequence[Sequence[float | None]], targets: NDArray[Any], classes: int) -> Floats:
