@@ -9,7 +9,7 @@ from pydantic.dataclasses import dataclass as pydantic_dataclass
 
 from krona.config import check
 from krona.config.settings import STRICT, Backbone, Method, NonNegative
-from krona.tasks.data_settings import Positive, Seed
+from krona.tasks.rows import Positive, Seed
 
 T = TypeVar("T")
 Row = dict[str, Any]

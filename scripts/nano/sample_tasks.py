@@ -21,7 +21,7 @@ import questions
 import senses
 import sentences
 from clauses import Row
-from krona.tasks.sample import sample_files
+from krona.tasks.data_sources import sample_files
 
 SPLIT_ROWS = {"train": 2000, "dev": 200, "test": 400}
 MAKERS: dict[str, Callable[[Random], Row]] = {

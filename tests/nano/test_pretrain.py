@@ -12,7 +12,7 @@ import corpus
 import sample_tasks
 from feed import corrupt
 from krona.paths import NANO
-from krona.tasks.sample import FINGERPRINT
+from krona.tasks.data_sources import SAMPLE_FINGERPRINT
 from pretrain import FINE_TUNING_DROPOUT, Schedule, pretrain
 
 TINY = {"d_model": 16, "d_ff": 32, "num_layers": 1, "num_decoder_layers": 1, "num_heads": 2, "vocab_size": 600}
@@ -91,7 +91,7 @@ def test_the_nano_backbone_is_a_small_real_t5():
     assert {tuple(getattr(m, name).weight.shape) for m in attention for name in "qkvo"} == {(192, 192)}
     assert model.config.dropout_rate == FINE_TUNING_DROPOUT > 0
     assert model.lm_head.weight is model.shared.weight
-    assert f"`{FINGERPRINT}`" in (NANO / "README.md").read_text()
+    assert f"`{SAMPLE_FINGERPRINT}`" in (NANO / "README.md").read_text()
 
 
 def test_the_nano_tokenizer_reads_all_of_ascii_and_fits_the_model():

@@ -10,7 +10,7 @@ from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.linear_model import LogisticRegression
 
 import sample_tasks as generated
-from krona.tasks import sample
+from krona.tasks import data_sources
 
 COLUMNS = {
     "cola": ["sentence"],
@@ -35,15 +35,15 @@ def test_splits_share_no_pair(task):
 
 def test_the_shipped_files_are_what_the_script_gives() -> None:
     for tasks, name, fingerprint in (
-        (generated.TASKS, "sample", sample.FINGERPRINT),
-        (generated.SUPERGLUE, "superglue", sample.SUPERGLUE_FINGERPRINT),
+        (generated.TASKS, "sample", data_sources.SAMPLE_FINGERPRINT),
+        (generated.SUPERGLUE, "superglue", data_sources.SAMPLE_SUPERGLUE_FINGERPRINT),
     ):
         digest = hashlib.blake2b(digest_size=6)
         for task in tasks:
             for split in generated.SPLIT_ROWS:
                 digest.update(json.dumps(generated.generate(task, split), sort_keys=True).encode())
         assert f"{name}-1-{digest.hexdigest()}" == fingerprint
-    shipped = {path: gzip.decompress(path.read_bytes()).decode() for path in sample.FILES.rglob("*.gz")}
+    shipped = {path: gzip.decompress(path.read_bytes()).decode() for path in data_sources.SAMPLE_FILES.rglob("*.gz")}
     assert shipped == dict(generated.make_files())
 
 

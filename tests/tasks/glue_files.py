@@ -7,8 +7,8 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from krona.tasks import Task
-from krona.tasks.sample import FILES
-from krona.tasks.sample import FOLDERS as FOLDERS
+from krona.tasks.data_sources import SAMPLE_FILES
+from krona.tasks.data_sources import SAMPLE_FOLDERS as FOLDERS
 
 CONF = Path(__file__).parents[2] / "conf" / "task"
 HEADERS = {
@@ -83,7 +83,7 @@ def write(folder: Path, name: str, *, train: int = 12, dev: int = 7, end: str = 
 
 def unpack_samples(folder: Path) -> None:
     """Write the files of the sample tasks to a folder as in the downloads of GLUE and SuperGLUE."""
-    for packed in FILES.glob("*/*.gz"):
+    for packed in SAMPLE_FILES.glob("*/*.gz"):
         path = folder / packed.parent.name / packed.stem
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(gzip.decompress(packed.read_bytes()))

@@ -10,8 +10,7 @@ import pytest
 from krona.messages import KronaError
 from krona.paper import TASKS
 from krona.tasks import Data, Task, data_fingerprint
-from krona.tasks.data_sources import own_files, require_files
-from krona.tasks.sample import FOLDERS, SUPERGLUE, sample_files
+from krona.tasks.data_sources import SAMPLE_FOLDERS, SAMPLE_SUPERGLUE, own_files, require_files, sample_files
 from tasks.glue_files import label, task, unpack_samples, write
 from tasks.own_task import lines, load, mood, read
 from typed_run import output_of
@@ -105,13 +104,13 @@ def test_data_and_task_must_fit() -> None:
 
 def test_sample_tasks_are_read_as_their_benchmark_and_come_in_their_own_splits(tmp_path: Path) -> None:
     unpack_samples(tmp_path)
-    for name in FOLDERS:
+    for name in SAMPLE_FOLDERS:
         shipped = load(task(f"sample_{name}"), kind="sample", quoting="csv", seed=7)  # both settings have no effect
         assert [len(split) for split in (shipped.train, shipped.dev, shipped.test)] == [2000, 200, 400]
         assert shipped.dev.ids[:2] == ["dev-0", "dev-1"]
         assert not set(shipped.train.sources) & set(shipped.test.sources)
         rule = "halve_validation" if name != "mnli" else "mnli"
-        official = load(task(name, split=rule), kind="jsonl" if name in SUPERGLUE else "tsv", path=str(tmp_path))
+        official = load(task(name, split=rule), kind="jsonl" if name in SAMPLE_SUPERGLUE else "tsv", path=str(tmp_path))
         assert (official.train.sources, official.train.targets) == (shipped.train.sources, shipped.train.targets)
     assert official.dev.sources != shipped.dev.sources
 

@@ -20,7 +20,7 @@ import pytest
 
 from krona.messages import KronaError
 from krona.tasks import InputRows
-from krona.tasks.sample import sample_files
+from krona.tasks.data_sources import sample_files
 from tasks import glue_files
 from tasks.own_task import MOODS, lines, mood, read, texts
 

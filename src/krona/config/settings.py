@@ -11,8 +11,8 @@ from pydantic.dataclasses import dataclass
 
 from krona.methods.placement import Placement as Placement
 from krona.paths import NANO, expand
-from krona.tasks.data_settings import MAX_COUNT, Positive, Seed
-from krona.tasks.data_settings import Data as Data
+from krona.tasks.rows import MAX_COUNT, Positive, Seed
+from krona.tasks.rows import Data as Data
 from krona.tasks.task import Task
 
 STRICT = ConfigDict(

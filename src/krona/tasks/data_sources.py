@@ -16,16 +16,23 @@ from krona.display_names import BENCHMARKS
 from krona.messages import KronaError
 from krona.paths import expand
 from krona.safe_files import sha256
-from krona.tasks.data_settings import Data
 from krona.tasks.files import DataFile, FileColumns, Row, require_file
-from krona.tasks.rows import Split, read_official_split
-from krona.tasks.sample import FINGERPRINT, FOLDERS, SUPERGLUE, SUPERGLUE_FINGERPRINT, sample_files
+from krona.tasks.rows import Data, Split, read_official_split
 from krona.tasks.task import FILE_KEYS, Task
 from krona.tasks.values import BadRowError, plain_value
 
 KINDS = ("hub", "tsv", "jsonl", "sample")
 FORMATS = {"glue": "tsv", "superglue": "jsonl"}  # maps each benchmark to the kind of data source that reads its files
-# Maps the splits of a DatasetDict to official splits.
+# The sample tasks are part of the package. They have the columns and files of GLUE or SuperGLUE, but generated
+# rows (scripts/nano/sample_tasks.py), so their scores are not comparable with scores on the benchmarks.
+SAMPLE_FILES = Path(__file__).with_name("sample_tasks")
+SAMPLE_FOLDERS = {
+    "cola": "CoLA", "rte": "RTE", "mrpc": "MRPC", "sst2": "SST-2", "stsb": "STS-B", "mnli": "MNLI", "qnli": "QNLI",
+    "qqp": "QQP", "copa": "COPA", "wic": "WiC",
+}  # fmt: skip
+SAMPLE_SUPERGLUE = ("copa", "wic")
+SAMPLE_FINGERPRINT = "sample-1-315002c8a97a"  # a hash of the rows, which a test compares with the generated rows
+SAMPLE_SUPERGLUE_FINGERPRINT = "superglue-1-cc151c10c9b4"
 
 
 def check_kind(task: Task, kind: str) -> None:
@@ -43,7 +50,7 @@ def check_kind(task: Task, kind: str) -> None:
             f"profile=demo), or use task={task.sample}."
         )
     if task.data_kind in BENCHMARKS and kind not in ("hub", FORMATS[task.data_kind]):
-        sample = f"task=sample_{task.name}, or " if kind == "sample" and task.name in FOLDERS else ""
+        sample = f"task=sample_{task.name}, or " if kind == "sample" and task.name in SAMPLE_FOLDERS else ""
         raise KronaError(
             f"data={kind} does not contain task={task.name}. Use {sample}{BENCHMARKS[task.data_kind]} itself with "
             f"data=hub or data={FORMATS[task.data_kind]} data.path=FOLDER."
@@ -145,6 +152,22 @@ def own_files(task: Task, path: str | None) -> dict[str, Path]:
     return {key: folder / expand(named[key]) for key in FILE_KEYS if key in named}
 
 
+def sample_files(name: str) -> dict[str, Path]:
+    """Return the files of a sample task by split (train, dev and test).
+
+    Raises:
+        KronaError: no sample task has this name.
+    """
+    if name not in SAMPLE_FOLDERS:
+        raise KronaError(f"Unknown sample task '{name}'. Choose one of {', '.join(SAMPLE_FOLDERS)}.")
+    files = {"train": "train.tsv", "dev": "dev.tsv", "test": "test.tsv"}
+    if name == "mnli":
+        files |= {"dev": "dev_mismatched.tsv", "test": "dev_matched.tsv"}
+    if name in SAMPLE_SUPERGLUE:
+        files = {"train": "train.jsonl", "dev": "val.jsonl", "test": "test.jsonl"}
+    return {split: SAMPLE_FILES / SAMPLE_FOLDERS[name] / f"{file}.gz" for split, file in files.items()}
+
+
 def benchmark_files(task: Task, path: str | None) -> dict[str, Path]:
     """Return a task's files in the download of GLUE or SuperGLUE by official split.
 
@@ -189,7 +212,8 @@ def data_fingerprint(task: Task, data: Data) -> str:
             is_cut = not {"dev", "test"} <= files.keys() or data.test_from_train is not None
             return f"own:{_hash_files(task, files, salt=b'by hash' if is_cut else b'')}"
         if task.data_kind == "sample" or data.kind == "sample":
-            return f"sample:{SUPERGLUE_FINGERPRINT if task.sample in SUPERGLUE else FINGERPRINT}"
+            is_superglue = task.sample in SAMPLE_SUPERGLUE
+            return f"sample:{SAMPLE_SUPERGLUE_FINGERPRINT if is_superglue else SAMPLE_FINGERPRINT}"
         if data.kind != "hub":
             return f"{data.kind}:{_hash_files(task, benchmark_files(task, data.path))}"
         return f"hub:{data.name}/{task.hub_name}@{data.revision or 'main'}"

@@ -11,8 +11,7 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 from krona.messages import KronaError, first_line
-from krona.tasks.data_settings import Data
-from krona.tasks.rows import Split, read_official_split
+from krona.tasks.rows import Data, Split, read_official_split
 from krona.tasks.task import Task
 
 TIMEOUT_S = 8.0  # seconds that the test request may take

@@ -1,4 +1,4 @@
-"""Read the rows of a task as source and target texts, check each row, and count bad and suspicious rows."""
+"""Define the settings of a data source, and read its rows: check each row, and count bad and suspicious rows."""
 
 import hashlib
 from collections import defaultdict
@@ -6,19 +6,55 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import zip_longest
-from typing import Any
+from typing import Annotated, Any, Literal
+
+from annotated_types import Ge, Gt, Le, Lt
+from pydantic.dataclasses import dataclass as checked_dataclass
 
 from krona.messages import KronaError, plural
-from krona.tasks.data_settings import Data
+from krona.methods.placement import STRICT
 from krona.tasks.files import NumberedRow
 from krona.tasks.task import Task
 from krona.tasks.values import BadRowError, round_number
 
+MAX_COUNT = 2**31 - 1  # the largest number that torch and the operating system accept
+Positive = Annotated[int, Ge(1), Le(MAX_COUNT)]
+Seed = Annotated[int, Ge(0), Le(2**32 - 1)]
 COLUMNS = ("ids", "sources", "targets", "texts", "group_ids")  # the lists of a `Split`
 SUSPICIOUS: Mapping[str, Callable[[str], bool]] = {  # maps kinds of suspicious texts to functions that detect them
     "empty texts": lambda text: not text.strip(),
     "spreadsheet quotes": lambda text: '""' in text[1:-1] and text[0] == '"' == text[-1],
 }
+
+
+@checked_dataclass(frozen=True, kw_only=True, config=STRICT)
+class Data:
+    """The source of the rows, and their division into train, dev and test."""
+
+    kind: Literal["hub", "tsv", "jsonl", "sample"]
+    """hub: the Hub; tsv: GLUE's files; jsonl: SuperGLUE's files; sample: the generated sample tasks."""
+    path: str | None = None
+    """Folder with the files of the kinds tsv and jsonl."""
+    name: str | None = None
+    """Name of the data set on the Hub."""
+    revision: str | None = None
+    """Branch, tag or commit of the data set on the Hub."""
+    protocol: Literal["table1", "appendix_d1", "validation"] = "table1"
+    """Protocol for the division of the rows into train, dev and test."""
+    train_rows: Positive | None = None
+    """Train on a subset of this size with balanced classes; null: on all rows."""
+    subset_seed: Seed | None = None
+    """Seed of the subset; null: data.seed."""
+    dev_from_train: Positive | Annotated[float, Gt(0), Lt(1)] | None = None
+    """Rows of train that become dev, as a number or (below 1) a fraction; all given dev rows then belong to test."""
+    test_from_train: Positive | Annotated[float, Gt(0), Lt(1)] | None = None
+    """Rows of train that are added to test, as a number or (below 1) a fraction."""
+    skip_bad_rows: bool = False
+    """Skip malformed rows instead of stopping."""
+    quoting: Literal["csv"] | None = None
+    """csv: interpret quotes in a TSV file as in a CSV file; null: read them as text."""
+    seed: Seed = 42
+    """Seed of the division into train, dev and test."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,9 +16,8 @@ import numpy as np
 from krona.messages import KronaError, did_you_mean, plural
 from krona.metrics.scores.metric import EMPTY_SET
 from krona.random_streams import stream_seed
-from krona.tasks.data_settings import Data
 from krona.tasks.data_sources import read_official_splits, read_others
-from krona.tasks.rows import OfficialSplit, Split
+from krona.tasks.rows import Data, OfficialSplit, Split
 from krona.tasks.task import Task
 
 ROLES = ("train", "dev", "test")
