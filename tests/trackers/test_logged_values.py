@@ -5,7 +5,7 @@ from tests.tiny_t5 import batch, tiny_t5
 
 from krona import surgery
 from krona.methods.lora import LoRA
-from krona.trackers.logged_values import flat_config
+from krona.trackers.loggers import flat_config
 from krona.training.tracking import gradient_norms
 
 

@@ -16,15 +16,15 @@ from krona.formatting import below
 from krona.messages import first_line
 from krona.paths import expand
 from krona.runs.folder import RunFolder
-from krona.runs.predictions import is_multilabel, label_words, read_outcomes
+from krona.runs.predictions import decode_label, is_multilabel, label_words, read_outcomes, read_rows
 from krona.runs.result import Result
 from krona.secrets_in_text import mask_secrets
-from krona.trackers.logged_values import PREDICTION_COLUMNS, read_predictions
 
 MAX_ID = 64  # maximum number of characters of a W&B run id or tag
 MAX_GROUP = 128
 MAX_CLASSES = 50  # maximum number of classes of the confusion matrix
 MAX_REASON = 200  # maximum number of characters of an error in a message
+PREDICTION_COLUMNS = ("id", "source", "target", "prediction", "right")
 UPLOAD = 3.0  # the time limit of the last upload is this number times ``timeout``
 EXIT_CODES = {"success": 0, "failed": 1, "aborted": 130}
 MODES = {"offline": "offline", "dryrun": "offline", "disabled": "disabled"}  # all other modes are online
@@ -147,6 +147,21 @@ class WandbLogger(loggers.WandbLogger):
             late = f"the server did not accept all values within {UPLOAD * self.timeout:g} s"
             return f"{late}. The command {sync_command(run, resumed=self.resumed)} uploads the rest."
         return None
+
+
+def read_predictions(run: RunFolder, task: Mapping[str, Any], *, most: int) -> list[list[Any]]:
+    """Return at most ``most`` test predictions of a run, with the columns `PREDICTION_COLUMNS`.
+
+    Args:
+        task: the task of the run. In the rows, label names replace the target texts.
+    """
+    rows: list[list[Any]] = []
+    columns = read_rows(run.predictions, "split", "id", "source", "target", "prediction").values()
+    for split, id_, source, target, prediction in zip(*columns, strict=True):
+        if split == "test" and len(rows) < most:
+            labels = [decode_label(text, task) for text in (target, prediction)]
+            rows.append([id_, source, *labels, int(target == prediction)])
+    return rows
 
 
 def confusion_chart(run: RunFolder, result: Result) -> Any:

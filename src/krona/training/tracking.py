@@ -14,8 +14,7 @@ from krona.runs.folder import RunFolder
 from krona.runs.result import Result
 from krona.surgery.layers import is_norm
 from krona.surgery.wrapper import is_in_adapter
-from krona.trackers.logged_values import epoch_values, flat_config
-from krona.trackers.loggers import GuardedLogger, Outcome, build_logger
+from krona.trackers.loggers import GuardedLogger, Outcome, build_logger, epoch_values, flat_config
 from krona.training.learner import Learner
 
 
