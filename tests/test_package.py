@@ -7,7 +7,7 @@ from pathlib import Path
 
 import krona
 from krona import surgery
-from krona.distribution import DISTRIBUTION, install_command
+from krona.messages import DISTRIBUTION, install_command
 from typed_run import output_of
 
 ROOT = Path(__file__).parent.parent

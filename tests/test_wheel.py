@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from krona import __version__
-from krona.distribution import DISTRIBUTION
+from krona.messages import DISTRIBUTION
 from typed_run import output_of
 
 ROOT = Path(__file__).parent.parent

@@ -22,7 +22,7 @@ __all__ = [
     "take_out", "train",
 ]  # fmt: skip
 _HOMES = {  # maps each public name to its module and its name in this module
-    "__version__": ("krona.distribution", "VERSION"),
+    "__version__": ("krona.paths", "VERSION"),
     "Adapter": ("krona.adapters.adapter", "Adapter"),
     "KronaError": ("krona.messages", "KronaError"),
     "Prediction": ("krona.adapters.predictor", "Prediction"),

@@ -18,6 +18,9 @@ CONTROL = re.compile(
 )
 
 
+DISTRIBUTION = "krona-pet"  # the name on the package index, where `krona` is another project
+
+
 class KronaWarning(UserWarning):
     """A warning that the commands print as a note."""
 
@@ -47,6 +50,11 @@ def escape_control_characters(text: str) -> str:
 def plural(count: int, noun: str) -> str:
     """Return a count and a noun, such as ``1 run``, ``12 runs`` or ``1,008 runs``."""
     return f"{count:,} {noun}{'s' * (count != 1)}"
+
+
+def install_command(extra: str) -> str:
+    """Return the command that installs the packages of an extra, such as ``peft``."""
+    return f'pip install "{DISTRIBUTION}[{extra}]"'
 
 
 def join_names(names: list[str]) -> str:

@@ -1,4 +1,4 @@
-"""Find the project, config, sweep and result folders, and import modules that a config names."""
+"""Define the version, find the project, config, sweep and result folders, and import modules that a config names."""
 
 import os
 import sys
@@ -6,6 +6,7 @@ from importlib import import_module, invalidate_caches
 from pathlib import Path
 from types import ModuleType
 
+VERSION = "0.1.0"
 _SHIPPED = Path(__file__).resolve().with_name("shipped")  # contains conf/ and sweeps/ in an installed package
 INSTALLED = _SHIPPED.is_dir()  # true for a wheel; false in the repository, also after `pip install -e`
 PROJECT = _SHIPPED if INSTALLED else Path(__file__).resolve().parents[2]

@@ -9,7 +9,6 @@ import torch
 import one_job
 from krona.backbones import load
 from krona.config.settings import Backbone
-from krona.recent_values import RecentValues
 from krona.training.data import SPLITS
 from tasks.glue_files import task
 from tiny_t5 import snapshot
@@ -77,7 +76,7 @@ def test_random_weights_are_drawn_anew_for_another_seed(tiny_folder: Path) -> No
 
 
 def test_a_few_are_kept() -> None:
-    make, letters = Mock(side_effect=str), RecentValues[str](2)
+    make, letters = Mock(side_effect=str), load.RecentValues[str](2)
     for key in "abacab":
         assert letters.get_or_make(key, lambda key=key: make(key)) == key
     assert [call.args[0] for call in make.call_args_list] == [*"abcb"]

@@ -3,6 +3,8 @@
 import copy
 import hashlib
 import json
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
@@ -18,7 +20,6 @@ from krona.backbones.weights_source import WAYS_OUT, fingerprint, require_folder
 from krona.config.settings import Backbone
 from krona.messages import KronaError
 from krona.random_streams import stream_seed
-from krona.recent_values import RecentValues
 from krona.surgery.layers import is_norm
 from krona.tasks import Task
 from krona.tasks.hub import download_error
@@ -38,6 +39,26 @@ class Loaded:
 
 
 Model = TypeVar("Model", bound=nn.Module)
+Value = TypeVar("Value")
+
+
+class RecentValues(OrderedDict[Hashable, Value]):
+    """A dict of the ``limit`` most recently used values."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__()
+        self.limit = limit
+
+    def get_or_make(self, key: Hashable, make: Callable[[], Value]) -> Value:
+        """Return the value of a key, or compute it with ``make``."""
+        if key not in self:
+            while len(self) >= self.limit:  # remove values first, because two backbones may not fit into memory
+                self.popitem(last=False)
+            self[key] = make()
+        self.move_to_end(key)
+        return self[key]
+
+
 BACKBONES: RecentValues[Loaded] = RecentValues(1)  # see `shared_backbone`
 
 

@@ -9,8 +9,7 @@ from typing import Any
 from torch import nn
 
 from krona.config.validation import find_argument_problems
-from krona.distribution import install_command
-from krona.messages import KronaError, did_you_mean, first_line
+from krona.messages import KronaError, did_you_mean, first_line, install_command
 from krona.paths import choice_files
 from krona.surgery.wrapper import is_in_adapter, public_name
 

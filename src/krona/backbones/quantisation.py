@@ -8,8 +8,7 @@ import torch
 from torch import nn
 from transformers import PreTrainedConfig
 
-from krona.distribution import install_command
-from krona.messages import KronaError
+from krona.messages import KronaError, install_command
 
 
 def require_library() -> None:

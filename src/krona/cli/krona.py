@@ -13,7 +13,6 @@ from typer.core import TyperGroup
 
 from krona import paths
 from krona.cli import adapter_commands, run_commands
-from krona.distribution import VERSION
 from krona.formatting import error_lines, say, show, terminal_width
 from krona.messages import KronaError, KronaWarning, escape_control_characters
 from krona.report import FORMATS
@@ -66,7 +65,7 @@ def _show_warning(usual: Any, message: Any, category: Any, *arguments: Any) -> N
 
 def _show_version(asked: bool) -> None:
     if asked:
-        print(f"krona {VERSION}")
+        print(f"krona {paths.VERSION}")
         raise typer.Exit
 
 

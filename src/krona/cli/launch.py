@@ -17,9 +17,9 @@ from krona.config.compose import help_text
 from krona.config.errors import WRONG_INPUT, explain
 from krona.config.hydra_internals import option_parser
 from krona.config.overrides import normalize
-from krona.distribution import VERSION
 from krona.formatting import error_lines
 from krona.messages import KronaError, escape_control_characters
+from krona.paths import VERSION
 from krona.runs.interrupts import Interrupted, end_with_parent, exit_interrupted, interrupt, leave, limit_exit
 from krona.runs.launcher_environment import require_one_launch
 

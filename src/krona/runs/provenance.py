@@ -14,8 +14,7 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
-from krona.distribution import VERSION
-from krona.paths import INSTALLED, PROJECT
+from krona.paths import INSTALLED, PROJECT, VERSION
 from krona.runs.result import Result
 
 LIBRARIES = ("torch", "transformers", "pytorch-lightning", "hydra-core", "datasets", "numpy")

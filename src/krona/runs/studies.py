@@ -11,8 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from krona.distribution import install_command
-from krona.messages import KronaError, check_file_name, first_line
+from krona.messages import KronaError, check_file_name, first_line, install_command
 
 REFINED = "refined "  # the attribute of a study with a trial's mean dev score over fresh seeds; its number follows
 STATES = {"COMPLETE": "finished", "PRUNED": "pruned", "FAIL": "failed", "RUNNING": "running"}

@@ -11,10 +11,9 @@ from torch.utils.data import DataLoader
 
 from krona import tasks
 from krona.backbones.families import Batch, Family
-from krona.backbones.load import Loaded, tokenizer_fingerprint
+from krona.backbones.load import Loaded, RecentValues, tokenizer_fingerprint
 from krona.config.settings import RunSettings
 from krona.messages import KronaError, first_few, join_names
-from krona.recent_values import RecentValues
 from krona.runs.result import Result
 from krona.tasks import Splits, Task, Tokenised
 from krona.training.batches import EvaluationBatches, TrainingBatches, source_lengths
