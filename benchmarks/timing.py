@@ -18,7 +18,7 @@ import torch
 
 from benchmarks.settings import Bench, Row, Say
 from krona.messages import KronaError
-from krona.training.machine import CPU_INFO, cpu_count, keep_freed_memory
+from krona.training.devices import CPU_INFO, cpu_count, keep_freed_memory
 
 STAT = Path("/proc/stat")  # a file of Linux with the busy time and the stolen time of all cores
 QUIET = 0.10  # maximum number of cores that other processes may use during a measurement

@@ -12,7 +12,7 @@ import torch
 from krona import surgery
 from krona.random_streams import Purpose, stream_seed
 from krona.tasks.splits import permutation
-from krona.training.batches import TrainingBatches
+from krona.training.data import TrainingBatches
 from krona.training.devices import Ranks
 from krona.training.in_python import module_and_loaders
 from krona.training.learner import Learner

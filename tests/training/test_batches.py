@@ -9,9 +9,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from krona.training.batches import WINDOW, EvaluationBatches, TrainingBatches
+from krona.training.data import WINDOW, TrainingBatches
 from krona.training.devices import Ranks
-from krona.training.evaluation import SplitEvaluation
+from krona.training.evaluation import EvaluationBatches, SplitEvaluation
 
 LENGTHS = random.Random(0).choices(range(3, 60), k=500)
 

@@ -18,7 +18,7 @@ from krona.config import check
 from krona.config.settings import Optimizer, RunSettings
 from krona.kernels.t5_modules import use_fast_modules
 from krona.messages import KronaError
-from krona.training.batches import TrainingBatches
+from krona.training.data import TrainingBatches
 from krona.training.learner import Learner
 from krona.training.schedule import StepCounts
 from krona.training.trainer import AfterEpoch

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from krona.training import machine
-from krona.training.machine import bf16_notes, default_threads, keep_freed_memory
+from krona.training import devices
+from krona.training.devices import bf16_notes, default_threads, keep_freed_memory
 from one_job import config, run, typed
 from tiny_backbones import write_backbone
 
@@ -30,7 +30,7 @@ def test_the_number_of_threads_before_the_first_run_is_remembered() -> None:
 
 
 def test_bf16_on_a_cpu_without_its_instructions_gives_a_note(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(machine, "CPU_INFO", tmp_path / "cpuinfo")
+    monkeypatch.setattr(devices, "CPU_INFO", tmp_path / "cpuinfo")
     assert bf16_notes("bf16-mixed", "cpu") == []  # no information
     (tmp_path / "cpuinfo").write_text("flags\t\t: avx2 avx512f\n")
     (note,) = bf16_notes("bf16-mixed", "cpu")

@@ -6,21 +6,24 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import pyarrow.compute
 import torch
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Sampler
 
 from krona import tasks
 from krona.backbones.families import Batch, Family
 from krona.backbones.load import Loaded, RecentValues, tokenizer_fingerprint
 from krona.config.settings import RunSettings
 from krona.messages import KronaError, first_few, join_names
+from krona.random_streams import stream_seed
 from krona.runs.result import Result
 from krona.tasks import Splits, Task, Tokenised
-from krona.training.batches import EvaluationBatches, TrainingBatches, source_lengths
+from krona.tasks.splits import permutation
 from krona.training.devices import Ranks
-from krona.training.evaluation import SplitEvaluation
+from krona.training.evaluation import EvaluationBatches, SplitEvaluation, chunks
 from krona.training.schedule import count_batches
 
+WINDOW = 50  # number of batches in a window (`TrainingBatches`)
 MAX_LISTED = 20  # maximum number of label weights in a note
 SPLITS: RecentValues[Splits] = RecentValues(8)  # rows that this process has read and will need again
 
@@ -184,3 +187,69 @@ def _first_batches(settings: RunSettings, splits: Splits) -> Splits:
         rows = settings.step_rows if name == "train" else settings.trainer.eval_batch_size
         first[name] = split.take(range(min(len(split), int(settings.trainer.fast_dev_run) * rows)))
     return replace(splits, **first)
+
+
+class TrainingBatches(Sampler[list[int]]):
+    """The batch sampler for a training epoch.
+
+    The order of the rows depends only on the seed and the epoch. A resumed run therefore repeats the same order.
+
+    If ``lengths`` is given, each batch contains rows of similar length. The shuffled rows are divided into windows of
+    `WINDOW` batches. The rows of each window are sorted by length and divided into batches. Finally, all batches are
+    shuffled. In the paper, by contrast, batches do not depend on the lengths of the rows.
+
+    Each batch of ``batch_size`` rows is divided among all ranks. If the number of rows is not divisible by the number
+    of ranks, some ranks get one row fewer than others, and may get no row of the last batch.
+
+    If ``limit`` is given, an epoch ends after at most this number of rows.
+    """
+
+    def __init__(
+        self,
+        num_rows: int,
+        *,
+        batch_size: int,
+        seed: int,
+        lengths: Sequence[int] | None = None,
+        ranks: Ranks | None = None,
+        limit: int | None = None,
+    ) -> None:
+        self.num_rows, self.batch_size, self.seed, self.lengths = num_rows, batch_size, seed, lengths
+        self.limit = num_rows if limit is None else min(num_rows, limit)
+        self.ranks = ranks or Ranks()
+        self.epoch = 0
+        self.sampler = self  # Lightning calls the method `set_epoch` of a batch sampler's attribute ``sampler``
+
+    def set_epoch(self, epoch: int) -> None:
+        """Set the number of the epoch. Lightning calls this method before each epoch, also in a resumed run."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return -(-self.limit // self.batch_size)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        left = self.limit
+        for batch in self._batches(self.epoch)[: len(self)]:
+            yield batch[:left][self.ranks.rank :: self.ranks.size]
+            left -= len(batch)
+
+    def first_epoch(self) -> list[int]:
+        """Return all ranks' rows of the first epoch, in training order."""
+        return [row for batch in self._batches(epoch=0) for row in batch][: self.limit]
+
+    def _batches(self, epoch: int) -> list[list[int]]:
+        order = permutation(self.num_rows, stream_seed("rows", self.seed, step=epoch))
+        if self.lengths is None:
+            return chunks(order, self.batch_size)
+        batches: list[list[int]] = []
+        for window in chunks(order, WINDOW * self.batch_size):
+            batches += chunks(sorted(window, key=self.lengths.__getitem__), self.batch_size)
+        batch_order = permutation(len(batches), stream_seed("batches", self.seed, step=epoch))
+        return [batches[index] for index in batch_order]
+
+
+def source_lengths(tokens: Tokenised) -> list[int]:
+    """Return the number of source tokens of each row."""
+    table: Any = tokens.rows.data
+    lengths: list[int] = pyarrow.compute.list_value_length(table.column("input_ids")).to_pylist()
+    return lengths

@@ -1,16 +1,22 @@
-"""Find the devices of a run, and train on several of them: one process per device, started by torchrun or srun.
+"""Find the devices of a run, train on several of them, and configure and measure the machine.
 
-Lightning's `DDPStrategy` averages the gradients of the processes. The learner multiplies its loss by the number of
-processes and divides it by the number of labels in the whole batch, so the average is the exact gradient of the batch.
+A run on several devices has one process for each device, started by torchrun or srun. Lightning's `DDPStrategy`
+averages the gradients of the processes. The learner multiplies its loss by the number of processes and divides it by
+the number of labels in the whole batch, so the average is the exact gradient of the batch.
 """
 
+import ctypes
+import gc
 import os
+import platform
 import socket
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import cache
+from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
@@ -21,10 +27,13 @@ from krona.config.settings import Trainer
 from krona.messages import KronaError
 from krona.paths import program
 from krona.runs.launcher_environment import num_processes
-from krona.training.machine import cpu_count
 
 Value = TypeVar("Value")
 PATIENCE = timedelta(minutes=10)  # a process that does not respond for this time counts as lost
+TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3  # M_TRIM_THRESHOLD and M_MMAP_THRESHOLD in glibc's malloc.h
+SIZES = (1 << 30, 1 << 25)  # thresholds to try, in bytes; glibc may refuse a threshold above 32 MiB
+CPU_INFO = Path("/proc/cpuinfo")
+BF16_INSTRUCTIONS = {"avx512_bf16", "amx_bf16", "bf16", "svebf16"}  # the last two names are used on ARM
 
 
 @dataclass(frozen=True)
@@ -130,3 +139,88 @@ def torchrun(devices: int, overrides: Sequence[str]) -> tuple[list[str], dict[st
     # With the default log level, DDP's C++ code prints a warning in each process if the loss uses all parameters.
     environment = {"OMP_NUM_THREADS": threads, "TORCH_CPP_LOG_LEVEL": "ERROR", **os.environ}
     return [*start, *program("train")[1:], *overrides], environment
+
+
+def keep_freed_memory() -> bool:
+    """Configure glibc to keep freed memory in the process. Return True if glibc accepted the setting.
+
+    By default, glibc returns large freed blocks to the kernel. The kernel fills each block with zeros before the
+    process gets it again. Every training step allocates the same few hundred blocks, so on a CPU this filling takes a
+    considerable part of a step. The function changes nothing if the C library is not glibc, or if the user has set an
+    environment variable ``MALLOC_…``.
+    """
+    if not sys.platform.startswith("linux") or any(name.startswith("MALLOC_") for name in os.environ):
+        return False
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (OSError, AttributeError):
+        return False
+    kept: int = mallopt(TRIM_THRESHOLD, ctypes.c_int(2**31 - 1))
+    return bool(kept) and any(mallopt(MMAP_THRESHOLD, ctypes.c_int(size)) for size in SIZES)
+
+
+def reset_peak_memory() -> None:
+    """Start a new measurement of the peak memory. The memory of earlier runs is first returned to the kernel."""
+    if torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()
+    gc.collect()
+    with suppress(OSError, AttributeError):  # another C library than glibc has no malloc_trim
+        ctypes.CDLL(None).malloc_trim(0)
+    with suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")  # on Linux, this resets VmHWM, the peak memory
+
+
+def read_peak_memory() -> dict[str, int]:
+    """Return the peak memory in bytes since the last reset, on the host and on the GPU."""
+    import resource  # not available on Windows
+
+    host = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if platform.system() == "Darwin" else 1024)
+    with suppress(OSError):
+        lines = Path("/proc/self/status").read_text().splitlines()
+        host = next((int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:")), host)
+    if torch.cuda.is_available():
+        return {"host": host, "device": int(torch.cuda.max_memory_allocated())}
+    return {"host": host}
+
+
+def processor_seconds() -> float:
+    """Return the processor time of this process and of its finished child processes."""
+    return sum(os.times()[:4])
+
+
+def read_load() -> list[float]:
+    """Return the load average over one minute per CPU core of the machine. If it is not known, return []."""
+    try:
+        return [os.getloadavg()[0] / (os.cpu_count() or 1)]
+    except OSError:
+        return []
+
+
+def bf16_notes(precision: str, kind: str) -> list[str]:
+    """Return a list with a note if a run uses bf16 on a CPU without bf16 instructions, otherwise an empty list.
+
+    ``kind`` is the kind of device, such as ``"cpu"``.
+    """
+    if not precision.startswith("bf16") or kind != "cpu":
+        return []
+    try:
+        known = set(CPU_INFO.read_text(encoding="utf-8").split())
+    except OSError:  # not Linux
+        return []
+    if known & BF16_INSTRUCTIONS:
+        return []
+    return [
+        f"This CPU has no bf16 instructions (avx512_bf16, amx_bf16). With trainer.precision={precision}, matrix "
+        "products can take 60 times as long as with 32-true."
+    ]
+
+
+@cache
+def default_threads() -> int:
+    """Return the number of threads that PyTorch used before the first run of this process."""
+    return torch.get_num_threads()
+
+
+def cpu_count() -> int:
+    """Return the number of CPU cores that this process is allowed to use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

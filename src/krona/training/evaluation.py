@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Sampler
 
 from krona.adapters.predictor import autocast, predict_batch
 from krona.backbones.families import Batch, Family
@@ -18,10 +18,32 @@ from krona.metrics.scores import need_scores
 from krona.metrics.scores import score as compute_scores
 from krona.metrics.scores.metric import choose_threshold, labels_above
 from krona.tasks import Split, Task
-from krona.training.batches import EvaluationBatches
 from krona.training.devices import Ranks
 
 Answer = tuple[str, list[float] | None]  # the predicted text, and the probability of each label
+
+
+class EvaluationBatches(Sampler[list[int]]):
+    """The batch sampler for evaluation. All rows are sorted by length, so that batches need little padding.
+
+    With N ranks, each rank evaluates every N-th batch. Smaller batches are used if they divide the work more evenly,
+    because all ranks wait for the slowest rank. If there are fewer rows than ranks, some ranks get no batch.
+
+    Attributes:
+        order: the positions of this rank's rows in the split, in the order in which the rows are evaluated.
+    """
+
+    def __init__(self, lengths: Sequence[int], *, batch_size: int, ranks: Ranks) -> None:
+        rows = sorted(range(len(lengths)), key=lengths.__getitem__)
+        size = max(1, min(batch_size, -(-len(rows) // ranks.size)))
+        self.batches = chunks(rows, size)[ranks.rank :: ranks.size]
+        self.order = [row for batch in self.batches for row in batch]
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        return iter(self.batches)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,3 +160,8 @@ def require_finite(model: nn.Module, *, lr: float) -> None:
                 f"With the weights of the best epoch, {name} is not finite. Try a lower optimizer.lr (now {lr:g}) or "
                 "method.scaling, or trainer.precision=32-true."
             )
+
+
+def chunks(rows: Sequence[int], size: int) -> list[list[int]]:
+    """Divide rows into lists of ``size`` rows. The last list may be shorter."""
+    return [list(rows[start : start + size]) for start in range(0, len(rows), size)]

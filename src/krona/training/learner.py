@@ -19,9 +19,8 @@ from krona.messages import KronaError, shorten
 from krona.random_streams import stream_seed
 from krona.surgery.state import get_adapter
 from krona.training.data import RunData
-from krona.training.devices import Ranks
+from krona.training.devices import Ranks, processor_seconds
 from krona.training.evaluation import Answer, SplitEvaluation
-from krona.training.machine import processor_seconds
 from krona.training.schedule import BASE_GROUP, StepCounts, build_schedule, optimizer_groups
 
 Loss = Callable[[Any, Batch], Tensor]

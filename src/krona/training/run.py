@@ -38,10 +38,19 @@ from krona.surgery.operation_counts import added_costs
 from krona.surgery.state import train_in_fp32
 from krona.tasks import Split
 from krona.training.data import build_data, load_splits
-from krona.training.devices import Ranks, count_devices
+from krona.training.devices import (
+    Ranks,
+    bf16_notes,
+    count_devices,
+    cpu_count,
+    default_threads,
+    keep_freed_memory,
+    read_load,
+    read_peak_memory,
+    reset_peak_memory,
+)
 from krona.training.evaluation import require_finite
 from krona.training.learner import Learner
-from krona.training.machine import PeakMemory, bf16_notes, cpu_count, default_threads, keep_freed_memory, read_load
 from krona.training.plan import Plan
 from krona.training.progress import Progress
 from krona.training.schedule import count_steps, optimizer_groups, schedule_notes
@@ -76,8 +85,8 @@ def train(
             tracking = opened.enter_context(
                 open_loggers(settings, result, plan.folder, say=lambda line: progress.say(plan.mask(line)))
             )
-        began, load, memory = time.perf_counter(), read_load(), PeakMemory()
-        memory.reset()
+        began, load = time.perf_counter(), read_load()
+        reset_peak_memory()
         learner, backbone_weights = build_learner(plan, result, ranks)
         learner.after_backward = tracking.after_backward
         result.times["setup"] = time.perf_counter() - began
@@ -90,7 +99,7 @@ def train(
         train_s = learner.seconds["train"]
         result.times |= {**learner.seconds, "examples_per_s": learner.examples_seen / train_s if train_s else 0.0}
         result.times["total"] = learner.seconds_before + time.perf_counter() - began
-        result.peak_memory = memory.read()
+        result.peak_memory = read_peak_memory()
         result.provenance["load"] = load + read_load()
         result.status = "done"
         result.provenance["finished"] = now()
