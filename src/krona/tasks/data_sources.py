@@ -21,7 +21,6 @@ from krona.tasks.rows import Data, Split, read_official_split
 from krona.tasks.task import FILE_KEYS, Task
 from krona.tasks.values import BadRowError, plain_value
 
-KINDS = ("hub", "tsv", "jsonl", "sample")
 FORMATS = {"glue": "tsv", "superglue": "jsonl"}  # maps each benchmark to the kind of data source that reads its files
 # The sample tasks are part of the package. They have the columns and files of GLUE or SuperGLUE, but generated
 # rows (scripts/nano/sample_tasks.py), so their scores are not comparable with scores on the benchmarks.

@@ -151,9 +151,12 @@ class DataFile:
         try:
             data = ParquetFile(self.path)
             chosen = self.columns.find(self.name, data.schema_arrow.names)
-            rows = _parquet_rows(data, [*dict.fromkeys(chosen.values())])
-            for line, row in enumerate(rows, start=1):
-                yield line, {column: row[name] for column, name in chosen.items()}
+            line = 0
+            for batch in data.iter_batches(columns=[*dict.fromkeys(chosen.values())]):
+                batch.validate(full=True)
+                for row in batch.to_pylist():
+                    line += 1
+                    yield line, {column: row[name] for column, name in chosen.items()}
         except KronaError:
             raise
         except Exception as error:  # the library raises many types of errors
@@ -253,9 +256,3 @@ def _flatten(record: Mapping[str, Any], prefix: str = "") -> Iterator[dict[str, 
             inner_rows = [{f"{prefix}{key}": value}]
         rows = [row | inner_row for row in rows for inner_row in inner_rows]
     yield from rows
-
-
-def _parquet_rows(file: Any, names: list[str]) -> Iterator[Row]:
-    for batch in file.iter_batches(columns=names):
-        batch.validate(full=True)
-        yield from batch.to_pylist()

@@ -83,9 +83,9 @@ class Sources(Sequence[str]):
     def __len__(self) -> int:
         return len(self.texts)
 
-    def __getitem__(self, index: Any) -> Any:
+    def __getitem__(self, index: int | slice) -> Any:
         if isinstance(index, slice):
-            return [self.task.source(texts, prefix=self.prefix) for texts in self.texts[index]]
+            return [*replace(self, texts=self.texts[index])]
         return self.task.source(self.texts[index], prefix=self.prefix)
 
     def __iter__(self) -> Iterator[str]:
@@ -130,18 +130,20 @@ class Split:
     def take(self, positions: Sequence[int]) -> "Split":
         """Return a split with the rows at these positions, in this order."""
         lists = {name: getattr(self, name) for name in COLUMNS}
-        columns: Any = {name: [own[i] for i in positions] for name, own in lists.items() if own and type(own) is list}
+        columns: dict[str, Any] = {
+            name: [own[i] for i in positions] for name, own in lists.items() if own and type(own) is list
+        }
         if isinstance(self.sources, Sources):
             columns["sources"] = replace(self.sources, texts=columns["texts"])
         return replace(self, **columns)
 
     def join(self, other: "Split") -> "Split":
         """Return a split with the rows of both splits. Its ``official`` is that of this split."""
-        columns: Any = {name: [*getattr(self, name), *getattr(other, name)] for name in COLUMNS}
+        columns: dict[str, Any] = {name: [*getattr(self, name), *getattr(other, name)] for name in COLUMNS}
         return replace(self, **columns)
 
     def round_targets(self, decimals: int) -> "Split":
-        """Return a copy of the split in which the targets of a regression are rounded."""
+        """Return a copy with the targets of a regression rounded."""
         return replace(self, targets=[round_number(target, decimals) for target in self.targets])
 
     @cached_property

@@ -41,9 +41,9 @@ class Splits:
         return {role: getattr(self, role) for role in ROLES}
 
     def round_targets(self, decimals: int) -> "Splits":
-        """Return a copy of the splits in which the targets of a regression are rounded."""
-        rounded: dict[str, Any] = {role: split.round_targets(decimals) for role, split in self.by_role.items()}
-        return replace(self, **rounded)
+        """Return a copy with the targets of a regression rounded."""
+        train, dev, test = (split.round_targets(decimals) for split in self.by_role.values())
+        return replace(self, train=train, dev=dev, test=test)
 
     @property
     def facts(self) -> dict[str, dict[str, Any]]:
@@ -57,23 +57,17 @@ class Splits:
     def counts(self) -> dict[str, dict[str, Any]]:
         """The counts of rows in `facts`. The fingerprints of large files take more time than their counts."""
         counts: dict[str, dict[str, Any]] = {}
+        texts = {role: {*split.texts} for role, split in self.by_role.items()}
         for name, split in self.by_role.items():
-            earlier = {other: one.texts for other, one in self.by_role.items() if other in counts}
             counts[name] = {
                 "rows": len(split),
                 "skipped_rows": split.official.skipped_rows,
                 "empty_texts": sum(not all(map(str.strip, row)) for row in split.texts),
                 "targets": _count_targets(split.targets),
-                "repeated": len(split) - len({*split.texts}),
-                **{f"also_in_{other}": _count_common(split.texts, texts) for other, texts in earlier.items()},
+                "repeated": len(split) - len(texts[name]),
+                **{f"also_in_{other}": sum(row in texts[other] for row in split.texts) for other in counts},
             }
         return counts
-
-
-def _count_common(texts: Sequence[tuple[str, ...]], others: Sequence[tuple[str, ...]]) -> int:
-    """Return the number of texts that ``others`` also contains."""
-    common = {*texts}.intersection(others)
-    return sum(map(common.__contains__, texts))
 
 
 def _count_targets(targets: Sequence[str]) -> dict[str, int]:
@@ -81,16 +75,16 @@ def _count_targets(targets: Sequence[str]) -> dict[str, int]:
 
     If there are more than `MAX_TARGETS` different targets, keep only the lowest, the highest and the longest.
     """
-    counts = dict(sorted(Counter(targets).items(), key=lambda item: _sort_key(item[0])))
+
+    def sort_key(target: str) -> list[float]:  # a number, a label id, or the label ids of a multi-label task
+        return [] if target == EMPTY_SET else [*map(float, target.split())]
+
+    found = Counter(targets)
+    counts = {target: found[target] for target in sorted(found, key=sort_key)}
     if len(counts) <= MAX_TARGETS:
         return counts
     lowest, *_, highest = counts
     return {target: counts[target] for target in (lowest, max(counts, key=len), highest)}
-
-
-def _sort_key(target: str) -> list[float]:
-    """Return the numbers in a target: a label id, a number, or the label ids of a multi-label task."""
-    return [] if target == EMPTY_SET else [*map(float, target.split())]
 
 
 def load(task: Task, data: Data, *, prefix: bool = False, others: bool = False) -> Splits:

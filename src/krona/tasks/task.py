@@ -27,7 +27,6 @@ from krona.tasks.values import (
 Division = Literal["halve_validation", "carve_train", "mnli", "given"]
 FILE_KEYS = ("train", "dev", "test")
 FIELD = re.compile(r"\{([^{}]*)\}")
-MAX_STORED = 10_000  # maximum number of stored targets
 WHOLE = re.compile(r"(?<=\d)\.0+$")  # the decimals of a whole number such as 1.0
 
 
@@ -57,13 +56,12 @@ def _parse_labels(value: object) -> dict[str, int] | None:
     return labels
 
 
-def _parse_files(value: object) -> dict[str, str] | None:
-    if value is None:
-        return None
-    if not isinstance(value, str | Mapping):
-        raise ValueError(f"files={value!r} must be a file name, or a map from train, dev and test to file names")
-    named = {"train": value} if isinstance(value, str) else value
-    files = {str(key): str(path) for key, path in named.items() if path is not None}
+def _parse_files(value: object) -> object:
+    if isinstance(value, str):
+        return {"train": value}
+    if not isinstance(value, Mapping):
+        return value  # pydantic accepts only null
+    files = {str(key): str(path) for key, path in value.items() if path is not None}
     if unknown := [key for key in files if key not in FILE_KEYS]:
         raise ValueError(f"files.{unknown[0]}: {did_you_mean(unknown[0], FILE_KEYS)}")
     if "train" not in files:
@@ -84,9 +82,9 @@ class Layout(BaseModel):
     """The name of the task's folder in the download."""
     header: tuple[str, ...] | None = None
     """The column names of files that have no header line. Only CoLA has such files."""
-    columns: Mapping[str, str] = Field(default_factory=dict)
+    columns: Mapping[str, str] = {}
     """Maps krona's column names to the column names in the files, if they differ."""
-    files: Mapping[str, str] = Field(default_factory=lambda: {"train": "train.tsv", "validation": "dev.tsv"})
+    files: Mapping[str, str] = {"train": "train.tsv", "validation": "dev.tsv"}
     """Maps the official splits to the names of their files."""
 
 
@@ -144,9 +142,9 @@ class Task(BaseModel):
     """The default of trainer.max_steps: the maximum number of optimizer steps. -1: no limit."""
     skip_bad_rows: StrictBool = False
     """The default of data.skip_bad_rows: whether malformed rows are skipped and counted, instead of stopping a run."""
-    replace: Mapping[str, str] = Field(default_factory=dict)
+    replace: Mapping[str, str] = {}
     """Maps substrings of the texts, such as `<br>`, to their replacements, which are applied in this order."""
-    marks: Mapping[str, str] = Field(default_factory=dict)
+    marks: Mapping[str, str] = {}
     """Maps each span of the first text column to the mark around it. The columns `NAME_text` and `NAME_index` contain
     the text of the span and the index of its first word, from 0. Rows without these columns contain the marks already.
     """
@@ -172,12 +170,19 @@ class Task(BaseModel):
         Raises:
             KronaError: some values are invalid. The message has one line for each of them.
         """
-        name = config.get("name") or "?"
         try:
             return cls.model_validate(dict(config))
         except ValidationError as error:
-            problems = [f"task {name}: {_format_error(problem)}" for problem in error.errors()]
-            raise KronaError("\n".join(problems)) from error
+            lines = []
+            for problem in error.errors():
+                *outer, key = map(str, problem["loc"] or ("",))
+                if problem["type"] == "extra_forbidden":
+                    known = (Layout if outer else cls).model_fields
+                    text = f"{''.join(f'{name}: ' for name in outer)}unknown key '{key}': {did_you_mean(key, known)}"
+                else:
+                    text = describe_problem(problem, ".".join([*outer, key]), problem["input"])
+                lines.append(f"task {config.get('name') or '?'}: {text}")
+            raise KronaError("\n".join(lines)) from error
 
     @model_validator(mode="before")
     @classmethod
@@ -239,7 +244,7 @@ class Task(BaseModel):
     @property
     def layout(self) -> Layout | None:
         """The task's files in the download of its benchmark."""
-        return self.tsv if self.jsonl is None else self.jsonl
+        return self.jsonl or self.tsv
 
     @property
     def read_columns(self) -> list[str]:
@@ -297,22 +302,8 @@ class Task(BaseModel):
             BadRowError: the label is unknown, or is not a number in a regression.
         """
         value = row.get(self.label_column)
-        if type(value) is str and value in self._targets_by_value:
-            return self._targets_by_value[value]
-        target = self._read_targets(value)
-        if type(value) is str and len(self._targets_by_value) < MAX_STORED:
-            self._targets_by_value[value] = target
-        return target
-
-    @cached_property
-    def _targets_by_value(self) -> dict[str, str]:
-        """The targets of texts in the label column that were read before."""
-        return {}
-
-    def _read_targets(self, value: Any) -> str:
         if self.is_multilabel:
-            ids = {self._read_target(label) for label in split_labels(value, self.label_separator)}
-            return format_set(ids)
+            return format_set({self._read_target(label) for label in split_labels(value, self.label_separator)})
         return self._read_target(value)
 
     def _read_target(self, value: object) -> str:
@@ -389,11 +380,3 @@ class Task(BaseModel):
     def table_score(self, scores: Mapping[str, float]) -> float:
         """Return the mean of the metrics in the field `score`, from 0 to 100. Tables report this mean."""
         return sum(scores[name] for name in self.score) / len(self.score)
-
-
-def _format_error(problem: Any) -> str:
-    *outer, key = map(str, problem["loc"] or ("",))
-    if problem["type"] != "extra_forbidden":
-        return describe_problem(problem, ".".join([*outer, key]), problem["input"])
-    known = (Layout if outer else Task).model_fields
-    return f"{''.join(f'{outer_key}: ' for outer_key in outer)}unknown key '{key}': {did_you_mean(key, known)}"

@@ -102,14 +102,6 @@ def group_similar(labels: Iterable[str]) -> list[str]:
     return [join_names(group) for group in groups.values() if len(group) > 1]
 
 
-def read_finite(text: str) -> float:
-    """Return a text as a number. Raises ValueError for other texts."""
-    number = math.nan if "_" in text else float(text)  # Python reads 1_0 as 10
-    if math.isnan(number):
-        raise ValueError(f"{text!r} is not a number")
-    return number
-
-
 def read_number(value: object) -> str:
     """Return a number as the shortest decimal text that represents its float32 value.
 
@@ -120,7 +112,7 @@ def read_number(value: object) -> str:
     """
     text = read_label(value)
     try:
-        number = read_finite(text)
+        number = math.nan if "_" in text else float(text)  # Python reads 1_0 as 10
     except ValueError:
         number = math.nan
     if not abs(number) < LARGEST:
