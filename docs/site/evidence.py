@@ -16,7 +16,7 @@ from krona.metrics.compare_methods import LEVEL, Difference
 from krona.metrics.statistics import holm
 from krona.paper import read_paper_table
 from krona.report.build import collect
-from krona.report.pairs import format_pairs, reference_pairs
+from krona.report.pairs import format_pairs
 from krona.report.runs import ReportRun
 from krona.report.sentences import summarize
 from krona.report.table import Cell, Report, Row, Table
@@ -87,7 +87,7 @@ def differences() -> list[str]:
 
 def _pairs(block: str) -> list[str]:
     """Return the differences to the reference row in the report of a block."""
-    frame = format_pairs(reference_pairs(_report(block).tables[0]), family="p_reference")
+    frame = format_pairs(_report(block).tables[0].reference_pairs, family="p_reference")
     return _lines([[*frame.columns], *([_escape(text) for text in row] for row in frame.itertuples(index=False))])
 
 
@@ -102,7 +102,7 @@ def earlier() -> list[str]:
     """Return the difference between KronA and LoRA in the reports of earlier blocks."""
     lines = ["| runs | seeds | KronA − LoRA | 95 % interval | detectable |", "|:--|--:|--:|--:|--:|"]
     for block, name in EARLIER.items():
-        pairs = format_pairs(reference_pairs(_report(block).tables[0]), family="p_reference").to_dict("records")
+        pairs = format_pairs(_report(block).tables[0].reference_pairs, family="p_reference").to_dict("records")
         pair = next(pair for pair in pairs if pair["Pair"].startswith("KronA "))
         cells = [pair[name] for name in ("Seeds", "Difference", "Interval", "Detectable")]
         lines.append(f"| [{name}](results/encoders-{block}.tar.xz) | {' | '.join(cells)} |")
@@ -122,7 +122,7 @@ def registered(block: str, margin: float) -> list[str]:
     if any(collapsed.values()):
         kept = frozenset(run.run_id for row in table.rows for run in row.done if run not in collapsed[row.name])
         stable = _verdicts(_report(block, reference, kept).tables[0], margin)
-    frame = format_pairs(reference_pairs(table), family="p_reference")
+    frame = format_pairs(table.reference_pairs, family="p_reference")
     texts = {text["Pair"]: text for text in frame.to_dict("records")}
     lines = ["| row − LoRA | seeds | collapsed | difference | 95 % interval | p (Holm) | p (equivalent) | verdict |"]
     lines.append(f"|:--|{'--:|' * 6}---|")
@@ -151,7 +151,7 @@ def _verdicts(table: Table, margin: float) -> dict[str, Verdict]:
     """Return the verdict on each row that is compared with the reference, by the row's name."""
     verdicts = {}
     order = [row.name for row in table.rows]
-    for pair in reference_pairs(table).sort_values("row", key=lambda names: names.map(order.index)).itertuples():
+    for pair in table.reference_pairs.sort_values("row", key=lambda names: names.map(order.index)).itertuples():
         p = Difference(pair.difference, pair.error, pair.df, pair.seeds, pair.rows).p_equivalent(margin)
         words = [("better" if pair.difference > 0 else "worse")] if pair.p_reference < LEVEL else []
         words += ["equivalent"] if p < LEVEL else []

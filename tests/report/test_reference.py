@@ -5,7 +5,7 @@ import pytest
 from krona.formatting import NOTHING
 from krona.metrics.statistics import holm
 from krona.report.build import build_report
-from krona.report.pairs import format_pairs, reference_pairs
+from krona.report.pairs import format_pairs
 from krona.report.sentences import legend, summarize
 from krona.report.table import PAIRS
 from krona.report.text import cell_mark
@@ -22,7 +22,7 @@ def table(tmp_path_factory):
 
 
 def test_holm_covers_the_pairs_with_the_reference_and_the_marks_agree(table):
-    frame = reference_pairs(table).set_index("row")
+    frame = table.reference_pairs.set_index("row")
     assert [*frame.columns] == [name for name in PAIRS if name != "row"]
     assert {*frame["reference"]} == {"LoRA"}
     assert {*frame.index} == {"KronA", "BitFit", "PA"}
@@ -46,7 +46,7 @@ def test_the_first_sentence_and_a_table_name_the_reference(tmp_path):
     report = collected(tmp_path, results, baseline="KronA")
     (sentence,) = summarize(report)
     assert "Compared with KronA, PA is significantly better and BitFit is significantly worse." in sentence
-    shown = format_pairs(reference_pairs(report.tables[0]), family="p_reference")
+    shown = format_pairs(report.tables[0].reference_pairs, family="p_reference")
     assert shown.attrs["title"] == "Differences to KronA"
     assert "the pairs with a reference row" in shown.attrs["legend"]
     text = " ".join(build_report(tmp_path, format="latex", baseline="KronA").split())
@@ -66,8 +66,8 @@ def test_the_name_of_a_row_makes_this_row_the_reference(tmp_path):
         report = collected(tmp_path, [], baseline=name)
         table = report.tables[0]
         assert table.references["rte"].name == name
-        assert {*reference_pairs(table)["row"]} == {row.name for row in table.rows} - {name}, "all rows"
-    assert len(reference_pairs(collected(tmp_path, [], baseline="lora").tables[0])) == 1, "the best row on dev"
+        assert {*table.reference_pairs["row"]} == {row.name for row in table.rows} - {name}, "all rows"
+    assert len(collected(tmp_path, [], baseline="lora").tables[0].reference_pairs) == 1, "the best row on dev"
 
 
 def test_the_legend_names_the_reference_row_and_the_test(tmp_path):
@@ -122,7 +122,7 @@ def test_equal_predictions_have_no_estimable_difference(tmp_path):
     for split in ("dev", "test"):
         set_answers(results["krona"], *map(list, zip(*getattr(results["lora"], split)["rows"], strict=True)), split)
     (table,) = collected(tmp_path, results.values()).tables
-    for pairs in (reference_pairs(table), table.pairs):
+    for pairs in (table.reference_pairs, table.pairs):
         frame = format_pairs(pairs)
         lines = {one["Pair"]: one for one in frame.to_dict("records")}
         (equal,) = (one for pair, one in lines.items() if "BitFit" not in pair)

@@ -25,6 +25,7 @@ from krona.report.layouts import (
     name_row,
     paper_table,
 )
+from krona.report.pairs import set_pairs
 from krona.report.runs import (
     POOLING,
     ReportRun,
@@ -37,7 +38,7 @@ from krona.report.runs import (
     use_metric,
 )
 from krona.report.sentences import describe_limits, describe_mixture
-from krona.report.table import AVERAGE, PAIRS, Cell, Column, Note, Report, Row, Table
+from krona.report.table import AVERAGE, Cell, Column, Note, Report, Row, Table
 from krona.runs.choose import filter_runs, filter_value
 from krona.runs.folder import RunFolder, require_out
 from krona.runs.pack import unpacked_folder
@@ -252,7 +253,7 @@ def _fill_scores(layout: Layout, table: Table, tasks: Sequence[str], *, examine:
         all_of_glue = section is not None and section.kind == "glue" and section.complete and tuple(tasks) == TASKS
         label = "GLUE avg" if all_of_glue else f"Mean of {len(tasks)}"
         table.columns.append(Column(AVERAGE, f"{label}{split}", "average"))
-    table.pairs = pd.DataFrame(pairs, columns=[*PAIRS])
+    set_pairs(table, pairs)
     costs.add_quantities(layout, table)
     notes = describe_limits(table, tasks)
     return [DEV_ONLY, *notes] if layout.split == "dev" and not layout.paper and not layout.also_shown_split else notes

@@ -19,9 +19,9 @@ from matplotlib.text import Text
 
 from krona.messages import escape_control_characters, shorten
 from krona.report.costs import CHARTED, cell_cost, find_quantity, is_quiet
-from krona.report.pairs import ALPHA, format_interval, reference_pairs
+from krona.report.pairs import ALPHA, format_interval, shorten_names
 from krona.report.table import AVERAGE, BestOfK, Column, Table
-from krona.report.text import COLORS, cell_value, method_style, number, plain_label, short_names, signed
+from krona.report.text import COLORS, PAGE, cell_value, method_style, number, plain_label, short_names, signed
 
 WIDTH, HEIGHT = 440.0, 280.0  # points
 SIMILAR = 1.2  # costs that differ by less than this factor have no chart
@@ -29,7 +29,7 @@ LEAST_COST = 1.05  # a cost counts as lower only if it is lower by this factor, 
 MIN_VALUES = 3  # a chart of the score against a setting needs this number of values
 MAX_ROWS = 40  # a chart of differences shows at most this number of rows
 MAX_NAME = 44  # longer names of rows are shortened
-INK, SOFT, GRID, PAPER = "#1d1f23", "#5c626d", "#d9dbe0", "#fdfdfb"  # templates/page.css replaces them on dark pages
+INK, SOFT, GRID, PAPER = PAGE.values()
 BETTER, WORSE = COLORS[9], COLORS[2]
 
 RC: Any = {
@@ -151,7 +151,7 @@ def draw_charts(table: Table, most: int) -> dict[str, Any]:
 
 def draw_table_differences(table: Table, most: int) -> list[Figure]:
     """Return a chart of the differences to the reference for the mean over tasks, and for each task."""
-    frame = reference_pairs(table, short=True)
+    frame = shorten_names(table)
     first = frame[frame["column"] == AVERAGE]
     order = [*dict.fromkeys([*first["row"], *frame["row"]])] if len(first) else []
     groups = [(column.label, frame[frame["column"] == column.key]) for column in table.score_columns[:most]]
@@ -163,7 +163,7 @@ def draw_differences(pairs: pd.DataFrame, title: str, order: Sequence[str] = ())
     """Draw the differences of all rows to the reference row in one column: a forest plot.
 
     Args:
-        pairs: the rows of `krona.report.pairs.reference_pairs` with one value of ``column``.
+        pairs: the rows of `Table.reference_pairs` with one value of ``column``.
         title: the name of the column.
         order: the names of the rows from top to bottom. By default, the rows are sorted by difference.
     """
@@ -343,8 +343,8 @@ def draw_best_of_k(found: BestOfK, methods: Sequence[str]) -> Figure:
 def to_svg(figure: Any, title: str) -> str:
     """Return a matplotlib figure as an SVG element. Equal figures give identical text.
 
-    An artist gets the tooltip that its ``gid`` encodes (see `tooltip`). The element has no CSS of its own: the page's
-    CSS sets its style. The ``title`` is for screen readers.
+    An artist gets the tooltip that its ``gid`` encodes (see `tooltip`). The colours of `PAGE` are CSS variables of the
+    page. The ``title`` is for screen readers.
     """
     for text in figure.findobj(Text):
         text.set_text(escape_control_characters(text.get_text()).replace("\t", " "))
@@ -356,6 +356,8 @@ def to_svg(figure: Any, title: str) -> str:
     svg = out.getvalue()
     svg = re.sub(rf'<g id="{TIP}([^"]*)">', r"<g><title>\1</title>", svg)
     svg = re.sub(r'<g id="front">', r'<g class="front">', svg)
+    for name, color in PAGE.items():
+        svg = svg.replace(f": {color}", f": var(--{name})")
     for pattern in NEEDLESS:
         svg = re.sub(pattern, "", svg, flags=re.DOTALL)
     svg = re.sub(r"\s*\n\s*", " ", svg[svg.index("<svg") :]).replace("> <", "><")

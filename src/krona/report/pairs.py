@@ -20,7 +20,7 @@ from krona.formatting import NOTHING, format_p
 from krona.metrics.compare_methods import MIN_SEEDS, Difference, average, compare
 from krona.metrics.power import POWER
 from krona.metrics.statistics import holm
-from krona.report.table import AVERAGE, Cell, Row, Table
+from krona.report.table import AVERAGE, PAIRS, Cell, Row, Table
 from krona.report.text import short_names, signed
 
 ALPHA = 0.05  # the significance level of all tests
@@ -101,15 +101,20 @@ def difference_values(difference: Difference, margin: float = MARGIN) -> dict[st
     }  # fmt: skip
 
 
-def reference_pairs(table: Table, *, short: bool = False) -> pd.DataFrame:
-    """Return the pairs with the reference row, by column and difference. ``short``: shorten the names of the rows."""
-    frame = table.pairs[table.pairs["p_reference"].notna()].sort_values("difference", ascending=False, kind="stable")
-    if short:
-        shown = {*frame["row"], *frame["reference"]}
-        names = short_names([row for row in table.rows if row.name in shown])
-        frame = frame.assign(row=frame["row"].map(names), reference=frame["reference"].map(names))
-    order = {column.key: place for place, column in enumerate(table.score_columns)}
-    return frame.sort_values("column", key=lambda keys: keys.map(order), kind="stable")
+def set_pairs(table: Table, lines: Sequence[Mapping[str, Any]]) -> None:
+    """Set the pairs of a table, and those with the reference row, which are sorted by column and difference."""
+    frame = table.pairs = pd.DataFrame(lines, columns=[*PAIRS])
+    frame = frame[frame["p_reference"].notna()].sort_values("difference", ascending=False, kind="stable")
+    order = [column.key for column in table.score_columns]
+    table.reference_pairs = frame.sort_values("column", key=lambda keys: keys.map(order.index), kind="stable")
+
+
+def shorten_names(table: Table) -> pd.DataFrame:
+    """Return the pairs with the reference row, with the short names of the rows."""
+    frame = table.reference_pairs
+    shown = {*frame["row"], *frame["reference"]}
+    names = short_names([row for row in table.rows if row.name in shown])
+    return frame.assign(row=frame["row"].map(names), reference=frame["reference"].map(names))
 
 
 def find_differences(table: Table) -> tuple[pd.DataFrame, str]:
@@ -118,7 +123,7 @@ def find_differences(table: Table) -> tuple[pd.DataFrame, str]:
     These are the pairs with the reference or, without a reference, all pairs. If they include the mean over tasks, the
     pairs of single tasks are omitted.
     """
-    frame, family = reference_pairs(table, short=True), "p_reference"
+    frame, family = shorten_names(table), "p_reference"
     if frame.empty:
         frame, family = table.pairs, "p_holm"
     means = frame[frame["column"] == AVERAGE]

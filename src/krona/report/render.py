@@ -22,7 +22,7 @@ from krona.display_names import method_label
 from krona.formatting import NOTHING, escape
 from krona.messages import KronaError, escape_control_characters
 from krona.report import FORMATS, text
-from krona.report.pairs import describe_limits, find_differences, format_pairs, reference_pairs
+from krona.report.pairs import describe_limits, find_differences, format_pairs
 from krona.report.sentences import NEXT, cell_messages, closing_notes, legend, summarize, table_notes
 from krona.report.table import Cell, Column, Note, Report, Row, Table
 from krona.runs.suspicious_scores import SIGN
@@ -87,7 +87,7 @@ def render_html(report: Report, out: Path | None) -> str:
         "svg": lambda figure: Markup(charts.to_svg(figure, figure.get_label())),
         "charts": lambda table: charts.draw_charts(table, MAX_CHARTED),
         "pairs": format_pair_tables,
-        "limits": lambda table: describe_limits(reference_pairs(table)),
+        "limits": lambda table: describe_limits(table.reference_pairs),
         "summary": summarize,
         "method_label": method_label,
         "draw_best_of_k": charts.draw_best_of_k,
@@ -121,7 +121,7 @@ def escape_latex(value: str) -> str:
 def format_pair_tables(table: Table) -> list[pd.DataFrame]:
     """Return the pairs with the reference and all pairs, each as text if there are at most `MAX_PAIRS`."""
     labels = {column.key: column.label for column in table.columns}
-    frames = {"p_reference": reference_pairs(table), "p_holm": table.pairs.sort_values("p", kind="stable")}
+    frames = {"p_reference": table.reference_pairs, "p_holm": table.pairs.sort_values("p", kind="stable")}
     return [
         format_pairs(frame, family=family, labels=labels)
         for family, frame in frames.items() if 0 < len(frame) <= MAX_PAIRS

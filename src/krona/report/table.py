@@ -190,6 +190,7 @@ class Table:
     # over all pairs, and p_reference over the pairs with a reference row (NaN for other pairs). detectable is the true
     # difference that the test detects in 80 % of cases. seeds are the numbers of seeds of both rows.
     pairs: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=[*PAIRS]))
+    reference_pairs: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=[*PAIRS]))  # sorted by column
     references: dict[str, Row] = field(default_factory=dict)  # the reference row of each column that has one
 
     @property

@@ -21,6 +21,7 @@ COLORS = (  # each colour has a contrast of at least 3 on white and on black, th
     "#4269d0", "#c47a00", "#d6403a", "#268f80", "#7a3fb5", "#3ca951", "#d6478f", "#7a5c1e", "#5b7083", "#0f8bb5",
     "#7d7d00", "#a0522d",
 )  # fmt: skip
+PAGE = {"ink": "#1d1f23", "soft": "#5c626d", "line": "#d9dbe0", "paper": "#fdfdfb"}  # CSS variables of light pages
 MARKS = {"o": "●", "s": "■", "^": "▲", "D": "◆", "v": "▼", "P": "✚", "*": "★"}  # matplotlib's markers
 
 
