@@ -17,8 +17,7 @@ from krona import surgery
 from krona.backbones.families import Batch, Family, find_architecture, find_family, target_patterns
 from krona.backbones.insert_method import insert_method
 from krona.backbones.load import random_model
-from krona.backbones.peft_branch import PeftBranch
-from krona.backbones.peft_config import NAME, quiet
+from krona.backbones.peft_branch import NAME, PeftBranch, quiet
 from krona.config.settings import Backbone
 from krona.kernels.t5_modules import use_fast_modules
 from krona.messages import KronaError
@@ -152,6 +151,7 @@ def peft_twins(model: nn.Module) -> dict[str, Callable[[], Any]]:
 
 def plain_twin(model: Any, entrant: Entrant) -> Any:
     """Return a twin with the same tuner layers of peft as a method ``peft/…``, but inserted by peft without krona."""
+    from peft import PeftType
     from peft.mapping import PEFT_TYPE_TO_TUNER_MAPPING
 
     def translate(words: Sequence[str]) -> list[str]:
@@ -162,7 +162,7 @@ def plain_twin(model: Any, entrant: Entrant) -> Any:
     places = list(match_modules(model, translate(entrant.method.placement["target_modules"])))
     config = PeftBranch.to_peft_config(tuned, places, arguments)
     with quiet():
-        PEFT_TYPE_TO_TUNER_MAPPING[config.peft_type](tuned, config, NAME)
+        PEFT_TYPE_TO_TUNER_MAPPING[PeftType(config.peft_type)](tuned, config, NAME)
     _train_beside(tuned)
     return tuned
 

@@ -15,8 +15,7 @@ from branch_faults import find_branch_fault
 from krona import surgery
 from krona.adapters.peft_folder import write_peft
 from krona.backbones.insert_method import insert_method
-from krona.backbones.peft_branch import add_seed
-from krona.backbones.peft_config import NAME, resolve_step_fractions
+from krona.backbones.peft_branch import NAME, PeftBranch
 from krona.config import check
 from krona.kernels.t5_modules import use_fast_modules
 from krona.messages import KronaError
@@ -86,12 +85,17 @@ def small_arguments() -> Iterator[None]:
         yield
 
 
+def fitted(config: dict[str, Any], steps: int | None = None) -> dict[str, Any]:
+    values: dict[str, Any] = PeftBranch.fit_to_run({"config": config}, list, steps)["config"]
+    return values
+
+
 def by_peft(name: str, model: nn.Module, kind: str) -> nn.Module:
     """Return peft's tuner of a model, built without krona."""
     from peft.mapping import PEFT_TYPE_TO_TUNER_MAPPING
 
     torch.manual_seed(1)
-    arguments = {**add_seed(config(name)), "target_modules": TARGETS[kind].get(name, TARGETS[kind]["others"])}
+    arguments = {**fitted(config(name)), "target_modules": TARGETS[kind].get(name, TARGETS[kind]["others"])}
     if name == "ia3":
         arguments["feedforward_modules"] = arguments["target_modules"][2:]
     made = peft.get_peft_config(arguments)
@@ -217,8 +221,8 @@ def test_adalora_does_not_train_its_ranks(dtype: torch.dtype, tmp_path: Path) ->
 
 def test_shares_of_the_steps() -> None:
     shares = {"peft_type": "ADALORA", "total_step": 1.0, "tinit": 0.1, "tfinal": 0.25, "beta1": 0.5}
-    assert resolve_step_fractions(shares, 240) == {**shares, "total_step": 240, "tinit": 24, "tfinal": 60}
-    assert resolve_step_fractions(shares, 0)["total_step"] == 1
+    assert fitted(shares, 240) == {**shares, "total_step": 240, "tinit": 24, "tfinal": 60}
+    assert fitted(shares, 0)["total_step"] == 1
 
 
 def test_groups_of_rates_have_the_names_of_peft() -> None:

@@ -13,7 +13,7 @@ from krona.adapters.export import export
 from krona.adapters.find import find
 from krona.adapters.peft_folder import write_peft
 from krona.backbones.families.family import CACHE
-from krona.backbones.peft_config import PROMPT_TYPES
+from krona.backbones.peft_branch import PROMPT_TYPES
 from krona.messages import KronaError
 from krona.runs.result import read_result
 from methods.case import Case

@@ -125,6 +125,6 @@ def test_some_norms_are_written_as_ln_tuning(kind: str, tmp_path: Path) -> None:
 
 def test_without_peft_a_message_names_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model = trained("lora", "t5")
-    monkeypatch.setattr("krona.backbones.peft_config.find_spec", lambda name: None)
+    monkeypatch.setattr("krona.backbones.peft_branch.find_spec", lambda name: None)
     with pytest.raises(KronaError, match=r'pip install "krona-pet\[peft\]"'):
         write_peft(model, tmp_path, base_model=None)

@@ -15,9 +15,9 @@ from krona import surgery
 from krona.adapters.adapter import Adapter
 from krona.adapters.fingerprint import OtherBackboneError, take_fingerprint
 from krona.adapters.load import load as load_adapter
-from krona.backbones import load, quantisation
+from krona.backbones import load, weights_source
 from krona.backbones.insert_method import insert_method
-from krona.backbones.quantisation import require_library
+from krona.backbones.weights_source import require_quantisation
 from krona.config import check
 from krona.messages import KronaError
 from krona.surgery.layers import dequantised_layer, is_quantised
@@ -98,10 +98,10 @@ def test_layers_that_bitsandbytes_dequantises_wrongly_stay_in_fp32() -> None:
 
 
 def test_a_missing_library_is_one_message(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(quantisation, "find_spec", lambda name: None)
+    monkeypatch.setattr(weights_source, "find_spec", lambda name: None)
     command = re.escape('Run: pip install "krona-pet[quantised]"')
     with pytest.raises(KronaError, match=f"nf4 needs bitsandbytes and accelerate. {command}"):
-        require_library()
+        require_quantisation()
 
 
 @pytest.mark.parametrize("method", TRAINED)

@@ -22,8 +22,8 @@ from krona.adapters.model_card import hub_source, model_card
 from krona.adapters.peft_folder import copy_for_peft, write_peft
 from krona.adapters.predictor import Predictor, load_predictor
 from krona.backbones.families import find_architecture
-from krona.backbones.families.pooling import get_pooling, has_pooled_head
-from krona.backbones.peft_config import quiet
+from krona.backbones.families.architecture import get_pooling, has_pooled_head
+from krona.backbones.peft_branch import quiet
 from krona.config.model_folder import write_pooling
 from krona.messages import KronaError, did_you_mean
 from krona.runs.predictions import label_words

@@ -9,7 +9,7 @@ from transformers import PreTrainedModel
 
 from krona.adapters.find import TrainedRun
 from krona.adapters.origin import Origin
-from krona.backbones.families.pooling import get_pooling, has_pooled_head
+from krona.backbones.families.architecture import get_pooling, has_pooled_head
 from krona.display_names import BENCHMARKS, KINDS
 from krona.messages import join_names
 from krona.metrics.scores.metric import DEFAULT_THRESHOLD

@@ -8,8 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from krona.backbones.peft_branch import PeftBranch, bare_copy
-from krona.backbones.peft_config import module_names, outermost, quiet, require_peft, shortest
+from krona.backbones.peft_branch import PeftBranch, bare_copy, module_names, quiet, require_peft, shortest
 from krona.kernels.kronecker import with_identity
 from krona.messages import KronaError, first_line
 from krona.methods.branch import Branch
@@ -68,7 +67,10 @@ def write_peft(
         return _write_prompt(model, adapter, folder, source)
     modules = {public_name(path): adapted for path, adapted in adapted_modules(model)}
     head = adapter.options.get("head", ())
-    saved = list(dict.fromkeys(outermost(key.rpartition(".")[0], head) for key in adapter.trained))
+    owners = [key.rpartition(".")[0] for key in adapter.trained]
+    saved = list(
+        dict.fromkeys(next((part for part in head if f"{owner}.".startswith(f"{part}.")), owner) for owner in owners)
+    )
     norms = [] if modules else [module for module in norm_modules(model) if module in saved]
     if not modules and not norms:
         raise KronaError("The adapter trains nothing that peft could load.")
@@ -267,7 +269,7 @@ def copy_for_peft(model: nn.Module) -> Any:
     The classifier of a pooled encoder is wrapped, so that peft stores it as ``classifier.0.weight``.
     peft then raises an error if the folder is loaded into a class of transformers, which has another pooling.
     """
-    from krona.backbones.families.pooling import has_pooled_head  # imports transformers
+    from krona.backbones.families.architecture import has_pooled_head  # imports transformers
 
     copy = bare_copy(model)
     if has_pooled_head(getattr(copy, "config", None)):

@@ -12,10 +12,16 @@ import torch
 from torch import nn
 from transformers import AutoTokenizer, PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
-from krona.backbones.checkpoint import load_checkpoint, model_class
+from krona.backbones.checkpoint import (
+    build_config,
+    hub_or_cache_only,
+    load_checkpoint,
+    model_class,
+    num_outputs,
+    prevent_repacking,
+    quantisation_config,
+)
 from krona.backbones.families import Family, find_family
-from krona.backbones.model_config import build_config, hub_or_cache_only, num_outputs
-from krona.backbones.quantisation import prevent_repacking, quantisation_config
 from krona.backbones.weights_source import WAYS_OUT, fingerprint, require_folders
 from krona.config.settings import Backbone
 from krona.messages import KronaError
@@ -91,7 +97,7 @@ def load(settings: Backbone, task: Task, *, seed: int, bf16: bool = False) -> Lo
                 config=model.config,
                 state_dict=model.state_dict(),
                 dtype=torch.float32,
-                quantization_config=quantisation_config(kind, config),
+                quantization_config=quantisation_config(model),
             )
     prevent_repacking(model)
     init_new_weights(model, new, seed=seed)

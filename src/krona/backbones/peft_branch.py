@@ -1,56 +1,41 @@
 """Use any tuner of the peft package as a method (``method=peft``): peft inserts, computes and merges the update.
 
 peft replaces a layer by a tuner layer that contains the original layer. Here, each tuner layer becomes the branch of
-its layer, so that krona's own functions count, save, merge and remove it.
+its layer, so that krona's own functions count, save, merge and remove it. `krona.backbones.prompts` has the types that
+train a prompt, and also uses the functions of this module for the configs of peft (``method.config``).
 """
 
 import copy
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stderr
+from importlib.util import find_spec
 from io import StringIO
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
-from krona.backbones.peft_config import (
-    EXAMPLE_STEPS,
-    NAME,
-    SEEDS,
-    config_classes,
-    make_config,
-    module_names,
-    quiet,
-    resolve_step_fractions,
-    shortest,
-)
-from krona.messages import KronaError, first_line
+from krona.config.validation import find_argument_problems
+from krona.messages import KronaError, did_you_mean, first_line, install_command
 from krona.methods.branch import Branch
+from krona.paths import choice_files
 from krona.surgery.layers import is_quantised
 from krona.surgery.state import remove_branches
 from krona.surgery.target_modules import match_modules
-from krona.surgery.wrapper import public_name, unwrap
+from krona.surgery.wrapper import is_in_adapter, public_name, unwrap
 
+if TYPE_CHECKING:
+    from peft import PeftConfig
+    from peft.tuners.tuners_utils import BaseTuner
 
-def bare_copy(model: nn.Module) -> Any:
-    """Return a copy of the model without branches. The copy and the model share the memory of the weights."""
-    from krona.backbones.load import with_own_modules  # imports transformers, which most commands do not need
-
-    copied = with_own_modules(model)
-    if "krona" in copied.__dict__:
-        remove_branches(copied)
-    return copied
-
-
-def freeze_as_buffers(tuner: nn.Module) -> None:
-    """Replace the frozen parameters of a tuner by buffers, such as ``ranknum`` of AdaLoRA."""
-    for module in tuner.modules():
-        for name, parameter in list(module._parameters.items()):
-            if parameter is not None and not parameter.requires_grad:
-                del module._parameters[name]
-                module.register_buffer(name, parameter.detach())
+NAME = "default"  # the name of the adapter inside peft's layers
+EXAMPLE_STEPS = 1000  # the number of steps for a config that is only checked or counted
+PROMPT_TYPES = ("PROMPT_TUNING", "P_TUNING", "PREFIX_TUNING", "CARTRIDGE")  # the types of `krona.backbones.prompts`
+# the arguments that seed random positions and frozen factors; peft's default is a constant
+SEEDS = ("random_seed", "random_loc_seed", "projection_prng_key", "projection_seed", "proj_seed")
+SET_BY_KRONA = ("target_modules", "modules_to_save", "task_type", "inference_mode", "base_model_name_or_path")
 
 
 class PeftBranch(Branch):
@@ -75,10 +60,22 @@ class PeftBranch(Branch):
     def fit_to_run(
         cls, arguments: dict[str, Any], translate: Callable[[Sequence[str]], list[str]], steps: int | None
     ) -> dict[str, Any]:
-        """Return the arguments with the backbone's module names, numbers of steps, and a seed (`add_seed`)."""
-        config = resolve_step_fractions(arguments["config"], EXAMPLE_STEPS if steps is None else steps)
-        config = {key: translate(value) if _is_names(key, value) else value for key, value in config.items()}
-        return {"config": add_seed(config)}
+        """Return the arguments with the backbone's module names, numbers of steps, and seeds.
+
+        A fraction of the steps is a number with a decimal point for an argument that must be an integer. A seed depends
+        on torch's seed. It differs from torch's seed, because tensors that are drawn with the same seed are correlated.
+        """
+        config: dict[str, Any] = arguments["config"]
+        fields = getattr(config_classes().get(config.get("peft_type", "")), "__dataclass_fields__", {})
+        fitted: dict[str, Any] = {key: (torch.initial_seed() + 1) % 2**31 for key in SEEDS if key in fields}
+        for key, value in config.items():
+            annotation = str(fields[key].type) if key in fields else ""
+            fitted[key] = value
+            if _is_names(key, value):
+                fitted[key] = translate(value)
+            elif isinstance(value, float) and "int" in annotation and "float" not in annotation:
+                fitted[key] = round(value * max(1, EXAMPLE_STEPS if steps is None else steps))
+        return {"config": fitted}
 
     @classmethod
     def build_all(cls, model: nn.Module, names: Sequence[str], config: Mapping[str, Any]) -> "dict[str, PeftBranch]":
@@ -88,18 +85,23 @@ class PeftBranch(Branch):
             KronaError: peft cannot insert the type into one of the modules, or changes the backbone's weights.
         """
         peft_config = cls.to_peft_config(model, names, config)
-        copied: Any = bare_copy(model)
+        copied = bare_copy(model)
         layers = {name: unwrap(model.get_submodule(name)) for name in names}
-        for name, layer in layers.items():
-            if any(p.is_meta for p in layer.parameters()):  # peft computes with the weights of some types
-                _fill_with_zeros(copied.get_submodule(public_name(name)))
+        for name in layers:
+            layer = copied.get_submodule(public_name(name))
+            for key, parameter in list(layer.named_parameters(recurse=False)):
+                if parameter.is_meta:  # peft computes with the weights of some types
+                    zeros = torch.zeros((), dtype=parameter.dtype).expand(parameter.shape)  # almost without memory
+                    setattr(layer, key, nn.Parameter(zeros, requires_grad=False))
         memory = {weight: p.data_ptr() for weight, p in copied.named_parameters()}
         tuner, warned = _insert_tuner(copied, peft_config, names)
-        if changed := _find_changed_weight(copied, memory):
-            raise KronaError(
-                f"{config['peft_type']} with these arguments changes the backbone's weight {changed} before "
-                "training, but an adapter file does not contain this weight. Use other arguments."
-            )
+        for name, parameter in copied.named_parameters():
+            weight = name.replace(".base_layer.", ".")
+            if memory.get(weight, parameter.data_ptr()) != parameter.data_ptr():  # peft has replaced the weight
+                raise KronaError(
+                    f"{config['peft_type']} with these arguments changes the backbone's weight {weight} before "
+                    "training, but an adapter file does not contain this weight. Use other arguments."
+                )
         tuner._modules.pop("model")
         branches = {
             name: cls._wrap(copied.get_submodule(public_name(name)), layer, config) for name, layer in layers.items()
@@ -110,7 +112,9 @@ class PeftBranch(Branch):
         return branches
 
     @classmethod
-    def to_peft_config(cls, model: nn.Module, modules: Sequence[str], config: Mapping[str, Any], **more: Any) -> Any:
+    def to_peft_config(
+        cls, model: nn.Module, modules: Sequence[str], config: Mapping[str, Any], **more: Any
+    ) -> "PeftConfig":
         """Return the config of peft for these modules, with names for patterns (``feedforward_modules``)."""
         patterns = {key: value for key, value in config.items() if _is_names(key, value)}
         found = {
@@ -123,7 +127,7 @@ class PeftBranch(Branch):
         return make_config({**config, **short}, target_modules=targets, **more)
 
     @classmethod
-    def _wrap(cls, tuner: Any, base: nn.Module, config: Mapping[str, Any]) -> "PeftBranch":
+    def _wrap(cls, tuner: nn.Module, base: nn.Module, config: Mapping[str, Any]) -> "PeftBranch":
         branch = cls.__new__(cls)
         nn.Module.__init__(branch)
         tuner._modules.pop("base_layer")
@@ -145,14 +149,14 @@ class PeftBranch(Branch):
             tuner.__dict__["base_layer"] = base  # not a submodule, because the layer belongs to the model
         return tuner
 
-    def copy_into(self, layer: Any) -> None:
+    def copy_into(self, layer: nn.Module) -> None:
         """Copy the tensors into a tuner layer of the same type and size."""
         with torch.no_grad():
             layer.load_state_dict(self.tuner.state_dict(), strict=False)
             for name, buffer in self._buffers.items():
                 getattr(layer, name)[NAME].copy_(buffer)
 
-    def _apply(self, fn: Any, recurse: bool = True) -> "PeftBranch":
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "PeftBranch":
         """Move or cast the branch and its layer, which belongs to this branch alone if the branch is a copy."""
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         for name, buffer in self._buffers.items():
@@ -189,74 +193,45 @@ class PeftBranch(Branch):
         return result
 
 
-def _insert_tuner(model: nn.Module, peft_config: Any, names: Sequence[str]) -> tuple[Any, list[str]]:
+def _insert_tuner(model: nn.Module, peft_config: "PeftConfig", names: Sequence[str]) -> "tuple[BaseTuner, list[str]]":
     """Let peft replace the modules ``names`` by its tuner layers. Return peft's tuner, and its warnings as notes.
 
     Raises:
         KronaError: peft raises an error, or leaves one of the modules as it is.
     """
+    from peft import PeftType
     from peft.mapping import PEFT_TYPE_TO_TUNER_MAPPING
     from peft.tuners.tuners_utils import BaseTunerLayer
 
-    kind = peft_config.peft_type.value
+    kind = PeftType(peft_config.peft_type)
     try:
         with warnings.catch_warnings(record=True) as caught, redirect_stderr(StringIO()):  # of progress bars
             warnings.simplefilter("always")
-            tuner = PEFT_TYPE_TO_TUNER_MAPPING[peft_config.peft_type](model, peft_config, NAME)
+            tuner = PEFT_TYPE_TO_TUNER_MAPPING[kind](model, peft_config, NAME)
     except Exception as error:  # peft raises many different exception types
         reason = f"{type(error).__name__}: {first_line(error)}"
-        raise KronaError(f"peft cannot insert {kind} into this backbone. {reason}") from error
+        raise KronaError(f"peft cannot insert {kind.value} into this backbone. {reason}") from error
     for name in names:
         if not isinstance(model.get_submodule(public_name(name)), BaseTunerLayer):
-            raise KronaError(f"peft does not insert {kind} into {name}. Use other target_modules.")
+            raise KronaError(f"peft does not insert {kind.value} into {name}. Use other target_modules.")
     # for example, about a block size that peft has changed
     messages = [warning.message for warning in caught if isinstance(warning.message, Warning)]
     return tuner, list(dict.fromkeys(f"peft: {first_line(message)}" for message in messages))
 
 
-def _find_changed_weight(model: nn.Module, memory: Mapping[str, int]) -> str | None:
-    """Return the name of a weight that peft has replaced.
-
-    Args:
-        memory: the addresses of the weights before peft inserted its layers, by name.
-    """
-    for name, parameter in model.named_parameters():
-        weight = name.replace(".base_layer.", ".")
-        if memory.get(weight, parameter.data_ptr()) != parameter.data_ptr():
-            return weight
-    return None
-
-
-def _is_names(key: str, value: Any) -> bool:
+def _is_names(key: str, value: object) -> bool:
     """Return whether a value of a peft config contains names of modules."""
     return key.endswith("_modules") and isinstance(value, list)
-
-
-def add_seed(arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the arguments of a peft config, with a seed that depends on torch's seed if the type has such an argument.
-
-    The seeds differ, because tensors that are drawn with the same seed are correlated.
-    """
-    fields = getattr(config_classes().get(arguments.get("peft_type", "")), "__dataclass_fields__", {})
-    return {**{key: (torch.initial_seed() + 1) % 2**31 for key in SEEDS if key in fields}, **arguments}
-
-
-def _fill_with_zeros(module: nn.Module) -> None:
-    """Replace a module's weights on the meta device by zeros on the CPU. The zeros use almost no memory."""
-    for name, parameter in list(module._parameters.items()):
-        if parameter is not None:
-            zeros = torch.zeros((), dtype=parameter.dtype).expand(parameter.shape)
-            module._parameters[name] = nn.Parameter(zeros, requires_grad=False)
 
 
 class PeftTrainingHook:
     """Add a type's term to the loss, and let the type allocate ranks after each step (AdaLoRA)."""
 
-    def __init__(self, tuner: Any) -> None:
+    def __init__(self, tuner: "BaseTuner") -> None:
         self.tuner = tuner
 
     @classmethod
-    def is_needed(cls, tuner: Any) -> bool:
+    def is_needed(cls, tuner: "BaseTuner") -> bool:
         """Return whether a type has a term of the loss or an allocation of ranks."""
         from peft.tuners.tuners_utils import BaseTuner
 
@@ -271,7 +246,7 @@ class PeftTrainingHook:
         first = next(p for p in model.parameters() if p.requires_grad)
         zero = torch.zeros((), device=first.device, dtype=torch.promote_types(first.dtype, torch.float32))
         # peft adds the term to the loss in the model's output
-        output: Any = SimpleNamespace(loss=zero)
+        output = SimpleNamespace(loss=zero)
         with self._model(SimpleNamespace(forward=lambda: output, named_parameters=model.named_parameters)):
             self.tuner.forward()
         penalty: Tensor = output.loss
@@ -284,7 +259,7 @@ class PeftTrainingHook:
                 self.tuner.update_and_allocate(step)
 
     @contextmanager
-    def _model(self, model: Any) -> Iterator[None]:
+    def _model(self, model: object) -> Iterator[None]:
         self.tuner.__dict__["model"] = model  # only during a call, because the model refers to this object
         try:
             yield
@@ -308,8 +283,123 @@ class PeftTrainingHook:
         return {"config": self.tuner.peft_config[NAME], **inner}
 
 
-def _is_plain(value: Any) -> bool:
+def _is_plain(value: object) -> bool:
     """Return whether a checkpoint can contain the value."""
     if isinstance(value, dict | list):
         return all(map(_is_plain, value.values() if isinstance(value, dict) else value))
     return value is None or type(value) in (bool, int, float, str, Tensor)
+
+
+def bare_copy(model: nn.Module) -> nn.Module:
+    """Return a copy of the model without branches. The copy and the model share the memory of the weights."""
+    from krona.backbones.load import with_own_modules  # imports transformers, which most commands do not need
+
+    copied = with_own_modules(model)
+    if "krona" in copied.__dict__:
+        remove_branches(copied)
+    return copied
+
+
+def freeze_as_buffers(tuner: nn.Module) -> None:
+    """Replace the frozen parameters of a tuner by buffers, such as ``ranknum`` of AdaLoRA."""
+    for module in tuner.modules():
+        for name, parameter in list(module._parameters.items()):
+            if parameter is not None and not parameter.requires_grad:
+                del module._parameters[name]
+                module.register_buffer(name, parameter.detach())
+
+
+def require_peft() -> None:
+    """Check that the peft package is installed.
+
+    Raises:
+        KronaError: the package was not found.
+    """
+    if find_spec("peft") is None:
+        raise KronaError(f"The peft package is not installed. Install it with: {install_command('peft')}")
+
+
+def config_classes() -> "dict[str, type[PeftConfig]]":
+    """Return peft's config classes by the name of their type. Raises the error of `require_peft`."""
+    require_peft()
+    with quiet():
+        from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING
+
+    return {kind.value: cls for kind, cls in PEFT_TYPE_TO_CONFIG_MAPPING.items()}
+
+
+def make_config(arguments: Mapping[str, Any], *, is_prompt: bool = False, **more: Any) -> "PeftConfig":
+    """Return a config of peft.
+
+    Args:
+        arguments: ``peft_type`` and the arguments of the type's config class.
+        is_prompt: whether the branch class is that of prompts.
+        more: arguments from krona.
+
+    Raises:
+        KronaError: peft is not installed, the type is unknown or not possible, or an argument is wrong.
+    """
+    kinds = config_classes()
+    name, others = arguments.get("peft_type"), {key: value for key, value in arguments.items() if key != "peft_type"}
+    if name not in kinds:
+        raise KronaError(f"method.config.peft_type={name!r} is not a type of peft: {did_you_mean(str(name), kinds)}")
+    has_method = f"peft/{name.lower()}" in choice_files("method")
+    if not has_method or (name in PROMPT_TYPES) != is_prompt:
+        reason = f"Use method=peft/{name.lower()}." if has_method else "krona does not support this type."
+        raise KronaError(f"method.config.peft_type={name} is not possible. {reason}")
+    if given := [key for key in SET_BY_KRONA if key in others]:
+        raise KronaError(f"krona sets method.config.{given[0]} itself. Use method.target_modules, or remove the key.")
+    without = (*SET_BY_KRONA, "peft_type")
+    if problems := find_argument_problems(kinds[name], "method.config.", others, without=without):
+        raise KronaError("\n".join(problems))
+    try:
+        with quiet():
+            return kinds[name](**others, **more)
+    except (TypeError, ValueError) as error:
+        raise KronaError(f"method.config is not possible for {name}: {first_line(error)}") from error
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Hide the warnings of peft, which are about its own models and files."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def module_names(model: nn.Module) -> list[str]:
+    """Return the public names of all modules of the backbone."""
+    names = (name for name, _ in model.named_modules(remove_duplicate=False) if not is_in_adapter(f"{name}."))
+    return list(dict.fromkeys(map(public_name, names)))
+
+
+def is_target(name: str, word: str) -> bool:
+    """Return whether a module's dotted name ends with an entry of ``target_modules``."""
+    return name == word or name.endswith(f".{word}")
+
+
+def shortest(wanted: Iterable[str], names: Sequence[str], matches: Callable[[str, str], bool] = is_target) -> list[str]:
+    """Return the names with which peft selects exactly the wanted modules.
+
+    Each returned name is the last part of a module's name or, if this part also matches other modules, the whole name.
+
+    Raises:
+        KronaError: the whole name of a wanted module also matches a module that is not wanted.
+    """
+    wanted = list(wanted)
+    by_last_part: dict[str, list[str]] = {}
+    for name in wanted:
+        by_last_part.setdefault(name.rpartition(".")[2], []).append(name)
+    short: list[str] = []
+    for last_part, full_names in by_last_part.items():
+        if {name for name in names if matches(name, last_part)} == set(full_names):
+            short.append(last_part)
+            continue
+        for name in full_names:
+            other = next((n for n in names if n != name and matches(n, name)), None)
+            if other is not None and other not in wanted:
+                raise KronaError(
+                    f"peft would also adapt {other}, because its name ends with {name}. Keep krona's file."
+                )
+        short += full_names
+    return short

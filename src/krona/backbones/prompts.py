@@ -10,21 +10,26 @@ The head of an encoder therefore reads the text's first token, and not the promp
 after the prompt. In a text that is padded on the left, the prompt comes before the padding.
 """
 
+# mypy: allow-untyped-calls
+
 from collections.abc import Callable, Mapping
 from functools import partial
 from inspect import signature
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
-from transformers import DynamicCache, EncoderDecoderCache
+from transformers import DynamicCache, EncoderDecoderCache, PreTrainedModel
+from transformers.modeling_outputs import BaseModelOutput
 
 from krona.backbones.families.family import CACHE
-from krona.backbones.peft_branch import freeze_as_buffers
-from krona.backbones.peft_config import make_config, quiet
+from krona.backbones.peft_branch import freeze_as_buffers, make_config, quiet
 from krona.messages import KronaError, first_line
 from krona.methods.branch import Branch
+
+if TYPE_CHECKING:
+    from peft import PromptLearningConfig
 
 IN_CACHE = ("PREFIX_TUNING", "CARTRIDGE")  # types that train keys and values
 INITIAL = ("prompt_tuning_init", "prompt_tuning_init_text", "tokenizer_name_or_path", "tokenizer_kwargs")
@@ -38,7 +43,7 @@ class PromptBranch(Branch):
     """
 
     adds_positions = True
-    tuner: Any
+    tuner: nn.Module
     config: dict[str, Any]
     length: int  # the number of positions
     layer_shape: tuple[int, ...]  # the numbers of layers, of keys and values (2) and of heads, and the width of a head
@@ -47,21 +52,24 @@ class PromptBranch(Branch):
         raise TypeError("PromptBranch.build_prompt creates the prompt of a model")
 
     @classmethod
-    def build_prompt(cls, model: Any, config: Mapping[str, Any]) -> "PromptBranch":
+    def build_prompt(cls, model: nn.Module, config: Mapping[str, Any]) -> "PromptBranch":
         """Let peft build the encoder of the prompt.
 
         Raises:
             KronaError: peft raises an error for the config, or the model's attention accepts no earlier keys and
                 values.
         """
+        assert isinstance(model, PreTrainedModel)
         peft_config = cls.to_peft_config(model, config)
+        from peft import PeftType
         from peft.mapping import PEFT_TYPE_TO_TUNER_MAPPING
 
         embeddings = model.get_input_embeddings()
-        encoder: Any = PEFT_TYPE_TO_TUNER_MAPPING[peft_config.peft_type]
+        weight = embeddings.get_parameter("weight")
+        encoder: Callable[..., nn.Module] = PEFT_TYPE_TO_TUNER_MAPPING[PeftType(peft_config.peft_type)]
         given = (peft_config, embeddings)[: len(signature(encoder).parameters)]
         try:
-            with quiet(), torch.device("cpu") if not embeddings.weight.is_meta else torch.device("meta"):
+            with quiet(), torch.device("meta" if weight.is_meta else "cpu"):
                 tuner = encoder(*given)
         except Exception as error:  # peft raises many different exception types
             raise KronaError(f"peft cannot build {config['peft_type']}: {first_line(error)}") from error
@@ -74,13 +82,12 @@ class PromptBranch(Branch):
         branch.layer_shape = (peft_config.num_layers or 1, 2, heads, peft_config.token_dim // heads)
         # an adapter file contains the values
         branch.config = {key: value for key, value in config.items() if key not in INITIAL}
-        return branch.to(embeddings.weight.device, embeddings.weight.dtype)
+        return branch.to(weight.device, weight.dtype)
 
     @classmethod
-    def to_peft_config(cls, model: Any, config: Mapping[str, Any], **more: Any) -> Any:
+    def to_peft_config(cls, model: PreTrainedModel, config: Mapping[str, Any], **more: Any) -> "PromptLearningConfig":
         """Return the config of peft for this model."""
-        embeddings = model.get_input_embeddings()
-        fields: dict[str, Any] = {"token_dim": embeddings.embedding_dim, "num_transformer_submodules": 1}
+        fields: dict[str, Any] = {"token_dim": model.get_input_embeddings().embedding_dim}
         if config["peft_type"] in IN_CACHE:
             reader = _reader(model, in_cache=True)
             if CACHE not in _argument_names(reader):
@@ -88,22 +95,23 @@ class PromptBranch(Branch):
                     f"{config['peft_type']} is not possible, because the attention of {type(reader).__name__} does "
                     "not accept earlier keys and values. Use method=peft/prompt_tuning or method=peft/p_tuning."
                 )
-            sizes = reader.config
+            sizes: Any = reader.config
             heads = getattr(sizes, "decoder_attention_heads", sizes.num_attention_heads)
             width = getattr(sizes, "d_kv", None) or getattr(sizes, "head_dim", None) or sizes.hidden_size // heads
             heads = getattr(sizes, "num_key_value_heads", heads)
-            fields = {
-                "token_dim": heads * width,
-                "num_attention_heads": heads,
-                "num_layers": _count_layers(sizes),
-                "num_transformer_submodules": 1,
-            }
-        made = _make_config(config, **fields, **more)
+            layers = getattr(sizes, "decoder_layers", sizes.num_hidden_layers)
+            fields = {"token_dim": heads * width, "num_attention_heads": heads, "num_layers": int(layers)}
+        made = make_config(config, is_prompt=True, num_transformer_submodules=1, **fields, **more)
+        from peft import PromptLearningConfig
+
+        assert isinstance(made, PromptLearningConfig)
+        if not made.num_virtual_tokens or made.num_virtual_tokens < 1:
+            raise KronaError("method.config.num_virtual_tokens must be at least 1.")
         if hasattr(made, "encoder_hidden_size") and made.encoder_hidden_size is None:
             made.encoder_hidden_size = made.token_dim
         return made
 
-    def connect(self, model: Any) -> list[RemovableHandle]:
+    def connect(self, model: PreTrainedModel) -> list[RemovableHandle]:
         """Register the hooks that add this prompt to the model's input."""
 
         def before(module: nn.Module, change: Callable[..., None]) -> RemovableHandle:
@@ -121,7 +129,7 @@ class PromptBranch(Branch):
             hooks.append(pooler.register_forward_pre_hook(partial(_trim_input, self)))
         return hooks
 
-    def extend_input(self, module: Any, inputs: dict[str, Any]) -> None:
+    def extend_input(self, module: PreTrainedModel, inputs: dict[str, Any]) -> None:
         """Put the prompt in front of the embeddings, unless ``inputs`` continue a text."""
         begins = self._shift(inputs)
         if not begins:
@@ -143,7 +151,7 @@ class PromptBranch(Branch):
         if (mask := inputs.get("encoder_attention_mask")) is not None:
             inputs["encoder_attention_mask"] = self._extend_mask(mask)
 
-    def fill_cache(self, module: Any, inputs: dict[str, Any]) -> None:
+    def fill_cache(self, module: PreTrainedModel, inputs: dict[str, Any]) -> None:
         """Put the prompt into the cache of keys and values, unless ``inputs`` continue a text."""
         if module.training and getattr(module, "gradient_checkpointing", False):
             raise KronaError(
@@ -158,7 +166,7 @@ class PromptBranch(Branch):
             inputs[CACHE] = EncoderDecoderCache(cache, DynamicCache()) if module.config.is_encoder_decoder else cache
         present = inputs[CACHE]
         cache = present.self_attention_cache if isinstance(present, EncoderDecoderCache) else present
-        values = self._values(given).to(module.get_input_embeddings().weight.dtype)
+        values = self._values(given).to(module.get_input_embeddings().get_parameter("weight").dtype)
         values = values.view(self.length, *self.layer_shape).expand(len(given), -1, -1, -1, -1, -1)
         by_layer = values.permute(2, 3, 0, 4, 1, 5)
         for layer, (keys, values) in enumerate(by_layer):
@@ -182,23 +190,12 @@ class PromptBranch(Branch):
         return torch.cat([mask.new_ones(len(mask), self.length), mask], 1)
 
 
-def _make_config(config: Mapping[str, Any], **more: Any) -> Any:
-    made = make_config(config, is_prompt=True, **more)
-    if not made.num_virtual_tokens or made.num_virtual_tokens < 1:
-        raise KronaError("method.config.num_virtual_tokens must be at least 1.")
-    return made
-
-
-def _count_layers(config: Any) -> int:
-    """Return the number of layers of the module that gets keys and values."""
-    return int(getattr(config, "decoder_layers", config.num_hidden_layers))
-
-
-def _reader(model: Any, *, in_cache: bool) -> Any:
+def _reader(model: PreTrainedModel, *, in_cache: bool) -> nn.Module:
     """Return the module whose input or cache the prompt changes."""
-    if model.config.is_encoder_decoder:
-        return model.get_decoder() if in_cache else model.get_encoder()
-    return model.base_model
+    if not model.config.is_encoder_decoder:
+        return model.base_model
+    reader: nn.Module = model.get_decoder() if in_cache else model.get_encoder()
+    return reader
 
 
 def _argument_names(module: nn.Module) -> list[str]:
@@ -206,20 +203,22 @@ def _argument_names(module: nn.Module) -> list[str]:
 
 
 def _before(
-    prompt: PromptBranch, change: Callable[..., None], module: nn.Module, args: Any, kwargs: dict[str, Any]
-) -> Any:
+    prompt: PromptBranch, change: Callable[..., None], module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[tuple[()], dict[str, Any]]:
     """Let the prompt change the inputs of a module."""
     inputs = {**dict(zip(_argument_names(module), args, strict=False)), **kwargs} if args else kwargs
     change(prompt, module, inputs)
     return (), inputs
 
 
-def _trim_output(prompt: PromptBranch, module: nn.Module, args: Any, inputs: Mapping[str, Any], output: Any) -> None:
+def _trim_output(
+    prompt: PromptBranch, module: nn.Module, args: object, inputs: Mapping[str, Any], output: BaseModelOutput
+) -> None:
     """Remove the positions of the prompt from the output."""
-    if inputs.get("inputs_embeds") is not None:
+    if inputs.get("inputs_embeds") is not None and output.last_hidden_state is not None:
         output.last_hidden_state = output.last_hidden_state[:, prompt.length :]
 
 
-def _trim_input(prompt: PromptBranch, pooler: nn.Module, args: tuple[Tensor, ...]) -> Any:
+def _trim_input(prompt: PromptBranch, pooler: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor]:
     """Remove the positions of the prompt from the states that a pooler reads."""
     return (args[0][:, prompt.length :],)

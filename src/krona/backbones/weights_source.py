@@ -1,4 +1,4 @@
-"""Find the files of a backbone, and compute its fingerprint, which is a part of the run id.
+"""Find the files and libraries that a backbone needs, and compute its fingerprint, which is a part of the run id.
 
 This module does not import torch.
 """
@@ -6,10 +6,11 @@ This module does not import torch.
 import hashlib
 import json
 from functools import lru_cache
+from importlib.util import find_spec
 from pathlib import Path
 
 from krona.config.settings import Backbone
-from krona.messages import KronaError
+from krona.messages import KronaError, install_command
 from krona.paths import PROJECT
 
 MODEL_ON_DISK = (
@@ -56,6 +57,18 @@ def require_folders(settings: Backbone) -> None:
     if texts is not None and not texts.is_dir():
         raise KronaError(
             f"backbone.tokenizer={settings.tokenizer or texts} is not a folder. Set it to the folder of a tokenizer."
+        )
+
+
+def require_quantisation() -> None:
+    """Check that the libraries for nf4 are installed.
+
+    Raises:
+        KronaError: a library was not found.
+    """
+    if missing := [name for name in ("bitsandbytes", "accelerate") if find_spec(name) is None]:
+        raise KronaError(
+            f"backbone.quantisation=nf4 needs {' and '.join(missing)}. Run: {install_command('quantised')}"
         )
 
 

@@ -135,8 +135,8 @@ def _check_devices(trainer: Trainer) -> None:
 def _check_multilabel(settings: RunSettings) -> None:
     if settings.backbone.folder is None and settings.backbone.sizes is None:
         return  # the backbone's config must be downloaded
+    from krona.backbones.checkpoint import build_config
     from krona.backbones.families import find_family
-    from krona.backbones.model_config import build_config
 
     config = build_config(settings.backbone, settings.task)
     find_family(config, settings.backbone.name_or_path).check_metrics(settings.task)
@@ -160,8 +160,6 @@ def _check_optimizer_and_callbacks(settings: RunSettings) -> None:
 
 
 def _check_quantisation(settings: RunSettings) -> None:
-    from krona.backbones.quantisation import require_library
-
     method, trainer = settings.method, settings.trainer
     branch = find_class(method.branch, "method._target_", "branch") if method.branch else None
     if method.placement.get("train_backbone") or (branch is not None and branch.existing_parameter):
@@ -171,7 +169,7 @@ def _check_quantisation(settings: RunSettings) -> None:
             "backbone.quantisation=nf4 needs trainer.compile=false and trainer.precision=32-true or bf16-mixed, "
             "because other precisions change the dtype of frozen weights."
         )
-    require_library()
+    weights_source.require_quantisation()
 
 
 def _check_downloads(settings: RunSettings) -> None:

@@ -19,11 +19,11 @@ from krona.adapters.adapter import Adapter
 from krona.adapters.fingerprint import Fingerprint
 from krona.adapters.origin import Origin
 from krona.backbones import load as backbones
+from krona.backbones.checkpoint import describe_backbone
 from krona.backbones.families import find_architecture, max_positions
-from krona.backbones.families.pooling import get_pooling, has_pooled_head
+from krona.backbones.families.architecture import get_pooling, has_pooled_head
 from krona.backbones.insert_method import insert_method, method_defaults
 from krona.backbones.load import shared_backbone
-from krona.backbones.model_config import describe_backbone
 from krona.config.settings import RunSettings
 from krona.messages import KronaError
 from krona.random_streams import stream_seed

@@ -1,15 +1,29 @@
-"""Translate the target modules of a method to the module names of an architecture, with architectures.yaml."""
+"""The module names and the heads of architectures.
+
+architectures.yaml translates the target modules of a method to the module names of an architecture.
+
+``backbone.pooling`` selects the head of an encoder. The heads of transformers use the state of the first token. BERT
+passes this state through its pooler. RoBERTa and MPNet pass this state through a dense layer of their head. If a
+checkpoint was trained with another pooling, the first token's state is not a useful input. The classifier of krona's
+head reads the first token's state or the mean of all states.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
+from typing import Any
 
+import torch
 import yaml
-from torch import nn
-from transformers import PreTrainedConfig
+from torch import Tensor, nn
+from transformers import PreTrainedConfig, PreTrainedModel
+from transformers.modeling_outputs import SequenceClassifierOutput
 
-from krona.backbones.families.pooling import KEY, get_pooling, has_pooled_head
 from krona.messages import KronaError
+
+KEY = "krona_pooling"  # the key of backbone.pooling in a model's config; krona.adapters.fingerprint also reads it
+DROPOUTS = ("classifier_dropout", "seq_classif_dropout", "hidden_dropout_prob")  # possible keys of the dropout rate
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,3 +120,51 @@ def target_patterns(model: nn.Module, words: Sequence[str]) -> dict[str, int]:
         for pattern in names.get(word, [word]):
             patterns.setdefault(pattern, index)
     return patterns
+
+
+def get_pooling(config: PreTrainedConfig | None) -> str | None:
+    """Return the ``backbone.pooling`` in a model's config, or None for the head of transformers."""
+    pooling = getattr(config, KEY, None)
+    return None if pooling is None else str(pooling)
+
+
+def has_pooled_head(config: PreTrainedConfig | None) -> bool:
+    """Return whether krona's head replaces the head of transformers."""
+    return get_pooling(config) in ("first", "mean")
+
+
+@cache
+def pooled_class(library: Any, head: tuple[str, ...]) -> type[PreTrainedModel]:
+    """Return a subclass of a transformers model class, with the head ``classifier(dropout(pooled states))``.
+
+    The modules in ``head`` and the pooler are removed, so that they are neither trained nor counted.
+    """
+
+    class Pooled(library):  # type: ignore[misc]
+        def __init__(self, config: PreTrainedConfig) -> None:
+            super().__init__(config)
+            for name in head:
+                delattr(self, name)
+            if getattr(self.base_model, "pooler", None) is not None:
+                self.base_model.pooler = None
+            rates = (getattr(config, name, None) for name in DROPOUTS)
+            self.dropout = nn.Dropout(next((rate for rate in rates if rate is not None), 0.0))
+            self.classifier = nn.Linear(self.config.hidden_size, self.config.num_labels)
+            self._init_weights(self.classifier)
+
+        def forward(
+            self, input_ids: Tensor, attention_mask: Tensor | None = None, **others: Any
+        ) -> SequenceClassifierOutput:
+            attention_mask = torch.ones_like(input_ids) if attention_mask is None else attention_mask
+            states = self.base_model(input_ids, attention_mask=attention_mask, **others).last_hidden_state
+            pooled = states[:, 0] if get_pooling(self.config) == "first" else mean_state(states, attention_mask)
+            return SequenceClassifierOutput(logits=self.classifier(self.dropout(pooled)))
+
+    Pooled.__name__ = Pooled.__qualname__ = f"Pooled{library.__name__}"
+    return Pooled
+
+
+def mean_state(states: Tensor, attention_mask: Tensor) -> Tensor:
+    """Return the mean (B, width) of the states (B, S, width) of each row's tokens, summed in fp32."""
+    mask = attention_mask.unsqueeze(-1)  # (B, S, 1)
+    return ((states.float() * mask).sum(1) / mask.sum(1)).to(states.dtype)
