@@ -91,7 +91,6 @@ def table(
     form: Annotated[str, typer.Option("--format", help=", ".join(FORMATS))] = "terminal",
 ) -> None:
     """Run the missing runs of a table of the paper. Then print the results next to the paper's numbers."""
-    from krona.report.render import find_renderer
     from krona.sweeps import plan as sweeps
     from krona.sweeps import status as runs_status
     from krona.sweeps.run_sweep import run_sweep
@@ -103,6 +102,8 @@ def table(
         _print_recipes([run.config for run in runs if run.config is not None])
         runs_status.show(runs, Console(), outputs=paths.OUTPUTS)
         return
+    from krona.report.render import find_renderer  # imports pandas, which is slow
+
     find_renderer(form)  # raises an error before the runs start
     Console(stderr=True).print(f"Reading the state of the runs of table {number} …", highlight=False)
     code, run_ids = run_sweep(wanted)

@@ -22,15 +22,15 @@ from omegaconf.errors import OmegaConfBaseException
 from krona.config.choices import groups, require_names
 from krona.config.derived_values import set_derived_values
 from krona.config.errors import translate_errors
-from krona.config.hydra_internals import apply_overrides
+from krona.config.hydra_internals import ConfReader, apply_overrides
 from krona.messages import KronaError
 from krona.paths import CONF, OUTPUTS
 from krona.secrets_in_text import is_secret, mask_secrets
 
 SERVICES = ("logger", "callbacks")  # sections in which any environment variable may be a secret
 VARIABLE = re.compile(r"\$\{oc\.env:\s*(\w+)")
-# The configs that each instance of Hydra has read, by choices.
-_READ: WeakKeyDictionary[object, dict[tuple[str, ...], tuple[DictConfig, dict[str, str]]]] = WeakKeyDictionary()
+Read = dict[tuple[str, ...], tuple[DictConfig, dict[str, str | None]]]  # composed configs by choices
+_READ: WeakKeyDictionary[object, tuple[ConfReader, Read]] = WeakKeyDictionary()  # by instance of Hydra
 EXAMPLES = {"backbone.path": " (a model's folder)", "data.path": " (GLUE's folder)"}
 
 
@@ -81,34 +81,27 @@ def compose_job(overrides: Sequence[str]) -> Composed:
         KronaError: Hydra rejects an override, or an error as in `build_job`.
     """
     parsed, known = parser().parse_overrides(list(overrides)), groups()
-    chosen = tuple(str(override.input_line) for override in parsed if _is_choice(override, known))
+    choices = [override for override in parsed if _is_choice(override, known)]
     session = GlobalHydra.instance().hydra
     assert session is not None
-    read = _READ.setdefault(session, {})
-    if chosen not in read:
+    if session not in _READ:
+        _READ[session] = (ConfReader(), {})
+    reader, read = _READ[session]
+    lines = tuple(str(override.input_line) for override in choices)
+    if lines not in read:
         require_names(parsed)
-        read[chosen] = _read_files(chosen)
-    shared, choices = read[chosen]
+        read[lines] = reader.compose(choices)
+    shared, names = read[lines]
     cfg = copy.deepcopy(shared)
-    apply_overrides(cfg, [override for override in parsed if not _is_choice(override, known)])
-    lines = [str(override.input_line) for override in parsed if not override.is_hydra_override()]
-    return _resolve(cfg, overrides=lines, chosen=choices)
+    apply_overrides(cfg, [override for override in parsed if override not in choices])
+    typed = [str(override.input_line) for override in parsed if not override.is_hydra_override()]
+    return _resolve(cfg, overrides=typed, chosen=names)
 
 
 def _is_choice(override: Override, known: Sequence[str]) -> bool:
     """Return whether the override can change which config files are read."""
     key = override.key_or_group
     return key in known or "/" in key or override.package is not None or key.split(".")[0] == "hydra"
-
-
-def _read_files(chosen: Sequence[str]) -> tuple[DictConfig, dict[str, str]]:
-    """Return the config of these choices without its section ``hydra``, and the chosen file names by group."""
-    cfg = compose("config", overrides=list(chosen), return_hydra_config=True)
-    choices = {str(group): name for group, name in cfg.hydra.runtime.choices.items()}
-    OmegaConf.set_struct(cfg, False)
-    del cfg["hydra"]
-    OmegaConf.set_struct(cfg, True)
-    return cfg, choices
 
 
 def _resolve(cfg: DictConfig, *, overrides: list[str], chosen: Mapping[str, Any]) -> Composed:

@@ -1,16 +1,22 @@
 """Wrap private functions of Hydra. If a new version of Hydra changes them, only this file must be adapted."""
 
+import copy
 from argparse import ArgumentParser
 from collections.abc import Sequence
 from typing import NoReturn
 
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra._internal.config_repository import ConfigRepository
 from hydra._internal.core_plugins.bash_completion import BashCompletion
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra._internal.defaults_list import create_defaults_list
 from hydra._internal.utils import get_args_parser
+from hydra.core.default_element import GroupDefault, InputDefault
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.types import Override
-from omegaconf import DictConfig
+from hydra.plugins.config_source import ConfigResult
+from hydra.types import RunMode
+from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from krona.messages import KronaError
 
@@ -30,6 +36,45 @@ def option_parser() -> ArgumentParser:
     parser = _OptionParser(add_help=False, allow_abbrev=False, parents=[get_args_parser()])
     parser.add_argument("--dry-run", action="store_true")
     return parser
+
+
+class ConfReader(ConfigRepository):
+    """Composes choices of conf/ as Hydra does, but without Hydra's own section. Each file is read once."""
+
+    def __init__(self) -> None:
+        loader = GlobalHydra.instance().config_loader()
+        assert isinstance(loader, ConfigLoaderImpl)
+        self.loader = loader
+        self.sources = loader._parse_overrides_and_create_caching_repo("config", [])[1].get_sources()
+        self.files: dict[str, ConfigResult | None] = {}
+        self.copies: dict[str, ConfigResult | None] = {}  # Hydra changes the files of a config while it merges them
+
+    def load_config(self, config_path: str) -> ConfigResult | None:
+        if config_path not in self.files:
+            self.files[config_path] = super().load_config(config_path)
+        if config_path not in self.copies:
+            self.copies[config_path] = copy.deepcopy(self.files[config_path])
+        return self.copies[config_path]
+
+    def _create_defaults_list(self, config_path: str, defaults: ListConfig) -> list[InputDefault]:
+        items = super()._create_defaults_list(config_path, defaults)
+        return [
+            item
+            for item in items
+            if not (isinstance(item, GroupDefault) and str(item.group).removeprefix("/").startswith("hydra/"))
+        ]
+
+    def compose(self, choices: Sequence[Override]) -> tuple[DictConfig, dict[str, str | None]]:
+        """Return the config of these choices, and the chosen names by group."""
+        own = [override for override in choices if not override.is_hydra_override()]
+        self.loader.validate_sweep_overrides_legal(own, RunMode.RUN, from_shell=False)
+        self.copies.clear()
+        found = create_defaults_list(self, "config", own, prepend_hydra=False, skip_missing=False)
+        config = self.loader._compose_config_from_defaults_list(found.defaults, self)
+        config.pop("hydra")
+        OmegaConf.set_struct(config, True)
+        apply_overrides(config, found.config_overrides)
+        return config, found.overrides.known_choices
 
 
 def apply_overrides(config: DictConfig, overrides: Sequence[Override]) -> None:
