@@ -11,8 +11,6 @@ from typer.testing import CliRunner
 
 from krona.cli.krona import app
 from krona.config.target_classes import KINDS
-from krona.display_names import method_labels
-from krona.paper import read_paper_table
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
@@ -47,23 +45,6 @@ def test_the_page_of_the_configuration_explains_every_key() -> None:
     assert {"seed", "data.kind", "backbone.name"} <= meanings.keys()
     for key, meaning in meanings.items():
         assert len(meaning.split()) >= 3, key
-
-
-def test_the_notebooks_table_2_divides_as_it_says_and_has_this_projects_launches() -> None:
-    text = (DOCS / "notebook.md").read_text(encoding="utf-8").split("in the paper's Table 2")[1].split("\n## ")[0]
-    table = re.findall(r"^\|.*\|$", text, flags=re.MULTILINE)
-    head, _, *lines = ([cell.strip() for cell in line.strip("|").split("|")] for line in table)
-    printed, authors, ratios, ours = (dict(zip(head[1:], map(float, line[1:]), strict=True)) for line in lines)
-    labels = method_labels()
-    paper = {labels[name]: row["latency"] for name, row in read_paper_table("2").rows.items()}
-    index = (DOCS / "methods" / "index.md").read_text(encoding="utf-8")  # docs/site/pages.py counts these
-    counted = re.findall(r"^\| \[?`(\w+)`.* \| (\d+) \|$", index, flags=re.MULTILINE)
-    launches = {labels[name]: int(count) for name, count in counted if name in labels}
-    for method in head[1:]:
-        assert printed[method] == round(paper[method] / 100 - 1, 2)
-        assert ratios[method] == round(authors[method] / 1150, 2)
-        assert ours[method] == launches[method] <= authors[method]
-    assert {*head[1:]} == {method for method, latency in paper.items() if latency > 100}
 
 
 def test_the_page_of_results_explains_every_field() -> None:

@@ -168,57 +168,56 @@ def branches() -> list[str]:
 
 
 def methods() -> list[str]:
-    """Return the table of the methods by family, with the costs that `krona params` counts.
+    """Return the table of the methods by family, with links to pages or drawings, and counts as of `krona params`.
 
     The first comment of a method's YAML file has the form "NAME (SOURCE): UPDATE. Family: FAMILY."
     """
-    heading = "| method | update | source | settings | trainable | rank | launches |"
     families: dict[str, list[str]] = {family: [] for family in FAMILIES}
     rows, _ = parameter_table.rows(parameter_table.PAPERS)
     for row in rows:
         text = (CONF / "method" / f"{row.method}.yaml").read_text(encoding="utf-8")
         comment = text.splitlines()[1].lstrip("# ")
         stated = ABOUT.fullmatch(comment)
-        has_page = (DOCS / "methods" / f"{row.method}.md").is_file()
+        files = [f"{row.method}{suffix}" for suffix in (".md", ".svg")]
+        links = [file for file in files if (DOCS / "methods" / file).is_file()]
+        source = f" ({stated['source']})" if stated and stated["source"] else ""
         cells = (
-            f"[`{row.method}`]({row.method}.md)" if has_page else f"`{row.method}`",
-            stated["update"] if stated else comment.rstrip("."),
-            stated["source"] or "" if stated else "",
+            f"[`{row.method}`]({links[0]})" if links else f"`{row.method}`",
+            (stated["update"] if stated else comment.rstrip(".")) + source,
             ", ".join(_settings(yaml.safe_load(text))),
             f"{row.trainable_params:,}",
-            *("–" if count is None else str(count) for count in (row.update_rank, row.launches)),
+            "–" if row.update_rank is None else str(row.update_rank),
         )
         families[stated["family"] if stated else FAMILIES[-1]].append(f"| {' | '.join(cells)} |")
-    table = [heading, "|---|---|---|---|--:|--:|--:|"]
+    table = ["| method | update | settings | trainable | rank |", "|---|---|---|--:|--:|"]
     for family, lines in families.items():
-        table += [f"| **{family}** | | | | | | |", *lines] if lines else []
+        table += [f"| **{family}** |", *lines] if lines else []
     return table
 
 
 def _settings(config: Mapping[str, Any]) -> Iterator[str]:
-    """Yield the learning rates and the arguments of the branch that a method's YAML file sets."""
+    """Yield the learning rates and the arguments of the branch that a method's YAML file sets, except common values."""
     for name, value in {**config["optimizer"], **config["method"]}.items():
         if name not in NO_SETTINGS:
             text = re.sub(r"\$\{learning_rate:(.*)\}", r"\1", _value(value)[1:-1])
-            yield f"`{name}={text.replace(' ', '')}`"
+            setting = f"{name}={text.replace(' ', '')}"
+            if value is not None and setting not in ("lr=1e-3", "scaling=1.0"):
+                yield f"`{setting}`"
 
 
 def peft_types() -> list[str]:
-    """Return the table of the methods in conf/method/peft by family: publication and trainable parameters."""
+    """Return the table of the methods in conf/method/peft by family: links to publications, and parameter counts."""
     rows, _ = parameter_table.rows(parameter_table.PAPERS, ["method=peft/*"])
     families: dict[str, list[str]] = {}
     for row in rows:
         about = (CONF / "method" / f"{row.method}.yaml").read_text(encoding="utf-8").splitlines()[1]
         source = re.sub(r"^[^(]*\((?:[^()]*\) )?|\), by peft.*$", "", about.replace("(IA)³ ", "IA3 "))
-        authors, _, link = source.rpartition(", ")
-        kind, _, number = (link or source).partition(":")
-        if kind in PUBLISHERS:
-            source = f"[{authors or f'{kind} {number}'}]({PUBLISHERS[kind]}{number})"
+        kind, _, number = source.rpartition(", ")[2].partition(":")
+        method = f"[`{row.method}`]({PUBLISHERS[kind]}{number})" if kind in PUBLISHERS else f"`{row.method}` ({source})"
         family = about.partition("Family: ")[2].rstrip(".")
-        cells = [f"`{row.method}`", source, f"{row.trainable_params:,}"]
-        families.setdefault(family, []).append(f"| {' | '.join(cells)} |")
-    text = ["| method | publication | trainable |", "|---|---|--:|"]
-    return text + [line for family in sorted(families) for line in (f"| **{family}** | | |", *families[family])]
+        families.setdefault(family, []).append(f"| {method} | {row.trainable_params:,} |")
+    text = ["| method | trainable |", "|---|--:|"]
+    return text + [line for family in sorted(families) for line in (f"| **{family}** |", *families[family])]
 
 
 if __name__ == "__main__":

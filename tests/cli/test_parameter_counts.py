@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -11,6 +12,8 @@ import pytest
 
 from krona import KronaError
 from krona.backbones.load import meta_model
+from krona.display_names import method_labels
+from krona.paper import read_paper_table
 from methods.cases import CASES
 from tiny_t5 import METHODS
 from typed_config import settings
@@ -136,6 +139,21 @@ def test_elementwise_products_count(t5_base: dict[str, Any]) -> None:
 def test_launches(t5_base: dict[str, Any]) -> None:
     assert t5_base["pa"].launches == 120
     assert t5_base["full"].launches == t5_base["layer_norm"].launches == 0
+
+
+def test_the_notebooks_table_2_divides_as_it_says_and_has_this_projects_launches(t5_base: dict[str, Any]) -> None:
+    text = (pages.DOCS / "notebook.md").read_text(encoding="utf-8").split("in the paper's Table 2")[1].split("\n## ")[0]
+    table = re.findall(r"^\|.*\|$", text, flags=re.MULTILINE)
+    head, _, *lines = ([cell.strip() for cell in line.strip("|").split("|")] for line in table)
+    printed, authors, ratios, ours = (dict(zip(head[1:], map(float, line[1:]), strict=True)) for line in lines)
+    labels = method_labels()
+    paper = {labels[name]: row["latency"] for name, row in read_paper_table("2").rows.items()}
+    launches = {labels[name]: row.launches for name, row in t5_base.items()}
+    for method in head[1:]:
+        assert printed[method] == round(paper[method] / 100 - 1, 2)
+        assert ratios[method] == round(authors[method] / 1150, 2)
+        assert ours[method] == launches[method] <= authors[method]
+    assert {*head[1:]} == {method for method, latency in paper.items() if latency > 100}
 
 
 def test_methods_that_do_not_take_an_override_are_named() -> None:

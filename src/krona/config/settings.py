@@ -29,11 +29,11 @@ class Method:
     name: str
     """Name of the method's YAML in conf/method."""
     label: str | None = None
-    """Name in tables and charts; null: ``name``."""
+    """Name in reports; null: ``name``."""
     order: Positive | None = None
-    """Position in tables, and colour in charts; null: after the other methods, in alphabetical order."""
+    """Position in tables, and colour in charts; null: last, in alphabetical order."""
     source: str = "its own YAML"
-    """Origin of the values: a paper, or a table of the KronA paper."""
+    """Origin of the values."""
     branch: str | None = None
     """Dotted path of the branch's class (``_target_``); null: no branch."""
     branch_config: Mapping[str, Any] = field(default_factory=dict)
@@ -46,7 +46,7 @@ class Method:
     task_prefix: bool = False
     """Prepend the task's name to the source text."""
     fit_factors: Literal["exact", "nearest"] = "exact"
-    """If kron_factors do not fit a layer: exact: raise an error; nearest: use the nearest shape that fits."""
+    """If kron_factors do not fit a layer: raise an error (exact), or use the nearest shape."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -54,29 +54,29 @@ class Backbone:
     """The pretrained model and the source of its weights and tokenizer."""
 
     name: str
-    """Name of the model on the Hub. If ``path`` is set, any name."""
+    """Name on the Hub; with ``path``, any name."""
     architecture: str | None = None
     """Model type in transformers, if only ``sizes`` are given; null: t5."""
     path: str | None = None
-    """Folder of the model; null: use the model ``name`` from the Hub."""
+    """Folder of the model; null: the Hub."""
     pretrained: bool = True
-    """Load pretrained weights; false: use random weights."""
+    """Load pretrained weights, instead of random ones."""
     revision: str | None = None
     """Branch, tag or commit of the Hub repository."""
     sizes: Mapping[str, Any] | None = None
-    """Values of the model's config, from which krona counts parameters without loading weights."""
+    """Values of the model's config, to count parameters without weights."""
     quantisation: Literal["nf4"] | None = None
-    """nf4: store the frozen linear layers in 4 bits (needs the extra `quantised`); null: fp32."""
+    """Store the frozen linear layers in 4 bits."""
     tokenizer: str | None = None
     """Folder of the tokenizer; null: the backbone's tokenizer."""
     tied_head: bool | None = None
     """Whether the output layer shares the weight of the embeddings; used if only ``sizes`` are given."""
     pooling: Literal["auto", "pooler", "first", "mean"] | None = None
-    """Input of an encoder's classifier; null: as in transformers; auto: as in 1_Pooling/config.json."""
+    """Input of an encoder's classifier; null: as in transformers; auto: from 1_Pooling/config.json."""
     factor_shapes: Mapping[str, Any] = field(default_factory=dict)
     """Replacements for the paper's factor shapes on this backbone."""
     learning_rates: Mapping[str, float | str] | None = None
-    """Learning rates by method, with the keys ``default`` and ``source``; null: the rates for T5 in conf/method."""
+    """Learning rates by method, and the keys ``default`` and ``source``; null: the rates for T5."""
 
     @property
     def name_or_path(self) -> str:
@@ -111,14 +111,14 @@ class Optimizer:
     """The optimizer's class and arguments, the warm-up and the clipping."""
 
     target: str
-    """Dotted path of the class. Other keys of the section are arguments of the class."""
+    """Dotted path of the class. The other keys are its arguments."""
     lr: Annotated[float, Ge(0)]
     """Learning rate after the warm-up; the method or the recipe sets it."""
     lr_factors: Mapping[str, Annotated[float, Gt(0)]] = field(default_factory=dict)
-    """Multiply ``lr`` by these factors for weight groups: head, layer_norms, or a branch tensor such as A or bias."""
+    """Factors of ``lr`` for weight groups: head, layer_norms, or a branch tensor such as A."""
     arguments: Mapping[str, Any] = field(default_factory=dict)
     warmup_steps: NonNegative | Annotated[float, Ge(0), Lt(1)]
-    """Warm-up steps, or (below 1) their share of all steps; default: 500 in the paper's setting, otherwise 0.06."""
+    """Warm-up steps, or (below 1) a fraction of all steps; default: 500 in the paper's setting, otherwise 0.06."""
     gradient_clip: Annotated[float, Ge(0)] | None = None
     """Maximum norm of the gradient; null or 0: no clipping."""
 
@@ -128,7 +128,7 @@ class Scheduler:
     """The learning-rate schedule, which is stepped after each optimizer step."""
 
     target: str = "transformers.get_linear_schedule_with_warmup"
-    """Dotted path of the function or class. Other keys of the section are arguments of this function or class."""
+    """Dotted path of the function or class. The other keys are its arguments."""
     arguments: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -137,33 +137,33 @@ class Trainer:
     """Length, precision and hardware of the training."""
 
     max_epochs: NonNegative
-    """Number of passes over the training rows."""
+    """Passes over the training rows."""
     max_steps: Annotated[int, Ge(-1), Le(MAX_COUNT)]
     """Maximum number of optimizer steps; -1: no limit."""
     patience: Positive | None = None
-    """Stop after this number of epochs without a better dev score; null: never."""
+    """Stop after this number of epochs without a better dev score."""
     precision: Literal["32-true", "bf16-mixed", "bf16-true", "bf16-frozen"] = "32-true"
     """Precision of weights and computation; bf16-frozen: only the frozen weights are in bf16."""
     gradient_checkpointing: bool = False
-    """Recompute activations in the backward pass: less memory, more time."""
+    """Recompute activations in the backward pass to save memory."""
     accelerator: Literal["auto", "cpu", "gpu", "cuda", "mps"] = "auto"
     """Kind of device; auto: a GPU if one is available."""
     devices: Positive | Literal["auto"] = 1
     """Number of devices per node; auto: all GPUs."""
     num_workers: NonNegative
-    """Number of processes that load rows."""
+    """Processes that load rows."""
     threads: Annotated[int, Ge(1), Le(1024)] | None = None
     """Number of CPU threads; null: one per core."""
     eval_batch_size: Positive
-    """Number of rows in an evaluation batch."""
+    """Rows in an evaluation batch."""
     bucket_by_length: bool = False
     """Group rows of similar length into batches."""
     compile: bool = False
     """Compile the model and the loss with torch.compile."""
     limit_train_batches: Positive | Annotated[float, Ge(0), Le(1)] = 1.0
-    """Maximum number of batches in an epoch (integer), or their share of all batches (0.0 to 1.0)."""
+    """Maximum number of batches per epoch (integer), or a fraction of all batches."""
     accumulate_grad_batches: Positive = 1
-    """Number of batches of batch_size rows in one optimizer step."""
+    """Batches of batch_size rows per optimizer step."""
     fast_dev_run: bool | Positive = False
     """Run this number of batches of each split without saving results; true: one batch."""
     log_every_n_steps: Positive = 50
@@ -211,27 +211,27 @@ class RunSettings:
     scheduler: Scheduler = field(default_factory=Scheduler)
     trainer: Trainer
     batch_size: Positive
-    """Number of rows in a batch, over all devices."""
+    """Rows in a batch, over all devices."""
     micro_batch_size: Positive | None = None
-    """Maximum number of rows in one forward pass; does not affect the gradient."""
+    """Maximum number of rows per forward pass."""
     max_source_length: Annotated[int, Ge(2), Le(MAX_COUNT)]
     """Maximum number of tokens in a source text."""
     seed: Seed
     """Seed of new weights, row order and dropout."""
     init_from: str | None = None
-    """Run or adapter file with the initial weights; null: the method's initial weights."""
+    """Run or adapter file with the initial weights."""
     keep: Literal["auto", "adapter", "all"] = "auto"
-    """Save fully fine-tuned weights. all: always; adapter: never; auto: below 500 MB, if test is scored."""
+    """Save fully fine-tuned weights: always (all), never (adapter), or below 500 MB if test is scored (auto)."""
     score_test: bool = True
     """Score the test set."""
     min_score: float | None = None
-    """Exit with code 1 if the score on test (without a test score, on dev) is lower; null: accept any score."""
+    """Exit with code 1 if the score on test (or dev, without one) is lower."""
     overwrite: bool = False
-    """Run again, even if the run is done."""
+    """Repeat a finished run."""
     retry: Literal["failed"] | None = None
-    """failed: run a failed run again."""
+    """Repeat a failed run."""
     sweep: str | None = None
-    """Name of the sweep that contains the run; does not affect the run id."""
+    """Name of the sweep that contains the run."""
     callbacks: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """Lightning's callbacks by name."""
     logger: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)

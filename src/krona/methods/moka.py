@@ -21,7 +21,7 @@ class MoKA(Branch):
     equals the backbone's, and all products have the same weight. The number of parameters is Σᵢ (a1·a2 +
     d_in·d_out / (a1·a2) + 1). The rank of the update is at most Σᵢ min(a1, a2) · min(d_in / a1, d_out / a2).
 
-    The authors have not published code. This class is an interpretation of their paper (docs/methods/moka.md).
+    The authors have not published code. This class is an interpretation of their paper (docs/methods/index.md).
 
     Args:
         shapes: a list with the shape [a1, a2] of each Aᵢ.

@@ -22,21 +22,21 @@ class Placement:
     """
 
     target_modules: list[str] = field(default_factory=list)
-    """Names or patterns (`krona.surgery.target_modules`) of the modules that get a branch."""
+    """Names or patterns of the modules that get a branch."""
     placement: Position | list[Position] = "parallel"
-    """Position of the branches: one for all target modules, or a list with one for each."""
+    """Position of the branches: one for all modules, or one for each."""
     inner_residual: bool = True
-    """Add the output of a sequential branch to the branch's input; false: replace the input."""
+    """Add the output of a sequential branch to its input, instead of replacing it."""
     modules_per_target: Annotated[int, Ge(1), Le(2**31 - 1)] = 1
-    """Number of branches at each target module."""
+    """Branches at each target module."""
     dropout: Annotated[float, Ge(0), Lt(1)] = 0.0
-    """Dropout probability of a branch's input in training."""
+    """Dropout probability of a branch's input."""
     magnitude: bool = False
     """Train the norm of each weight row separately, as DoRA does."""
     train_layer_norms: bool = True
-    """Also train the weights of the normalisation layers."""
+    """Also train the normalisation layers."""
     train_backbone: bool = False
-    """Also train all weights of the backbone."""
+    """Also train the backbone's weights."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
