@@ -70,7 +70,7 @@ def small(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> list[s
 def processes() -> Any:
     """Return a context for processes that start with the modules of a run already imported."""
     context = multiprocessing.get_context("forkserver")
-    modules = ["krona.training.run", "krona.training.progress", "krona.training.tracking", "one_job"]
+    modules = ["krona.training.run", "krona.training.progress", "one_job"]
     modules += ["datasets"]  # takes as long as the rest of a short run
     context.set_forkserver_preload(modules)
     return context

@@ -22,7 +22,7 @@ from krona.config import check
 from krona.messages import KronaError
 from krona.surgery.layers import dequantised_layer, is_quantised
 from krona.surgery.preparation import is_prepared
-from krona.training.preflight import require
+from krona.training.plan import require
 from one_job import config
 from tiny_t5 import METHODS, batch, disturb, same_bits, settings, snapshot, without_dropout
 

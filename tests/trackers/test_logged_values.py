@@ -6,7 +6,7 @@ from tests.tiny_t5 import batch, tiny_t5
 from krona import surgery
 from krona.methods.lora import LoRA
 from krona.trackers.loggers import flat_config
-from krona.training.tracking import gradient_norms
+from krona.training.progress import gradient_norms
 
 
 def test_the_config_is_flat_and_has_short_names() -> None:

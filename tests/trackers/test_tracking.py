@@ -15,7 +15,7 @@ from krona.paths import CONF
 from krona.runs.result import read_result
 from krona.trackers.loggers import GuardedLogger
 from krona.training.learner import Learner
-from krona.training.tracking import Tracking, gradient_norms
+from krona.training.progress import Tracking, gradient_norms
 from krona.training.trainer import AfterEpoch
 
 

@@ -15,8 +15,7 @@ from krona.config.settings import Scheduler
 from krona.messages import KronaError
 from krona.runs.folder import RunState
 from krona.runs.result import read_result
-from krona.training.plan import identify
-from krona.training.preflight import require
+from krona.training.plan import identify, require
 from krona.training.schedule import build_schedule
 from one_job import config, finish, finish_after_interrupt, run, same_files
 

@@ -38,8 +38,8 @@ from krona.runs.provenance import _own_modules, code_version, method_code, own_c
 from krona.runs.result import Result, read_result
 from krona.surgery.operation_counts import launches
 from krona.training.learner import Learner
+from krona.training.progress import Tracking
 from krona.training.run import KEPT_BYTES, keeps_weights
-from krona.training.tracking import Tracking
 from one_job import config, finish, interrupt_after, run, run_in_a_process, same_files
 from runs.made_runs import aged, claimed, dead_pid
 from tiny_backbones import SIZES

@@ -141,14 +141,13 @@ def render_config(options: Namespace) -> str:
     Raises:
         KronaError: a run would fail with the same message. Checks that need the Hub are skipped.
     """
-    from krona.training.plan import plan_run
-    from krona.training.preflight import insert_without_weights, require_settings
+    from krona.training.plan import insert_without_weights, plan_run, require_settings
 
     with hydra_session():
         jobs = expand(options.overrides) if options.multirun else [tuple(options.overrides)]
         job = compose_job(jobs[0])
     plan = plan_run(job, OUTPUTS, starts=False)
-    require_settings(plan.settings, plan.initial, starts=False)
+    require_settings(plan.settings, starts=False)
     used, notes = insert_without_weights(plan.settings) if _may_not_fit(plan.settings, job.overrides) else ({}, [])
     comments = [plan.run_id, *plan.notes, *notes]
     if len(jobs) > 1:

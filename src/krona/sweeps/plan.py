@@ -14,8 +14,7 @@ from krona.display_names import BENCHMARKS
 from krona.messages import KronaError
 from krona.paper import RECIPE_TABLES, TABLES
 from krona.runs.folder import RunFolder, RunState
-from krona.training.plan import plan_run
-from krona.training.preflight import require_rows, require_settings
+from krona.training.plan import plan_run, require_rows, require_settings
 
 
 def list_states(overrides: Sequence[str], *, outputs: Path, source: Path | None = None) -> list[RunState]:

@@ -34,8 +34,7 @@ from krona.runs.interrupts import Interrupted, end_with_parent, exit_on_interrup
 from krona.runs.run_id import as_text, canonical, flatten
 from krona.runs.studies import REFINED, default_study_name, import_optuna, open_storage, read_study, study_path
 from krona.sweeps.steps import Steps, next_point
-from krona.training.plan import Plan, plan_run
-from krona.training.preflight import require
+from krona.training.plan import Plan, plan_run, require
 from krona.training.run_job import run_job
 
 if TYPE_CHECKING:

@@ -51,10 +51,9 @@ from krona.training.devices import (
 )
 from krona.training.evaluation import require_finite
 from krona.training.learner import Learner
-from krona.training.plan import Plan
-from krona.training.progress import Progress
+from krona.training.plan import Plan, read_initial
+from krona.training.progress import Progress, Tracking, open_loggers
 from krona.training.schedule import count_steps, optimizer_groups, schedule_notes
-from krona.training.tracking import Tracking, open_loggers
 from krona.training.trainer import AfterEpoch, build_trainer
 
 Predictions = tuple[Split, list[str], list[list[float]] | None]  # rows, predicted texts, and their probabilities
@@ -217,8 +216,8 @@ def build_learner(plan: Plan, result: Result, ranks: Ranks) -> tuple[Learner, Fi
     if trainer.frozen_in_bf16:  # before the initial weights are copied, because bf16 would round them
         train_in_fp32(model)
     adapter = Adapter.of(model)
-    if plan.initial is not None:
-        result.notes.append(plan.initial.copy_into(model, adapter))
+    if (initial := read_initial(settings)) is not None:
+        result.notes.append(initial.copy_into(model, adapter))
     if trainer.gradient_checkpointing:  # store only the input of each block, and recompute it in the backward pass
         model.activation_checkpointing_enable({"use_reentrant": False})
     return Learner(settings, backbone, data, steps, ranks=ranks), adapter.config.backbone

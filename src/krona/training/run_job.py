@@ -33,8 +33,7 @@ from krona.runs.provenance import code_change, method_code, own_code, provenance
 from krona.runs.result import Result, Status, now, write_result
 from krona.safe_files import write_text
 from krona.training.devices import Ranks, count_devices, devices_wanted, join_processes, torchrun
-from krona.training.plan import Plan
-from krona.training.preflight import require
+from krona.training.plan import Plan, require
 
 
 def run_job(plan: Plan, console: Console) -> RunState:
@@ -57,7 +56,7 @@ def run_job(plan: Plan, console: Console) -> RunState:
 
 
 def _run_by_torchrun(plan: Plan, devices: int) -> RunState:
-    require(plan.settings, plan.initial)
+    require(plan.settings)
     if plan.overrides is None:
         raise KronaError(
             "A run on several devices needs a process for each device. Use train.py or torchrun to start it. A trial "
@@ -158,7 +157,7 @@ def _claim(plan: Plan, cleanup: ExitStack) -> tuple[Claim, Result] | RunState:
         if outcome.state == "done already":
             plan.run_folder.clean()
         return outcome
-    require(plan.settings, plan.initial)
+    require(plan.settings)
     claim = plan.run_folder.claim()
     if claim is None:
         error = f"{plan.run_id} is already running in {describe(plan.run_folder.owner())}. Wait until it has ended."
