@@ -28,7 +28,7 @@ from benchmarks.contestants import (
 )
 from benchmarks.settings import Row, Work, settings
 from benchmarks.timing import Timed, timed_rounds
-from krona.adapters.adapter import class_path
+from krona.adapters.adapter_file import class_path
 from krona.backbones.families import Batch
 from krona.backbones.peft_branch import PeftBranch
 from krona.kernels.t5_modules import use_fast_modules

@@ -13,7 +13,7 @@ from safetensors import safe_open
 
 from branch_faults import find_branch_fault
 from krona import surgery
-from krona.adapters.adapter import Adapter
+from krona.adapters.adapter_file import Adapter
 from krona.kernels.t5_modules import RootMeanSquareNorm
 from krona.messages import KronaError
 from methods.cases import find_case

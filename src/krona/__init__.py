@@ -7,9 +7,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from krona.adapters.adapter import Adapter
-    from krona.adapters.load import Trained, load
+    from krona.adapters.adapter_file import Adapter
     from krona.adapters.predictor import Prediction
+    from krona.adapters.trained import Trained, load
     from krona.messages import KronaError
     from krona.runs.frame import read_results as results
     from krona.surgery import bake, insert, merge, take_out
@@ -23,13 +23,13 @@ __all__ = [
 ]  # fmt: skip
 _HOMES = {  # maps each public name to its module and its name in this module
     "__version__": ("krona.paths", "VERSION"),
-    "Adapter": ("krona.adapters.adapter", "Adapter"),
+    "Adapter": ("krona.adapters.adapter_file", "Adapter"),
     "KronaError": ("krona.messages", "KronaError"),
     "Prediction": ("krona.adapters.predictor", "Prediction"),
-    "Trained": ("krona.adapters.load", "Trained"),
+    "Trained": ("krona.adapters.trained", "Trained"),
     "bake": ("krona.surgery", "bake"),
     "insert": ("krona.surgery", "insert"),
-    "load": ("krona.adapters.load", "load"),
+    "load": ("krona.adapters.trained", "load"),
     "merge": ("krona.surgery", "merge"),
     "results": ("krona.runs.frame", "read_results"),
     "take_out": ("krona.surgery", "take_out"),

@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from krona import surgery
-from krona.adapters.adapter import Adapter, AdapterConfig
+from krona.adapters.adapter_file import Adapter, AdapterConfig
 from krona.messages import KronaError
 from krona.methods.lora import LoRA
 from tiny_t5 import disturb, inserted, logits, refused, tiny_t5

@@ -13,8 +13,8 @@ from sklearn.metrics import roc_auc_score
 from adapters.conftest import finished
 from krona.adapters.evaluate import Evaluation, RowChoice, evaluate, evaluate_runs
 from krona.adapters.find import find
-from krona.adapters.load import load
 from krona.adapters.predictor import Prediction, Predictor
+from krona.adapters.trained import load
 from krona.messages import KronaError
 from krona.metrics.statistics import bootstrap
 from krona.runs.predictions import read_outcomes

@@ -21,10 +21,9 @@ from transformers import (
 import one_job
 import tiny_backbones
 from adapters.conftest import finished
-from krona.adapters.export import FORMS, export
+from krona.adapters.export import FORMS, export, model_card
 from krona.adapters.find import TrainedRun, find
-from krona.adapters.load import load
-from krona.adapters.model_card import model_card
+from krona.adapters.trained import load
 from krona.messages import KronaError
 from krona.methods.lora import LoRA
 from tiny_backbones import write_backbone

@@ -9,7 +9,7 @@ from torch import nn
 from transformers import T5ForConditionalGeneration
 
 from krona import surgery
-from krona.adapters.adapter import Adapter
+from krona.adapters.adapter_file import Adapter
 from krona.methods.lora import LoRA
 from tiny_t5 import disturb, inserted, refused, tiny_t5
 

@@ -15,11 +15,10 @@ from safetensors.torch import load_file, save_file
 import krona
 import tiny_backbones
 from adapters.conftest import finished
-from krona.adapters.adapter import AdapterConfig
+from krona.adapters.adapter_file import AdapterConfig
 from krona.adapters.evaluate import RowChoice, load_rows
-from krona.adapters.find import find
-from krona.adapters.load import load
-from krona.adapters.origin import NOTE
+from krona.adapters.find import NOTE, find
+from krona.adapters.trained import load
 from krona.backbones.load import BACKBONES
 from krona.messages import KronaError
 from krona.runs.result import read_result

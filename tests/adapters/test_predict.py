@@ -14,8 +14,8 @@ from krona import paths
 from krona.adapters import predict_command
 from krona.adapters.evaluate import RowChoice, evaluate
 from krona.adapters.find import find
-from krona.adapters.load import load
 from krona.adapters.predictor import Prediction, Predictor
+from krona.adapters.trained import load
 from krona.messages import KronaError
 from tasks import glue_files, own_task
 from typed_run import invoke, krona

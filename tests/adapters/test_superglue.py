@@ -8,8 +8,8 @@ import pytest
 from rich.console import Console
 
 from krona.adapters.evaluate import RowChoice, evaluate
-from krona.adapters.load import load
 from krona.adapters.predict_command import predict
+from krona.adapters.trained import load
 from krona.report.compare import compare, read_predictions
 from krona.runs.predictions import read_outcomes
 from krona.runs.result import read_result

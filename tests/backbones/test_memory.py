@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import load_file
 
 from krona import surgery
-from krona.adapters.adapter import Adapter
+from krona.adapters.adapter_file import Adapter
 from krona.backbones import load
 from krona.config.settings import Backbone
 from krona.surgery.state import train_in_fp32

@@ -13,9 +13,9 @@ from safetensors.torch import load_file
 import one_job
 import tiny_backbones
 from krona import surgery
-from krona.adapters.adapter import Adapter
+from krona.adapters.adapter_file import Adapter
 from krona.adapters.fingerprint import OtherBackboneError
-from krona.adapters.load import load as load_run
+from krona.adapters.trained import load as load_run
 from krona.backbones import load
 from krona.backbones.families import find_architecture
 from krona.backbones.insert_method import insert_method

@@ -12,9 +12,9 @@ from torch import nn
 import one_job
 from branch_faults import find_branch_fault
 from krona import surgery
-from krona.adapters.adapter import Adapter
+from krona.adapters.adapter_file import Adapter
 from krona.adapters.fingerprint import OtherBackboneError, take_fingerprint
-from krona.adapters.load import load as load_adapter
+from krona.adapters.trained import load as load_adapter
 from krona.backbones import load, weights_source
 from krona.backbones.insert_method import insert_method
 from krona.backbones.weights_source import require_quantisation

@@ -93,7 +93,7 @@ def test_results(full: bool, copied: Path, outputs: Path, book: Any) -> None:
 
 def test_adapters(full: bool, copied: Path, tmp_path: Path, book: Any) -> None:
     """Test all code that opens an adapter's file: in a run, which has its checksum, and alone."""
-    from krona.adapters.adapter import Adapter
+    from krona.adapters.adapter_file import Adapter
     from krona.adapters.find import find
 
     file, alone = copied / "adapter.safetensors", tmp_path / "alone.safetensors"

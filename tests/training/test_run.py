@@ -25,7 +25,7 @@ import torch
 from transformers import T5ForConditionalGeneration
 
 from krona.adapters.find import find
-from krona.adapters.load import load
+from krona.adapters.trained import load
 from krona.config import check
 from krona.messages import KronaError
 from krona.methods.lora import LoRA

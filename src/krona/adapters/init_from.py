@@ -7,7 +7,7 @@ from pathlib import Path
 
 from torch import nn
 
-from krona.adapters.adapter import Adapter, AdapterConfig
+from krona.adapters.adapter_file import Adapter, AdapterConfig
 from krona.adapters.find import find
 from krona.adapters.fingerprint import has_values, require_form
 from krona.messages import KronaError, first_few, join_names, plural

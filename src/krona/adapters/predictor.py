@@ -14,9 +14,8 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from krona.adapters.adapter import Adapter
-from krona.adapters.find import TrainedRun
-from krona.adapters.origin import Origin
+from krona.adapters.adapter_file import Adapter
+from krona.adapters.find import Origin, TrainedRun
 from krona.backbones.families import Batch, Family
 from krona.backbones.families.family import round_probabilities
 from krona.backbones.load import Loaded, shared_backbone

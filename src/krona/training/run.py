@@ -15,9 +15,9 @@ from rich.console import Console
 from transformers import PreTrainedModel
 
 from krona import surgery
-from krona.adapters.adapter import Adapter
+from krona.adapters.adapter_file import Adapter
+from krona.adapters.find import Origin
 from krona.adapters.fingerprint import Fingerprint
-from krona.adapters.origin import Origin
 from krona.backbones import load as backbones
 from krona.backbones.checkpoint import describe_backbone
 from krona.backbones.families import find_architecture, max_positions

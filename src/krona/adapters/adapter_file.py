@@ -42,7 +42,7 @@ class AdapterConfig(BaseModel):
     branch_config: dict[str, Any]  # the arguments of the branch class
     insertion: dict[str, Any]  # the options of `surgery.insert`, such as ``target_modules``
     backbone: Fingerprint
-    notes: dict[str, str] = Field(default_factory=dict)  # other texts, such as the origin (`krona.adapters.origin`)
+    notes: dict[str, str] = Field(default_factory=dict)  # other texts, such as the origin (`krona.adapters.find`)
 
     @classmethod
     def read(cls, path: str | Path) -> "AdapterConfig":
