@@ -33,7 +33,7 @@ def collects_only_objects_of_tests() -> None:
 def reads_conf_once() -> Iterator[None]:
     """Read each choice of krona's own conf/ once. Composing takes 0.05 s, and many tests compose the same choices."""
     from krona import paths
-    from krona.config.hydra_internals import ConfReader
+    from krona.config.hydra_interface import ConfReader
 
     compose, known = ConfReader.compose, dict[tuple[str, ...], Any]()
 

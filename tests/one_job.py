@@ -14,7 +14,7 @@ import pytest
 from rich.console import Console
 
 from krona.config.compose import Composed, compose_job, hydra_session
-from krona.config.multirun import expand
+from krona.config.overrides import expand
 from krona.runs.folder import RunState
 from krona.runs.interrupts import Interrupted
 from krona.training.plan import plan_run

@@ -13,7 +13,7 @@ from krona.cli.launch import _search_also
 from krona.config import check
 from krona.config.choices import choices, groups, own_targets
 from krona.config.compose import compose_job, hydra_session
-from krona.config.multirun import read_axes
+from krona.config.overrides import read_axes
 from krona.config.target_classes import find_class
 from krona.messages import KronaError
 from typed_run import output_of, train

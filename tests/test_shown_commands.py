@@ -13,7 +13,7 @@ from hydra import compose
 from krona.cli.krona import app
 from krona.cli.run_commands import STARTER
 from krona.config.compose import compose_job, hydra_session
-from krona.config.multirun import expand
+from krona.config.overrides import expand
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]

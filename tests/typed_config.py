@@ -11,8 +11,8 @@ from krona.cli.train import render_config
 from krona.config import check as checks
 from krona.config.choices import choices as choices
 from krona.config.compose import Composed, compose_job, hydra_session
-from krona.config.hydra_internals import option_parser
-from krona.config.multirun import expand
+from krona.config.hydra_interface import option_parser
+from krona.config.overrides import expand
 from krona.config.overrides import normalize as normalize
 from krona.config.settings import RunSettings
 from krona.training.plan import identify

@@ -11,7 +11,7 @@ import tiny_models
 import tiny_t5
 from krona import surgery
 from krona.backbones.insert_method import insert_method
-from krona.config import check, multirun
+from krona.config import check, overrides
 from krona.config.compose import compose_job, hydra_session
 from krona.messages import KronaError
 from krona.paths import CONF, PROJECT
@@ -38,9 +38,9 @@ RUNS = {
 }
 
 
-def expand(*overrides: str) -> list[tuple[str, ...]]:
+def expand(*words: str) -> list[tuple[str, ...]]:
     with hydra_session():
-        return multirun.expand(overrides)
+        return overrides.expand(words)
 
 
 @pytest.mark.parametrize("name", sorted(RUNS))

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from omegaconf.errors import OmegaConfBaseException
 
 from krona.cli.krona import main
-from krona.config.errors import explain
+from krona.config.hydra_interface import explain
 from krona.messages import KronaError
 
 SRC = f"src{os.sep}krona"

@@ -46,7 +46,7 @@ def main() -> None:
     try:
         app()
     except Exception as error:
-        from krona.config.errors import WRONG_INPUT, explain
+        from krona.config.hydra_interface import WRONG_INPUT, explain
 
         if isinstance(error, OSError) and error.filename is not None:  # such as a missing permission or a full disk
             error = KronaError(f"{error.filename}: {error.strerror}")

@@ -14,8 +14,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from krona.config.compose import help_text
-from krona.config.errors import WRONG_INPUT, explain
-from krona.config.hydra_internals import option_parser
+from krona.config.hydra_interface import WRONG_INPUT, explain, option_parser
 from krona.config.overrides import normalize
 from krona.formatting import error_lines
 from krona.messages import KronaError, escape_control_characters

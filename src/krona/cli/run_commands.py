@@ -32,11 +32,11 @@ Where = Annotated[
 
 
 def _complete(incomplete: str) -> list[str]:
-    from krona.config import hydra_internals
+    from krona.config import hydra_interface
     from krona.config.compose import hydra_session
 
     with hydra_session():
-        return hydra_internals.completions(incomplete)
+        return hydra_interface.completions(incomplete)
 
 
 @app.command(**HYDRA_OPTIONS)

@@ -19,7 +19,7 @@ from rich.console import Console
 
 from krona.cli.launch import exit_codes, read_options
 from krona.config.compose import build_job, compose_job, hydra_session, runs_folder, task_overrides
-from krona.config.multirun import expand
+from krona.config.overrides import expand
 from krona.formatting import say
 from krona.messages import KronaError, UnreachableError, escape_control_characters
 from krona.paths import CONF, OUTPUTS, conf_folders

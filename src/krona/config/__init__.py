@@ -3,4 +3,4 @@
 ``import krona.config`` registers the resolvers that conf/ uses, so that ``hydra.compose`` can read conf/.
 """
 
-from krona.config import resolvers as resolvers
+from krona.config import derived_values as derived_values

@@ -21,8 +21,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from krona.config.choices import groups, require_names
 from krona.config.derived_values import set_derived_values
-from krona.config.errors import translate_errors
-from krona.config.hydra_internals import ConfReader, apply_overrides
+from krona.config.hydra_interface import ConfReader, apply_overrides, translate_errors
 from krona.messages import KronaError
 from krona.paths import CONF, OUTPUTS
 from krona.secrets_in_text import is_secret, mask_secrets

@@ -11,7 +11,7 @@ from hydra.experimental.callback import Callback
 from rich.console import Console
 
 from krona.config.compose import compose_job, runs_folder, task_overrides
-from krona.config.multirun import list_jobs, sweeper_params
+from krona.config.overrides import list_jobs, sweeper_params
 from krona.formatting import say
 from krona.messages import KronaError, first_few, plural
 from krona.runs import sweep

@@ -7,8 +7,7 @@ from typing import Any
 
 from krona.config import check
 from krona.config.compose import compose_job, hydra_session
-from krona.config.multirun import expand, read_axes
-from krona.config.overrides import normalize
+from krona.config.overrides import expand, normalize, read_axes
 from krona.config.target_classes import NotAllowedError
 from krona.display_names import BENCHMARKS
 from krona.messages import KronaError

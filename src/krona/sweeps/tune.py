@@ -22,8 +22,7 @@ from krona.config import check
 from krona.config.choices import is_overridden, read_yaml
 from krona.config.compose import Composed, compose_job, hydra_session
 from krona.config.derived_values import tuned_studies
-from krona.config.multirun import expand
-from krona.config.overrides import normalize
+from krona.config.overrides import expand, normalize
 from krona.formatting import say
 from krona.messages import KronaError, first_line, plural
 from krona.paths import OUTPUTS, find_first, sweeps_folders

@@ -1,10 +1,15 @@
-"""Wrap private functions of Hydra. If a new version of Hydra changes them, only this file must be adapted."""
+"""Wrap private functions of Hydra, and convert its errors to the messages of krona.
+
+If a new version of Hydra changes these functions, only this file must be adapted.
+"""
 
 import copy
 from argparse import ArgumentParser
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import NoReturn
 
+import yaml
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.config_repository import ConfigRepository
 from hydra._internal.core_plugins.bash_completion import BashCompletion
@@ -14,11 +19,66 @@ from hydra._internal.utils import get_args_parser
 from hydra.core.default_element import GroupDefault, InputDefault
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from hydra.plugins.config_source import ConfigResult
 from hydra.types import RunMode
 from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
-from krona.messages import KronaError
+from krona.config.choices import groups, unknown_choice
+from krona.messages import KronaError, first_line, unknown_key
+
+WRONG_INPUT = (KronaError, HydraException, OmegaConfBaseException, yaml.YAMLError)  # user errors, without a stack trace
+
+
+@contextmanager
+def translate_errors() -> Iterator[None]:
+    """Convert an error of Hydra, OmegaConf or YAML to a `KronaError` with the message from `explain`.
+
+    The functions that call Hydra (`normalize`, `compose_job` and `expand`) have this function as a decorator.
+    """
+    try:
+        yield
+    except KronaError:
+        raise
+    except WRONG_INPUT as error:
+        raise KronaError(explain(error)) from error
+
+
+def explain(error: Exception) -> str:
+    """Return the message of a command-line error: a `KronaError`'s message, or the first line of Hydra's message."""
+    # A resolver raises `KronaError`, from which OmegaConf and Hydra raise their own errors.
+    origin: BaseException = error
+    while origin.__cause__ is not None and not isinstance(origin, KronaError):
+        origin = origin.__cause__
+    if isinstance(origin, KronaError):
+        return str(origin)
+    if isinstance(error, yaml.YAMLError):  # the message contains the file, the line and the column
+        return f"A YAML file cannot be read: {' '.join(str(error).split())}"
+    if isinstance(error, OSError) and error.filename:
+        return (
+            f"{error.filename} cannot be used: {error.strerror}. The folder of the results (KRONA_OUTPUTS, "
+            "hydra.run.dir or hydra.sweep.dir) must be writable."
+        )
+    if isinstance(error, MissingConfigException):
+        group, _, name = str(error.missing_cfg_file).partition("/")
+        if group in groups():  # the choice is named by a file, such as an experiment
+            return unknown_choice(group, name)
+    line = first_line(error)
+    if isinstance(error, OverrideParseException):
+        return (
+            f"{error.override} cannot be read: {line}. Write KEY=VALUE, lists as [[32,24],[24,32]], and texts with "
+            "commas, brackets, quotes or other signs as \"KEY='TEXT'\"."
+        )
+    cause = error.__cause__ or error
+    if isinstance(cause, ConfigAttributeError | ConfigKeyError) and isinstance(cause.parent_node, DictConfig):
+        config = {str(key): value for key, value in cause.parent_node.items_ex(resolve=False) if key != "hydra"}
+        key = str(cause.full_key)
+        line = unknown_key(key, config)
+        return f"{line}{'' if line.endswith('?') else '.'} To add a key that no YAML file sets, write +{key}=VALUE."
+    if isinstance(cause, OmegaConfBaseException) and cause is not error:
+        line += f": {first_line(cause)}"
+    return line
 
 
 class _OptionParser(ArgumentParser):
