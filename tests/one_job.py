@@ -16,7 +16,7 @@ from rich.console import Console
 from krona.config.compose import Composed, compose_job, hydra_session
 from krona.config.overrides import expand
 from krona.runs.folder import RunState
-from krona.runs.interrupts import Interrupted
+from krona.runs.processes import Interrupted
 from krona.training.plan import plan_run
 from krona.training.run_job import run_job
 from tasks import glue_files

@@ -13,7 +13,7 @@ from krona.metrics.scores.metric import encode
 from krona.metrics.statistics import bootstrap, percentile_interval
 from krona.report.build import collect
 from krona.runs.folder import RunFolder
-from krona.runs.rows import read_split, slice_scores
+from krona.runs.predictions import read_split, slice_scores
 from report.generate import make_result, set_answers, write_all
 
 LABELS = {"billing": 0, "bug": 1, "login": 2}

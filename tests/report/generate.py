@@ -15,8 +15,8 @@ from krona.paper import TASKS, read_paper_table
 from krona.paths import CONF, NANO
 from krona.report.build import collect
 from krona.report.table import Report, Table
+from krona.runs.description import record_departures
 from krona.runs.predictions import label_ids
-from krona.runs.protocol import record_departures
 from krona.runs.result import Result, write_result
 from krona.runs.run_id import run_id
 from krona.tasks.notes import OFFICIAL_ROWS

@@ -7,7 +7,7 @@ import pytest
 import one_job
 from krona.paper import TASKS
 from krona.report.build import collect
-from krona.runs.protocol import (
+from krona.runs.description import (
     DATA_SETTINGS,
     T5_BASE_NAMES,
     T5_BASE_PARAMETERS,

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from krona.runs.interrupts import Interrupted, forget_signals, interrupt, stop_if_interrupted
+from krona.runs.processes import Interrupted, forget_signals, interrupt, stop_if_interrupted
 
 
 def test_a_signal_in_a_destructor_is_raised_later() -> None:

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
+from krona import paths
 from krona.runs.folder import RunFolder, RunState
 from krona.runs.result import write_result
 from krona.sweeps.output import close, read_outcome, show
-from krona.training import summary
 from report.generate import make_result
 from runs.made_runs import claimed
 from typed_run import printed
@@ -61,7 +61,7 @@ def test_failed_jobs_are_rows_and_can_be_repeated(tmp_path: Path) -> None:
 
 
 def test_the_last_line_is_the_next_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(summary, "OUTPUTS", tmp_path)
+    monkeypatch.setattr(paths, "OUTPUTS", tmp_path)
     jobs = shapes(tmp_path)
     for sweep, command in {
         "factor_shapes": "krona report factor_shapes",
@@ -69,7 +69,7 @@ def test_the_last_line_is_the_next_command(tmp_path: Path, monkeypatch: pytest.M
         "my sweep": "krona report 'my sweep'",
     }.items():
         assert said(jobs, sweep=sweep)[-1] == f"next: {command}"
-    monkeypatch.setattr(summary, "OUTPUTS", tmp_path / "others")
+    monkeypatch.setattr(paths, "OUTPUTS", tmp_path / "others")
     assert said(jobs, sweep="x")[-1] == f"next: krona report x --outputs {tmp_path}"
     failed = RunState("x", "failed", tmp_path, error="no")
     assert said([failed], sweep="x")[-1] == "next: krona list"

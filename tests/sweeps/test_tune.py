@@ -17,7 +17,7 @@ from krona.messages import KronaError
 from krona.paths import CONF
 from krona.runs.claim import this_process
 from krona.runs.folder import RunState
-from krona.runs.interrupts import Interrupted
+from krona.runs.processes import Interrupted
 from krona.runs.result import read_result
 from krona.runs.studies import Study, Trial, open_storage, read_study, study_path
 from krona.training.plan import Plan

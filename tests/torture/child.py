@@ -15,7 +15,7 @@ from typing import Any
 
 from krona.messages import KronaError
 from krona.runs import claim
-from krona.runs.interrupts import Interrupted, interrupt
+from krona.runs.processes import Interrupted, interrupt
 from one_job import run
 
 DONE, FAILED, REFUSED, CRASHED = 0, 3, 4, 9  # exit codes of `run_with`

@@ -12,9 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from krona.runs.claim import is_alive
 from krona.runs.folder import RunFolder
-from krona.runs.interrupts import PARENT
+from krona.runs.processes import PARENT, is_alive
 from typed_run import PROJECT, wait_for
 
 WAIT_S = 15
@@ -85,7 +84,7 @@ def test_the_processes_of_a_killed_command_end(
 SLOW_EXIT = """
 import atexit, signal, time
 from krona.cli.launch import exit_codes
-from krona.runs.interrupts import Interrupted
+from krona.runs.processes import Interrupted
 
 with exit_codes():
     atexit.register(time.sleep, 60)

@@ -16,7 +16,7 @@ from tests.trackers.one_run import config, one_run
 from tests.trackers.wandb_files import history_of, read_wandb
 from tests.trackers.wandb_server import Mode, WandbServer, serve
 
-from krona.runs.interrupts import Interrupted
+from krona.runs.processes import Interrupted
 from krona.runs.result import read_result
 from krona.trackers import weights_and_biases
 from krona.trackers.weights_and_biases import wandb_id

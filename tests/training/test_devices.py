@@ -13,7 +13,7 @@ from torch.testing import assert_close
 
 from krona.messages import KronaError
 from krona.runs.folder import RunFolder
-from krona.runs.launcher_environment import my_rank, num_processes, require_one_launch
+from krona.runs.processes import my_rank, num_processes, require_one_launch
 from krona.runs.result import Result, read_result
 from one_job import config, run, typed
 from tasks import glue_files

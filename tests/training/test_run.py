@@ -33,7 +33,7 @@ from krona.paths import PROJECT
 from krona.runs import claim as ownership
 from krona.runs.folder import RunState
 from krona.runs.frame import stored_results
-from krona.runs.interrupts import Interrupted, interrupt
+from krona.runs.processes import Interrupted, interrupt
 from krona.runs.provenance import _own_modules, code_version, method_code, own_code
 from krona.runs.result import Result, read_result
 from krona.surgery.operation_counts import launches

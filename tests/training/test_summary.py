@@ -2,10 +2,9 @@
 
 from pathlib import Path
 
-from krona.runs.description import describe_data
+from krona.runs.description import describe_data, print_summary
 from krona.runs.folder import RunState
 from krona.runs.result import Result
-from krona.training.summary import print_summary
 from report.generate import make_result
 from typed_run import printed
 

@@ -18,10 +18,9 @@ from krona.adapters.adapter_file import AdapterConfig
 from krona.config import check
 from krona.config.settings import Backbone
 from krona.messages import KronaError, format_validation_error
-from krona.runs import file_names
 from krona.runs.folder import find_run, require_unchanged
 from krona.runs.predictions import is_multilabel
-from krona.runs.result import Result, read_result
+from krona.runs.result import ADAPTER, RESULT, Result, read_result
 from krona.tasks.task import Task
 
 NOTE = "krona_run"  # the key of the origin in the notes of an adapter file
@@ -130,19 +129,19 @@ def find(run: str | Path | Result, *, outputs: Path | str | None = None) -> Trai
     """
     name = run.run_id if isinstance(run, Result) else run
     path = Path(name)
-    if os.path.isdir(path) and not (path / file_names.RESULT).is_file():
-        path /= file_names.ADAPTER
+    if os.path.isdir(path) and not (path / RESULT).is_file():
+        path /= ADAPTER
     # unlike pathlib, os.path does not raise an error if the name is too long
-    if os.path.isfile(path) and path.name != file_names.RESULT:
+    if os.path.isfile(path) and path.name != RESULT:
         return _from_file(path)
     folder = find_run(Path(outputs or paths.OUTPUTS), str(name)).path
-    result = read_result(folder / file_names.RESULT)
+    result = read_result(folder / RESULT)
     if result.status != "done":
         raise KronaError(
             f"{result.run_id} is not finished. Its status is {result.status} ({result.reached}). To resume the "
             "run, repeat the command that started it."
         )
-    origin, adapter = Origin.of_result(result), folder / file_names.ADAPTER
+    origin, adapter = Origin.of_result(result), folder / ADAPTER
     if adapter.is_file():
         require_unchanged(result, adapter)
         return TrainedRun(origin, adapter, result, folder)
@@ -160,7 +159,7 @@ def _from_file(path: Path) -> TrainedRun:
             f"{path} does not record its task and backbone, because no run wrote it. Use krona.Adapter.load in Python."
         )
     origin = Origin.parse(notes[NOTE], f"The entry `{NOTE}` in the header of {path}")
-    result_file, result = path.parent / file_names.RESULT, None
+    result_file, result = path.parent / RESULT, None
     if result_file.is_file() and origin.run_id == path.parent.name:
         result = read_result(result_file)
         require_unchanged(result, path)

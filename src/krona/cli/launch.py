@@ -19,8 +19,15 @@ from krona.config.overrides import normalize
 from krona.formatting import error_lines
 from krona.messages import KronaError, escape_control_characters
 from krona.paths import VERSION
-from krona.runs.interrupts import Interrupted, end_with_parent, exit_interrupted, interrupt, leave, limit_exit
-from krona.runs.launcher_environment import require_one_launch
+from krona.runs.processes import (
+    Interrupted,
+    end_with_parent,
+    exit_interrupted,
+    interrupt,
+    leave,
+    limit_exit,
+    require_one_launch,
+)
 
 
 @contextmanager

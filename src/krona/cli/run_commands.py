@@ -121,8 +121,8 @@ def show_stored(
     """Show the state, the scores of each class, the confusion matrix and the notes of one run."""
     from krona.cli.run_details import print_details
     from krona.runs.choose import choose_runs
+    from krona.runs.description import show_run
     from krona.runs.folder import find_run
-    from krona.training.summary import show_run
 
     (name,), console = choose_runs([run] if run else [], best), Console()
     folder = find_run(paths.OUTPUTS, name)

@@ -12,9 +12,17 @@ from krona.messages import KronaError, plural, shorten
 from krona.metrics.class_scores import ClassScores, class_scores, confused_pairs, confusion, residuals
 from krona.metrics.scores.metric import Answers
 from krona.runs.folder import RunFolder
-from krona.runs.predictions import SPLITS, label_words, read_outcomes
+from krona.runs.predictions import (
+    SPLITS,
+    Mistake,
+    find_mistakes,
+    label_words,
+    read_outcomes,
+    read_split,
+    slice_columns,
+    slice_scores,
+)
 from krona.runs.result import Result
-from krona.runs.rows import Mistake, find_mistakes, read_split, slice_columns, slice_scores
 
 MAX_TEXT = 400  # characters of a mistake's text
 MAX_MATRIX = 12  # maximum number of classes of a confusion matrix; for more classes, pairs are listed

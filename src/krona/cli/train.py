@@ -23,8 +23,7 @@ from krona.config.overrides import expand
 from krona.formatting import say
 from krona.messages import KronaError, UnreachableError, escape_control_characters
 from krona.paths import CONF, OUTPUTS, conf_folders
-from krona.runs.interrupts import end_with_parent
-from krona.runs.launcher_environment import my_rank
+from krona.runs.processes import end_with_parent, my_rank
 
 if TYPE_CHECKING:  # these imports take time that --help does not need
     from krona.config.settings import RunSettings
@@ -49,7 +48,7 @@ def train() -> None:
 
 def job(cfg: DictConfig) -> "RunState":
     """Run one job. In a multirun, a failure is recorded and not raised, so that the other jobs continue."""
-    from krona.training.summary import low_score
+    from krona.runs.description import low_score
 
     end_with_parent()  # joblib starts its worker processes with this function
     hydra_config = HydraConfig.get()
@@ -103,8 +102,8 @@ def _failed(overrides: Sequence[str], error: str) -> "RunState":
 
 def _report(done: "RunState", console: Console, *, multirun: bool) -> None:
     """Print a job's outcome. Outside of a multirun, raise `SystemExit` if the run failed."""
+    from krona.runs.description import print_summary
     from krona.sweeps.output import progress_line
-    from krona.training.summary import print_summary
 
     if multirun:
         say(console, progress_line(done, HydraConfig.get().job.num))

@@ -15,12 +15,11 @@ from typing import Any, TypeVar
 from krona.display_names import BENCHMARKS, KINDS, task_label
 from krona.messages import KronaError, first_few, plural, shorten
 from krona.metrics.scores import criteria
-from krona.runs import file_names
 from krona.runs.description import OfficialSplit, describe_split, differing_split, relative_difference
 from krona.runs.folder import RunFolder
 from krona.runs.frame import StoredResult, stored_results
 from krona.runs.predictions import unusable_result
-from krona.runs.result import Result
+from krona.runs.result import ADAPTER, RESULT, Result
 from krona.runs.run_id import as_text, canonical, find_value, flatten
 
 UNFINISHED = ("failed", "interrupted", "running")  # the states of unfinished runs
@@ -189,7 +188,7 @@ def _costs(result: Result, path: Path) -> dict[str, float]:
     the load have no peak memory of the host, because it could contain the memory of earlier runs of their process.
     """
     load = result.provenance.get("load")
-    known, memory, adapter = result.provenance, result.peak_memory, path.with_name(file_names.ADAPTER)
+    known, memory, adapter = result.provenance, result.peak_memory, path.with_name(ADAPTER)
     train, steps = result.times.get("train"), result.dev_curve[-1].get("step") if result.dev_curve else None
     costs = {
         "params": result.trainable_params, "percent": result.trainable_percent, "rank": known.get("update_rank"),
@@ -214,7 +213,7 @@ def _read(folders: Sequence[Path]) -> tuple[list[StoredResult], list[Path], list
             if isinstance(result, KronaError):
                 problems.append(str(result))
                 continue
-            path = folder / result.run_id / file_names.RESULT
+            path = folder / result.run_id / RESULT
             first, other = found.setdefault(result.run_id, (result, path))
             if other != path and first != result:
                 clashes.add(result.run_id)

@@ -27,10 +27,15 @@ from pathlib import Path
 from typing import Any, TypedDict
 
 from krona.messages import KronaError
-from krona.runs import file_names
-from krona.runs.launcher_environment import slurm_job
+from krona.runs.processes import is_alive, slurm_job
+from krona.runs.result import WRITTEN
 from krona.safe_files import Fill, remove, write_text, write_whole
 
+CLAIM = "claim.json"
+TAKEOVER = ".takeover."  # and the token of the owner whose claim is taken over
+CLOCK = ".now."  # a file that is created to read the time of the file system
+PART = re.compile(rf"\.({'|'.join(map(re.escape, WRITTEN))})\..+")  # an incomplete file
+OF_CLAIM = re.compile(rf"({re.escape(CLOCK)}|{re.escape(TAKEOVER)}|\.{re.escape(CLAIM)}\.).+")  # temporary files
 TOKEN = re.compile(r"\w{1,64}")  # a token is part of file names
 BEAT_S = 5.0  # the interval between two heartbeats, in seconds
 LAPSE_S = 60.0  # seconds; the owner of a claim with an older heartbeat may be dead
@@ -55,7 +60,7 @@ class Claim:
     """The claim of this process on a run's folder."""
 
     def __init__(self, folder: Path, token: str) -> None:
-        self.path = folder / file_names.CLAIM
+        self.path = folder / CLAIM
         self.token = token
         self._stop = threading.Event()
         self._heartbeat = threading.Thread(target=self._beat, name=f"claim of {folder.name}", daemon=True)
@@ -138,7 +143,7 @@ def claim(folder: Path) -> Claim | None:
                 f"{folder} is a symbolic link. krona does not change the target of a link. Remove the link."
             )
         folder.mkdir(parents=True, exist_ok=True)
-        path = folder / file_names.CLAIM
+        path = folder / CLAIM
         for _ in range(3):  # another process may release or take over the claim during an attempt
             token = uuid.uuid4().hex
             created = _create(path, token)
@@ -183,7 +188,7 @@ def _take_over(path: Path, owner: str, token: str) -> bool:
     If several processes try to replace the claim at the same time, only the process that creates the marker file
     continues.
     """
-    marker = path.with_name(f"{file_names.TAKEOVER}{owner}")
+    marker = path.with_name(f"{TAKEOVER}{owner}")
     if not _create(marker, token):
         if has_lapsed(marker):  # the marker's creator died here; the next attempt can succeed
             marker.unlink(missing_ok=True)
@@ -202,7 +207,7 @@ def _remove_leftovers(path: Path) -> None:
     for file in path.parent.iterdir():
         with suppress(FileNotFoundError):
             recent = abs(path.stat().st_mtime - file.lstat().st_mtime) <= LAPSE_S
-            if file_names.PART.fullmatch(file.name) or (file_names.OF_CLAIM.fullmatch(file.name) and not recent):
+            if PART.fullmatch(file.name) or (OF_CLAIM.fullmatch(file.name) and not recent):
                 remove(file)
 
 
@@ -239,25 +244,6 @@ def read_owner(path: Path) -> Owner:
     return content if valid else {}
 
 
-def is_alive(pid: object) -> bool:
-    """Return whether a process with this process id runs on this machine.
-
-    On Linux, a killed process whose parent has not read its exit code yet (a zombie) does not count as alive.
-    """
-    if not isinstance(pid, int) or pid <= 0:
-        return False
-    try:
-        os.kill(pid, 0)
-    except (ProcessLookupError, OverflowError):
-        return False
-    except PermissionError:
-        pass
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:  # not Linux
-        return True
-
-
 def is_dead(owner: Mapping[str, Any]) -> bool:
     """Return whether a process is known to be dead.
 
@@ -281,7 +267,7 @@ def has_lapsed(path: Path) -> bool:
     """
     if is_dead(read_owner(path)):
         return True
-    probe = path.with_name(f"{file_names.CLOCK}{uuid.uuid4().hex}")
+    probe = path.with_name(f"{CLOCK}{uuid.uuid4().hex}")
     try:
         beat = path.stat().st_mtime
         probe.touch()

@@ -11,8 +11,8 @@ from typing import Any
 
 from krona.messages import KronaError, shorten
 from krona.runs import claim as claims
-from krona.runs import file_names
-from krona.runs.result import CHANGED, CHECKSUMS, Result, State, Status, read_result
+from krona.runs import result as results
+from krona.runs.result import CHANGED, CHECKSUMS, RESULT, WRITTEN, Result, State, Status, read_result
 from krona.safe_files import link_target, sha256
 
 
@@ -38,14 +38,14 @@ class RunFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.result = path / file_names.RESULT
-        self.adapter = path / file_names.ADAPTER
-        self.predictions = path / file_names.PREDICTIONS
-        self.metrics = path / file_names.METRICS
-        self.log = path / file_names.LOG
-        self.checkpoint = path / file_names.CHECKPOINT  # saved after each epoch; removed when the run is done
-        self.claim_file = path / file_names.CLAIM  # exists while a process works on the run
-        self.hydra_folder = path / file_names.HYDRA  # the folder with Hydra's files
+        self.result = path / RESULT
+        self.adapter = path / results.ADAPTER
+        self.predictions = path / results.PREDICTIONS
+        self.metrics = path / results.METRICS
+        self.log = path / results.LOG
+        self.checkpoint = path / results.CHECKPOINT  # saved after each epoch; removed when the run is done
+        self.claim_file = path / claims.CLAIM  # exists while a process works on the run
+        self.hydra_folder = path / results.HYDRA  # the folder with Hydra's files
 
     def read(self) -> Result:
         """Return the run's result.
@@ -124,10 +124,10 @@ class RunFolder:
         Remove nothing if a live process has claimed the run, or if the folder is read-only. Keep recent files, because
         they may belong to a process that is taking over the run.
         """
-        own = (file_names.CHECKPOINT, file_names.CLAIM)
+        own = (results.CHECKPOINT, claims.CLAIM)
         with suppress(KronaError, OSError):
             names = os.listdir(self.path)
-            is_clean = not any(name in own or file_names.PART.fullmatch(name) for name in names)
+            is_clean = not any(name in own or claims.PART.fullmatch(name) for name in names)
             if is_clean or (claim := self.claim()) is None:
                 return
             try:  # `claim` has already removed the other files
@@ -137,7 +137,7 @@ class RunFolder:
 
     def remove_attempt(self, claim: claims.Claim) -> None:
         """Remove the files of earlier attempts."""
-        for name in (*file_names.WRITTEN, file_names.HYDRA):
+        for name in (*WRITTEN, results.HYDRA):
             claim.remove(self.path / name)
 
 
@@ -156,7 +156,7 @@ def require_unchanged(result: Result, file: Path) -> None:
 def run_folders(outputs: Path) -> Iterator[RunFolder]:
     """Yield the run folders in ``outputs``, sorted by name. A run folder has a result or a claim."""
     for path in sorted(outputs.iterdir()) if outputs.is_dir() else []:
-        has_files = any(os.path.lexists(path / name) for name in (file_names.RESULT, file_names.CLAIM))
+        has_files = any(os.path.lexists(path / name) for name in (RESULT, claims.CLAIM))
         if has_files and not path.name.startswith("."):
             yield RunFolder(path)
 
@@ -172,16 +172,14 @@ def find_run(outputs: Path, name: str) -> RunFolder:
         KronaError: no run, or more than one run, matches the name.
     """
     given = Path(name)
-    if given.name == file_names.RESULT:
+    if given.name == RESULT:
         given = given.parent
     with suppress(OSError):  # the name is too long for a path, or the folder cannot be read
-        if given.name == name and (outputs / name / file_names.RESULT).is_file():
+        if given.name == name and (outputs / name / RESULT).is_file():
             return RunFolder(outputs / name)
-        if (given / file_names.RESULT).is_file():
+        if (given / RESULT).is_file():
             return RunFolder(given.resolve() if given.name in ("", "..") else given)
-    matches = sorted(
-        path.parent for path in outputs.glob(f"*/{file_names.RESULT}") if name and path.parent.name.startswith(name)
-    )
+    matches = sorted(path.parent for path in outputs.glob(f"*/{RESULT}") if name and path.parent.name.startswith(name))
     if len(matches) == 1:
         return RunFolder(matches[0])
     if not matches:
@@ -198,8 +196,8 @@ def require_out(path: Path) -> None:
         if path.is_dir():
             raise KronaError(f"{path} is a folder. Give the name of a file in it.")
         target = link_target(path)
-        result = target.with_name(file_names.RESULT)
-        if target == result or (target.name in file_names.OWN and result.exists()):
+        result = target.with_name(RESULT)
+        if target == result or (target.name in (*WRITTEN, claims.CLAIM) and result.exists()):
             raise KronaError(f"{path} is a file of a run. Choose another name for the output.")
         folder = next(parent for parent in path.absolute().parents if parent.exists())
         if not folder.is_dir() or not os.access(folder, os.W_OK):

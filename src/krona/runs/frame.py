@@ -14,11 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 from krona import paths
 from krona.messages import KronaError, plural
-from krona.runs import file_names
 from krona.runs.description import used_shape
 from krona.runs.pack import unpacked_folder
 from krona.runs.predictions import DamagedRunError
-from krona.runs.result import CHECKSUMS, Result, read_result
+from krona.runs.result import CHECKSUMS, RESULT, Result, read_result
 from krona.runs.run_id import find_value
 from krona.runs.sweep import sweeps_by_run
 
@@ -150,7 +149,7 @@ def stored_results(outputs: Path) -> list[StoredResult | DamagedRunError]:
         raise KronaError(f"{outputs} cannot be read: {error.strerror or error}") from error
     parts: dict[str, Any] = {}  # maps JSON texts to objects, so that results share equal parts
     with _without_garbage_collection():
-        results = [_read(outputs / name / file_names.RESULT, parts) for name in _with_progress(names)]
+        results = [_read(outputs / name / RESULT, parts) for name in _with_progress(names)]
     return [result for result in results if result is not None]
 
 

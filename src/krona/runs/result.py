@@ -1,4 +1,4 @@
-"""Define, read and write result.json, which records a run's settings, scores, data and provenance.
+"""Name the files of a run, and define, read and write result.json: the run's settings, scores and provenance.
 
 ``python -m krona.runs.result`` generates docs/result.schema.json from the class `Result`.
 """
@@ -13,8 +13,16 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, with_config
 from typing_extensions import TypedDict  # pydantic requires this TypedDict before Python 3.12
 
 from krona.messages import KronaError, format_validation_error
-from krona.runs import file_names
 from krona.safe_files import Write, write_text, write_whole
+
+RESULT = "result.json"
+ADAPTER = "adapter.safetensors"
+PREDICTIONS = "predictions.jsonl"
+METRICS = "metrics.csv"
+CHECKPOINT = "last.ckpt"
+LOG = "train.log"
+HYDRA = ".hydra"  # the folder for Hydra's files
+WRITTEN = (CHECKPOINT, f"{CHECKPOINT}.damaged", ADAPTER, PREDICTIONS, METRICS, LOG, RESULT)  # the files of a run
 
 CHECKSUMS: Final = "sha256"  # key of the provenance
 CHANGED = "is damaged or was changed after the run. Its SHA-256 differs from the one in result.json"
@@ -260,7 +268,7 @@ def read_result(path: Path) -> Result:
 
 def write_result(folder: Path, result: Result, write: Write = write_whole) -> Path:
     """Write ``folder/result.json`` atomically and return its path."""
-    path = folder / file_names.RESULT
+    path = folder / RESULT
     text = json.dumps(result.model_dump(), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
     write_text(path, text, write)
     return path

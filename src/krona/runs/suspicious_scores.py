@@ -11,7 +11,6 @@ import numpy as np
 from krona.messages import KronaError, join_names, shorten
 from krona.metrics.compare_methods import Sample, compare, mean_score, row_contributions
 from krona.metrics.scores.metric import Answers
-from krona.runs import file_names
 from krona.runs.predictions import (
     SPLITS,
     Outcomes,
@@ -21,7 +20,7 @@ from krona.runs.predictions import (
     read_outcomes,
     score_metrics,
 )
-from krona.runs.result import Result
+from krona.runs.result import PREDICTIONS, Result
 
 SIGN = "!"  # marks a score with a warning in every output format
 MAX_INVALID_SHARE = 0.1  # if a larger share of the predictions are not a label, a warning is shown
@@ -68,9 +67,9 @@ def examine_scores(result: Result, folder: Path) -> Examined:
     outcomes: dict[str, Outcomes] = {}
     lacking = []
     try:
-        outcomes = read_outcomes(result, folder / file_names.PREDICTIONS)
+        outcomes = read_outcomes(result, folder / PREDICTIONS)
         if not outcomes:
-            text = f"{file_names.PREDICTIONS} was not found, so there are no intervals and tests"
+            text = f"{PREDICTIONS} was not found, so there are no intervals and tests"
             lacking = [ScoreMessage(text, warns=False, cause="no predictions")]
     except KronaError as error:
         lacking = [ScoreMessage(str(error), cause="unusable predictions")]

@@ -10,11 +10,11 @@ from rich.console import Console
 
 from krona.formatting import duration, say, table, terminal_width
 from krona.messages import first_few, plural
+from krona.runs.description import low_score, outputs_option
 from krona.runs.folder import RunFolder, RunState
 from krona.runs.provenance import code_change
 from krona.runs.suspicious_scores import examine_scores, message_lines
 from krona.sweeps.status import count_states, result_cells
-from krona.training.summary import low_score, outputs_option
 
 TOTAL = "KRONA_SWEEP_RUNS"  # environment variable with the number of runs of the multirun; child processes inherit it
 AXES = "KRONA_SWEEP_AXES"  # environment variable with the keys in which the jobs of the multirun differ

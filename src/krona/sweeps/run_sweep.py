@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from krona.paths import program
-from krona.runs.interrupts import PARENT, Interrupted, exit_on_interrupt, signal_number
+from krona.runs.processes import PARENT, Interrupted, exit_on_interrupt, signal_number
 
 RUN_IDS = "KRONA_RUN_IDS"  # environment variable with a file in which the multirun writes the ids of its runs
 GRACE_S = 5.0  # seconds for which this process waits for a process that has received Ctrl-C itself
@@ -19,7 +19,7 @@ def run_sweep(overrides: Sequence[str]) -> tuple[int, set[str] | None]:
     """Run all runs of a sweep. Return the exit code and the ids of the valid runs.
 
     The ids are None if the sweep could not be planned. After an interrupt, this process waits for the sweep and then
-    exits. If this process is killed, the sweep ends (`krona.runs.interrupts`).
+    exits. If this process is killed, the sweep ends (`krona.runs.processes`).
     """
     with tempfile.TemporaryDirectory() as folder, exit_on_interrupt(announce=False):  # the sweep announces it
         file = Path(folder) / "run_ids.txt"

@@ -29,7 +29,7 @@ from krona.paths import OUTPUTS, find_first, sweeps_folders
 from krona.random_streams import stream_seed
 from krona.runs.claim import LAPSE_S, is_dead, this_process
 from krona.runs.folder import RunFolder, RunState
-from krona.runs.interrupts import Interrupted, end_with_parent, exit_on_interrupt
+from krona.runs.processes import Interrupted, end_with_parent, exit_on_interrupt
 from krona.runs.run_id import as_text, canonical, flatten
 from krona.runs.studies import REFINED, default_study_name, import_optuna, open_storage, read_study, study_path
 from krona.sweeps.steps import Steps, next_point

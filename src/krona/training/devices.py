@@ -26,7 +26,7 @@ from torch import Tensor
 from krona.config.settings import Trainer
 from krona.messages import KronaError
 from krona.paths import program
-from krona.runs.launcher_environment import num_processes
+from krona.runs.processes import num_processes
 
 Value = TypeVar("Value")
 PATIENCE = timedelta(minutes=10)  # a process that does not respond for this time counts as lost

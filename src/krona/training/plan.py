@@ -25,7 +25,7 @@ from krona.messages import KronaError, UnreachableError, plural
 from krona.methods.factor_shapes import shape_name
 from krona.paths import conf_folders
 from krona.runs.folder import RunFolder
-from krona.runs.launcher_environment import is_requeued, num_processes
+from krona.runs.processes import is_requeued, num_processes
 from krona.runs.provenance import own_code
 from krona.runs.run_id import flatten, run_id
 from krona.secrets_in_text import mask_secrets

@@ -28,10 +28,10 @@ from krona.config.settings import RunSettings
 from krona.messages import KronaError
 from krona.random_streams import stream_seed
 from krona.runs.claim import Claim
+from krona.runs.description import record_departures
 from krona.runs.folder import RunFolder
-from krona.runs.interrupts import stop_if_interrupted
 from krona.runs.predictions import label_words
-from krona.runs.protocol import record_departures
+from krona.runs.processes import stop_if_interrupted
 from krona.runs.result import CHECKSUMS, Result, now, write_result
 from krona.safe_files import Write, json_lines, write_text
 from krona.surgery.operation_counts import added_costs

@@ -25,10 +25,9 @@ from krona.display_names import method_label
 from krona.formatting import override_text, say
 from krona.messages import KronaError, first_line
 from krona.runs.claim import Claim, ClaimLostError, describe
+from krona.runs.description import record_departures
 from krona.runs.folder import RunState
-from krona.runs.interrupts import PARENT, Interrupted, forget_signals
-from krona.runs.launcher_environment import num_processes
-from krona.runs.protocol import record_departures
+from krona.runs.processes import PARENT, Interrupted, forget_signals, num_processes
 from krona.runs.provenance import code_change, method_code, own_code, provenance
 from krona.runs.result import Result, Status, now, write_result
 from krona.safe_files import write_text

@@ -20,7 +20,7 @@ from pytorch_lightning.strategies import DDPStrategy
 from krona.config.target_classes import build_object
 from krona.messages import KronaError, shorten
 from krona.runs.claim import Claim
-from krona.runs.interrupts import interrupt
+from krona.runs.processes import interrupt
 from krona.safe_files import Write, write_whole
 from krona.training.devices import Ranks, environment
 from krona.training.learner import Learner

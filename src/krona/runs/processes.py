@@ -1,4 +1,7 @@
-"""Handle Ctrl-C, SIGTERM and the end of the parent process.
+"""Tell how this process was started and which processes are alive, and handle signals and the end of the parent.
+
+SLURM requeues a job after a time limit, a preemption or a node failure. The job then starts again with the same
+command, and resumes its run.
 
 Ctrl-C and SIGTERM raise `Interrupted`, and the command exits with a matching exit code. A process that belongs to
 another process ends when that process has ended, also if it was killed by SIGKILL. Otherwise, the workers of a killed
@@ -15,19 +18,80 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
+from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
-from krona.runs.claim import is_alive
+from krona.messages import KronaError
 
 OVERWRITE = re.compile(r"\+*overwrite=true", re.IGNORECASE)  # Hydra passes overwrite=True to the jobs of a multirun
+PARENT = "KRONA_PARENT"  # environment variable with the id of the process with which a child process ends
+THREAD = "parent process"  # the name of the thread that watches the parent process
+POLL_S = 1.0  # the interval between two checks of the parent process, in seconds
+GRACE_S = 3  # seconds in which this process can record the interrupt, and then seconds in which it can exit
+_received: list[int] = []  # numbers of the signals that arrived during this run
+
+
+def num_processes() -> int:
+    """Return the number of processes that torchrun or srun started for this run."""
+    if "TORCHELASTIC_RUN_ID" in os.environ:
+        return int(os.environ["WORLD_SIZE"])
+    return int(os.environ.get("SLURM_STEP_NUM_TASKS", "1"))  # only srun sets this variable, unlike SLURM_NTASKS
+
+
+def my_rank() -> int:
+    """Return the rank of this process in its run."""
+    if num_processes() == 1:
+        return 0
+    return int(os.environ["RANK" if "TORCHELASTIC_RUN_ID" in os.environ else "SLURM_PROCID"])
+
+
+def require_one_launch() -> None:
+    """Check that torchrun or srun did not start a multirun (``-m``) as several processes.
+
+    Raises:
+        KronaError: this process is one of several processes of a multirun.
+    """
+    if num_processes() > 1:
+        raise KronaError(
+            f"torchrun or srun started {num_processes()} processes of this sweep (-m), and each process would run the "
+            "whole sweep. Start the sweep without torchrun and srun. To train each run on N devices, use "
+            "trainer.devices=N."
+        )
+
+
+def slurm_job() -> list[str | int] | None:
+    """Return the id of this SLURM job and the number of its restarts, or None outside of SLURM."""
+    number = os.environ.get("SLURM_JOB_ID")  # differs between the jobs of an array
+    return None if number is None else [number, int(os.environ.get("SLURM_RESTART_COUNT", "0"))]
+
+
+def is_requeued() -> bool:
+    """Return whether SLURM has requeued this job. A requeued job ignores ``overwrite=true``."""
+    return int(os.environ.get("SLURM_RESTART_COUNT", "0")) > 0
+
+
+def is_alive(pid: object) -> bool:
+    """Return whether a process with this process id runs on this machine.
+
+    On Linux, a killed process whose parent has not read its exit code yet (a zombie) does not count as alive.
+    """
+    if not isinstance(pid, int) or pid <= 0:
+        return False
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        pass
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:  # not Linux
+        return True
 
 
 class Interrupted(BaseException):
     """The exception that Ctrl-C or SIGTERM raises to stop the run. The same command resumes the run."""
-
-
-_received: list[int] = []  # numbers of the signals that arrived during this run
 
 
 def interrupt(number: int, frame: FrameType | None) -> None:
@@ -89,12 +153,6 @@ def exit_on_interrupt(*, announce: bool = True) -> Iterator[None]:
     finally:
         for number, handler in handlers.items():
             signal.signal(number, handler)
-
-
-PARENT = "KRONA_PARENT"  # environment variable with the id of the process with which a child process ends
-THREAD = "parent process"  # the name of the thread that watches the parent process
-POLL_S = 1.0  # the interval between two checks of the parent process, in seconds
-GRACE_S = 3  # seconds in which this process can record the interrupt, and then seconds in which it can exit
 
 
 @cache  # one thread is enough
