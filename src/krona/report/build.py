@@ -2,8 +2,8 @@
 
 from collections import Counter
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
-from functools import cache, partial
+from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +38,7 @@ from krona.report.runs import (
     use_metric,
 )
 from krona.report.sentences import describe_limits, describe_mixture
-from krona.report.table import AVERAGE, Cell, Column, Note, Report, Row, Table
+from krona.report.table import AVERAGE, Cell, Column, Note, Report, Table
 from krona.runs.choose import filter_runs, filter_value
 from krona.runs.folder import RunFolder, require_out
 from krona.runs.pack import unpacked_folder
@@ -57,16 +57,6 @@ LIMITS = (
     "runs, use --where or --sweep."
 )
 WHERE_KEYS = ("method", "task", "seed", "state", "sweep", "run", "any key of the config")
-
-
-@dataclass(frozen=True)
-class Selection:
-    """The runs of a report."""
-
-    runs: Runs
-    waiting: int  # the number of runs that a sweep plans and that have not started
-    studies: Sequence[Study]  # the searches to which some of the runs belong
-    problems: Sequence[str]  # messages about files that could not be used
 
 
 def build_report(
@@ -124,18 +114,19 @@ def collect(
         raise KronaError(f"--metric {metric} cannot be used with --table {table}, which shows the paper's metrics.")
     paths = [outputs] if isinstance(outputs, Path) else outputs
     folders = [unpacked_folder(path) for path in paths]
-    selection = _select_runs(folders, layout, filters, run_ids, metric, required=sweep is not None)
-    if any(study.name == sweep for study in selection.studies):
+    selected = _select_runs(folders, layout, filters, run_ids, metric, required=sweep is not None)
+    runs, waiting, studies, problems = selected
+    if any(study.name == sweep for study in studies):
         layout = replace(layout, title=f"Study {sweep}", command="krona tune")
-    tables = _build_tables(layout, selection.runs)
+    tables = _build_tables(layout, runs)
     rows = [row for table in tables for row in table.rows if row.runs]
     if baseline is not None and not any(cells.names_row(baseline, row) for row in rows):
         names = did_you_mean(baseline, dict.fromkeys(row.name for row in rows))
         raise KronaError(f"--baseline {baseline}: the report has no row of this name: {names}")
-    runs, states = selection.runs, count_states(selection.runs, selection.waiting)
-    counts = f"{plural(len(runs) + selection.waiting, 'run')}: {states}" if states else "0 runs"
+    states = count_states(runs, waiting)
+    counts = f"{plural(len(runs) + waiting, 'run')}: {states}" if states else "0 runs"
     done, unfinished = [run for run in runs if run.done], [run for run in runs if not run.done]
-    report = Report(layout.title, tables, done, unfinished, counts, [*selection.studies], [*selection.problems])
+    report = Report(layout.title, tables, done, unfinished, counts, studies, problems)
     if not any(cell.value is not None for table in tables for row in table.rows for cell in row.cells.values()):
         command = layout.command if layout.sweep else f"{layout.command} profile=demo"
         text = f"No finished run under {', '.join(map(str, paths))} belongs to this table."
@@ -167,9 +158,13 @@ def _build_tables(layout: Layout, runs: Runs) -> list[Table]:
 
 
 def _build_table(layout: Layout, section: Section, runs: Runs, examine: cells.Examine) -> Table:
-    runs, layout, left_out = _choose_split(layout, runs)
+    layout, runs, notes = _choose_split(layout, runs)
     rows = group_rows(layout, runs)
-    layout = _prefer_dev(layout, rows)
+    counts = Counter(row.key for row in rows if row.runs)
+    scored = layout.quantity == "score"
+    if scored and layout.paper is None and layout.split == "test" and min(counts.values()) > 1:
+        # Each method has several rows. Show dev scores to choose by, and test scores next to them.
+        layout = replace(layout, split="dev", also_shown_split="test", notes=(CHOSEN, *layout.notes))
     limits = []
     if len(rows) > MAX_ROWS or len(runs) > MAX_RUNS:
         examine = cells.examine_nothing
@@ -182,23 +177,18 @@ def _build_table(layout: Layout, section: Section, runs: Runs, examine: cells.Ex
     prefix = "" if comparable else "sample_"
     shown = [f"{prefix}{task}" for task in layout.tasks] if comparable or section.kind == "sample" else []
     tasks = sorted({*(run.task for run in runs), *shown}, key=task_order)
-    others = cells.label_other_training(rows, tasks) if layout.quantity == "score" else []
+    others = cells.label_other_training(rows, tasks) if scored else []
     for row in others:
         name_row(layout, row)
     names_variant = any(row.name == layout.baseline and row.differs for row in rows)
     table.compares_all_rows = layout.split != "test" or names_variant
-    fill = partial(_fill_scores, examine=examine) if layout.quantity == "score" else costs.fill_times
-    value_notes = fill(layout, table, tasks)
+    limits += [ONE_ROW] * (not table.compares_all_rows and max(counts.values()) > 1)
+    limits += _fill_scores(layout, table, tasks, examine) if scored else costs.fill_times(layout, table, tasks)
+    texts = [*layout.notes, *[OTHER_TRAINING] * bool(others), *limits, *describe_mixture(runs), *notes]
+    table.notes = [*map(Note, texts)]
     if layout.paper and comparable:
         add_paper_numbers(rows, layout.paper)
-    counts = Counter(row.key for row in rows if row.runs)
-    one_row = not table.compares_all_rows and max(counts.values()) > 1
-    texts = [
-        *layout.notes, *[OTHER_TRAINING] * bool(others), *limits, *[ONE_ROW] * one_row, *value_notes,
-        *describe_mixture(runs),
-    ]  # fmt: skip
-    table.notes = [Note(text) for text in (*texts, *left_out)]
-    if layout.paper is None and layout.quantity == "score":
+    if layout.paper is None and scored:
         table.best_of_k = find_best_of_k(table, examine)
     if layout.paper and (lines := compare_recipes(run.result.config for row in rows for run in row.first.values())):
         table.recipes = pd.DataFrame(lines)
@@ -206,57 +196,47 @@ def _build_table(layout: Layout, section: Section, runs: Runs, examine: cells.Ex
     return table
 
 
-def _choose_split(layout: Layout, runs: Runs) -> tuple[Runs, Layout, list[str]]:
-    """Return the runs of a section to show, the layout with the split to show, and notes on omitted runs.
+def _choose_split(layout: Layout, runs: Runs) -> tuple[Layout, Runs, list[str]]:
+    """Return the layout with the split to show, the runs to show, and notes on omitted runs.
 
     If some runs have test scores, omit the runs without test scores. If no run has test scores, as in a search for
     learning rates, the split is dev, except in a table of the paper.
     """
     scored = [run for run in runs if run.result.config.get("score_test", True)]
     if layout.split != "test" or layout.quantity != "score" or len(scored) == len(runs):
-        return runs, layout, []
+        return layout, runs, []
     if not scored:
-        return runs, layout if layout.paper else replace(layout, split="dev"), []
-    text = f"This table leaves out {plural(len(runs) - len(scored), 'run')} without test scores."
-    return scored, layout, [text]
+        return layout if layout.paper else replace(layout, split="dev"), runs, []
+    return layout, scored, [f"This table leaves out {plural(len(runs) - len(scored), 'run')} without test scores."]
 
 
-def _prefer_dev(layout: Layout, rows: Sequence[Row]) -> Layout:
-    """If each method has several rows, return the layout with dev scores to choose by, and test scores next to them."""
-    counts = Counter(row.key for row in rows if row.runs)
-    if layout.quantity == "score" and layout.paper is None and layout.split == "test" and min(counts.values()) > 1:
-        return replace(layout, split="dev", also_shown_split="test", notes=(CHOSEN, *layout.notes))
-    return layout
-
-
-def _fill_scores(layout: Layout, table: Table, tasks: Sequence[str], *, examine: cells.Examine) -> list[str]:
+def _fill_scores(layout: Layout, table: Table, tasks: Sequence[str], examine: cells.Examine) -> list[str]:
     """Add the score columns and their cells to a table, and return notes on the scores."""
-    for row in table.rows:
-        for task in tasks:
+    dev = " dev" if layout.split == "dev" else ""
+    for task in tasks:
+        for row in table.rows:
             runs = row.runs.get(task, [])
             cell = cells.score_cell(runs, layout.split, examine)
             row.cells[task] = cell or Cell(runs=runs, missing=_reason(runs, layout.split))
-            if layout.also_shown_split:
-                cell = cells.score_cell(runs, layout.also_shown_split, examine)
-                row.cells[f"{task} {layout.also_shown_split}"] = cell or Cell(missing="")
+        table.columns.append(cells.score_column(task, f"{task_label(task)}{dev}", "task", table.rows))
+        if (other := layout.also_shown_split) is not None:
+            for row in table.rows:
+                cell = cells.score_cell(row.runs.get(task, []), other, examine)
+                row.cells[f"{task} {other}"] = cell or Cell(missing="")
+            label = f"{task_label(task)} {other}"
+            table.columns.append(cells.score_column(f"{task} {other}", label, "other_split", table.rows))
     pairs = cells.mark_columns(table, {task: [task] for task in tasks}, layout.baseline)
-    split = " dev" if layout.split == "dev" else ""
-    for task in tasks:
-        table.columns.append(cells.score_column(task, f"{task_label(task)}{split}", "task", table.rows))
-        if layout.also_shown_split:
-            key, label = f"{task} {layout.also_shown_split}", f"{task_label(task)} {layout.also_shown_split}"
-            table.columns.append(cells.score_column(key, label, "other_split", table.rows))
     if layout.average and len(tasks) > 1:
         cells.average_tasks(table, tasks)
         pairs += cells.mark_columns(table, {AVERAGE: tasks}, layout.baseline)
         section = table.section
         all_of_glue = section is not None and section.kind == "glue" and section.complete and tuple(tasks) == TASKS
         label = "GLUE avg" if all_of_glue else f"Mean of {len(tasks)}"
-        table.columns.append(Column(AVERAGE, f"{label}{split}", "average"))
+        table.columns.append(Column(AVERAGE, f"{label}{dev}", "average"))
     set_pairs(table, pairs)
     costs.add_quantities(layout, table)
     notes = describe_limits(table, tasks)
-    return [DEV_ONLY, *notes] if layout.split == "dev" and not layout.paper and not layout.also_shown_split else notes
+    return [DEV_ONLY, *notes] if dev and not layout.paper and not layout.also_shown_split else notes
 
 
 def _reason(runs: Runs, split: str) -> str:
@@ -277,8 +257,11 @@ def _select_runs(
     metric: str | None,
     *,
     required: bool,
-) -> Selection:
+) -> tuple[list[ReportRun], int, list[Study], list[str]]:
     """Read the runs that belong to a layout, and select those of its sweep or of ``run_ids`` that meet all filters.
+
+    Return these runs, the number of runs that the sweep plans and that have not started, the searches to which some of
+    the runs belong, and messages about files that could not be used.
 
     If ``metric`` is given, it is the score of the runs, and runs without this metric are left out.
 
@@ -293,10 +276,12 @@ def _select_runs(
         planned = {name for folder in folders for name in load_run_ids(folder, layout.sweep)}
         runs = _select_sweep(runs, layout.sweep, planned, required=required)
     runs = filter_runs(runs, filters, _filter_value, WHERE_KEYS)
-    studies_or_errors = [study for folder in folders for study in read_studies(folder)]
-    problems += [str(error) for error in studies_or_errors if isinstance(error, KronaError)]
-    sweeps = {run.sweep for run in runs}
-    studies = [study for study in studies_or_errors if isinstance(study, Study) and study.name in sweeps]
+    sweeps, studies = {run.sweep for run in runs}, []
+    for study in [study for folder in folders for study in read_studies(folder)]:
+        if isinstance(study, KronaError):
+            problems.append(str(study))
+        elif study.name in sweeps:
+            studies.append(study)
     pruned = {trial.run_id for study in studies for trial in study.trials if trial.state == "pruned"}
     runs = [run for run in runs if run in fitting and (run.done or run.run_id not in pruned)]
     several = any(text.startswith(f"{POOLING}=") and "," in text for text in filters)
@@ -304,12 +289,11 @@ def _select_runs(
         runs = [replace(run, varies_pooling=True) for run in runs]
     if metric is not None and runs:
         known = dict.fromkeys(name for run in runs for name in find_metrics(run))
-        runs = use_metric(runs, metric)
+        runs = [use_metric(run, metric) for run in runs if metric in find_metrics(run)]
         if not runs:
             raise KronaError(f"--metric {metric}: no run has this metric: {did_you_mean(metric, known)}")
     begun = {run_id for run_id in planned if any(RunFolder(folder / run_id).result.is_file() for folder in folders)}
-    waiting = 0 if filters else len(planned - begun)
-    return Selection(runs, waiting, studies, problems)
+    return runs, 0 if filters else len(planned - begun), studies, problems
 
 
 def _select_sweep(runs: Runs, sweep: str, planned: Collection[str], *, required: bool) -> list[ReportRun]:

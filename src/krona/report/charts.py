@@ -21,7 +21,17 @@ from krona.messages import escape_control_characters, shorten
 from krona.report.costs import CHARTED, cell_cost, find_quantity, is_quiet
 from krona.report.pairs import ALPHA, format_interval, shorten_names
 from krona.report.table import AVERAGE, BestOfK, Column, Table
-from krona.report.text import COLORS, PAGE, cell_value, method_style, number, plain_label, short_names, signed
+from krona.report.text import (
+    COLORS,
+    PAGE,
+    cell_value,
+    method_style,
+    number,
+    parse_size,
+    plain_label,
+    short_names,
+    signed,
+)
 
 WIDTH, HEIGHT = 440.0, 280.0  # points
 SIMILAR = 1.2  # costs that differ by less than this factor have no chart
@@ -278,7 +288,7 @@ def find_swept(frame: pd.DataFrame) -> str | None:
         known = [
             (label, size)
             for label, settings in zip(frame.label, frame.settings, strict=True)
-            if (size := _size(settings.get(key, ""))) is not None
+            if (size := parse_size(settings.get(key, ""))) < math.inf
         ]
         largest = max(Counter(label for label, _ in known).values(), default=0)
         if largest >= MIN_VALUES and len({*known}) == len(known):
@@ -286,22 +296,13 @@ def find_swept(frame: pd.DataFrame) -> str | None:
     return None
 
 
-def _size(value: str) -> float | None:
-    """Return a number, or the number of rows of a shape such as ``12x64``."""
-    try:
-        return float(value.split("x")[0])
-    except ValueError:
-        return None
-
-
 @matplotlib.rc_context(RC)
 def draw_swept(frame: pd.DataFrame, column: Column, key: str) -> Figure:
     """Draw the score against a swept number."""
     name = key.removeprefix("method.")
-    frame = frame[[_size(settings.get(key, "")) is not None for settings in frame.settings]]
+    frame = frame[[parse_size(settings.get(key, "")) < math.inf for settings in frame.settings]]
     values = [settings[key] for settings in frame.settings]
-    sizes = [_size(value) or 0.0 for value in values]
-    ordered = sorted({*zip(sizes, values, strict=True)})
+    ordered = sorted({(parse_size(value), value) for value in values})
     figure, axes = _new(f"Score against {name}", name, f"{column.label}, score", 560, 300)
     positions = {value: place for place, (_, value) in enumerate(ordered)}
     xs = pd.Series([positions[value] for value in values], frame.index)

@@ -3,7 +3,8 @@
 Group the runs of a section into the rows of a table, and name the rows. Show the paper's numbers and hyper-parameters.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
@@ -16,7 +17,7 @@ from krona.paper import RECIPE_REASONS, RECIPE_TABLES, TASKS, PaperTable, read_p
 from krona.paths import choice_files
 from krona.report.runs import ReportRun, Runs, first_run, group_by, list_settings
 from krona.report.table import Cell, Column, Row, Table
-from krona.report.text import setting_text
+from krona.report.text import parse_size, setting_text
 from krona.runs.description import asked_shape, used_shape
 from krona.runs.result import Result
 from krona.runs.run_id import as_text, canonical, find_value
@@ -24,10 +25,6 @@ from krona.runs.run_id import as_text, canonical, find_value
 EXTRAS = ("params", "rank", "time", "step", "memory", "adapter", "adds", "launches")
 RECIPE_TITLE = "Hyper-parameters beside the paper's (Tables 10 to 18)"
 HEADING = "The printed numbers (T5-base, GLUE, single runs)"
-
-
-def _method(result: Result) -> str | None:
-    return result.method
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +35,10 @@ class Layout:
     title: str
     command: str  # the command that starts the runs of the table; empty: the user's own command, which is not known
     axis: str = "Method"  # heading of the first column
-    row: Callable[[Result], str | None] = _method  # returns the key of a run's row, or None if the run has no row
+    # Conditions map keys of the config, ``name`` (the method) and ``shape`` (of A) to regular expressions.
+    where: Mapping[str, str] = field(default_factory=dict)  # the conditions for all runs of the table
+    row_key: str = "name"  # the key whose value is the key of a run's row
+    conditions: Mapping[str, Mapping[str, str]] = field(default_factory=dict)  # if not empty: those of each row
     labels: Mapping[str, str] = field(default_factory=dict)  # labels of rows that are not methods, by row key
     rows: tuple[str, ...] = ()  # keys of rows that are always shown, in this order
     tasks: tuple[str, ...] = ()  # tasks that are always shown; if empty, the tasks of the runs
@@ -52,6 +52,16 @@ class Layout:
     sweep: str | None = None  # the sweep whose runs are shown; None: all runs are shown
     baseline: str = "lora"  # the name of the reference row
     notes: tuple[str, ...] = ()
+
+    def row(self, result: Result) -> str | None:
+        """Return the key of a run's row, or None if the table has no row for the run."""
+        values = {**result.config, "name": result.method, "shape": _factor_shape(result)}
+        if not _meets(values, self.where):
+            return None
+        if self.conditions:
+            return next((row for row, conditions in self.conditions.items() if _meets(values, conditions)), None)
+        row: str | None = find_value(values, self.row_key)
+        return row
 
     def label(self, row: str) -> str:
         """Return the label of the row with this key."""
@@ -72,26 +82,17 @@ def find_layout(table: str | None, sweep: str | None) -> Layout:
         paper = read_paper_table(table)  # raises an error for an unknown number
         tasks = tuple(column for column in paper.columns if column in TASKS)
         layout = {"rows": tuple(paper.rows), "tasks": tasks, **_read_layouts()[table]}
-        row, command = ROWS.get(table, _method), f"krona table {table}"
         sweep = f"table{table}" if table.isdecimal() else table
-        return Layout(name=table, row=row, paper=paper, sweep=sweep, command=command, **layout)
+        return Layout(name=table, paper=paper, sweep=sweep, command=f"krona table {table}", **layout)
     if sweep is None:
         return Layout(name="runs", title="All runs", command="krona train", extras=EXTRAS)
     command = f"krona train -m sweeps={sweep}" if sweep in choice_files("sweeps") else ""
     return Layout(name=sweep, title=f"Sweep {sweep}", sweep=sweep, command=command, extras=EXTRAS)
 
 
-@cache
-def _read_layouts() -> dict[str, Any]:
-    text = Path(__file__).with_name("templates").joinpath("tables.yaml").read_text(encoding="utf-8")
-    layouts: dict[str, Any] = yaml.safe_load(text)
-    return layouts
-
-
-def _init(result: Result) -> str | None:
-    if result.method != "krona" or _factor_shape(result) != "32x24":
-        return None
-    return "normal" if result.config["method"].get("init") == "normal" else "kaiming_uniform"
+def _meets(values: Mapping[str, Any], conditions: Mapping[str, str]) -> bool:
+    texts = {key: "" if (value := find_value(values, key)) is None else as_text(canonical(value)) for key in conditions}
+    return all(re.fullmatch(pattern, texts[key]) for key, pattern in conditions.items())
 
 
 def _factor_shape(result: Result) -> str | None:
@@ -106,41 +107,11 @@ def _factor_shape(result: Result) -> str | None:
     return next((name for name, pair in counterparts.items() if as_text([list(pair)]) == shape), shape)
 
 
-def _step(result: Result) -> str | None:
-    method = result.config["method"]
-    if not result.method.startswith("krona_b") or method.get("residual"):
-        return None
-    if method.get("placement") == "sequential":
-        return "sequential"
-    places = as_text(method.get("target_modules", []))
-    if not any(word in places.lower() for word in ("attention", "attn")):
-        return None if method.get("non_linearity") else "ps_ffn"
-    if method.get("scaling", 1) == 1:
-        return "parallel"
-    return {None: "ps", "silu": "ps_silu"}.get(method.get("non_linearity"))
-
-
-def _non_linearity(result: Result) -> str | None:
-    return result.config["method"].get("non_linearity") if result.method.startswith("krona_b") else None
-
-
-def _residual(result: Result) -> str | None:
-    return {"scale": "linear", "sigmoid": "sigmoid"}.get(str(result.config["method"].get("residual")))
-
-
-def _shape(result: Result) -> str | None:
-    by_init = result.method == "krona" and result.config["method"].get("init") != "normal"
-    return _factor_shape(result) if by_init else None
-
-
-def _validated(result: Result) -> str | None:
-    return result.method if result.config["data"].get("protocol") == "validation" else None
-
-
-# The row of a run in the tables whose rows are not methods.
-ROWS: dict[str, Callable[[Result], str | None]] = {
-    "4": _init, "5": _step, "6": _non_linearity, "7": _residual, "9": _shape, "lora_ga": _validated,
-}  # fmt: skip
+@cache
+def _read_layouts() -> dict[str, Any]:
+    text = Path(__file__).with_name("templates").joinpath("tables.yaml").read_text(encoding="utf-8")
+    layouts: dict[str, Any] = yaml.safe_load(text)
+    return layouts
 
 
 def group_rows(layout: Layout, runs: Runs) -> list[Row]:
@@ -159,9 +130,10 @@ def group_rows(layout: Layout, runs: Runs) -> list[Row]:
             row.runs[task], row.first[task] = variant, first
     with_runs = {row.key for row in by_settings.values()}
     rows = [*by_settings.values(), *(Row(key) for key in layout.rows if key not in with_runs)]
-    rows.sort(key=lambda row: (layout.order(row.key), [_by_size(*item) for item in row.settings.items()]))
     for row in rows:
         name_row(layout, row)
+    sizes = {row: [(key, parse_size(value), value) for key, value in row.settings.items()] for row in rows}
+    rows.sort(key=lambda row: (layout.order(row.key), sizes[row]))
     return rows
 
 
@@ -179,14 +151,6 @@ def _split_variants(runs: Runs) -> list[list[ReportRun]]:
         if complete is not None:
             by_variant[complete] += by_variant.pop(variant)
     return [group for group in by_variant.values() if any(run.done for run in group)] or [*by_variant.values()]
-
-
-def _by_size(key: str, value: str) -> tuple[str, float, str]:
-    """Return a sort key that sorts lr=0.0001 before lr=0.001, and 2x384 before 12x64."""
-    try:
-        return key, float(value.split("x")[0]), value
-    except ValueError:
-        return key, float("inf"), value
 
 
 def name_row(layout: Layout, row: Row) -> None:

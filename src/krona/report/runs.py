@@ -289,14 +289,6 @@ def read_setting(run: ReportRun, key: str) -> str | None:
     return None if value is None or isinstance(value, Mapping) else as_text(canonical(value))
 
 
-def use_metric(runs: Runs, metric: str) -> list[ReportRun]:
-    """Return the runs whose task has a metric, with this metric as their score.
-
-    The epoch of each run remains the one that all metrics of the task selected.
-    """
-    return [_use_metric(run, metric) for run in runs if metric in find_metrics(run)]
-
-
 def find_metrics(run: ReportRun) -> list[str]:
     """Return the metrics that can be the score of a run: those of its task that a finished run has recorded."""
     names: str | list[str] = run.result.config["task"].get("metrics") or []
@@ -305,7 +297,8 @@ def find_metrics(run: ReportRun) -> list[str]:
     return [name for name in names if all(name in parts for parts in recorded)]
 
 
-def _use_metric(run: ReportRun, metric: str) -> ReportRun:
+def use_metric(run: ReportRun, metric: str) -> ReportRun:
+    """Return a run with one metric as its score. Its epoch remains the one that all metrics of the task selected."""
     result = run.result
     changes: dict[str, Any] = {"config": {**result.config, "task": {**result.config["task"], "score": [metric]}}}
     for split in run.scores:

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from math import inf
 
 from krona.display_names import method_order
 from krona.formatting import NOTHING
@@ -53,6 +54,14 @@ def number(value: float, digits: int = 2) -> str:
 def signed(value: float, digits: int = 2) -> str:
     """Format a number with a sign, which is the typographic minus for negative numbers."""
     return f"{value:+.{digits}f}".replace("-", "−")
+
+
+def parse_size(value: str) -> float:
+    """Return a number, or the number of rows of a shape such as ``12x64``. For other texts, return infinity."""
+    try:
+        return float(value.split("x")[0])
+    except ValueError:
+        return inf
 
 
 def setting_text(key: str, value: str) -> str:
