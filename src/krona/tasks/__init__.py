@@ -12,6 +12,5 @@ from krona.tasks.splits import ROLES as ROLES
 from krona.tasks.splits import Splits as Splits
 from krona.tasks.splits import load as load
 from krona.tasks.task import Task as Task
-from krona.tasks.tokens import Encoding as Encoding
 from krona.tasks.tokens import Tokenised as Tokenised
 from krona.tasks.tokens import tokenise as tokenise

@@ -3,10 +3,9 @@
 import json
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
 
 from krona.messages import KronaError, did_you_mean, plural
 from krona.tasks.files import DataFile, FileColumns
@@ -24,10 +23,10 @@ INTEGER = re.compile(r"[+-]?\d+")
 SEPARATORS = ("|", ";", ",")  # possible texts between several labels of a row
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 SPLIT_COMMENT = """\
-# Without a file for dev, about a tenth of the rows (at most 1,000) becomes dev; without a file for test, as many test.
-# A hash of its text chooses the split of a row (data.seed changes all), so new rows do not move others, and equal texts
-# stay together. group_columns: [COLUMN] does the same for rows with equal values, such as those of one author.
-# To use your own files: {train: FILE, dev: FILE, test: FILE}."""
+# Without a file for dev, about a tenth of the rows (at most 1,000) becomes dev. Without a file for test, as many other
+# rows become test. A hash of data.seed and the row's text chooses its split. Therefore, a new row does not move other
+# rows, and rows with equal texts are in the same split. group_columns: [COLUMN] also keeps rows with equal values
+# together, such as the rows of one author. To use your own files: {train: FILE, dev: FILE, test: FILE}."""
 
 
 @dataclass
@@ -57,7 +56,9 @@ class _Column:
 
     @property
     def separator(self) -> str | None:
-        """The text between several labels of a row, if the column looks like this. For lists, return ""."""
+        """The text between several labels of a row, "" for lists, or None if each row has one label or a number."""
+        if self.is_number:
+            return None
         if self.lists:
             return ""
         parts = {sign: {part.strip() for text in self.values for part in text.split(sign)} for sign in SEPARATORS}
@@ -67,43 +68,6 @@ class _Column:
     def repeats(self) -> bool:
         """Whether the values repeat as labels do."""
         return 2 <= len(self.values) <= max(2, min(MAX_CLASSES, self.filled // 2))
-
-
-@dataclass(frozen=True)
-class _Labels:
-    """The labels, or the numbers, that a task predicts."""
-
-    column: str
-    kind: Literal["classes", "multilabel", "regression"]
-    counts: _Column
-    separator: str = ""  # the text between several labels of a row, or "" for lists
-
-    def describe(self) -> Iterator[str]:
-        """Yield what to tell the user."""
-        if self.kind == "regression":
-            yield f"{self.column} contains numbers, so the task is a regression"
-            return
-        if self.kind == "multilabel":
-            between = f"separated by '{self.separator}'" if self.separator else "in lists"
-            yield f"{self.column} contains several labels per row, {between}, so the task is multi-label"
-        yield from _describe_labels(self.counts.values)
-        if self.kind == "classes" and all(map(INTEGER.fullmatch, self.counts.values)):
-            yield "the numbers are read as classes. For a regression, write labels: null and metrics: [pearson]"
-
-    def yaml(self) -> list[str]:
-        """Return the lines of the task's YAML file."""
-        if self.kind == "regression":
-            metrics = "[pearson] # the correlation with the targets; spearman compares ranks"
-            return ["labels: null # the targets are numbers", f"metrics: {metrics}"]
-        lines = _label_lines(self.counts.values)
-        if self.kind == "classes":
-            metrics = "[accuracy, macro_f1] # macro F1 gives each label the same weight, however rare it is"
-            return [*lines, f"metrics: {metrics}"]
-        metrics = "[micro_f1, macro_f1] # macro F1 gives each label the same weight; also subset_accuracy"
-        lines.append("kind: multilabel # a row can have several labels, or none")
-        if self.separator:
-            lines.append(f"label_separator: {_quote(self.separator)}")
-        return [*lines, f"metrics: {metrics}"]
 
 
 @dataclass(frozen=True)
@@ -125,26 +89,32 @@ def draft_task(name: str, source: Path, *, texts: Sequence[str] = (), label: str
     Raises:
         KronaError: a column does not exist or cannot be guessed, or the label column does not contain labels.
     """
-    columns, rows, empty = _count(source)
+    columns, empty = _count(source)
     texts, label, messages = _choose_columns(source, columns, texts, label)
-    labels = _find_labels(source, label, columns[label])
-    messages.append(
+    column, separator = columns[label], columns[label].separator
+    if separator is not None:
+        column = _Column()
+        for _, row in DataFile(source, FileColumns(names={label: [label]})):
+            for part in [] if isinstance(row, BadRowError) else split_labels(row[label], separator):
+                column.add(text_or_empty(part))
+    about_labels, label_lines = _describe_labels(source, label, column, separator)
+    messages += [
         f"runs have {FIRST_STEPS} steps (max_steps in the file) for a first answer. For the final answer, add "
-        "trainer.max_steps=-1"
-    )
-    messages += labels.describe()
+        "trainer.max_steps=-1",
+        *about_labels,
+    ]
     # with several labels per row, a row can also have none
-    needed = label if labels.kind != "multilabel" else None
+    needed = label if separator is None else None
     bad_rows = sum(count for names, count in empty.items() if needed in names or {*texts} <= names)
-    bad = f"rows that are malformed, or have no text or no label: {bad_rows:,} of {rows:,}"
+    bad = f"rows that are malformed, or have no text or no label: {bad_rows:,} of {empty.total():,}"
     if bad_rows:
         messages.append(f"{bad}. Runs skip and count them (skip_bad_rows: true in the file)")
     lines = [
-        f"# A task of {plural(rows, 'row')}, written by krona init.",
+        f"# A task of {plural(empty.total(), 'row')}, written by krona init.",
         f"name: {name}",
         f"columns: {_quote([*texts])} # the texts that the model reads",
         f"label_column: {_quote(label)}",
-        *labels.yaml(),
+        *label_lines,
         f"max_steps: {FIRST_STEPS} # for a first answer; trainer.max_steps=-1 trains all epochs",
         *([f"skip_bad_rows: true # {bad}"] if bad_rows else []),
         *SPLIT_COMMENT.splitlines(),
@@ -172,27 +142,14 @@ def _choose_columns(
     return texts, label, messages
 
 
-def _find_labels(path: Path, label: str, column: _Column) -> _Labels:
-    """Return what a column contains: one label per row, several labels per row, or numbers."""
-    if column.is_number:
-        labels = _Labels(label, "regression", column)
-    elif (separator := column.separator) is not None:
-        labels = _Labels(label, "multilabel", _count_labels(path, label, separator), separator)
-    else:
-        labels = _Labels(label, "classes", column)
-    _require_labels(path, label, labels.counts)
-    return labels
-
-
-def _count(path: Path) -> tuple[dict[str, _Column], int, Counter[frozenset[str]]]:
-    """Return the counts of each column, the number of rows, and the number of rows by their empty columns.
+def _count(path: Path) -> tuple[dict[str, _Column], Counter[frozenset[str]]]:
+    """Return the counts of each column, and the number of rows by their empty columns.
 
     In a malformed row, all columns count as empty.
     """
-    columns, rows, empty = defaultdict[str, _Column](_Column), 0, Counter[frozenset[str]]()
+    columns, empty = defaultdict[str, _Column](_Column), Counter[frozenset[str]]()
     malformed = list[str]()
     for line, row in DataFile(path, FileColumns(names={}, others=True)):
-        rows += 1
         if isinstance(row, BadRowError):
             malformed.append(f"{path}:{line}: {row}")
             continue
@@ -208,17 +165,7 @@ def _count(path: Path) -> tuple[dict[str, _Column], int, Counter[frozenset[str]]
     if len(columns) == 1 and ";" in (name := next(iter(columns))):
         raise KronaError(f"{path} has only one column, '{name}'. Save it as a CSV with commas between columns.")
     empty[frozenset(columns)] += len(malformed)
-    return dict(columns), rows, empty
-
-
-def _count_labels(path: Path, label: str, separator: str) -> _Column:
-    """Return the counts of the labels in a column with several labels per row."""
-    column = _Column()
-    for _, row in DataFile(path, FileColumns(names={label: [label]})):
-        if not isinstance(row, BadRowError):
-            for text in split_labels(row[label], separator):
-                column.add(text_or_empty(text))
-    return column
+    return dict(columns), empty
 
 
 def _guess_label(path: Path, columns: Mapping[str, _Column]) -> str:
@@ -240,29 +187,48 @@ def _guess_text(path: Path, columns: Mapping[str, _Column]) -> str:
     return (named or longest)[0]
 
 
-def _require_labels(path: Path, label: str, column: _Column) -> None:
-    what = f"{path}: the label column '{label}' has"
-    if len(column.values) < 2:
-        raise KronaError(f"{what} {plural(len(column.values), 'different value')}, but a task needs at least two.")
+def _describe_labels(path: Path, label: str, column: _Column, separator: str | None) -> tuple[list[str], list[str]]:
+    """Return messages about the labels, or the numbers, of a column, and the lines of the YAML file about them."""
+    counts, what = column.values, f"{path}: the label column '{label}' has"
+    if len(counts) < 2:
+        raise KronaError(f"{what} {plural(len(counts), 'different value')}, but a task needs at least two.")
+    if column.is_number and separator is None:
+        return [f"{label} contains numbers, so the task is a regression"], [
+            "labels: null # the targets are numbers",
+            "metrics: [pearson] # the correlation with the targets; spearman compares ranks",
+        ]
     if not column.is_number and not column.repeats:
-        count = f"more than {MAX_CLASSES:,}" if len(column.values) > MAX_CLASSES else f"{len(column.values):,}"
+        count = f"more than {MAX_CLASSES:,}" if len(counts) > MAX_CLASSES else f"{len(counts):,}"
         raise KronaError(f"{what} {count} different values in {plural(column.filled, 'row')}. Choose another --label.")
-
-
-def _describe_labels(counts: Counter[str]) -> Iterator[str]:
     listed = ", ".join(f"{word} ({rows:,})" for word, rows in counts.most_common(20))
-    yield f"{plural(len(counts), 'label')}: {listed}{', …' if len(counts) > 20 else ''}"
+    messages = [f"{plural(len(counts), 'label')}: {listed}{', …' if len(counts) > 20 else ''}"]
     for group in group_similar(counts):
-        yield f"{group} differ only in case or blanks, but are different classes. Correct the file to make them one"
+        messages.append(
+            f"{group} differ only in case or blanks, but are different classes. Correct the file to make them one"
+        )
     if rare := [word for word, rows in counts.items() if rows < FEW_ROWS]:
-        yield f"fewer than {FEW_ROWS} rows: {', '.join(rare[:20])}. Dev or test has no row of such a label"
-
-
-def _label_lines(counts: Mapping[str, int]) -> list[str]:
-    heading = "labels: # with the number of rows in the file"
-    is_integer = all(map(INTEGER.fullmatch, counts))
-    order = sorted(counts, key=(lambda word: (int(word), word)) if is_integer else None)
-    return [heading, *(f"  - {_quote(word)} # {counts[word]:,}" for word in order)]
+        messages.append(f"fewer than {FEW_ROWS} rows: {', '.join(rare[:20])}. Dev or test has no row of such a label")
+    are_integers = all(map(INTEGER.fullmatch, counts))
+    order = sorted(counts, key=(lambda word: (int(word), word)) if are_integers else None)
+    lines = [
+        "labels: # with the number of rows in the file",
+        *(f"  - {_quote(word)} # {counts[word]:,}" for word in order),
+    ]
+    if separator is None:
+        if are_integers:
+            messages.append(
+                "the numbers are read as classes. For a regression, write labels: null and metrics: [pearson]"
+            )
+        metrics = "[accuracy, macro_f1] # macro F1 gives each label the same weight, however rare it is"
+    else:
+        between = f"separated by '{separator}'" if separator else "in lists"
+        several = f"{label} contains several labels per row, {between}, so the task is multi-label"
+        messages = [several, *messages]
+        lines.append("kind: multilabel # a row can have several labels, or none")
+        if separator:
+            lines.append(f"label_separator: {_quote(separator)}")
+        metrics = "[micro_f1, macro_f1] # macro F1 gives each label the same weight; also subset_accuracy"
+    return messages, [*lines, f"metrics: {metrics}"]
 
 
 def _quote(value: object) -> str:

@@ -7,7 +7,7 @@ import json
 import stat
 import sys
 import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import chain
@@ -54,15 +54,18 @@ class FileColumns:
             commas = " (in a CSV, commas separate the columns)" if ";" in "".join(found) else ""
             near = did_you_mean(self.names[column][0], found)
             raise KronaError(f"{where} has no column {either}{commas}: {near}{hint}")
-        chosen = {column: next(name for name in names if name in found) for column, names in self.names.items()}
-        if twice := [name for name in chosen.values() if list(found).count(name) > 1]:
-            raise KronaError(f"{where} has {list(found).count(twice[0])} columns named '{twice[0]}'.")
-        return chosen if not self.others else {self.rename(name, chosen): name for name in found if name}
+        chosen = self.choose(found)
+        if twice := [name for column, name in chosen.items() if column in self.names and found.count(name) > 1]:
+            raise KronaError(f"{where} has {found.count(twice[0])} columns named '{twice[0]}'.")
+        return chosen
 
-    @staticmethod
-    def rename(name: str, chosen: Mapping[str, str]) -> str:
-        """Return the column that has this name in a file."""
-        return next((column for column, own in chosen.items() if own == name), name)
+    def choose(self, found: Collection[str]) -> dict[str, str]:
+        """Return the name that each column has among ``found``. Other columns without a name are left out."""
+        chosen = {column: next(name for name in names if name in found) for column, names in self.names.items()}
+        if not self.others:
+            return chosen
+        columns = {name: column for column, name in chosen.items()}
+        return {columns.get(name, name): name for name in found if name}
 
 
 class DataFile:
@@ -238,11 +241,7 @@ def _parse_json(text: str, columns: FileColumns) -> Iterator[Row | BadRowError]:
             key = columns.names[missing[0]][0]
             yield BadRowError(f"the key '{key}' is missing: {did_you_mean(key, row)}", kind="missing column")
         else:
-            chosen = {column: next(name for name in names if name in row) for column, names in columns.names.items()}
-            if columns.others:
-                yield {columns.rename(name, chosen): value for name, value in row.items()}
-            else:
-                yield {column: row[name] for column, name in chosen.items()}
+            yield {column: row[name] for column, name in columns.choose(row).items()}
 
 
 def _flatten(record: Mapping[str, Any], prefix: str = "") -> Iterator[dict[str, Any]]:

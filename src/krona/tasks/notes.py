@@ -84,23 +84,19 @@ def _note_absent_labels(task: Task, splits: Splits) -> Iterator[str]:
         (target,) = targets
         yield f"train has only the target {task.label_name(target)}, so the model learns to predict only this target."
         return
-    expected = [*(task.target_strings() or ())]
-    for role, split in splits.by_role.items() if expected else ():
+    expected = task.target_strings() or []
+    for role, split in splits.by_role.items():
         rows = task.count_labels(split.targets)
-        missing = [target for target in expected if not rows.get(target)]
+        missing = [target for target in expected if not rows[target]]
         effect = "its score therefore does not measure"
         if role == "train":
+            expected = [target for target in expected if rows[target]]
             effect = "the model therefore cannot learn to predict"
         if missing:
-            yield f"{role} has no rows of {_list_labels([*map(task.label_name, missing)])}, which {effect}."
-        if role == "train":
-            expected = [target for target in expected if target not in missing]
-
-
-def _list_labels(names: list[str]) -> str:
-    if len(names) <= MAX_LISTED:
-        return join_names(names)
-    return f"{len(names):,} labels, such as {join_names(names[:3])}"
+            names, shown = [*map(task.label_name, missing)], ""
+            if len(names) > MAX_LISTED:
+                names, shown = names[:3], f"{len(names):,} labels, such as "
+            yield f"{role} has no rows of {shown}{join_names(names)}, which {effect}."
 
 
 def _note_repeated(task: Task, splits: Splits) -> Iterator[str]:

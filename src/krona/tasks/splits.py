@@ -110,10 +110,15 @@ def load(task: Task, data: Data, *, prefix: bool = False, others: bool = False) 
         train = _balance(train, data.train_rows, seed=chosen, by_label=by_label)
     for role, split in zip(ROLES, (train, dev, test), strict=True):
         if not len(split):
-            rows = ", ".join(f"{_describe_size(rows_of)} in {name}" for name, rows_of in splits.items())
-            skipped = sum(split.official.skipped_rows for split in splits.values())
-            rows += f", without {plural(skipped, 'bad row')}" if skipped else ""
-            raise KronaError(f"task {task.name}: no rows are left for {role}. The data have {rows}. Use more data.")
+            sizes = []
+            for name, official in splits.items():
+                groups = "" if official.groups is None else f" ({plural(len({*official.groups}), 'group')})"
+                sizes.append(f"{plural(len(official), 'row')}{groups} in {name}")
+            if skipped := sum(official.official.skipped_rows for official in splits.values()):
+                sizes.append(f"without {plural(skipped, 'bad row')}")
+            raise KronaError(
+                f"task {task.name}: no rows are left for {role}. The data have {', '.join(sizes)}. Use more data."
+            )
     if others and task.data_kind == "own":
         by_id = read_others(task, data, [*dev.ids, *test.ids])
         dev, test = replace(dev, others=by_id), replace(test, others=by_id)
@@ -143,9 +148,16 @@ def group_phrases(split: Split) -> Split:
     return replace(split, group_ids=group_ids)
 
 
-def _describe_size(split: Split) -> str:
-    groups = "" if split.groups is None else f" ({plural(len({*split.groups}), 'group')})"
-    return f"{plural(len(split), 'row')}{groups}"
+class _OfficialSplits(dict[str, Split]):
+    """The official splits of a task by name. A missing split is a `KronaError`."""
+
+    def __init__(self, splits: Mapping[str, Split], task: str) -> None:
+        super().__init__(splits)
+        self.task = task
+
+    def __missing__(self, name: str) -> Split:
+        hint = "" if name == "train" else ". For files of your own, set task.split=given"
+        raise KronaError(f"task {self.task}: its data do not contain '{name}': {did_you_mean(name, self)}{hint}.")
 
 
 def divide(
@@ -188,11 +200,11 @@ def divide(
     Raises:
         KronaError: an official split that the rule needs is missing, or train has too few rows for the rule.
     """
-    by_hash = split == "given"
+    splits, by_hash = _OfficialSplits(splits, task), split == "given"
     if dev_from_train is None and by_hash:
-        train, dev, test = _complete(splits, seed=seed, task=task, by_label=by_label)
+        train, dev, test = _complete(splits, seed=seed, by_label=by_label)
     elif dev_from_train is None:
-        train, dev, test = _apply_rule(splits, split=split, protocol=protocol, seed=seed, task=task)
+        train, dev, test = _apply_rule(splits, split=split, protocol=protocol, seed=seed)
     elif protocol != "table1":
         raise KronaError(
             f"data.dev_from_train={dev_from_train} makes all official validation rows the test set, so it cannot be "
@@ -204,12 +216,13 @@ def divide(
             "files.dev from the task, or remove this setting."
         )
     else:
-        given = _get_split(splits, "train", task)
-        dev, train = _hold_out(given, dev_from_train, seed, "dev_from_train", by_hash=by_hash, by_label=by_label)
+        dev, train = _hold_out(
+            splits["train"], dev_from_train, seed, "dev_from_train", by_hash=by_hash, by_label=by_label
+        )
         own = "test" if "test" in splits else "dev"
         official = {"mnli": "validation_matched", "given": own}.get(split, "validation")
         if official in splits or not by_hash:
-            test = _get_split(splits, official, task)
+            test = splits[official]
         else:
             test, train = take_by_hash(train, _own_share(len(train)), f"{seed} test", by_label=by_label)
     if test_from_train is not None:
@@ -281,27 +294,22 @@ def _take(split: Split, rows: int, seed: int) -> tuple[Split, Split]:
     return split.take(order[:rows]), split.take(order[rows:])
 
 
-def _apply_rule(
-    splits: Mapping[str, Split], *, split: str, protocol: str, seed: int, task: str
-) -> tuple[Split, Split, Split]:
-    train = _get_split(splits, "train", task)
-    official = "validation_matched" if split == "mnli" else "validation"
+def _apply_rule(splits: _OfficialSplits, *, split: str, protocol: str, seed: int) -> tuple[Split, Split, Split]:
+    train, validation = splits["train"], splits["validation_matched" if split == "mnli" else "validation"]
     if protocol == "validation":
-        return train, _get_split(splits, official, task), _get_split(splits, official, task)
+        return train, validation, validation
     if split == "halve_validation":
-        validation = _get_split(splits, "validation", task)
         return train, *_take(validation, len(validation) // 2, seed)
     if split == "mnli" and protocol == "table1":
-        return train, _get_split(splits, "validation_mismatched", task), _get_split(splits, "validation_matched", task)
+        return train, splits["validation_mismatched"], validation
     if len(train) <= CARVED:
         raise KronaError(
-            f"task {task}: no rows are left for train, because it has {plural(len(train), 'row')} and "
+            f"task {splits.task}: no rows are left for train, because it has {plural(len(train), 'row')} and "
             f"data.protocol={protocol} moves {CARVED:,} of them to {'dev' if protocol == 'table1' else 'test'}. Use "
             "data.protocol=validation, which uses the validation rows as dev and test, or write a task file in "
             "conf/task that contains files: {train: FILE}."
         )
     carved, rest = _take(train, CARVED, seed)
-    validation = _get_split(splits, official, task)
     return (rest, carved, validation) if protocol == "table1" else (rest, validation, carved)
 
 
@@ -322,15 +330,8 @@ def permutation(rows: int, seed: int) -> list[int]:
     return order
 
 
-def _get_split(splits: Mapping[str, Split], name: str, task: str) -> Split:
-    if name not in splits:
-        hint = "" if name == "train" else ". For files of your own, set task.split=given"
-        raise KronaError(f"task {task}: its data do not contain '{name}': {did_you_mean(name, splits)}{hint}.")
-    return splits[name]
-
-
-def _complete(splits: Mapping[str, Split], *, seed: int, task: str, by_label: bool) -> tuple[Split, Split, Split]:
-    train, dev, test = _get_split(splits, "train", task), splits.get("dev"), splits.get("test")
+def _complete(splits: _OfficialSplits, *, seed: int, by_label: bool) -> tuple[Split, Split, Split]:
+    train, dev, test = splits["train"], splits.get("dev"), splits.get("test")
     share = _own_share(len(train))
     if dev is not None and test is None:
         dev, test = take_by_hash(dev, 0.5, f"{seed} halves", by_label=by_label)
