@@ -44,21 +44,21 @@ class GuardedLogger(Logger):
         say: a function that prints a line.
     """
 
-    def __init__(self, key: str, logger: Any, *, say: Callable[[str], None]) -> None:
+    def __init__(self, key: str, logger: Logger, *, say: Callable[[str], None]) -> None:
         super().__init__()
         self.key, self.logger, self.say, self.failed = key, logger, say, False
 
     @property
     def name(self) -> str | None:
-        return self.logger.name  # type: ignore[no-any-return]
+        return self.logger.name
 
     @property
     def version(self) -> int | str | None:
-        return self.logger.version  # type: ignore[no-any-return]
+        return self.logger.version
 
     @property
     def save_dir(self) -> str | None:
-        return self.logger.save_dir  # type: ignore[no-any-return]
+        return self.logger.save_dir
 
     @property
     def experiment(self) -> Any:
@@ -66,7 +66,7 @@ class GuardedLogger(Logger):
 
         Lightning reads this property when the training starts.
         """
-        return DummyLogger().experiment if self.failed else self.logger.experiment
+        return DummyLogger().experiment if self.failed else self.logger.experiment  # type: ignore[attr-defined]
 
     def open(self, config: Mapping[str, Any]) -> None:
         """Log the config, and print the location of the logs."""
@@ -80,7 +80,7 @@ class GuardedLogger(Logger):
 
         self.call(start)
 
-    def log_hyperparams(self, *arguments: Any, **others: Any) -> None:
+    def log_hyperparams(self, *arguments: object, **others: object) -> None:
         """Do nothing, because `open` logs the config."""
 
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
@@ -89,8 +89,8 @@ class GuardedLogger(Logger):
     def log_end(self, result: Result, run: RunFolder) -> None:
         """Log the final values of a finished run, with the logger's own method ``log_end`` if this method exists."""
         summary = summary_values(result)
-        if hasattr(self.logger, "log_end"):
-            self.call(lambda: self.logger.log_end(summary, result, run))
+        if log_end := getattr(self.logger, "log_end", None):
+            self.call(lambda: log_end(summary, result, run))
         else:
             numbers = {key: value for key, value in summary.items() if not isinstance(value, str)}
             self.log_metrics(numbers, step=max(0, result.dev_curve[-1].get("step", 0) - 1))
@@ -135,9 +135,9 @@ def connect_once() -> Iterator[None]:
 
 
 def build_logger(
-    cls: Callable[..., Any], key: str, arguments: Mapping[str, Any], *, folder: Path, labels: Mapping[str, str | None],
+    cls: type[Logger], key: str, arguments: Mapping[str, Any], *, folder: Path, labels: Mapping[str, str | None],
     resumed: bool,
-) -> Any:  # fmt: skip
+) -> Logger:  # fmt: skip
     """Build a logger of a run.
 
     Args:
@@ -152,7 +152,7 @@ def build_logger(
         KronaError: the logger cannot be built.
     """
     known, given = inspect.signature(cls).parameters, dict(arguments)
-    if inspect.isclass(cls) and issubclass(cls, WandbLogger):
+    if issubclass(cls, WandbLogger):
         own = {
             "id": wandb_id(folder.name), "name": folder.name, "group": labels["sweep"], "dir": str(folder.parent),
             "tags": [labels["method"], labels["task"]], "resumed": resumed,

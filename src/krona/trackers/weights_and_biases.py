@@ -96,10 +96,10 @@ class WandbLogger(loggers.WandbLogger):
                 mode, reason = "offline", f"the server failed: {first_line(error)[:MAX_REASON]}"
                 self._experiment = None
                 wandb.teardown()  # clean up after the failed attempt
-        run = self._start(mode)
+        self._start(mode)
         if mode == "disabled":
             return "disabled, as requested"
-        return f"offline ({reason}). The command {sync_command(run, resumed=self.resumed)} uploads the run."
+        return f"offline ({reason}). The command {self._sync_command()} uploads the run."
 
     def _start(self, mode: str) -> Any:
         import wandb
@@ -145,8 +145,20 @@ class WandbLogger(loggers.WandbLogger):
             run.finish(exit_code=EXIT_CODES[status])
         except TimeoutError:
             late = f"the server did not accept all values within {UPLOAD * self.timeout:g} s"
-            return f"{late}. The command {sync_command(run, resumed=self.resumed)} uploads the rest."
+            return f"{late}. The command {self._sync_command()} uploads the rest."
         return None
+
+    def _sync_command(self) -> str:
+        """Return the command that uploads the local files of the W&B run.
+
+        A resumed run has one offline folder for each of its processes. The folders are uploaded in the order of their
+        start times.
+        """
+        own = Path(self.experiment.dir).parent
+        if not own.name.startswith("offline"):
+            return f"wandb sync --include-online {below(own)}"  # without the option, W&B skips online runs
+        folders = sorted(own.parent.glob(f"offline-run-*-{glob.escape(self.experiment.id)}")) if self.resumed else [own]
+        return f"wandb sync {' '.join(map(below, folders))}"
 
 
 def read_predictions(run: RunFolder, task: Mapping[str, Any], *, most: int) -> list[list[Any]]:
@@ -178,19 +190,6 @@ def confusion_chart(run: RunFolder, result: Result) -> Any:
     return wandb.plot.confusion_matrix(
         y_true=found.answers.targets.tolist(), preds=given.tolist(), class_names=[*words, "no label"], title="Test"
     )
-
-
-def sync_command(run: Any, *, resumed: bool) -> str:
-    """Return the command that uploads the local files of a W&B run.
-
-    A resumed run has one offline folder for each of its processes. The folders are uploaded in the order of their
-    start times.
-    """
-    own = Path(run.dir).parent
-    if not own.name.startswith("offline"):
-        return f"wandb sync --include-online {below(own)}"  # without the option, W&B skips online runs
-    every = sorted(own.parent.glob(f"offline-run-*-{glob.escape(run.id)}")) if resumed else [own]
-    return f"wandb sync {' '.join(below(folder) for folder in every)}"
 
 
 def wandb_id(run_id: str) -> str:
