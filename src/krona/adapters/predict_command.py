@@ -5,7 +5,7 @@ import math
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import chain, compress, islice
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -61,7 +61,13 @@ def predict(
     name, task = trained.origin.run_id, trained.origin.task_settings
     rows: Iterable[tuple[str, Any]]
     if source is None:
-        rows = _rows_from_texts(texts, task)
+        width = len(task.columns)
+        if len(texts) % width:
+            columns = quote_columns(task.columns)
+            raise KronaError(
+                f"--text has {plural(len(texts), 'text')}, but each row of task {task.name} needs {columns}."
+            )
+        rows = [(f"text {number}", row) for number, row in enumerate(batches(texts, width), 1)]
     else:  # a TSV file is read with the quoting of the training data
         quoting = None if trained.result is None else trained.result.config["data"].get("quoting")
         rows = InputRows(source, task, quoting=quoting)
@@ -70,7 +76,13 @@ def predict(
     chunks = (_answer(chunk, predictor, batch_size, totals) for chunk in batches(rows, CHUNK))
     errors = Console(stderr=True)
     if output is not None:
-        say(errors, f"{output}: {plural(_write_file(output, chunks), 'row')}")
+
+        def write(part: Path) -> None:
+            with part.open("wb") as out:
+                _write(out, output.suffix, chunks)
+
+        write_whole(output, write)
+        say(errors, f"{output}: {plural(totals.rows + len(totals.empty), 'row')}")
     elif source is None and console.is_terminal:
         frame = to_frame([answer for chunk in chunks for answer in chunk])
         say(console, table(list(frame), frame.values.tolist(), width=terminal_width(console), left=list(frame)))
@@ -107,8 +119,8 @@ def _answer(rows: Sequence[tuple[str, Any]], predictor: Predictor, batch_size: i
     """
     origin, columns = predictor.origin, predictor.task.columns
     with_text = [not (isinstance(row, dict) and _has_no_text(row, predictor.task)) for _, row in rows]
+    read = list(compress(rows, with_text))
     totals.empty += [location for (location, _), has_text in zip(rows, with_text, strict=True) if not has_text]
-    read = [pair for pair, has_text in zip(rows, with_text, strict=True) if has_text]
     split = predictor.make_split([row for _, row in read], locations=[location for location, _ in read])
     predictions = predictor.predict_split(split, batch_size=batch_size)
     totals.rows += len(read)
@@ -124,7 +136,9 @@ def _answer(rows: Sequence[tuple[str, Any]], predictor: Predictor, batch_size: i
         if has_text:
             texts, prediction = next(found)
             answer |= dict(zip(columns, texts, strict=True))
-        predicted = _columns(prediction)
+        predicted: Answer = {"prediction": prediction.answer if prediction.word is None else prediction.word}
+        if probabilities := prediction.probabilities:
+            predicted["probabilities"] = {k: None if math.isnan(value) else value for k, value in probabilities.items()}
         # if a column has one of these names, the run id is added to the column names
         answers.append(answer | (predicted if answer.keys().isdisjoint(ADDED) else {origin.run_id: predicted}))
     return answers
@@ -138,46 +152,23 @@ def _has_no_text(row: Mapping[str, Any], task: Task) -> bool:
     return False
 
 
-def _write(out: BinaryIO, suffix: str, chunks: Iterable[Sequence[Answer]]) -> int:
-    """Write the predictions chunk by chunk, which limits the memory use. Return the number of rows."""
-    done, columns = 0, None
-    for chunk in chunks:
-        if columns is None and suffix != ".jsonl":
-            columns = list(to_frame(chunk))
-        text = format_answers(chunk, suffix, header=done == 0, columns=columns)
+def _write(out: BinaryIO, suffix: str, chunks: Iterator[Sequence[Answer]]) -> None:
+    """Write the predictions chunk by chunk, which limits the memory use."""
+    first = next(chunks, None)
+    if first is None:
+        raise KronaError("The input has no rows.")
+    columns = list(to_frame(first))
+    for number, chunk in enumerate(chain([first], chunks)):
+        if suffix == ".jsonl":
+            text = json_lines(chunk)
+        else:
+            frame, options = to_frame(chunk).reindex(columns=columns, fill_value=""), {}
+            if suffix == ".tsv":
+                frame = frame.map(lambda cell: " ".join(str(cell).split()))
+                options = {"sep": "\t", "quoting": csv.QUOTE_NONE}
+            text = frame.to_csv(header=number == 0, index=False, lineterminator="\n", **options)
         out.write((escape_control_characters(text) if out.isatty() else text).encode("utf-8"))
         out.flush()
-        done += len(chunk)
-    if not done:
-        raise KronaError("The input has no rows.")
-    return done
-
-
-def _write_file(output: Path, chunks: Iterable[Sequence[Answer]]) -> int:
-    """Write the predictions to a file, which replaces ``output`` when it is complete. Return the number of rows."""
-    done = 0
-
-    def fill(path: Path) -> None:
-        nonlocal done
-        with path.open("wb") as out:
-            done = _write(out, output.suffix, chunks)
-
-    write_whole(output, fill)
-    return done
-
-
-def _rows_from_texts(texts: Sequence[str], task: Task) -> list[tuple[str, Any]]:
-    width = len(task.columns)
-    if len(texts) % width:
-        columns = quote_columns(task.columns)
-        raise KronaError(f"--text has {plural(len(texts), 'text')}, but each row of task {task.name} needs {columns}.")
-    return [(f"text {number}", row) for number, row in enumerate(batches(texts, width), 1)]
-
-
-def _columns(prediction: Prediction) -> Answer:
-    predicted = prediction.answer if prediction.word is None else prediction.word
-    probabilities = {label: None if math.isnan(value) else value for label, value in prediction.probabilities.items()}
-    return {"prediction": predicted, **({"probabilities": probabilities} if probabilities else {})}
 
 
 def batches(items: Iterable[Any], size: int) -> Iterator[list[Any]]:
@@ -187,36 +178,15 @@ def batches(items: Iterable[Any], size: int) -> Iterator[list[Any]]:
         yield chunk
 
 
-def format_answers(
-    answers: Sequence[Answer], suffix: str, *, header: bool, columns: Sequence[str] | None = None
-) -> str:
-    """Return predictions as lines of a file. With ``header``, the first line contains the names of the columns.
-
-    ``columns`` selects the columns of a .tsv or .csv file. None means all.
-    """
-    if suffix == ".jsonl":
-        return json_lines(answers)
-    frame, options = to_frame(answers), {"header": header, "index": False, "lineterminator": "\n"}
-    if columns is not None:
-        frame = frame.reindex(columns=[*columns], fill_value="")
-    if suffix == ".tsv":
-        frame = frame.map(lambda cell: " ".join(str(cell).split()))
-        options |= {"sep": "\t", "quoting": csv.QUOTE_NONE}
-    text: str = frame.to_csv(**options)
-    return text
-
-
 def to_frame(answers: Sequence[Answer]) -> pd.DataFrame:
     """Return predictions as a table of texts, with one column for each probability, such as ``p(entailment)``.
 
     If the input has columns with the same names, the names of the columns begin with the run id.
     """
-    texts = [{name: _as_cell(value) for name, value in answer.items()} for answer in answers]
+    texts = [
+        {name: value if isinstance(value, dict) else "" if value is None else str(value) for name, value in row.items()}
+        for row in answers
+    ]
     frame = pd.json_normalize(texts, sep=": ").astype(object).fillna("")
     frame.columns = frame.columns.str.replace(r"probabilities: (.*)", r"p(\1)", regex=True)
     return frame.map(lambda value: f"{value:.6f}" if isinstance(value, float) else value)
-
-
-def _as_cell(value: object) -> object:
-    """Return a value of an answer as text. A dict of predictions is kept."""
-    return value if isinstance(value, dict) else "" if value is None else str(value)
