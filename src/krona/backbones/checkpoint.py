@@ -7,8 +7,8 @@ bitsandbytes stores the linear layers in 4 bits.
 # mypy: allow-untyped-calls
 
 import logging
-from collections.abc import Collection, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Collection, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -97,25 +97,32 @@ def load_checkpoint(
             have different numbers of classes.
     """
     name = f"the weights of {settings.name_or_path}"
-    with torch.device("meta"):
-        bare = kind(config)
-    if bf16:  # most methods train the normalisation layers
-        norms = {name.rsplit(".", 1)[-1] for name, module in bare.named_modules() if is_norm(module)}
-        kind = type(kind.__name__, (kind,), {"_keep_in_fp32_modules_strict": norms})
-    quantisation = {} if settings.quantisation is None else {"quantization_config": quantisation_config(bare)}
+    quantisation = {}
+    if bf16 or settings.quantisation is not None:  # not both
+        with torch.device("meta"):
+            bare = kind(config)
+        if bf16:  # most methods train the normalisation layers
+            norms = {name.rsplit(".", 1)[-1] for name, module in bare.named_modules() if is_norm(module)}
+            kind = type(kind.__name__, (kind,), {"_keep_in_fp32_modules_strict": norms})
+        else:
+            quantisation["quantization_config"] = quantisation_config(bare)
+    verbosity = logs.get_verbosity()
+    logs.disable_progress_bar()
+    logs.set_verbosity_error()  # krona itself raises errors for wrong keys
     try:
-        with _quiet_library():
-            model, keys = kind.from_pretrained(
-                str(settings.folder or settings.name),
-                config=config,
-                revision=settings.revision,
-                dtype=torch.bfloat16 if bf16 else torch.float32,
-                output_loading_info=True,
-                ignore_mismatched_sizes=True,
-                **quantisation,
-            )
+        model, keys = kind.from_pretrained(
+            str(settings.folder or settings.name),
+            config=config,
+            revision=settings.revision,
+            dtype=torch.bfloat16 if bf16 else torch.float32,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,
+            **quantisation,
+        )
     except Exception as error:  # safetensors, json, torch and the Hub raise different exception types
         raise download_error(name, error, WAYS_OUT) from error
+    finally:
+        logs.set_verbosity(verbosity)
     assert isinstance(model, PreTrainedModel)
     heads = tuple(f"{head}." for head in find_architecture(model).head)
     missing = keys["missing_keys"]
@@ -193,18 +200,6 @@ def _check_keys(name: str, model: PreTrainedModel, keys: Mapping[str, Collection
                 f"A {kind} with this config cannot load {name}: {plural(len(names), f'{problem} tensor')} "
                 f"(first {names[0]}). Save the checkpoint again with {kind}.save_pretrained."
             )
-
-
-@contextmanager
-def _quiet_library() -> Iterator[None]:
-    """Disable transformers' progress bars and warnings about wrong keys. krona raises errors for these keys."""
-    verbosity = logs.get_verbosity()
-    logs.disable_progress_bar()
-    logs.set_verbosity_error()
-    try:
-        yield
-    finally:
-        logs.set_verbosity(verbosity)
 
 
 def _check_sizes(settings: Backbone, config: PreTrainedConfig) -> None:

@@ -1,5 +1,7 @@
 """Load a backbone and its tokenizer from the Hub, a folder or this package, or build an untrained model."""
 
+# mypy: allow-untyped-calls
+
 import copy
 import hashlib
 import json
@@ -38,10 +40,6 @@ class Loaded:
     model: PreTrainedModel
     family: Family
     new_weights: tuple[str, ...] = ()  # names of the head's weights that the checkpoint does not contain
-
-    def has_outputs(self, number: int) -> bool:
-        """Return whether the model generates text or has a head with this number of outputs."""
-        return self.family.generates_text or self.model.config.num_labels == number
 
 
 Model = TypeVar("Model", bound=nn.Module)
@@ -190,16 +188,12 @@ def _build_untrained(
         if bf16 and is_norm(module):
             module.float()
     if settings.tied_head is False or not getattr(config, "tie_word_embeddings", True):
-        _untie_head(model)
+        # separate the weight of the output layer from the embeddings, as in the published Flan and v1.1 checkpoints
+        head, weight = model.get_output_embeddings(), model.get_input_embeddings().weight
+        if head is not None and head.weight is weight:
+            head.weight = nn.Parameter(head.get_parameter("weight").detach().clone())
+        model.config.tie_word_embeddings = False
     return model
-
-
-def _untie_head(model: Any) -> None:
-    """Separate the weight of the output layer from the embeddings, as in the published Flan and v1.1 checkpoints."""
-    head, embeddings = model.get_output_embeddings(), model.get_input_embeddings()
-    if head is not None and embeddings is not None and head.weight is embeddings.weight:
-        head.weight = nn.Parameter(head.weight.detach().clone())
-    model.config.tie_word_embeddings = False
 
 
 def shared_backbone(settings: Backbone, task: Task, *, seed: int, bf16: bool) -> Loaded:
@@ -212,7 +206,8 @@ def shared_backbone(settings: Backbone, task: Task, *, seed: int, bf16: bool) ->
         return load(settings, task, seed=seed, bf16=bf16)
     content = repr(replace(settings, factor_shapes={}, learning_rates=None))
     key = (fingerprint(settings), content, None if settings.pretrained else seed, bf16, task.is_multilabel)
-    if key in BACKBONES and not BACKBONES[key].has_outputs(num_outputs(task)):
+    cached = BACKBONES.get(key)
+    if cached and not cached.family.generates_text and cached.model.config.num_labels != num_outputs(task):
         del BACKBONES[key]  # the cached model has the head of another task
     loaded = BACKBONES.get_or_make(key, lambda: load(settings, task, seed=seed, bf16=bf16))
     model = with_own_modules(loaded.model)

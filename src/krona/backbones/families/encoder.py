@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from transformers import AutoModelForSequenceClassification, PreTrainedTokenizerBase
 
-from krona.backbones.families.family import IGNORED, Batch, Family, pad_batch, pad_rows, truncation_arguments
+from krona.backbones.families.family import IGNORED, Batch, Family, pad_batch, pad_rows
 from krona.metrics.scores.metric import format_set
 from krona.tasks import Split, Task
 
@@ -37,7 +37,7 @@ class Encoder(Family):
         second = (
             [[f" {self.tokenizer.sep_token} ".join(texts) for texts in zip(*others, strict=True)]] if others else []
         )
-        return dict(self.tokenizer(first, *second, return_attention_mask=False, **truncation_arguments(longest)))
+        return dict(self.tokenize(first, *second, longest=longest, return_attention_mask=False))
 
     def texts(self, split: Split) -> Sequence[str]:
         return [f" {self.tokenizer.sep_token} ".join(texts) for texts in split.texts]

@@ -18,7 +18,6 @@ from krona.backbones.families.family import (
     decode_greedily,
     log_likelihood,
     pad_rows,
-    truncation_arguments,
 )
 from krona.tasks import Split
 
@@ -37,7 +36,7 @@ class EncoderDecoder(Family):
 
     def sources(self, split: Split, rows: Sequence[int], *, longest: int | None) -> dict[str, list[list[int]]]:
         texts = [split.sources[row] for row in rows]
-        return {"input_ids": self.tokenizer(texts, **truncation_arguments(longest))["input_ids"]}
+        return {"input_ids": self.tokenize(texts, longest=longest)["input_ids"]}
 
     def label(self, target: str) -> list[int]:
         return list(self.tokenizer(target)["input_ids"])
@@ -54,22 +53,19 @@ class EncoderDecoder(Family):
     def predict_with_scores(
         self, model: Any, batch: Batch, targets: Sequence[str], *, longest: int
     ) -> tuple[list[str], Tensor]:
-        mask = batch["attention_mask"]
+        mask, config = batch["attention_mask"], model.config
         encoded = model.get_encoder()(input_ids=batch["input_ids"], attention_mask=mask)
-        first = begin = decode(model, encoded, mask, start_ids(model, mask), None)
+        step = partial(decode, model, encoded, mask)
+        first = begin = step(torch.full_like(mask[:, :1], config.decoder_start_token_id), None)
         scores = [mask.new_empty(len(mask), 0, dtype=torch.float32)]
         if targets:
             labels = pad_rows([self.label(target) for target in targets], IGNORED).to(mask.device)
             start = model.prepare_decoder_input_ids_from_labels(labels)[:1, :1].expand(len(mask), 1)
-            if int(start[0, 0]) != model.config.decoder_start_token_id:  # mBART's labels start with their last token
-                begin = decode(model, encoded, mask, start, None)
+            if int(start[0, 0]) != config.decoder_start_token_id:  # mBART's labels start with their last token
+                begin = step(start, None)
             scores += [score_labels(model, encoded, mask, begin, part) for part in torch.split(labels, LABELS)]
-        return self.decode_labels(greedy(model, encoded, mask, steps=longest, first=first)), torch.cat(scores, 1)
-
-
-def start_ids(model: Any, attention_mask: Tensor) -> Tensor:
-    """Return the first decoder input of each row, (B, 1)."""
-    return torch.full_like(attention_mask[:, :1], model.config.decoder_start_token_id)
+        ids = decode_greedily(step, first, eos=config.eos_token_id, pad=config.pad_token_id, steps=longest)
+        return self.decode_labels(ids), torch.cat(scores, 1)
 
 
 def decode(model: Any, encoded: Any, attention_mask: Tensor, ids: Tensor, cache: Any) -> Any:
@@ -95,15 +91,3 @@ def score_labels(model: Any, encoded: Any, attention_mask: Tensor, first: Any, l
         step = decode(model, states, attention_mask.repeat_interleave(count, 0), ids, cache)
         logits = torch.cat([logits, step.logits.unflatten(0, (rows, count))], 2)
     return log_likelihood(logits, labels)
-
-
-@torch.no_grad()
-def greedy(model: Any, encoded: Any, attention_mask: Tensor, *, steps: int, first: Any = None) -> Tensor:
-    """Return greedily decoded token ids (B, at most ``steps``) for the encoder's output of sources (B, S).
-
-    ``first`` is the output for the start token, if it is known.
-    """
-    first = first or decode(model, encoded, attention_mask, start_ids(model, attention_mask), None)
-    eos, pad = model.config.eos_token_id, model.config.pad_token_id
-    step = partial(decode, model, encoded, attention_mask)
-    return decode_greedily(step, first, eos=eos, pad=pad, steps=steps)

@@ -49,6 +49,12 @@ class Family(ABC):
                 "generates several labels as one text has no such probabilities. Use an encoder, or another metric."
             )
 
+    def tokenize(self, *texts: list[str], longest: int | None, **more: bool) -> Mapping[str, list[list[int]]]:
+        """Return the tokenizer's output for texts or pairs of texts, truncated to ``longest`` tokens (if given)."""
+        cut = {} if longest is None else {"truncation": True, "max_length": longest}
+        tokens: Mapping[str, list[list[int]]] = self.tokenizer(*texts, verbose=False, **cut, **more)
+        return tokens
+
     @abstractmethod
     def sources(self, split: Split, rows: Sequence[int], *, longest: int | None) -> dict[str, list[list[int]]]:
         """Tokenise the sources of rows, and truncate each source to ``longest`` tokens.
@@ -97,10 +103,6 @@ class Family(ABC):
         losses = nn.functional.cross_entropy(logits, labels.flatten(), ignore_index=IGNORED, reduction="none")
         return (losses.view(labels.shape) * weights.view(torch.float32)).sum()
 
-    def answers(self, model: nn.Module, batch: Batch, *, longest: int) -> list[str]:
-        """Return the predicted text of each row. ``longest`` is the number of tokens of the task's longest label."""
-        return self.predict_with_scores(model, batch, (), longest=longest)[0]
-
     @property
     def labels_with_scores(self) -> list[str]:
         """The labels whose probabilities can be computed. A generated text of several labels has none of each label."""
@@ -118,10 +120,10 @@ class Family(ABC):
     def predict_with_scores(
         self, model: nn.Module, batch: Batch, targets: Sequence[str], *, longest: int
     ) -> tuple[list[str], Tensor]:
-        """Return the predicted texts (see `answers`), and the log-probability of each target, (B, targets).
+        """Return the predicted text of each row, and the log-probability of each target, (B, targets).
 
-        The log-probability of a text is the sum over its tokens, including the end of the sequence. Logits in bf16 or
-        fp16 are converted to fp32.
+        The number of tokens of the task's longest label is ``longest``. The log-probability of a text is the sum over
+        its tokens, including the end of the sequence. Logits in bf16 or fp16 are converted to fp32.
         """
 
     def decode_labels(self, ids: Tensor) -> list[str]:
@@ -162,12 +164,6 @@ class Family(ABC):
                     f"The tokenizer of {source} changes the label {label!r} of task {self.task.name} to {text!r}. "
                     "Check that its tokenizer.json (or spiece.model) is complete, or set backbone.tokenizer=FOLDER."
                 )
-
-
-def truncation_arguments(longest: int | None) -> dict[str, Any]:
-    """Return the tokenizer arguments that truncate sources to ``longest`` tokens (if given) without a warning."""
-    cut: dict[str, Any] = {"truncation": False} if longest is None else {"truncation": True, "max_length": longest}
-    return {"verbose": False, **cut}
 
 
 def pad_batch(rows: Sequence[Mapping[str, Sequence[Any]]], pad_id: int, *, left: bool = False) -> Batch:
