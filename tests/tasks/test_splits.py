@@ -9,12 +9,18 @@ import pytest
 import torch
 
 from krona.messages import KronaError
-from krona.tasks import Data, Split, notes
+from krona.tasks import Data, Split, Splits, Task, notes
 from krona.tasks.notes import OFFICIAL_ROWS
 from krona.tasks.splits import divide, permutation
 from krona.tasks.splits import load as load_splits
 from tasks.glue_files import task, write
 from tasks.own_task import MOODS, load, mood, read
+
+OWN = mood("a.csv")
+
+
+def divided(parts: dict[str, Split], task: Task, **data: Any) -> tuple[Split, Split, Split]:
+    return divide(parts, task, Data(kind="hub", **data))
 
 
 def part(name: str, rows: int) -> Split:
@@ -53,7 +59,7 @@ def slow_if_large(protocol: str, name: str) -> Any:
 )
 def test_real_sizes(protocol: str, name: str) -> None:
     parts = {key: part(key, rows) for key, rows in OFFICIAL_ROWS[name].items()}
-    got = divide(parts, split=task(name).split, protocol=protocol, seed=42, task=name)
+    got = divided(parts, task(name), protocol=protocol)
     assert tuple(len(split) for split in got) == SIZES[protocol][name]
     used = [row for split in got for row in split.ids]
     assert len(used) == len(set(used))
@@ -62,7 +68,7 @@ def test_real_sizes(protocol: str, name: str) -> None:
 def test_halves_follow_torchs_permutation_of_seed_42() -> None:
     parts = {"train": part("train", 5), "validation": part("validation", 277)}
     order = torch.randperm(277, generator=torch.Generator().manual_seed(42)).tolist()
-    train, dev, test = divide(parts, split="halve_validation", protocol="table1", seed=42, task="rte")
+    train, dev, test = divided(parts, task("rte"))
     assert train.ids == [f"train-{i}" for i in range(5)]
     assert dev.ids == [f"validation-{i}" for i in order[:138]]
     assert test.ids == [f"validation-{i}" for i in order[138:]]
@@ -71,34 +77,29 @@ def test_halves_follow_torchs_permutation_of_seed_42() -> None:
 def test_the_first_thousand_of_permuted_train_are_carved_out() -> None:
     parts = {"train": part("train", 1200), "validation": part("validation", 9)}
     order = [f"train-{i}" for i in torch.randperm(1200, generator=torch.Generator().manual_seed(42)).tolist()]
-    train, dev, test = divide(parts, split="carve_train", protocol="table1", seed=42, task="sst2")
+    train, dev, test = divided(parts, task("sst2"))
     assert (train.ids, dev.ids, test.ids) == (order[1000:], order[:1000], parts["validation"].ids)
-    train, dev, test = divide(parts, split="carve_train", protocol="appendix_d1", seed=42, task="sst2")
+    train, dev, test = divided(parts, task("sst2"), protocol="appendix_d1")
     assert (train.ids, dev.ids, test.ids) == (order[1000:], parts["validation"].ids, order[:1000])
 
 
 def test_the_official_validation_rows_are_dev_and_test() -> None:
     parts = {name: part(name, 5) for name in ("train", "validation", "validation_matched", "validation_mismatched")}
-    for split, official in (
-        ("halve_validation", "validation"),
-        ("carve_train", "validation"),
-        ("mnli", "validation_matched"),
-    ):
-        assert divide(parts, split=split, protocol="validation", seed=42, task="cola") == (
-            parts["train"], parts[official], parts[official],
-        )  # fmt: skip
+    for name, official in (("rte", "validation"), ("sst2", "validation"), ("mnli", "validation_matched")):
+        expected = (parts["train"], parts[official], parts[official])
+        assert divided(parts, task(name), protocol="validation") == expected
 
 
 @pytest.mark.parametrize(("rows", "low", "high"), [(3, 1, 1), (300, 15, 45), (10_010, 450, 560)])
 def test_missing_splits_are_rows_of_train(rows: int, low: int, high: int) -> None:
     parts = {"train": part("train", rows)}
-    got = divide(parts, split="given", protocol="table1", seed=42, task="own")
+    got = divided(parts, OWN)
     assert sorted(row for split in got for row in split.ids) == sorted(parts["train"].ids)
     assert all(low <= len(split) <= high for split in got[1:])
-    other = divide(parts, split="given", protocol="table1", seed=43, task="own")
+    other = divided(parts, OWN, seed=43)
     assert rows < 10 or other[1].ids != got[1].ids
     given = {**parts, "dev": part("dev", 3), "test": part("test", 2)}
-    assert divide(given, split="given", protocol="table1", seed=42, task="own") == tuple(given.values())
+    assert divided(given, OWN) == tuple(given.values())
 
 
 @pytest.mark.parametrize("settings", [{}, {"dev_from_train": 0.2, "test_from_train": 0.1}])
@@ -163,9 +164,8 @@ def test_halves_of_dev_and_a_task_with_groups(tmp_path: Path) -> None:
 def test_dev_and_test_rows_from_train(name: str, dev: float | None, test: float | None) -> None:
     official = {"mnli": ["validation_matched", "validation_mismatched"]}.get(name, ["validation"])
     parts = {"train": part("train", 1300), **{key: part(key, 40) for key in official}}
-    settings: Any = {"split": task(name).split, "protocol": "table1", "seed": 42, "task": name}
-    plain = divide(parts, **settings)
-    got = divide(parts, **settings, dev_from_train=dev, test_from_train=test)
+    plain = divided(parts, task(name))
+    got = divided(parts, task(name), dev_from_train=dev, test_from_train=test)
     whole = plain[2].ids if dev is None else parts[official[0]].ids
     held = 0 if dev is None else 30 if dev == 30 else 130
     before = len(plain[0]) if dev is None else 1300 - held
@@ -197,18 +197,17 @@ def test_rows_that_are_phrases_of_one_sentence_form_a_group(tmp_path: Path) -> N
 
 
 def test_dev_from_train_with_own_files() -> None:
-    settings: Any = {"split": "given", "protocol": "table1", "seed": 42, "task": "own", "dev_from_train": 0.25}
     parts = {"train": part("train", 80), "dev": part("dev", 9), "test": part("test", 8)}
     for given, test in ((("train", "test"), "test"), (("train", "dev"), "dev")):
-        got = divide({key: parts[key] for key in given}, **settings)
+        got = divided({key: parts[key] for key in given}, OWN, dev_from_train=0.25)
         assert (len(got[0]) + len(got[1]), got[2].ids) == (80, parts[test].ids)
         assert 10 <= len(got[1]) <= 30
-    with pytest.raises(KronaError, match=r"the task own has its own rows for dev and test\. Remove files\.dev"):
-        divide(parts, **settings)
+    with pytest.raises(KronaError, match=r"the task mood has its own rows for dev and test\. Remove files\.dev"):
+        divided(parts, OWN, dev_from_train=0.25)
     with pytest.raises(KronaError, match=r"data\.dev_from_train=0\.25 .* data\.protocol=validation\. Remove one"):
-        divide(parts, **{**settings, "protocol": "validation"})
+        divided(parts, OWN, dev_from_train=0.25, protocol="validation")
     with pytest.raises(KronaError, match=r"data\.dev_from_train=80: no rows are left for train, which has 80 rows"):
-        divide(parts | {"dev": parts["test"]}, **{**settings, "split": "halve_validation", "dev_from_train": 80})
+        divided(parts, task("rte"), dev_from_train=80)
 
 
 @pytest.mark.parametrize("seed", [0, 7, 42, 2**32 - 1])
@@ -220,18 +219,20 @@ def test_the_permutation_is_that_of_torch(rows: int, seed: int) -> None:
 
 def test_a_part_of_train_is_balanced_seeded_and_leaves_dev_and_test_alone(tmp_path: Path) -> None:
     write(tmp_path, "mnli", train=90)
-    whole = load(task("mnli"), kind="tsv", path=str(tmp_path))
-    some = load(task("mnli"), kind="tsv", path=str(tmp_path), train_rows=31)
+
+    def read_some(**data: Any) -> Splits:
+        return load(task("mnli"), kind="tsv", path=str(tmp_path), **data)
+
+    whole, some = read_some(), read_some(train_rows=31)
     assert sorted(Counter(some.train.targets).values()) == [10, 10, 11]
     assert len(set(some.train.ids)) == 31
     assert set(some.train.ids) < set(whole.train.ids)
     assert (some.dev, some.test) == (whole.dev, whole.test)
-    assert load(task("mnli"), kind="tsv", path=str(tmp_path), train_rows=31) == some
-    assert load(task("mnli"), kind="tsv", path=str(tmp_path), train_rows=31, seed=1).train.ids != some.train.ids
-    other = load(task("mnli"), kind="tsv", path=str(tmp_path), train_rows=31, subset_seed=1)
+    assert read_some(train_rows=31, subset_seed=42) == some
+    assert read_some(train_rows=31, seed=1).train.ids != some.train.ids
+    other = read_some(train_rows=31, subset_seed=1)
     assert other.train.ids != some.train.ids
     assert (other.dev, other.test) == (some.dev, some.test), "a subset of its own moves no other split"
-    assert load(task("mnli"), kind="tsv", path=str(tmp_path), train_rows=31, subset_seed=42) == some
     assert some.train.fingerprint != whole.train.fingerprint
 
 
@@ -263,7 +264,7 @@ def test_splits_with_no_rows(tmp_path: Path) -> None:
 def test_own_files_with_the_split_of_a_glue_task_are_explained() -> None:
     own = {"train": part("train", 9), "dev": part("dev", 4)}
     with pytest.raises(KronaError, match=r"not contain 'validation': .* For files of your own, set task.split=given\."):
-        divide(own, split="halve_validation", protocol="table1", seed=42, task="rte")
+        divided(own, task("rte"))
 
 
 def test_the_fingerprint_is_of_the_texts(tmp_path: Path) -> None:

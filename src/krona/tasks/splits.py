@@ -9,7 +9,7 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -100,14 +100,9 @@ def load(task: Task, data: Data, *, prefix: bool = False, others: bool = False) 
     splits = read_official_splits(task, data, prefix=prefix)
     if task.group_phrases and (data.dev_from_train is not None or data.test_from_train is not None):
         splits = {name: group_phrases(split) for name, split in splits.items()}
-    by_label = task.labels is not None and not task.is_multilabel
-    train, dev, test = divide(
-        splits, split=task.split, protocol=data.protocol, seed=data.seed, task=task.name,
-        dev_from_train=data.dev_from_train, test_from_train=data.test_from_train, by_label=by_label,
-    )  # fmt: skip
+    train, dev, test = divide(splits, task, data)
     if data.train_rows is not None:
-        chosen = data.seed if data.subset_seed is None else data.subset_seed
-        train = _balance(train, data.train_rows, seed=chosen, by_label=by_label)
+        train = _balance(train, data.train_rows, task, data)
     for role, split in zip(ROLES, (train, dev, test), strict=True):
         if not len(split):
             sizes = []
@@ -160,88 +155,64 @@ class _OfficialSplits(dict[str, Split]):
         raise KronaError(f"task {self.task}: its data do not contain '{name}': {did_you_mean(name, self)}{hint}.")
 
 
-def divide(
-    splits: Mapping[str, Split],
-    *,
-    split: str,
-    protocol: str,
-    seed: int,
-    task: str,
-    dev_from_train: float | None = None,
-    test_from_train: float | None = None,
-    by_label: bool = False,
-) -> tuple[Split, Split, Split]:
+def divide(splits: Mapping[str, Split], task: Task, data: Data) -> tuple[Split, Split, Split]:
     """Divide the official splits of a task into train, dev and test, and return these three splits.
 
-    Args:
-        splits: the rows by official split.
-        split: the rule:
+    ``task.split`` is the rule:
 
-            - ``halve_validation``: dev is the first half of the permuted validation rows (rounded down), and test is
-              the rest.
-            - ``carve_train``: dev is the first 1,000 rows of the permuted train, and test is validation. Under the
-              protocol appendix_d1, these rows are test, and validation is dev.
-            - ``mnli``: dev is validation_mismatched, and test is validation_matched. Under the protocol appendix_d1,
-              validation_matched is dev, and the first 1,000 rows of the permuted train are test.
-            - ``given``: dev and test are as in the data source. If only test is missing, dev is divided into two
-              halves. If dev is missing, rows of train become dev. If test is missing too, other rows of train become
-              test. `take_by_hash` chooses these rows.
+    - ``halve_validation``: dev is the first half of the permuted validation rows (rounded down), and test is the rest.
+    - ``carve_train``: dev is the first 1,000 rows of the permuted train, and test is validation. Under the protocol
+      appendix_d1, these rows are test, and validation is dev.
+    - ``mnli``: dev is validation_mismatched, and test is validation_matched. Under the protocol appendix_d1,
+      validation_matched is dev, and the first 1,000 rows of the permuted train are test.
+    - ``given``: dev and test are as in the data source. If only test is missing, dev is divided into two halves. If dev
+      is missing, rows of train become dev. If test is missing too, other rows of train become test. `take_by_hash`
+      chooses these rows. This rule does not use the protocol.
 
-        protocol: ``table1``, ``appendix_d1`` or ``validation``. The rules above describe the first two. With
-            ``validation``, dev and test both contain all rows of the official validation set, as in LoRA-GA and its
-            successors. The rule ``given`` does not use the protocol.
-        seed: the seed of the permutations.
-        task: the name of the task in error messages.
-        dev_from_train: the number of train rows that become dev, or a fraction of train if the value is below 1. Test
-            is then the whole official validation set (for own files, the file of test or, without this file, of dev).
-        test_from_train: the number of train rows that are added to test, or a fraction of train.
-        by_label: whether each row has one label. Only the rule ``given`` uses this argument.
+    With the protocol ``validation``, dev and test both contain all rows of the official validation set, as in LoRA-GA
+    and its successors. With ``data.dev_from_train``, test is the whole official validation set (for own files, the file
+    of test or, without this file, of dev).
 
     Raises:
         KronaError: an official split that the rule needs is missing, or train has too few rows for the rule.
     """
-    splits, by_hash = _OfficialSplits(splits, task), split == "given"
-    if dev_from_train is None and by_hash:
-        train, dev, test = _complete(splits, seed=seed, by_label=by_label)
-    elif dev_from_train is None:
-        train, dev, test = _apply_rule(splits, split=split, protocol=protocol, seed=seed)
-    elif protocol != "table1":
+    found, by_hash = _OfficialSplits(splits, task.name), task.split == "given"
+    if data.dev_from_train is None:
+        train, dev, test = _complete(found, task, data) if by_hash else _apply_rule(found, task, data)
+    elif data.protocol != "table1":
         raise KronaError(
-            f"data.dev_from_train={dev_from_train} makes all official validation rows the test set, so it cannot be "
-            f"combined with data.protocol={protocol}. Remove one of the two."
+            f"data.dev_from_train={data.dev_from_train} makes all official validation rows the test set, so it cannot "
+            f"be combined with data.protocol={data.protocol}. Remove one of the two."
         )
-    elif by_hash and "dev" in splits and "test" in splits:
+    elif by_hash and "dev" in found and "test" in found:
         raise KronaError(
-            f"data.dev_from_train={dev_from_train}: the task {task} has its own rows for dev and test. Remove "
-            "files.dev from the task, or remove this setting."
+            f"data.dev_from_train={data.dev_from_train}: the task {task.name} has its own rows for dev and test. "
+            "Remove files.dev from the task, or remove this setting."
         )
     else:
-        dev, train = _hold_out(
-            splits["train"], dev_from_train, seed, "dev_from_train", by_hash=by_hash, by_label=by_label
-        )
-        own = "test" if "test" in splits else "dev"
-        official = {"mnli": "validation_matched", "given": own}.get(split, "validation")
-        if official in splits or not by_hash:
-            test = splits[official]
+        dev, train = _hold_out(found["train"], "dev_from_train", task, data)
+        own = "test" if "test" in found else "dev"
+        official = {"mnli": "validation_matched", "given": own}.get(task.split, "validation")
+        if official in found or not by_hash:
+            test = found[official]
         else:
-            test, train = take_by_hash(train, _own_share(len(train)), f"{seed} test", by_label=by_label)
-    if test_from_train is not None:
-        added, train = _hold_out(train, test_from_train, seed, "test_from_train", by_hash=by_hash, by_label=by_label)
+            test, train = take_by_hash(train, _own_share(len(train)), f"{data.seed} test", task)
+    if data.test_from_train is not None:
+        added, train = _hold_out(train, "test_from_train", task, data)
         test = test.join(added)
     return train, dev, test
 
 
-def take_by_hash(split: Split, rows: float, salt: str, *, by_label: bool = False) -> tuple[Split, Split]:
+def take_by_hash(split: Split, rows: float, salt: str, task: Task) -> tuple[Split, Split]:
     """Return the rows of a split that the hashes of their texts (or groups) select, and the other rows.
 
-    Rows with equal texts, or of the same group, stay together.
+    Rows with equal texts, or of the same group, stay together. If each row has one label, at least one row is taken of
+    each label that has several different texts (or groups), and no row of other labels.
 
     Args:
         rows: below 1, about this share of the rows is taken, so that new rows leave other rows where they are.
             Otherwise, this number of rows is taken.
         salt: a text that makes the choice independent of other choices.
-        by_label: whether to take at least one row of each label that has several different texts (or groups), and no
-            row of other labels.
     """
     digests = [hashlib.blake2b("\0".join([salt, *unit]).encode(), digest_size=8).digest() for unit in split.units]
     hashes = [int.from_bytes(digest) / 2**64 for digest in digests]
@@ -251,7 +222,7 @@ def take_by_hash(split: Split, rows: float, salt: str, *, by_label: bool = False
         taken = {value for value in hashes if value < rows}
         by_target = defaultdict[str, set[float]](set)  # without labels, all rows count as one label
         for value, target in zip(hashes, split.targets, strict=True):
-            by_target[target if by_label else ""].add(value)
+            by_target[target if task.has_one_label else ""].add(value)
         for values in by_target.values():
             if len(values) == 1:
                 taken -= values
@@ -270,15 +241,16 @@ def _own_share(rows: int) -> float:
 
 
 def _hold_out(
-    train: Split, rows: float, seed: int, setting: str, *, by_hash: bool, by_label: bool
+    train: Split, setting: Literal["dev_from_train", "test_from_train"], task: Task, data: Data
 ) -> tuple[Split, Split]:
-    """Return ``rows`` rows of train (below 1: this fraction of train), and the other rows."""
+    """Return the rows of train that a setting moves to another split, and the other rows."""
+    rows: float = getattr(data, setting)
     count = max(1, round(rows * len(train))) if rows < 1 else int(rows)
     if count >= len(train):
         raise KronaError(f"data.{setting}={rows}: no rows are left for train, which has {plural(len(train), 'row')}.")
-    if by_hash:
-        return take_by_hash(train, rows, f"{seed} {setting}", by_label=by_label)
-    return _take(train, count, seed)
+    if task.split == "given":
+        return take_by_hash(train, rows, f"{data.seed} {setting}", task)
+    return _take(train, count, data.seed)
 
 
 def _take(split: Split, rows: int, seed: int) -> tuple[Split, Split]:
@@ -294,23 +266,24 @@ def _take(split: Split, rows: int, seed: int) -> tuple[Split, Split]:
     return split.take(order[:rows]), split.take(order[rows:])
 
 
-def _apply_rule(splits: _OfficialSplits, *, split: str, protocol: str, seed: int) -> tuple[Split, Split, Split]:
-    train, validation = splits["train"], splits["validation_matched" if split == "mnli" else "validation"]
-    if protocol == "validation":
+def _apply_rule(splits: _OfficialSplits, task: Task, data: Data) -> tuple[Split, Split, Split]:
+    train, validation = splits["train"], splits["validation_matched" if task.split == "mnli" else "validation"]
+    if data.protocol == "validation":
         return train, validation, validation
-    if split == "halve_validation":
-        return train, *_take(validation, len(validation) // 2, seed)
-    if split == "mnli" and protocol == "table1":
+    if task.split == "halve_validation":
+        return train, *_take(validation, len(validation) // 2, data.seed)
+    if task.split == "mnli" and data.protocol == "table1":
         return train, splits["validation_mismatched"], validation
+    is_table1 = data.protocol == "table1"
     if len(train) <= CARVED:
         raise KronaError(
-            f"task {splits.task}: no rows are left for train, because it has {plural(len(train), 'row')} and "
-            f"data.protocol={protocol} moves {CARVED:,} of them to {'dev' if protocol == 'table1' else 'test'}. Use "
+            f"task {task.name}: no rows are left for train, because it has {plural(len(train), 'row')} and "
+            f"data.protocol={data.protocol} moves {CARVED:,} of them to {'dev' if is_table1 else 'test'}. Use "
             "data.protocol=validation, which uses the validation rows as dev and test, or write a task file in "
             "conf/task that contains files: {train: FILE}."
         )
-    carved, rest = _take(train, CARVED, seed)
-    return (rest, carved, validation) if protocol == "table1" else (rest, validation, carved)
+    carved, rest = _take(train, CARVED, data.seed)
+    return (rest, carved, validation) if is_table1 else (rest, validation, carved)
 
 
 def permutation(rows: int, seed: int) -> list[int]:
@@ -330,25 +303,26 @@ def permutation(rows: int, seed: int) -> list[int]:
     return order
 
 
-def _complete(splits: _OfficialSplits, *, seed: int, by_label: bool) -> tuple[Split, Split, Split]:
+def _complete(splits: _OfficialSplits, task: Task, data: Data) -> tuple[Split, Split, Split]:
     train, dev, test = splits["train"], splits.get("dev"), splits.get("test")
     share = _own_share(len(train))
     if dev is not None and test is None:
-        dev, test = take_by_hash(dev, 0.5, f"{seed} halves", by_label=by_label)
+        dev, test = take_by_hash(dev, 0.5, f"{data.seed} halves", task)
     if dev is None:
-        dev, train = take_by_hash(train, share, f"{seed} dev", by_label=by_label)
+        dev, train = take_by_hash(train, share, f"{data.seed} dev", task)
     if test is None:
-        test, train = take_by_hash(train, share, f"{seed} test", by_label=by_label)
+        test, train = take_by_hash(train, share, f"{data.seed} test", task)
     return train, dev, test
 
 
-def _balance(train: Split, rows: int, *, seed: int, by_label: bool) -> Split:
+def _balance(train: Split, rows: int, task: Task, data: Data) -> Split:
     """Return ``rows`` rows of train as a split. If possible, each label has the same number of rows."""
     if rows > len(train):
         raise KronaError(f"data.train_rows={rows} is too large, because train has only {plural(len(train), 'row')}.")
+    seed = data.seed if data.subset_seed is None else data.subset_seed
     queues: dict[str, list[int]] = defaultdict(list)
     for index in reversed(permutation(len(train), stream_seed("subset", seed))):
-        queues[train.targets[index] if by_label else ""].append(index)
+        queues[train.targets[index] if task.has_one_label else ""].append(index)
     taken: list[int] = []
     while len(taken) < rows:
         for label in sorted(queues):

@@ -213,7 +213,7 @@ class Task(BaseModel):
                 raise ValueError(f"{problem}. Insert {{{name}}} for its text")
         if self.is_multilabel and self.labels is None:
             raise ValueError("kind=multilabel needs labels. List all labels that a row can have")
-        if self.class_weights is not None and (self.labels is None or self.is_multilabel):
+        if self.class_weights is not None and not self.has_one_label:
             kind = "has several labels per row" if self.is_multilabel else "is a regression"
             raise ValueError(f"class_weights needs one label per row, but the task {kind}. Remove class_weights")
         if isinstance(self.class_weights, Mapping):
@@ -240,6 +240,11 @@ class Task(BaseModel):
     def is_multilabel(self) -> bool:
         """Whether a row can have several labels."""
         return self.kind == "multilabel"
+
+    @property
+    def has_one_label(self) -> bool:
+        """Whether each row has exactly one label."""
+        return self.labels is not None and not self.is_multilabel
 
     @property
     def layout(self) -> Layout | None:
