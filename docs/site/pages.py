@@ -4,7 +4,7 @@ import inspect
 import json
 import pydoc
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +40,7 @@ FAMILIES = (  # of methods, in the order of the table
 )
 ABOUT = re.compile(r"[^(:]*(?: \((?P<source>.*?)\))?: (?P<update>.*)\. Family: (?P<family>.*)\.")
 NO_SETTINGS = {
-    "name", "label", "order", "source", "_target_", "task_prefix", "fit_factors",
+    "name", "label", "order", "source", "_target_", "task_prefix", "fit_factors", "fit", "init", "non_linearity",
     *inspect.signature(Placement).parameters,
 }  # fmt: skip
 LIGHTNING = inspect.signature(pytorch_lightning.Trainer).parameters
@@ -53,18 +53,17 @@ NOT_TYPED = ("arguments", "branch", "branch_config", "config")  # krona fills th
 TYPES = {int: "integer", float: "number", str: "text", dict: "mapping", list: "list"}  # a default shows its type
 
 
-def pages(*, without: Collection[str] = ()) -> dict[str, str]:
-    """Return the text of each page that has a generated part, by its name in docs/, except the parts ``without``.
+def pages() -> dict[str, str]:
+    """Return the text of each page that has a generated part, by its name in docs/.
 
     A part stands between ``<!-- generated: NAME -->`` and ``<!-- end -->``. The notebook is generated as a whole.
     """
-    parts = {"keys": keys, "branches": branches, "methods": methods}
-    parts |= {"peft_types": peft_types} | evidence.TABLES
+    parts = {"keys": keys, "branches": branches, "methods": methods, "peft_types": peft_types} | evidence.TABLES
     texts = {}
     for path in sorted(DOCS.rglob("*.md")):
         text = path.read_text(encoding="utf-8")
         if names := MARKER.findall(text):
-            for name in (name for name in names if name not in without):
+            for name in names:
                 part = "\n".join(parts[name]())
                 start, rest = text.split(f"<!-- generated: {name} -->\n")
                 text = f"{start}<!-- generated: {name} -->\n{part}\n<!-- end -->{rest.partition('<!-- end -->')[2]}"
@@ -206,18 +205,15 @@ def _settings(config: Mapping[str, Any]) -> Iterator[str]:
 
 
 def peft_types() -> list[str]:
-    """Return the table of the methods in conf/method/peft by family: links to publications, and parameter counts."""
-    rows, _ = parameter_table.rows(parameter_table.PAPERS, ["method=peft/*"])
+    """Return a list of the methods in conf/method/peft by family, with links to their publications."""
     families: dict[str, list[str]] = {}
-    for row in rows:
-        about = (CONF / "method" / f"{row.method}.yaml").read_text(encoding="utf-8").splitlines()[1]
+    for path in sorted((CONF / "method" / "peft").glob("*.yaml")):
+        about = path.read_text(encoding="utf-8").splitlines()[1]
         source = re.sub(r"^[^(]*\((?:[^()]*\) )?|\), by peft.*$", "", about.replace("(IA)³ ", "IA3 "))
         kind, _, number = source.rpartition(", ")[2].partition(":")
-        method = f"[`{row.method}`]({PUBLISHERS[kind]}{number})" if kind in PUBLISHERS else f"`{row.method}` ({source})"
-        family = about.partition("Family: ")[2].rstrip(".")
-        families.setdefault(family, []).append(f"| {method} | {row.trainable_params:,} |")
-    text = ["| method | trainable |", "|---|--:|"]
-    return text + [line for family in sorted(families) for line in (f"| **{family}** |", *families[family])]
+        name = f"[`{path.stem}`]({PUBLISHERS[kind]}{number})" if kind in PUBLISHERS else f"`{path.stem}` ({source})"
+        families.setdefault(about.partition("Family: ")[2].rstrip("."), []).append(name)
+    return [f"- **{family}**: {', '.join(names)}" for family, names in sorted(families.items())]
 
 
 if __name__ == "__main__":

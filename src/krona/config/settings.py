@@ -29,9 +29,9 @@ class Method:
     name: str
     """Name of the method's YAML in conf/method."""
     label: str | None = None
-    """Name in reports; null: ``name``."""
+    """Name in reports."""
     order: Positive | None = None
-    """Position in tables, and colour in charts; null: last, in alphabetical order."""
+    """Position in tables, and colour in charts."""
     source: str = "its own YAML"
     """Origin of the values."""
     branch: str | None = None
@@ -40,9 +40,9 @@ class Method:
     placement: Mapping[str, Any] = field(default_factory=dict)
     """The keys of `Placement` that the config sets."""
     alpha: Annotated[float, Gt(0)] | None = None
-    """Set ``scaling`` to alpha / rank, for branches with a rank."""
+    """Set ``scaling`` to alpha / rank."""
     rank_stabilised: bool = False
-    """Set ``scaling`` to alpha / √rank instead of alpha / rank (rsLoRA)."""
+    """Set ``scaling`` to alpha / √rank (rsLoRA)."""
     task_prefix: bool = False
     """Prepend the task's name to the source text."""
     fit_factors: Literal["exact", "nearest"] = "exact"
@@ -70,13 +70,13 @@ class Backbone:
     tokenizer: str | None = None
     """Folder of the tokenizer; null: the backbone's tokenizer."""
     tied_head: bool | None = None
-    """Whether the output layer shares the weight of the embeddings; used if only ``sizes`` are given."""
+    """Whether the output layer shares the embeddings' weight, if only ``sizes`` are given."""
     pooling: Literal["auto", "pooler", "first", "mean"] | None = None
     """Input of an encoder's classifier; null: as in transformers; auto: from 1_Pooling/config.json."""
     factor_shapes: Mapping[str, Any] = field(default_factory=dict)
     """Replacements for the paper's factor shapes on this backbone."""
     learning_rates: Mapping[str, float | str] | None = None
-    """Learning rates by method, and the keys ``default`` and ``source``; null: the rates for T5."""
+    """Learning rates by method; null: the rates for T5."""
 
     @property
     def name_or_path(self) -> str:
@@ -161,7 +161,7 @@ class Trainer:
     compile: bool = False
     """Compile the model and the loss with torch.compile."""
     limit_train_batches: Positive | Annotated[float, Ge(0), Le(1)] = 1.0
-    """Maximum number of batches per epoch (integer), or a fraction of all batches."""
+    """Maximum number of batches per epoch, or a fraction of all batches."""
     accumulate_grad_batches: Positive = 1
     """Batches of batch_size rows per optimizer step."""
     fast_dev_run: bool | Positive = False
