@@ -82,14 +82,9 @@ def did_you_mean(wrong: str, names: Iterable[str]) -> str:
     """Return `did you mean 'label'? (choose from idx, label)`, or `choose from idx, label` if no name is similar."""
     known = [shorten(name) for name in names]
     choices = f"choose from {shorten(', '.join(known), 1000)}" if known else "there are none"
-    return f"did you mean '{near}'? ({choices})" if (near := closest(wrong, known)) else choices
-
-
-def closest(wrong: str, names: Iterable[str]) -> str | None:
-    """Return the most similar name, ignoring case, or None if no name is similar."""
-    folded = {name.casefold(): name for name in names}
-    near = get_close_matches(wrong.casefold(), list(folded), n=1, cutoff=0.6)
-    return folded[near[0]] if near else None
+    folded = {name.casefold(): name for name in known}
+    near = get_close_matches(wrong.casefold(), list(folded), n=1)
+    return f"did you mean '{folded[near[0]]}'? ({choices})" if near else choices
 
 
 def unknown_key(key: str, known: Iterable[str]) -> str:
@@ -113,15 +108,12 @@ def check_file_name(key: str, value: str, *, forbidden: str = "/\\", longest: in
         )
 
 
-def format_validation_error(error: "ValidationError", most: int = 3) -> str:
-    """Return the first ``most`` errors of a pydantic ``ValidationError`` as text, such as ``seed is missing``."""
-    problems = error.errors(include_url=False)
-    lines = []
-    for problem in problems[:most]:
-        key = shorten(".".join(map(str, problem["loc"]))) or "the content"
-        has_key = problem["type"] != "json_invalid"
-        lines.append(describe_problem(problem, key, problem["input"]) if has_key else str(problem["msg"]))
-    return "; ".join(lines + ([f"{len(problems) - most} more"] if len(problems) > most else []))
+def format_validation_error(error: "ValidationError") -> str:
+    """Return the first three errors of a pydantic ``ValidationError`` as text, such as ``seed is missing``."""
+    first, more = error.errors(include_url=False)[:3], error.error_count() - 3
+    keys = [shorten(".".join(map(str, problem["loc"]))) or "the content" for problem in first]
+    lines = [describe_problem(problem, key, problem["input"]) for problem, key in zip(first, keys, strict=True)]
+    return "; ".join([*lines, *([f"{more} more"] if more > 0 else [])])
 
 
 def describe_problem(problem: Mapping[str, Any], key: str, value: object, item: str = "") -> str:
@@ -134,6 +126,8 @@ def describe_problem(problem: Mapping[str, Any], key: str, value: object, item: 
             return f"{key} is missing"
         case "extra_forbidden" | "unexpected_keyword_argument":
             return f"{key} is unknown"
+        case "json_invalid":
+            return str(problem["msg"])
         case "value_error":
             return str(problem["ctx"]["error"])
     return f"{key}={shorten(repr(value), 300)}{item} {expected_value(problem)}"

@@ -50,17 +50,13 @@ def class_scores(answers: Answers) -> ClassScores:
     """
     targets, predictions = answers.targets, answers.predictions_with_invalid_flipped
     if answers.is_multilabel:
+        ids = np.arange(answers.classes)
         counts = [matrix.sum(0) for matrix in (targets * predictions, targets, predictions)]
-        return _class_scores(np.arange(answers.classes), *counts)
-    by_kind = (targets[targets == predictions], targets, predictions[predictions >= 0])
-    counts = [np.bincount(ids, minlength=answers.classes) for ids in by_kind]
-    ids = np.flatnonzero(counts[1] + counts[2])
-    return _class_scores(ids, *(count[ids] for count in counts))
-
-
-def _class_scores(
-    ids: NDArray[Any], hits: NDArray[Any], targets: NDArray[Any], predictions: NDArray[Any]
-) -> ClassScores:
+    else:
+        by_kind = (targets[targets == predictions], targets, predictions[predictions >= 0])
+        counts = [np.bincount(kind, minlength=answers.classes) for kind in by_kind]
+        ids = np.flatnonzero(counts[1] + counts[2])
+    hits, targets, predictions = (count[ids] for count in counts)
     precision, recall, f1 = ratio(hits, predictions), ratio(hits, targets), ratio(2 * hits, targets + predictions)
     return ClassScores(ids, 100 * precision, 100 * recall, 100 * f1, targets)
 

@@ -145,8 +145,9 @@ class Task(BaseModel):
     replace: Mapping[str, str] = {}
     """Maps substrings of the texts, such as `<br>`, to their replacements, which are applied in this order."""
     marks: Mapping[str, str] = {}
-    """Maps each span of the first text column to the mark around it. The columns `NAME_text` and `NAME_index` contain
-    the text of the span and the index of its first word, from 0. Rows without these columns contain the marks already.
+    """The text to put around each span of the first text column. The columns `NAME_text` and `NAME_index` contain the
+    text of the span NAME and the index of its first word, from 0. The texts of rows without these columns already
+    contain the marks.
     """
     prefix: StrictBool | None = None
     """Whether the source text starts with the task's name. If the value is null, the method decides."""
@@ -186,7 +187,7 @@ class Task(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _fill_in(cls, values: Any) -> Any:
+    def _fill_in(cls, values: Mapping[str, Any]) -> dict[str, Any]:
         filled = dict(values)
         if filled.get("template") is None:
             columns = filled.get("columns")

@@ -60,7 +60,13 @@ def mean_f1(answers: Answers, first: int) -> Sums:
 
     Classes without targets and predictions are skipped.
     """
-    return Sums(count_labels(answers, first), _mean_f1)
+
+    def value(sums: Floats) -> Floats:
+        _, targets, predictions = equal_parts(sums, 3)
+        seen = (targets + predictions) > 0
+        return np.asarray(100.0 * (f1_by_label(sums).sum(-1) / np.maximum(seen.sum(-1), 1)))
+
+    return Sums(count_labels(answers, first), value)
 
 
 def count_labels(answers: Answers, first: int = 0) -> Floats:
@@ -75,12 +81,6 @@ def f1_by_label(sums: Floats) -> Floats:
     """Return F1 (0 to 1) of each class from sums of `count_labels`."""
     hits, targets, predictions = equal_parts(sums, 3)
     return ratio(2 * hits, targets + predictions)
-
-
-def _mean_f1(sums: Floats) -> Floats:
-    _, targets, predictions = equal_parts(sums, 3)
-    seen = (targets + predictions) > 0
-    return np.asarray(100.0 * (f1_by_label(sums).sum(-1) / np.maximum(seen.sum(-1), 1)))
 
 
 class MacroF1(Metric):
@@ -108,12 +108,7 @@ class MicroF1(Metric):
 
     def sums(self, answers: Answers) -> Sums:
         hits, targets, predictions = (counts.sum(1, keepdims=True) for counts in equal_parts(count_labels(answers), 3))
-        return Sums(np.hstack([hits, targets, predictions]), _micro_f1)
-
-
-def _micro_f1(sums: Floats) -> Floats:
-    hits, targets, predictions = (counts[..., 0] for counts in equal_parts(sums, 3))
-    return 100.0 * ratio(2 * hits, targets + predictions)
+        return Sums(np.hstack([hits, targets, predictions]), lambda sums: 100.0 * f1_by_label(sums)[..., 0])
 
 
 class Matthews(Metric):
@@ -161,7 +156,7 @@ class RocAuc(Metric):
 
     def redrawn_scores(self, runs: Sequence[Answers], weights: Floats) -> Floats:
         return np.stack([
-            _mean([_area(*_count(*pair, weights)) for pair in self._by_class(run)]) for run in runs
+            _mean([_area(*pair, weights) for pair in self._by_class(run)]) for run in runs
         ])  # fmt: skip
 
     def _by_class(self, answers: Answers) -> list[tuple[Mask, Floats]]:
@@ -192,18 +187,14 @@ def _pairs(answers: Answers) -> tuple[Mask, Floats]:
     return is_class == 1, answers.probabilities
 
 
-def _count(is_class: Mask, probabilities: Floats, weights: Floats) -> tuple[Floats, Floats]:
-    """Return the number of drawn examples of the class, and of other examples, with each score, (draws, levels)."""
+def _area(is_class: Mask, probabilities: Floats, weights: Floats) -> tuple[Floats, Floats]:
+    """Return the area (from 0 to 1) of each draw, and whether it is defined."""
     order = np.argsort(probabilities, axis=None, kind="stable")
     ordered = probabilities.ravel()[order]
     starts = np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1]])
     drawn, is_class = weights[:, order // probabilities.shape[1]], is_class.ravel()[order]
+    # The numbers of drawn examples of the class, and of other examples, with each probability, (draws, levels).
     positive, negative = (np.add.reduceat(drawn * mask, starts, axis=1) for mask in (is_class, ~is_class))
-    return positive, negative
-
-
-def _area(positive: Floats, negative: Floats) -> tuple[Floats, Floats]:
-    """Return the area (from 0 to 1), and whether it is defined, from the counts of `_count`."""
     below = np.cumsum(negative, -1) - negative / 2
     pairs = positive.sum(-1) * negative.sum(-1)
     return ratio((positive * below).sum(-1), pairs), pairs > 0
@@ -261,13 +252,9 @@ def _redrawn_ranks(values: Floats, weights: Floats) -> tuple[Floats, Floats]:
     levels, where = np.unique(values, return_inverse=True)
     order = np.argsort(where, kind="stable")
     counts = np.add.reduceat(weights[:, order], np.searchsorted(where[order], np.arange(len(levels))), axis=1)
-    by_level = _mid_ranks(counts) - (weights.sum(1, keepdims=True) + 1) / 2
+    mean_ranks = np.cumsum(counts, -1) - (counts - 1) / 2  # of each distinct value, in ascending order
+    by_level = mean_ranks - (weights.sum(1, keepdims=True) + 1) / 2
     return by_level[:, where], (counts * by_level**2).sum(1)
-
-
-def _mid_ranks(counts: Floats) -> Floats:
-    """Return the mean rank of each distinct value, in ascending order, from its number of occurrences (..., K)."""
-    return np.cumsum(counts, -1) - (counts - 1) / 2
 
 
 METRICS: dict[str, Metric] = {
