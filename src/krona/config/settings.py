@@ -213,7 +213,7 @@ class RunSettings:
     batch_size: Positive
     """Rows in a batch, over all devices."""
     micro_batch_size: Positive | None = None
-    """Maximum number of rows per forward pass."""
+    """Maximum number of rows per forward pass; does not affect the gradient."""
     max_source_length: Annotated[int, Ge(2), Le(MAX_COUNT)]
     """Maximum number of tokens in a source text."""
     seed: Seed
