@@ -3,7 +3,7 @@
 import json
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -151,14 +151,6 @@ def require_unchanged(result: Result, file: Path) -> None:
     """Raise `KronaError` if a file of a finished run was changed after the run."""
     if is_changed(result, file):
         raise KronaError(f"{file} {CHANGED}. Repeat the run's command with overwrite=true to train again.")
-
-
-def run_folders(outputs: Path) -> Iterator[RunFolder]:
-    """Yield the run folders in ``outputs``, sorted by name. A run folder has a result or a claim."""
-    for path in sorted(outputs.iterdir()) if outputs.is_dir() else []:
-        has_files = any(os.path.lexists(path / name) for name in (RESULT, claims.CLAIM))
-        if has_files and not path.name.startswith("."):
-            yield RunFolder(path)
 
 
 def find_run(outputs: Path, name: str) -> RunFolder:

@@ -175,7 +175,6 @@ class Provenance(TypedDict):
     """Whether the branches can be merged into the weights, as for ``krona export --to merged``."""
     multiply_adds: NotRequired[Count]
     """Number of multiply-adds of the unmerged branches for one token."""
-    """Number of multiply-adds of the unmerged branches for one forward pass, independent of the tokens."""
     launches: NotRequired[Count]
     """Number of operations that the unmerged branches add to a forward pass."""
     sha256: NotRequired[dict[str, str]]

@@ -38,7 +38,8 @@ class RunData:
 
     def single_rows(self) -> Iterator[Batch]:
         """Yield a batch for each training row, in the order of the first epoch. All ranks get the same rows."""
-        sampler: Any = self.train.batch_sampler
+        sampler = self.train.batch_sampler
+        assert isinstance(sampler, TrainingBatches)
         for row in sampler.first_epoch():
             yield self.train.collate_fn([self.train.dataset[row]])
 
@@ -250,6 +251,5 @@ class TrainingBatches(Sampler[list[int]]):
 
 def source_lengths(tokens: Tokenised) -> list[int]:
     """Return the number of source tokens of each row."""
-    table: Any = tokens.rows.data
-    lengths: list[int] = pyarrow.compute.list_value_length(table.column("input_ids")).to_pylist()
+    lengths: list[int] = pyarrow.compute.list_value_length(tokens.rows.data.column("input_ids")).to_pylist()
     return lengths

@@ -103,7 +103,7 @@ class SplitEvaluation:
             best epoch is the one with the highest ``choice`` on dev. ``parts`` has the values by metric name.
             ``predictions`` is the list of the predicted texts. ``scores`` is the list of their probabilities, or None.
         """
-        sampler: Any = self.batches.batch_sampler
+        sampler = self.batches.batch_sampler
         assert isinstance(sampler, EvaluationBatches)
         by_rank = self.ranks.gather(list(zip(sampler.order, answers, strict=False)))
         by_row = {row: answer for answers in by_rank for row, answer in answers}

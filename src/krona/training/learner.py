@@ -7,7 +7,10 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.core.optimizer import LightningOptimizer
+from pytorch_lightning.strategies import DDPStrategy
 from torch import Tensor, nn
+from torch.optim.lr_scheduler import LRScheduler
 
 from krona import surgery
 from krona.backbones.families import Batch
@@ -149,9 +152,9 @@ class Learner(pl.LightningModule):
         torch.manual_seed(stream_seed("dropout", self.settings.seed, rank=self.ranks.rank, step=self.global_step))
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        optimizer: Any = self.optimizers()
-        scheduler: Any = self.lr_schedulers()
-        strategy: Any = self.trainer.strategy
+        optimizer, scheduler, strategy = self.optimizers(), self.lr_schedulers(), self.trainer.strategy
+        assert isinstance(optimizer, LightningOptimizer)
+        assert isinstance(scheduler, LRScheduler)
         rows = len(batch["labels"])
         tokens = self.ranks.add_up((batch["labels"] != IGNORED).sum())
         loss = torch.zeros((), device=self.device, dtype=torch.float32)
@@ -161,8 +164,8 @@ class Learner(pl.LightningModule):
         penalty = None if self.training_hook is None else self.training_hook.penalty(self.model)
         for number, part in enumerate(parts, start=1):
             part_loss = self.summed_loss(self.model, part) / tokens
-            more_follow = self.ranks.size > 1 and number < len(parts)  # DDP averages the gradients after the last part
-            with strategy.block_backward_sync() if more_follow else nullcontext():
+            more_follow = number < len(parts)  # DDP averages the gradients after the last part
+            with strategy.block_backward_sync() if isinstance(strategy, DDPStrategy) and more_follow else nullcontext():
                 scaled_loss = part_loss * self.ranks.size
                 self.manual_backward(scaled_loss if penalty is None or number > 1 else scaled_loss + penalty)
             loss += part_loss.detach()
@@ -171,9 +174,9 @@ class Learner(pl.LightningModule):
             loss += penalty.detach()
         self.after_backward(self)
         if (most := self.settings.optimizer.gradient_clip) is not None:
-            self.clip_gradients(optimizer, gradient_clip_val=most, gradient_clip_algorithm="norm")
+            self.clip_gradients(optimizer.optimizer, gradient_clip_val=most, gradient_clip_algorithm="norm")
         names = [group.get("name", BASE_GROUP) for group in optimizer.param_groups]
-        self._lrs = dict(zip(names, scheduler.get_last_lr(), strict=True))
+        self._lrs = dict(zip(names, map(float, scheduler.get_last_lr()), strict=True))
         optimizer.step()
         if self.training_hook is not None:  # such as AdaLoRA's allocation of ranks
             self.training_hook.after_step(self.model, self.global_step - 1)
@@ -218,7 +221,7 @@ class Learner(pl.LightningModule):
         )
 
     def _find_evaluation(self) -> SplitEvaluation:
-        loader: Any = self.trainer.test_dataloaders if self.trainer.testing else self.trainer.val_dataloaders
+        loader = self.trainer.test_dataloaders if self.trainer.testing else self.trainer.val_dataloaders
         for evaluation in (self.data.dev, self.data.test):
             if getattr(loader, "batch_sampler", None) is evaluation.batches.batch_sampler:
                 return evaluation

@@ -224,13 +224,11 @@ def gradient_norms(model: nn.Module) -> dict[str, Tensor]:
     backbone's parameters are ``layer_norm`` and ``other``. The norms are tensors on the device of the gradients, so the
     CPU does not have to wait for the GPU.
     """
-    gradients = []
+    by_kind: dict[str, list[Tensor]] = {}
     for name, parameter in model.named_parameters():
         if parameter.grad is not None:
             module, _, last = name.rpartition(".")
             kind = "layer_norm" if is_norm(model.get_submodule(module)) else "other"
-            gradients.append((last if is_in_adapter(name) else kind, parameter.grad))
-    squares: dict[str, list[Tensor]] = {}
-    for kind, gradient in gradients:
-        squares.setdefault(kind, []).append(gradient.detach().float().pow(2).sum())
-    return {kind: torch.stack(parts).sum().sqrt() for kind, parts in squares.items()}
+            gradients = by_kind.setdefault(last if is_in_adapter(name) else kind, [])
+            gradients.append(parameter.grad.detach().float())
+    return {kind: torch.nn.utils.get_total_norm(gradients) for kind, gradients in by_kind.items()}

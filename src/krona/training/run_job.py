@@ -220,14 +220,13 @@ def new_result(plan: Plan) -> Result:
     label, settings_text = method_label(settings.method.name), ", ".join(f"{key}={varied[key]}" for key in varied)
     kind, _ = count_devices(settings.trainer)
     device = torch.cuda.get_device_name() if kind == "cuda" else f"{kind} ({platform.machine()})"
+    code = {"search": plan.search, "own_code": own_code(settings.config), "method_code": method_code(settings.config)}
     recorded: Any = {
         **provenance(device=device, threads=torch.get_num_threads()),
         "data_fingerprint": plan.data_fingerprint,
         "backbone_fingerprint": plan.backbone_fingerprint,
         "pretrained": settings.backbone.pretrained,
-        **({"search": plan.search} if plan.search else {}),
-        **({"own_code": code} if (code := own_code(settings.config)) else {}),
-        **({"method_code": digest} if (digest := method_code(settings.config)) else {}),
+        **{key: value for key, value in code.items() if value},
         "started": now(),
     }
     result = Result(
