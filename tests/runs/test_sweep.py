@@ -16,15 +16,15 @@ from krona.report.build import build_report, collect
 from krona.runs import sweep
 from krona.runs.folder import RunState
 from krona.runs.result import write_result
-from krona.sweeps import output, plan, run_sweep
-from krona.sweeps.callback import SweepSummary
+from krona.sweeps import multirun, plan, run_sweep
+from krona.sweeps.multirun import SweepSummary
 from report.generate import make_result
 from runs.made_runs import tree
 
 
 @pytest.fixture(autouse=True)
 def _restore_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(output.TOTAL, "")  # the callback sets it
+    monkeypatch.setenv(multirun.TOTAL, "")  # the callback sets it
 
 
 def begin(outputs: Path, *overrides: str) -> SweepSummary:

@@ -10,7 +10,7 @@ import pytest
 from krona import paths
 from krona.runs.folder import RunFolder, RunState
 from krona.runs.result import write_result
-from krona.sweeps.output import close, read_outcome, show
+from krona.sweeps.multirun import close, read_outcome, show
 from report.generate import make_result
 from runs.made_runs import claimed
 from typed_run import printed

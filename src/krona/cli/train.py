@@ -3,12 +3,11 @@
 A job trains one model. A command has one job, or with -m (a multirun) one job for each combination of its values.
 """
 
-import os
 import re
-import traceback
 from argparse import Namespace
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import hydra
@@ -21,7 +20,7 @@ from krona.cli.launch import exit_codes, read_options
 from krona.config.compose import build_job, compose_job, hydra_session, runs_folder, task_overrides
 from krona.config.overrides import expand
 from krona.formatting import say
-from krona.messages import KronaError, UnreachableError, escape_control_characters
+from krona.messages import KronaError, escape_control_characters
 from krona.paths import CONF, OUTPUTS, conf_folders
 from krona.runs.processes import end_with_parent, my_rank
 
@@ -47,76 +46,33 @@ def train() -> None:
 
 
 def job(cfg: DictConfig) -> "RunState":
-    """Run one job. In a multirun, a failure is recorded and not raised, so that the other jobs continue."""
-    from krona.runs.description import low_score
-
-    end_with_parent()  # joblib starts its worker processes with this function
-    hydra_config = HydraConfig.get()
-    overrides = task_overrides(hydra_config)
-    multirun = hydra_config.mode == RunMode.MULTIRUN
-    console = Console(soft_wrap=True, quiet=my_rank() > 0)
-    try:
-        done = _run(cfg, console, multirun=multirun)
-    except KronaError as error:
-        # If the Hub cannot be reached, all runs of the command would fail.
-        if not multirun or (isinstance(error, UnreachableError) and hydra_config.job.num == 0):
-            raise SystemExit(str(error)) from error  # for other exceptions, Hydra prints an additional line
-        done = _failed(overrides, str(error))
-    except Exception as error:  # a bug of krona
-        if not multirun:
-            raise
-        traceback.print_exc()
-        done = _failed(overrides, f"{type(error).__name__}: {error}")
-    _report(done, console, multirun=multirun)
-    if not multirun and (message := low_score(done, cfg.get("min_score"))):
-        raise SystemExit(message)
-    return done
-
-
-def _run(cfg: DictConfig, console: Console, *, multirun: bool) -> "RunState":
-    from krona.sweeps.output import TOTAL, finished, position, varied_settings
+    """Run one job: the run of a command, or one run of a multirun."""
+    from krona.runs.description import low_score, print_summary
+    from krona.sweeps.multirun import run_one
     from krona.training.plan import plan_run
     from krona.training.run_job import run_job
 
-    plan = plan_run(build_job(cfg), runs_folder(HydraConfig.get(), multirun=multirun))
-    overrides = task_overrides(HydraConfig.get())
+    end_with_parent()  # joblib starts its worker processes with this function
+    hydra_config, console = HydraConfig.get(), Console(soft_wrap=True, quiet=my_rank() > 0)
+    overrides, multirun = task_overrides(hydra_config), hydra_config.mode == RunMode.MULTIRUN
+    outputs = runs_folder(hydra_config, multirun=multirun)
     if multirun:
-        plan = replace(
-            plan,
-            multirun=True,
-            shows_notes=not finished,  # the closing table has the notes of all runs
-            varied=varied_settings(overrides),
-            position=position(HydraConfig.get().job.num),
-            runs_left=0 if finished else int(os.environ.get(TOTAL) or 0),
-        )
-    plan = replace(plan, overrides=overrides)
-    return run_job(plan, console)
-
-
-def _failed(overrides: Sequence[str], error: str) -> "RunState":
-    from krona.runs.folder import RunState
-
-    run_id = " ".join(overrides) or "job"
-    return RunState(run_id, "failed", OUTPUTS / run_id, error=error)
-
-
-def _report(done: "RunState", console: Console, *, multirun: bool) -> None:
-    """Print a job's outcome. Outside of a multirun, raise `SystemExit` if the run failed."""
-    from krona.runs.description import print_summary
-    from krona.sweeps.output import progress_line
-
-    if multirun:
-        say(console, progress_line(done, HydraConfig.get().job.num))
-        return
-    failed = done.state in ("failed", "running")
+        return run_one(partial(build_job, cfg), overrides, outputs, hydra_config.job.num, console)
+    try:
+        plan = plan_run(build_job(cfg), outputs)
+        done = run_job(replace(plan, overrides=overrides), console)
+    except KronaError as error:
+        raise SystemExit(str(error)) from error  # for other exceptions, Hydra prints an additional line
     if done.state == "done already" and done.messages:
         first, *others = done.messages
-        say(console, f"{done.run_id}: {first}")
-        for message in others:
-            say(console, f"  {message}")
+        for line in (f"{done.run_id}: {first}", *(f"  {message}" for message in others)):
+            say(console, line)
     print_summary(done, console)
-    if failed:
+    if done.state in ("failed", "running"):
         raise SystemExit(done.error)
+    if message := low_score(done, cfg.get("min_score")):
+        raise SystemExit(message)
+    return done
 
 
 def show_states(overrides: Sequence[str]) -> None:
