@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import zip_longest
@@ -87,9 +87,6 @@ class Sources(Sequence[str]):
         if isinstance(index, slice):
             return [*replace(self, texts=self.texts[index])]
         return self.task.source(self.texts[index], prefix=self.prefix)
-
-    def __iter__(self) -> Iterator[str]:
-        return (self.task.source(texts, prefix=self.prefix) for texts in self.texts)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Sequence) and [*self] == [*other]

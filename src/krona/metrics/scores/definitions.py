@@ -6,7 +6,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from krona.metrics.scores.metric import Answers, Floats, Metric, Sums, equal_parts, mean_sums, one_hot, ratio
+from krona.metrics.scores.metric import Answers, Floats, Metric, Sums, mean_sums, one_hot, ratio
 
 Mask = NDArray[np.bool_]
 
@@ -62,7 +62,7 @@ def mean_f1(answers: Answers, first: int) -> Sums:
     """
 
     def value(sums: Floats) -> Floats:
-        _, targets, predictions = equal_parts(sums, 3)
+        _, targets, predictions = np.split(sums, 3, axis=-1)
         seen = (targets + predictions) > 0
         return np.asarray(100.0 * (f1_by_label(sums).sum(-1) / np.maximum(seen.sum(-1), 1)))
 
@@ -79,7 +79,7 @@ def count_labels(answers: Answers, first: int = 0) -> Floats:
 
 def f1_by_label(sums: Floats) -> Floats:
     """Return F1 (0 to 1) of each class from sums of `count_labels`."""
-    hits, targets, predictions = equal_parts(sums, 3)
+    hits, targets, predictions = np.split(sums, 3, axis=-1)
     return ratio(2 * hits, targets + predictions)
 
 
@@ -107,8 +107,8 @@ class MicroF1(Metric):
     multilabel = True
 
     def sums(self, answers: Answers) -> Sums:
-        hits, targets, predictions = (counts.sum(1, keepdims=True) for counts in equal_parts(count_labels(answers), 3))
-        return Sums(np.hstack([hits, targets, predictions]), lambda sums: 100.0 * f1_by_label(sums)[..., 0])
+        counts = count_labels(answers).reshape(len(answers), 3, answers.classes).sum(2)
+        return Sums(counts, lambda sums: 100.0 * f1_by_label(sums)[..., 0])
 
 
 class Matthews(Metric):
@@ -121,7 +121,7 @@ class Matthews(Metric):
 
 
 def _matthews(sums: Floats) -> Floats:
-    hits, (targets, predictions) = sums[..., 0], equal_parts(sums[..., 1:], 2)
+    hits, (targets, predictions) = sums[..., 0], np.split(sums[..., 1:], 2, axis=-1)
     n = targets.sum(-1)
     spread = (n**2 - (targets**2).sum(-1)) * (n**2 - (predictions**2).sum(-1))
     return 100.0 * ratio(hits * n - (targets * predictions).sum(-1), np.sqrt(spread))

@@ -217,12 +217,6 @@ def one_hot(ids: NDArray[Any], n: int) -> Floats:
     return np.asarray(ids[:, None] == np.arange(n), dtype=float)
 
 
-def equal_parts(sums: Floats, count: int) -> list[Floats]:
-    """Return equal parts of the last axis, as ``np.split`` does, but in a tenth of its time for small arrays."""
-    size = sums.shape[-1] // count
-    return [sums[..., start : start + size] for start in range(0, count * size, size)]
-
-
 def mean_sums(values: NDArray[Any], *, scale: float = 1.0) -> Sums:
     """Return the `Sums` of a metric that is ``scale`` times the mean of a value (n,) of each example.
 
