@@ -15,13 +15,14 @@ from krona.methods.adapter import Adapter
 from krona.methods.kronecker import Kronecker
 from krona.methods.lora import LoRA
 from krona.methods.parallel_adapter import ParallelAdapter
+from krona.surgery.target_modules import match_modules
 from tiny_t5 import batch, close, disturb, inserted, logits, refused, restored, tiny_t5, train
 
 QV = ["q", "v"]
 
 
 def places(model: nn.Module, *patterns: str) -> list[str]:
-    return list(surgery.match_modules(model, patterns))
+    return list(match_modules(model, patterns))
 
 
 def test_patterns_are_data() -> None:

@@ -120,17 +120,17 @@ def evaluate(
     predictions = [prediction.answer for prediction in found]
     scores: list[list[float | None]] | None = None
     if scored:  # with six digits; None: not a number
-        rounded = (map(float, (f"{p:.6g}" for p in prediction.probabilities.values())) for prediction in found)
-        scores = [[None if math.isnan(value) else value for value in row] for row in rounded]
+        rows_of_values = [prediction.probabilities.values() for prediction in found]
+        scores = [[None if math.isnan(p) else float(f"{p:.6g}") for p in values] for values in rows_of_values]
     if output is not None:
-        columns = ("id", "source", "target", "prediction")
-        values = zip(split.ids, trained.family.texts(split), split.targets, predictions, strict=True)
-        lines: list[dict[str, Any]] = [
-            {**dict(zip(columns, row, strict=True)), **split.others.get(row[0], {})} for row in values
-        ]
-        names = label_words(dict(task)).values()
-        for line, probabilities in zip(lines, scores or [], strict=scores is not None):
-            line["scores"] = dict(zip(names, probabilities, strict=True))
+        texts, names = trained.family.texts(split), label_words(dict(task)).values()
+        lines = []
+        for row, (id, target, prediction) in enumerate(zip(split.ids, split.targets, predictions, strict=True)):
+            line: dict[str, Any] = {"id": id, "source": texts[row], "target": target, "prediction": prediction}
+            line |= split.others.get(id, {})
+            if scores is not None:
+                line["scores"] = dict(zip(names, scores[row], strict=True))
+            lines.append(line)
         write_text(output, json_lines(lines))
     answers = encode(
         split.targets, predictions, task.target_strings(), split.groups, scores, multilabel=task.is_multilabel

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from krona.backbones.peft_branch import PeftBranch, bare_copy, module_names, quiet, require_peft, shortest
 from krona.kernels.kronecker import with_identity
 from krona.messages import KronaError, first_line
-from krona.methods.branch import Branch
 from krona.surgery.layers import is_conv1d, is_linear, is_quantised
 from krona.surgery.merging import branch_matrix
 from krona.surgery.state import (
@@ -24,6 +23,9 @@ from krona.surgery.state import (
 )
 from krona.surgery.target_modules import widths
 from krona.surgery.wrapper import Adapted, public_name
+
+if TYPE_CHECKING:
+    from peft import PeftConfig, PeftModel
 
 INSTEAD = "peft cannot represent such an adapter. Merge the branches, or keep krona's file."
 Layers = Mapping[str, Mapping[str, Tensor]]  # maps the names of modules, and of tensors in peft's layer, to tensors
@@ -41,9 +43,8 @@ def write_peft(
     """Write the adapter of a model as a peft folder, and return its config. peft itself builds and saves the adapter.
 
     An adapter is written as the ``peft_type`` of its class if peft's layers have the same tensors. Any other linear
-    update is written as a LORA with exactly the same update (`low_rank`). An adapter that trains
-    only LayerNorms is written as LN_TUNING. Trained LayerNorms of other adapters, and a head, are written as
-    ``modules_to_save``.
+    update is written as a LORA with exactly the same update. An adapter that trains only LayerNorms is written as
+    LN_TUNING. Trained LayerNorms of other adapters, and a head, are written as ``modules_to_save``.
 
     Args:
         base_model: the name or the folder of the backbone in peft's config, or None.
@@ -81,7 +82,8 @@ def write_peft(
         )
         loaded = _get_peft_model(model, config)
         for module, adapted in modules.items():
-            branch: Any = adapted.own_branches()[0]
+            branch = adapted.own_branches()[0]
+            assert isinstance(branch, PeftBranch)
             branch.copy_into(loaded.get_base_model().get_submodule(module))
     elif norms:
         loaded = _build(model, "LN_TUNING", {}, {norm: {} for norm in norms}, saved)
@@ -92,18 +94,21 @@ def write_peft(
 
 
 def _write_prompt(
-    model: Any, adapter: InsertedAdapter, folder: str | Path, source: Mapping[str, str | None]
+    model: nn.Module, adapter: InsertedAdapter, folder: str | Path, source: Mapping[str, str | None]
 ) -> dict[str, Any]:
     """Write the prompt. peft stores the prompt itself, without the network that computed it in training."""
+    from transformers import PreTrainedModel
 
-    from krona.backbones.prompts import IN_CACHE  # imports transformers
+    from krona.backbones.prompts import IN_CACHE, PromptBranch
 
+    assert isinstance(model, PreTrainedModel)
     if not model.can_generate():
         raise KronaError(
             "The classifier of peft's model reads the state of the prompt's first position, but krona's reads the "
             "state of the text's first token. Keep krona's file."
         )
-    prompt: Any = model.get_submodule("prompts").branches
+    prompt = model.get_submodule("prompts.branches")
+    assert isinstance(prompt, PromptBranch)
     if prompt.config["peft_type"] in IN_CACHE:
         raise KronaError(
             f"generate() of peft {version('peft')} ignores the keys and values of {prompt.config['peft_type']} with "
@@ -114,7 +119,7 @@ def _write_prompt(
             f"The adapter also trains {next(iter(adapter.trained))}, but peft's folder of a prompt contains only the "
             "prompt. Keep krona's file, or train with method.train_layer_norms=false."
         )
-    config = type(prompt).to_peft_config(
+    config = PromptBranch.to_peft_config(
         model, prompt.config, task_type="SEQ_2_SEQ_LM" if model.config.is_encoder_decoder else "CAUSAL_LM"
     )
     loaded = _get_peft_model(model, config)
@@ -152,21 +157,31 @@ def _build_own_type(model: nn.Module, modules: Mapping[str, Adapted], saved: Seq
     (settings, _), *others = [pair or ({}, {}) for pair in converted.values()]
     if not settings or any(other != settings for other, _ in others):
         return None
-    if peft_type != "LORA" and any(adapted.dora is not None for adapted in modules.values()):
-        return None
+    if peft_type != "LORA" and any(at.dora is not None or is_conv1d(at.base) for at in modules.values()):
+        return None  # only peft's LORA supports magnitudes and the layers of GPT-2
     # peft's configs store whole numbers as integers
     whole = {key: int(value) for key, value in settings.items() if isinstance(value, float) and value.is_integer()}
     layers = {module: pair[1] for module, pair in converted.items() if pair is not None}
-    try:
-        return _build(model, peft_type, {**settings, **whole}, layers, saved)
-    except KronaError:  # this peft type does not support a layer of GPT-2
-        return None
+    return _build(model, peft_type, {**settings, **whole}, layers, saved)
 
 
 def _build_lora(model: nn.Module, modules: Mapping[str, Adapted], saved: Sequence[str]) -> Any:
+    """Return a copy of the backbone with peft's LORA layers, whose product is the sum of a module's branches.
+
+    The factors concatenate those that ``low_rank()`` of each branch returns. If a branch does not provide factors, or
+    if their rank would be larger than a width of the layer, one of the factors is the identity. The factors are exact,
+    because no matrix decomposition is computed.
+    """
     layers = {}
     for module, adapted in modules.items():
-        down, up = low_rank(adapted.own_branches(), *widths(adapted.base))
+        branches = adapted.own_branches()
+        pairs = [pair for pair in (branch.low_rank() for branch in branches) if pair is not None]
+        if len(pairs) == len(branches) and sum(left.shape[1] for left, _ in pairs) <= min(widths(adapted.base)):
+            down = torch.cat([left for left, _ in pairs], dim=1).T
+            up = torch.cat([right for _, right in pairs], dim=0).T
+        else:
+            first, *more = [branch_matrix(branch) for branch in branches]
+            up, down = with_identity(sum(more, first))
         layers[module] = {"lora_A": down, "lora_B": up}
     ranks = {module: len(tensors["lora_A"]) for module, tensors in layers.items()}
     rank = max(ranks.values())
@@ -179,19 +194,18 @@ def _build(model: nn.Module, peft_type: str, settings: Mapping[str, Any], layers
     """Return a copy of the backbone with these tensors in peft's layers."""
     import peft
 
-    arguments = {**settings, "target_modules": shortest(layers, module_names(model))}
-    adapted = dict(adapted_modules(model)).values()
-    if any(is_conv1d(module.base) for module in adapted):
+    arguments = {"peft_type": peft_type, **settings, "target_modules": shortest(layers, module_names(model))}
+    modules = {public_name(path): adapted for path, adapted in adapted_modules(model)}
+    if any(is_conv1d(adapted.base) for adapted in modules.values()):
         arguments["fan_in_fan_out"] = True
-    if any(module.dora is not None for module in adapted):
+    if any(adapted.dora is not None for adapted in modules.values()):
         arguments["use_dora"] = True
-    config_class: Any = peft.PEFT_TYPE_TO_CONFIG_MAPPING[peft.PeftType[peft_type]]
-    loaded = _get_peft_model(model, config_class, **arguments, modules_to_save=_names_to_save(model, saved))
-    magnitudes = {public_name(path): at.dora for path, at in adapted_modules(model) if at.dora is not None}
+    config = peft.get_peft_config({**arguments, "modules_to_save": _names_to_save(model, saved)})
+    loaded = _get_peft_model(model, config)
     for module, tensors in layers.items():
-        if module in magnitudes:
-            tensors = {**tensors, "lora_magnitude_vector": magnitudes[module].get_parameter("magnitude")}
-        for key, tensor in tensors.items():
+        dora = modules[module].dora if module in modules else None
+        magnitude = {} if dora is None else {"lora_magnitude_vector": dora.magnitude}
+        for key, tensor in {**tensors, **magnitude}.items():
             own = getattr(loaded.get_base_model().get_submodule(module), key)["default"]
             getattr(own, "weight", own).data = tensor.detach().clone(memory_format=torch.contiguous_format)
     return loaded
@@ -201,8 +215,8 @@ def _names_to_save(model: nn.Module, saved: Sequence[str]) -> list[str] | None:
     return shortest(saved, module_names(model), str.endswith) or None  # peft matches the ends of module names
 
 
-def _get_peft_model(model: nn.Module, config: Any, **arguments: Any) -> Any:
-    """Return a copy of the backbone with layers of peft. ``config`` is a config, or its class for the arguments.
+def _get_peft_model(model: nn.Module, config: "PeftConfig") -> Any:
+    """Return a copy of the backbone with layers of peft.
 
     Raises:
         KronaError: peft cannot insert its layers.
@@ -211,13 +225,13 @@ def _get_peft_model(model: nn.Module, config: Any, **arguments: Any) -> Any:
 
     try:
         with quiet():
-            return peft.get_peft_model(copy_for_peft(model), config(**arguments) if arguments else config)
+            return peft.get_peft_model(copy_for_peft(model), config)
     except Exception as error:  # peft raises many different exception types
         reason = f"{type(error).__name__}: {first_line(error)}"
         raise KronaError(f"peft cannot insert this adapter into this backbone. {reason}") from error
 
 
-def _copy_modules(model: nn.Module, loaded: Any, attributes: Mapping[str, str]) -> None:
+def _copy_modules(model: nn.Module, loaded: "PeftModel", attributes: Mapping[str, str]) -> None:
     """Copy trained backbone modules into peft's modules, whose attributes contain the trained copies."""
     weights = dict(backbone_parameters(model))
     for module, attribute in attributes.items():
@@ -227,24 +241,6 @@ def _copy_modules(model: nn.Module, loaded: Any, attributes: Mapping[str, str]) 
             if full not in weights:  # a classifier that `copy_for_peft` wrapped
                 full = full.replace("classifier.0.", "classifier.")
             parameter.data = weights[full].detach().clone()
-
-
-def low_rank(branches: Sequence[Branch], d_in: int, d_out: int) -> tuple[Tensor, Tensor]:
-    """Return V (r, d_in) and U (d_out, r), whose product ``U V`` is the sum of the scaled branches.
-
-    U and V concatenate the factors that ``low_rank()`` of each branch returns. If a branch does not provide factors, or
-    if r would be larger than d_in or d_out, U or V is the identity. The factors are exact, because no matrix
-    decomposition is computed.
-    """
-    pairs = [branch.low_rank() for branch in branches]
-    if all(pair is not None for pair in pairs):
-        left = torch.cat([pair[0] for pair in pairs if pair is not None], dim=1)
-        right = torch.cat([pair[1] for pair in pairs if pair is not None], dim=0)
-        if left.shape[1] <= min(d_in, d_out):
-            return left.T, right.T
-    first, *others = [branch_matrix(branch) for branch in branches]
-    U, V = with_identity(sum(others, first))
-    return V, U
 
 
 def _require_linear(label: str, adapted: Adapted) -> None:
@@ -263,7 +259,7 @@ def _require_linear(label: str, adapted: Adapted) -> None:
             raise KronaError(f"{kinds} at {label} has {what}. {INSTEAD}")
 
 
-def copy_for_peft(model: nn.Module) -> Any:
+def copy_for_peft(model: nn.Module) -> nn.Module:
     """Return a copy of the model without branches. The copy and the model share the memory of the weights.
 
     The classifier of a pooled encoder is wrapped, so that peft stores it as ``classifier.0.weight``.

@@ -18,7 +18,7 @@ from krona.adapters.adapter_file import Adapter
 from krona.adapters.find import Origin, TrainedRun
 from krona.backbones.families import Batch, Family
 from krona.backbones.families.family import round_probabilities
-from krona.backbones.load import Loaded, shared_backbone
+from krona.backbones.load import shared_backbone
 from krona.config.settings import AUTOCAST
 from krona.messages import KronaError, KronaWarning, join_names, plural
 from krona.metrics.scores.metric import labels_above
@@ -158,16 +158,25 @@ class Predictor:
 
 
 def load_predictor(run: TrainedRun, *, backbone: str | Path | None = None, device: str | None = None) -> Predictor:
-    """Load the backbone of a run, and insert the run's adapter. See `krona.load` for the arguments and the errors."""
+    """Load the backbone of a run, and insert the run's adapter. See `krona.load` for the arguments and the errors.
+
+    Models in the same process share the backbone's weights.
+    """
     origin = run.origin
     if backbone is not None:
         origin = replace(origin, backbone={**origin.backbone, "path": str(backbone)})
+    settings = origin.backbone_settings
+    if settings.path is not None and not expand(settings.path).exists():
+        raise KronaError(
+            f"The backbone of {origin.run_id} was not found at {settings.path}. Add its folder with --backbone FOLDER "
+            "(in Python: backbone=FOLDER)."
+        )
     frozen_in_bf16 = origin.precision == "bf16-frozen"
     adapter = None if run.adapter is None else Adapter.load(run.adapter)
     for change in method_change(run.result) if run.result is not None else ():
         message = f"{origin.run_id}: {change}. The model may compute other values."
         warnings.warn(message, KronaWarning, stacklevel=3)
-    loaded = load_backbone(origin, bf16=frozen_in_bf16)
+    loaded = shared_backbone(settings, origin.task_settings, seed=origin.seed, bf16=frozen_in_bf16)
     model: Any = loaded.model
     if adapter is not None:
         adapter.insert(model)
@@ -180,21 +189,6 @@ def load_predictor(run: TrainedRun, *, backbone: str | Path | None = None, devic
         model.to(torch.bfloat16)
     model.to(device or ("cuda" if torch.cuda.is_available() else "cpu")).eval()
     return Predictor(replace(run, origin=origin), model, loaded.family, in_bf16=origin.precision in AUTOCAST)
-
-
-def load_backbone(origin: Origin, *, bf16: bool = False) -> Loaded:
-    """Load the backbone that an origin names. Models in the same process share the backbone's weights.
-
-    Raises:
-        KronaError: the backbone was not found.
-    """
-    settings = origin.backbone_settings
-    if settings.path is not None and not expand(settings.path).exists():
-        raise KronaError(
-            f"The backbone of {origin.run_id} was not found at {settings.path}. Add its folder with --backbone FOLDER "
-            "(in Python: backbone=FOLDER)."
-        )
-    return shared_backbone(settings, origin.task_settings, seed=origin.seed, bf16=bf16)
 
 
 def _by_column(row: Row, task: Task) -> Mapping[str, Any]:

@@ -18,6 +18,7 @@ from krona.config.settings import Method, RunSettings
 from krona.config.target_classes import find_class
 from krona.methods.branch import Branch
 from krona.methods.factor_shapes import Shape, factor_b, fit_factors
+from krona.methods.placement import InsertOptions
 from krona.surgery.state import get_adapter
 from krona.surgery.target_modules import match_modules, widths
 
@@ -84,7 +85,7 @@ def method_defaults(method: Method) -> dict[str, Any]:
     result.json records these values, so that a report can recognise a run that sets a default value explicitly.
     """
     keys = PLACEMENT_KEYS if method.branch else TRAINS
-    parameters = {key: p for key, p in signature(surgery.InsertOptions).parameters.items() if key in keys}
+    parameters = {key: p for key, p in signature(InsertOptions).parameters.items() if key in keys}
     if method.branch is not None:
         parameters |= signature(_branch_class(method.branch)).parameters
     given = {**method.placement, **method.branch_config}

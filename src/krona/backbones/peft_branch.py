@@ -9,6 +9,7 @@ import copy
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stderr
+from functools import partial
 from importlib.util import find_spec
 from io import StringIO
 from types import SimpleNamespace
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from peft import PeftConfig
     from peft.tuners.tuners_utils import BaseTuner
 
+quiet = partial(warnings.catch_warnings, action="ignore")  # peft's warnings are about its own models and files
 NAME = "default"  # the name of the adapter inside peft's layers
 EXAMPLE_STEPS = 1000  # the number of steps for a config that is only checked or counted
 PROMPT_TYPES = ("PROMPT_TUNING", "P_TUNING", "PREFIX_TUNING", "CARTRIDGE")  # the types of `krona.backbones.prompts`
@@ -107,7 +109,8 @@ class PeftBranch(Branch):
             name: cls._wrap(copied.get_submodule(public_name(name)), layer, config) for name, layer in layers.items()
         }
         first = next(iter(branches.values()))  # `krona.surgery.insert` reads the hook and the notes of this branch
-        first.training_hook = PeftTrainingHook(tuner) if PeftTrainingHook.is_needed(tuner) else None
+        hook = PeftTrainingHook(tuner)
+        first.training_hook = hook if hook.has_penalty or hook.allocates else None
         first.notes = warned
         return branches
 
@@ -116,15 +119,14 @@ class PeftBranch(Branch):
         cls, model: nn.Module, modules: Sequence[str], config: Mapping[str, Any], **more: Any
     ) -> "PeftConfig":
         """Return the config of peft for these modules, with names for patterns (``feedforward_modules``)."""
-        patterns = {key: value for key, value in config.items() if _is_names(key, value)}
-        found = {
-            "target_modules": modules,
-            **{key: list(match_modules(model, value)) for key, value in patterns.items()},
-        }
-        names = module_names(model)  # some types share weights between the modules of one target name
-        short = {key: shortest(map(public_name, matches), names) for key, matches in found.items()}
-        targets = short.pop("target_modules")
-        return make_config({**config, **short}, target_modules=targets, **more)
+        names = module_names(model)
+
+        def short(modules: Iterable[str]) -> list[str]:
+            return shortest(map(public_name, modules), names)
+
+        # short names, because some types share weights between the modules of one target name
+        others = {key: short(match_modules(model, value)) for key, value in config.items() if _is_names(key, value)}
+        return make_config({**config, **others}, target_modules=short(modules), **more)
 
     @classmethod
     def _wrap(cls, tuner: nn.Module, base: nn.Module, config: Mapping[str, Any]) -> "PeftBranch":
@@ -205,8 +207,10 @@ def _insert_tuner(model: nn.Module, peft_config: "PeftConfig", names: Sequence[s
 
     kind = PeftType(peft_config.peft_type)
     try:
-        with warnings.catch_warnings(record=True) as caught, redirect_stderr(StringIO()):  # of progress bars
-            warnings.simplefilter("always")
+        with (
+            warnings.catch_warnings(record=True, action="always") as caught,
+            redirect_stderr(StringIO()),
+        ):  # progress bars
             tuner = PEFT_TYPE_TO_TUNER_MAPPING[kind](model, peft_config, NAME)
     except Exception as error:  # peft raises many different exception types
         reason = f"{type(error).__name__}: {first_line(error)}"
@@ -228,20 +232,15 @@ class PeftTrainingHook:
     """Add a type's term to the loss, and let the type allocate ranks after each step (AdaLoRA)."""
 
     def __init__(self, tuner: "BaseTuner") -> None:
-        self.tuner = tuner
-
-    @classmethod
-    def is_needed(cls, tuner: "BaseTuner") -> bool:
-        """Return whether a type has a term of the loss or an allocation of ranks."""
         from peft.tuners.tuners_utils import BaseTuner
 
-        return type(tuner).forward is not BaseTuner.forward or hasattr(tuner, "update_and_allocate")
+        self.tuner = tuner
+        self.has_penalty = type(tuner).forward is not BaseTuner.forward
+        self.allocates = hasattr(tuner, "update_and_allocate")
 
     def penalty(self, model: nn.Module) -> Tensor | None:
         """Return the type's term of the loss, or None."""
-        from peft.tuners.tuners_utils import BaseTuner
-
-        if type(self.tuner).forward is BaseTuner.forward:
+        if not self.has_penalty:
             return None
         first = next(p for p in model.parameters() if p.requires_grad)
         zero = torch.zeros((), device=first.device, dtype=torch.promote_types(first.dtype, torch.float32))
@@ -254,7 +253,7 @@ class PeftTrainingHook:
 
     def after_step(self, model: nn.Module, step: int) -> None:
         """Let peft allocate ranks after the optimizer's step number ``step``, counted from 0."""
-        if hasattr(self.tuner, "update_and_allocate"):
+        if self.allocates:
             with self._model(model):
                 self.tuner.update_and_allocate(step)
 
@@ -357,14 +356,6 @@ def make_config(arguments: Mapping[str, Any], *, is_prompt: bool = False, **more
             return kinds[name](**others, **more)
     except (TypeError, ValueError) as error:
         raise KronaError(f"method.config is not possible for {name}: {first_line(error)}") from error
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Hide the warnings of peft, which are about its own models and files."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
 
 
 def module_names(model: nn.Module) -> list[str]:

@@ -12,24 +12,39 @@ has one adapter at a time. `wrapper` runs a module together with its branches. `
 adapters.
 """
 
-from krona.methods.placement import InsertOptions as InsertOptions
-from krona.surgery.insertion import insert as insert
-from krona.surgery.insertion import take_out as take_out
-from krona.surgery.merging import bake as bake
-from krona.surgery.merging import is_mergeable as is_mergeable
-from krona.surgery.merging import merge as merge
-from krona.surgery.merging import unmerge as unmerge
-from krona.surgery.preparation import is_prepared as is_prepared
-from krona.surgery.preparation import prepare as prepare
-from krona.surgery.state import adapted_modules as adapted_modules
-from krona.surgery.state import adapter_state as adapter_state
-from krona.surgery.state import copy_into as copy_into
-from krona.surgery.state import count as count
-from krona.surgery.state import load_adapter_state as load_adapter_state
-from krona.surgery.state import prompt_length as prompt_length
-from krona.surgery.state import trainable_groups as trainable_groups
-from krona.surgery.state import trainable_state as trainable_state
-from krona.surgery.state import update_rank as update_rank
-from krona.surgery.target_modules import match_modules as match_modules
-from krona.surgery.target_modules import widths as widths
-from krona.surgery.wrapper import public_name as public_name
+from krona.surgery.insertion import insert, take_out
+from krona.surgery.merging import bake, is_mergeable, merge, unmerge
+from krona.surgery.preparation import is_prepared, prepare
+from krona.surgery.state import (
+    adapted_modules,
+    adapter_state,
+    copy_into,
+    count,
+    load_adapter_state,
+    prompt_length,
+    trainable_groups,
+    trainable_state,
+    update_rank,
+)
+from krona.surgery.wrapper import public_name
+
+__all__ = [
+    "adapted_modules",
+    "adapter_state",
+    "bake",
+    "copy_into",
+    "count",
+    "insert",
+    "is_mergeable",
+    "is_prepared",
+    "load_adapter_state",
+    "merge",
+    "prepare",
+    "prompt_length",
+    "public_name",
+    "take_out",
+    "trainable_groups",
+    "trainable_state",
+    "unmerge",
+    "update_rank",
+]

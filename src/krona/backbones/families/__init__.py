@@ -7,17 +7,23 @@ from collections.abc import Mapping
 
 from transformers import PreTrainedConfig
 
-from krona.backbones.families.architecture import ARCHITECTURES, Architecture
-from krona.backbones.families.architecture import find_architecture as find_architecture
-from krona.backbones.families.architecture import get_architecture as get_architecture
-from krona.backbones.families.architecture import max_positions as max_positions
-from krona.backbones.families.architecture import target_patterns as target_patterns
+from krona.backbones.families.architecture import (
+    ARCHITECTURES,
+    Architecture,
+    find_architecture,
+    get_architecture,
+    max_positions,
+    target_patterns,
+)
 from krona.backbones.families.decoder import Decoder
 from krona.backbones.families.encoder import Encoder
 from krona.backbones.families.encoder_decoder import EncoderDecoder
-from krona.backbones.families.family import Batch as Batch
-from krona.backbones.families.family import Family as Family
+from krona.backbones.families.family import Batch, Family
 from krona.messages import KronaError
+
+__all__ = [
+    "Architecture", "Batch", "Family", "find_architecture", "get_architecture", "max_positions", "target_patterns",
+]  # fmt: skip
 
 FAMILIES: Mapping[type[Family], dict[str, Architecture]] = {
     EncoderDecoder: ARCHITECTURES["encoder_decoder"],
