@@ -5,7 +5,7 @@ from typing import Any
 import hydra
 from omegaconf import DictConfig, OmegaConf
 
-from krona.cli.launch import exit_codes, read_options
+from krona.cli.train import exit_codes, read_options
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="bench")

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from krona import paths
-from krona.cli.launch import _search_also
+from krona.cli.train import read_options
 from krona.config import check
 from krona.config.choices import choices, groups, own_targets
 from krona.config.compose import compose_job, hydra_session
@@ -95,14 +95,17 @@ def test_a_missing_folder_is_an_error(here: Path, monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.mark.slow
-def test_krona_train_takes_a_config_folder_and_modules_of_the_working_directory(here: Path) -> None:
+def test_krona_train_takes_a_config_folder_and_modules_of_the_working_directory(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     write(here / "elsewhere" / "method" / "mine.yaml", MINE.replace("rank: 3", "_target_: my_branch.Mine"))
     write(here / "my_branch.py", "from krona.methods.lora import LoRA\n\n\nclass Mine(LoRA): ...\n")
     command = [sys.executable, "-P", "-m", "krona", "train", "--config-dir", "elsewhere", "--cfg", "job"]
     command += ["method=mine", "profile=demo"]
     assert output_of(*command, PYTHONPATH=str(paths.PROJECT / "src")).startswith("# mine-sample_rte-nano-")
+    monkeypatch.setattr(sys, "argv", ["krona", "--config-dir", "nowhere"])
     with pytest.raises(KronaError, match=r"The folder nowhere \(--config-dir\) was not found"):
-        _search_also(["--config-dir", "nowhere"])
+        read_options()
 
 
 @pytest.mark.parametrize("own", [True, False])

@@ -16,7 +16,7 @@ from krona.report.build import build_report, collect
 from krona.runs import sweep
 from krona.runs.folder import RunState
 from krona.runs.result import write_result
-from krona.sweeps import multirun, plan, run_sweep
+from krona.sweeps import multirun, plan
 from krona.sweeps.multirun import SweepSummary
 from report.generate import make_result
 from runs.made_runs import tree
@@ -72,7 +72,7 @@ def test_a_table_plans_each_run_once(tmp_path: Path, monkeypatch: pytest.MonkeyP
         return original(job, *others)
 
     def train(command: Sequence[str], env: Mapping[str, str]) -> Mock:
-        monkeypatch.setenv(run_sweep.RUN_IDS, env[run_sweep.RUN_IDS])
+        monkeypatch.setenv(plan.RUN_IDS, env[plan.RUN_IDS])
         begin(tmp_path, *command[command.index("-m") + 1 :])
         return Mock(wait=lambda: 0)
 

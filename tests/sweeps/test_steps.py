@@ -5,7 +5,7 @@ from math import log
 
 import pytest
 
-from krona.sweeps.steps import Point, Steps, next_point
+from krona.sweeps.search_space import Point, Steps, next_point
 
 AXES = {"lr": Steps(1e-3, 3.0), "head": Steps(1, choices=(1, 10))}
 

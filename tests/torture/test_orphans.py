@@ -83,7 +83,7 @@ def test_the_processes_of_a_killed_command_end(
 
 SLOW_EXIT = """
 import atexit, signal, time
-from krona.cli.launch import exit_codes
+from krona.cli.train import exit_codes
 from krona.runs.processes import Interrupted
 
 with exit_codes():

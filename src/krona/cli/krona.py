@@ -93,7 +93,6 @@ def table(
     """Run the missing runs of a table of the paper. Then print the results next to the paper's numbers."""
     from krona.sweeps import plan as sweeps
     from krona.sweeps import status as runs_status
-    from krona.sweeps.run_sweep import run_sweep
 
     number = number.removeprefix("table")
     wanted = sweeps.table_overrides(number, overrides or [])
@@ -106,7 +105,7 @@ def table(
 
     find_renderer(form)  # raises an error before the runs start
     Console(stderr=True).print(f"Reading the state of the runs of table {number} …", highlight=False)
-    code, run_ids = run_sweep(wanted)
+    code, run_ids = sweeps.run_sweep(wanted)
     if run_ids is not None:
         _print_report([paths.OUTPUTS], form, table=number, run_ids=run_ids)
     sys.exit(code)

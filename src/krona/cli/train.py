@@ -1,14 +1,21 @@
-"""Run one job of train.py, or print the config of the job (--cfg job).
+"""Run train.py: one job, or print the config of the job (--cfg job) or the states of the runs (--dry-run).
 
-A job trains one model. A command has one job, or with -m (a multirun) one job for each combination of its values.
+A job trains one model. A command has one job, or with -m (a multirun) one job for each combination of its values. The
+exit codes are 0 (done), 1 (failed, or wrong input), 130 (interrupted by Ctrl-C), 141 (the output could not be written,
+because its reader has ended) and 143 (terminated).
 """
 
+import os
 import re
+import signal
+import sys
 from argparse import Namespace
-from collections.abc import Sequence
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -16,16 +23,24 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
-from krona.cli.launch import exit_codes, read_options
-from krona.config.compose import build_job, compose_job, hydra_session, runs_folder, task_overrides
-from krona.config.overrides import expand
-from krona.formatting import say
+from krona.config.compose import build_job, compose_job, help_text, hydra_session, runs_folder, task_overrides
+from krona.config.hydra_interface import WRONG_INPUT, explain, option_parser
+from krona.config.overrides import expand, normalize
+from krona.formatting import error_lines, say
 from krona.messages import KronaError, escape_control_characters
-from krona.paths import CONF, OUTPUTS, conf_folders
-from krona.runs.processes import end_with_parent, my_rank
+from krona.paths import CONF, OUTPUTS, VERSION, conf_folders
+from krona.runs.processes import (
+    Interrupted,
+    end_with_parent,
+    exit_interrupted,
+    interrupt,
+    leave,
+    limit_exit,
+    my_rank,
+    require_one_launch,
+)
 
 if TYPE_CHECKING:  # these imports take time that --help does not need
-    from krona.config.settings import RunSettings
     from krona.runs.folder import RunState
 
 SHAPES = re.compile(  # overrides that may make a method incompatible with its backbone
@@ -38,8 +53,11 @@ def train() -> None:
     with exit_codes():
         options = read_options()
         if options.dry_run:
-            show_states(options.overrides)
-        elif renders_config(options):
+            from krona.sweeps import plan, status
+
+            status.show(plan.list_states(options.overrides, outputs=OUTPUTS), Console(), outputs=OUTPUTS)
+        elif options.cfg == "job" and not any((options.package, options.config_name, options.config_path)):
+            # with a check and the run id; Hydra prints the other forms
             print(escape_control_characters(render_config(options)), end="")
         else:  # Hydra calls `job`, with -m once for each job
             hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")(job)()
@@ -75,18 +93,6 @@ def job(cfg: DictConfig) -> "RunState":
     return done
 
 
-def show_states(overrides: Sequence[str]) -> None:
-    """Print the runs of the command with their states (``--dry-run``)."""
-    from krona.sweeps import plan, status
-
-    status.show(plan.list_states(overrides, outputs=OUTPUTS), Console(), outputs=OUTPUTS)
-
-
-def renders_config(options: Namespace) -> bool:
-    """Return whether krona itself prints the config, with a check and the run id. Hydra prints the other forms."""
-    return options.cfg == "job" and not any((options.package, options.config_name, options.config_path))
-
-
 def render_config(options: Namespace) -> str:
     """Return the text of ``--cfg job``: the config as YAML, with the run id and notes as comments.
 
@@ -103,7 +109,10 @@ def render_config(options: Namespace) -> str:
         job = compose_job(jobs[0])
     plan = plan_run(job, OUTPUTS, starts=False)
     require_settings(plan.settings, starts=False)
-    used, notes = insert_without_weights(plan.settings) if _may_not_fit(plan.settings, job.overrides) else ({}, [])
+    # The check takes a few seconds, and is not needed for krona's own methods on the default backbone.
+    has_own_configs, backbone = len(conf_folders()) > 1, plan.settings.backbone
+    may_not_fit = has_own_configs or backbone.factor_shapes or any(map(SHAPES.match, job.overrides))
+    used, notes = insert_without_weights(plan.settings) if may_not_fit else ({}, [])
     comments = [plan.run_id, *plan.notes, *notes]
     if len(jobs) > 1:
         comments.insert(0, f"the first of {len(jobs):,} runs: {' '.join(job.overrides)}")
@@ -114,10 +123,63 @@ def render_config(options: Namespace) -> str:
     return "".join(f"# {line}\n" for line in comments) + text
 
 
-def _may_not_fit(settings: "RunSettings", overrides: Sequence[str]) -> bool:
-    """Return whether the method may be incompatible with the backbone, and must therefore be inserted as a check.
+@contextmanager
+def exit_codes() -> Iterator[None]:
+    """Run the body as a program: end with its parent process, print short errors, handle signals, and exit."""
+    trace = os.environ.get("HYDRA_FULL_ERROR") == "1"
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises errors instead of printing a trace
+    signal.signal(signal.SIGINT, interrupt)
+    signal.signal(signal.SIGTERM, interrupt)
+    try:
+        end_with_parent()
+        yield
+    except (Interrupted, KeyboardInterrupt) as error:
+        limit_exit()
+        exit_interrupted(error)
+    except SystemExit as error:
+        if isinstance(error.code, str):
+            _fail(error.code)
+        leave(error.code or 0)
+    except BrokenPipeError:  # the reader (such as head) closed the pipe
+        leave(128 + signal.SIGPIPE)
+    except Exception as error:
+        wrong_input = isinstance(error, WRONG_INPUT) or _raised_by_hydra(error)
+        if trace or not wrong_input:
+            raise
+        _fail(explain(error))
+    leave(0)
 
-    The check takes a few seconds, and is not needed for krona's own methods on the default backbone.
-    """
-    has_own_configs = len(conf_folders()) > 1
-    return has_own_configs or bool(settings.backbone.factor_shapes) or any(map(SHAPES.match, overrides))
+
+def read_options(config_name: str = "config") -> Namespace:
+    """Normalise the overrides in ``sys.argv``, and return Hydra's own options. Print ``--help`` and ``--version``."""
+    arguments = sys.argv[1:]
+    if "--version" in arguments:  # Hydra would print its own version
+        print(f"krona {VERSION}")
+        leave(0)
+    if {"-m", "--multirun"} & set(arguments):
+        require_one_launch()
+    if (folder := option_parser().parse_known_args(arguments)[0].config_dir) is not None:
+        if not Path(folder).is_dir():
+            raise KronaError(f"The folder {folder} (--config-dir) was not found.")
+        os.environ["KRONA_CONF"] = str(Path(folder).absolute())  # child processes inherit the variable
+    sys.argv[1:] = normalize(arguments)
+    options = option_parser().parse_args(sys.argv[1:])
+    if options.help:
+        print(escape_control_characters(help_text(config_name, options.overrides)), end="")
+        leave(0)
+    return options
+
+
+def _fail(message: str) -> NoReturn:
+    print(error_lines(message), file=sys.stderr)
+    leave(1)
+
+
+def _raised_by_hydra(error: Exception) -> bool:
+    """Return whether the error comes from Hydra's own code, which also raises ValueError for wrong input."""
+    module, frame = "", error.__traceback__
+    while frame is not None:
+        name = str(frame.tb_frame.f_globals.get("__name__", ""))
+        module = module if name in ("pathlib", "os") else name  # ignore frames of pathlib and os
+        frame = frame.tb_next
+    return module.split(".")[0] in ("hydra", "omegaconf", "antlr4")

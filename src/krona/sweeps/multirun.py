@@ -26,7 +26,7 @@ from krona.runs.provenance import code_change
 from krona.runs.suspicious_scores import examine_scores, message_lines
 from krona.safe_files import remove, write_text
 from krona.sweeps import plan
-from krona.sweeps.run_sweep import RUN_IDS
+from krona.sweeps.plan import RUN_IDS
 from krona.sweeps.status import count_states, result_cells
 from krona.training.plan import plan_run
 from krona.training.run_job import run_job

@@ -1,6 +1,11 @@
-"""List the runs of a sweep and the state of each run."""
+"""List the runs of a sweep and the state of each run, and run the sweep of a table of the paper."""
 
+import os
+import signal
+import subprocess
+import tempfile
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,8 +17,13 @@ from krona.config.target_classes import NotAllowedError
 from krona.display_names import BENCHMARKS
 from krona.messages import KronaError
 from krona.paper import RECIPE_TABLES, TABLES
+from krona.paths import program
 from krona.runs.folder import RunFolder, RunState
+from krona.runs.processes import PARENT, Interrupted, exit_on_interrupt, signal_number
 from krona.training.plan import plan_run, require_rows, require_settings
+
+RUN_IDS = "KRONA_RUN_IDS"  # environment variable with a file in which the multirun writes the ids of its runs
+GRACE_S = 5.0  # seconds for which this process waits for a process that has received Ctrl-C itself
 
 
 def list_states(overrides: Sequence[str], *, outputs: Path, source: Path | None = None) -> list[RunState]:
@@ -103,3 +113,26 @@ def table_overrides(number: str, overrides: Sequence[str]) -> list[str]:
     with hydra_session():
         tasks = str(read_axes(typed[:1])["task"]).split(",")
     return [*typed, "task=" + ",".join(f"sample_{task.strip()}" for task in tasks)]
+
+
+def run_sweep(overrides: Sequence[str]) -> tuple[int, set[str] | None]:
+    """Run all runs of a sweep. Return the exit code and the ids of the valid runs.
+
+    The ids are None if the sweep could not be planned. After an interrupt, this process waits for the sweep and then
+    exits. If this process is killed, the sweep ends (`krona.runs.processes`).
+    """
+    with tempfile.TemporaryDirectory() as folder, exit_on_interrupt(announce=False):  # the sweep announces it
+        file = Path(folder) / "run_ids.txt"
+        environment = {**os.environ, PARENT: str(os.getpid()), RUN_IDS: str(file)}
+        process = subprocess.Popen([*program("train"), "-m", *overrides], env=environment)
+        try:
+            code = process.wait()
+        except BaseException as error:
+            if isinstance(error, Interrupted) and signal_number(error) == signal.SIGINT:
+                with suppress(subprocess.TimeoutExpired):  # the terminal sends Ctrl-C to the sweep, too
+                    process.wait(GRACE_S)
+            process.terminate()  # has no effect on a process that has ended
+            process.wait()
+            raise
+        ids = set(file.read_text().split()) if file.exists() else None
+    return code if code >= 0 else 128 - code, ids

@@ -8,7 +8,7 @@ is alive. If the process has died, the next process resumes the trial.
 import shlex
 import time
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import accumulate, count
@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from krona.config import check
-from krona.config.choices import is_overridden, read_yaml
 from krona.config.compose import Composed, compose_job, hydra_session
 from krona.config.derived_values import tuned_studies
 from krona.config.overrides import expand, normalize
@@ -32,7 +31,7 @@ from krona.runs.folder import RunFolder, RunState
 from krona.runs.processes import Interrupted, end_with_parent, exit_on_interrupt
 from krona.runs.run_id import as_text, canonical, flatten
 from krona.runs.studies import REFINED, default_study_name, import_optuna, open_storage, read_study, study_path
-from krona.sweeps.steps import Steps, next_point
+from krona.sweeps.search_space import Axis, free_axes, has_factor, is_below, next_point, read_space
 from krona.training.plan import Plan, plan_run, require
 from krona.training.run_job import run_job
 
@@ -43,93 +42,7 @@ if TYPE_CHECKING:
     from krona.training.learner import Learner
 
 MAX_FIRST_FAILURES = 3  # if the first three trials fail, the command is probably wrong and the search stops
-LR_FACTORS = "optimizer.lr_factors."  # keys with this prefix can be searched even if the config does not contain them
-KEYS = {"low", "high", "log", "choices", "factor", "needs", "also"}  # allowed keys of an axis in a search space
 PROCESS = "process"  # the attribute of a trial that describes the process that runs it
-RANGE = 1e4  # the limits of a search in steps are the config's value divided and multiplied by this number
-
-
-@dataclass(frozen=True)
-class Axis:
-    """A config key whose value is searched."""
-
-    key: str
-    values: Any  # an Optuna distribution: a range of numbers, or choices
-    needs: str = ""  # the axis is used only if the config has this key or, if ``needs`` is empty, the key ``key``
-    also: str = ""  # an override that is added to the command line with each value
-    steps: Steps | None = None  # the values for a search in steps; None if ``values`` is a range without a factor
-
-    def suggest(self, trial: "Trial") -> list[str]:
-        """Let the study choose a value, and return the overrides that set it. A resumed trial keeps its value."""
-        if hasattr(self.values, "choices"):
-            value = trial.suggest_categorical(self.key, self.values.choices)
-        else:
-            value = trial.suggest_float(self.key, self.values.low, self.values.high, log=self.values.log)
-        sign = "+" if self.key.startswith(LR_FACTORS) else ""  # no YAML file sets these keys
-        return [f"{sign}{self.key}={value}", *([self.also] if self.also else [])]
-
-
-def read_space(path: Path, config: Mapping[str, Any]) -> list[Axis]:
-    """Read the axes of a search space from a YAML file. Axes whose key is not in the run's config are omitted.
-
-    Raises:
-        KronaError: the file has no axes; an axis is invalid; no axis applies to the config; or one axis has a factor,
-            and another has neither a factor nor choices.
-    """
-    values = read_yaml(path).get("axes")
-    if not isinstance(values, dict) or not values:
-        raise KronaError(f"The search space {path} has no axes. sweeps/tune/default.yaml is an example.")
-    present = dict(flatten(config))
-    axes = [_read_axis(f"{path}, axis {key}", str(key), axis, present) for key, axis in values.items()]
-    kept = [
-        axis
-        for axis in axes
-        if axis.key.startswith(LR_FACTORS) or any(_is_below(key, [axis.needs or axis.key]) for key in present)
-    ]
-    if not kept:
-        names = ", ".join(axis.key for axis in axes)
-        raise KronaError(f"The config of this run has none of the keys of {path}: {names}")
-    if has_factor(kept) and (ranges := [axis.key for axis in kept if axis.steps is None]):
-        raise KronaError(
-            f"{path}: {' and '.join(ranges)} must have choices or a factor, because another axis has a factor."
-        )
-    return kept
-
-
-def has_factor(axes: Iterable[Axis]) -> bool:
-    """Return whether the axes are searched in steps (`krona.sweeps.steps`) instead of by Optuna's sampler."""
-    return any(axis.steps and not axis.steps.choices for axis in axes)
-
-
-def _read_axis(where: str, key: str, values: Any, config: Mapping[str, Any]) -> Axis:
-    distributions, steps = import_optuna().distributions, None
-    try:
-        if not isinstance(values, dict) or set(values) - KEYS:
-            raise ValueError(f"it is {values!r}")
-        if "choices" in values:
-            distribution = distributions.CategoricalDistribution(values["choices"])
-            steps = Steps(distribution.choices[0], choices=distribution.choices)
-        elif "factor" in values:
-            start = float(config.get(key, 1.0))
-            steps = Steps(start, float(values["factor"]))
-            distribution = distributions.FloatDistribution(start / RANGE, start * RANGE, log=True)
-        else:
-            low, high = float(values["low"]), float(values["high"])
-            distribution = distributions.FloatDistribution(low, high, log=bool(values.get("log")))
-    except (KeyError, TypeError, ValueError) as error:
-        raise KronaError(
-            f"{where} is wrong: {error}. It must have low and high, a factor, or a list of choices."
-        ) from error
-    return Axis(key, distribution, needs=str(values.get("needs", "")), also=str(values.get("also", "")), steps=steps)
-
-
-def free_axes(axes: Sequence[Axis], typed: Sequence[str]) -> list[Axis]:
-    """Return the axes whose keys ``key`` and ``needs`` are not set by the user's overrides.
-
-    If the user's overrides set the same key as an axis's override ``also``, remove ``also`` from the axis.
-    """
-    free = [axis for axis in axes if not is_overridden(axis.key, typed) and not is_overridden(axis.needs, typed)]
-    return [replace(axis, also="") if is_overridden(axis.also.split("=")[0], typed) else axis for axis in free]
 
 
 @dataclass(frozen=True)
@@ -256,7 +169,7 @@ def open_study(
         KronaError: a study cannot be opened, or ``is_named`` is true and the study has other settings.
     """
     searched = {axis.needs or axis.key for axis in axes}
-    settings = {key: as_text(value) for key, value in flatten(canonical(config)) if not _is_below(key, searched)}
+    settings = {key: as_text(value) for key, value in flatten(canonical(config)) if not is_below(key, searched)}
     settings["search space"] = "; ".join(f"{axis.key} {axis.values}" for axis in axes)
     settings["seeds of each trial"] = str(seeds)
     notes: list[str] = []
@@ -297,10 +210,6 @@ def _load_study(outputs: Path, name: str) -> Any:
             f"The study {path} cannot be opened ({first_line(error)}). To start a new study, move the file to "
             "another folder or use --study=ANOTHER_NAME. KRONA_OUTPUTS=FOLDER chooses another folder."
         ) from error
-
-
-def _is_below(key: str, parents: Iterable[str]) -> bool:
-    return any(f"{key}.".startswith(f"{parent}.") for parent in parents)
 
 
 def next_trial(search: Search, trials: int) -> Any:
