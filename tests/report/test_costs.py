@@ -1,8 +1,6 @@
 """Test the Pareto front of score and cost, and the columns of costs and other quantities."""
 
 from krona.report.charts import cost_charts, find_front, score_frame
-from krona.report.costs import cell_cost
-from krona.report.table import Cell
 from report.generate import collected, grid, make_result
 
 
@@ -40,9 +38,9 @@ def test_times_are_medians_over_seeds_of_the_processor_time_if_all_runs_recorded
 def test_a_cost_is_unknown_without_one_of_its_runs(tmp_path):
     results = grid(["lora"], ["rte"], [0, 1], rows=20)
     results[0].peak_memory.clear()
-    cell = collected(tmp_path, results).tables[0].cell("lora", "rte")
-    assert cell_cost(cell, "memory", "max") is None
-    assert cell_cost(Cell(), "time", "median") is None
+    (table,) = collected(tmp_path, results).tables
+    frame = score_frame(table, table.score_columns[0])
+    assert [*frame[["memory", "time"]].isna().all()] == [True, False]
 
 
 def test_a_report_of_runs_on_a_busy_machine_does_not_rank_their_times(tmp_path):

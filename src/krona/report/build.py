@@ -38,7 +38,7 @@ from krona.report.runs import (
     use_metric,
 )
 from krona.report.sentences import describe_limits, describe_mixture
-from krona.report.table import AVERAGE, Cell, Column, Note, Report, Table
+from krona.report.table import AVERAGE, Cell, Column, Note, Report, Table, run_frame
 from krona.runs.choose import filter_runs, filter_value
 from krona.runs.folder import RunFolder, require_out
 from krona.runs.pack import unpacked_folder
@@ -137,6 +137,7 @@ def collect(
     for each_table in report.tables:
         each_table.methods = report.methods
         each_table.shown = costs.choose_columns(each_table, columns)
+        each_table.cells = cells.cell_frame(each_table)
     return report
 
 
@@ -180,6 +181,7 @@ def _build_table(layout: Layout, section: Section, runs: Runs, examine: cells.Ex
     others = cells.label_other_training(rows, tasks) if scored else []
     for row in others:
         name_row(layout, row)
+    table.runs = run_frame(rows)
     names_variant = any(row.name == layout.baseline and row.differs for row in rows)
     table.compares_all_rows = layout.split != "test" or names_variant
     limits += [ONE_ROW] * (not table.compares_all_rows and max(counts.values()) > 1)

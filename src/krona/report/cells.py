@@ -7,9 +7,11 @@ never by test scores.
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from itertools import product
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from krona.display_names import task_label
 from krona.metrics.compare_methods import Sample, row_contributions
@@ -17,9 +19,11 @@ from krona.metrics.scores.metric import Answers
 from krona.metrics.statistics import bootstrap, percentile_interval
 from krona.report.pairs import compare_rows
 from krona.report.runs import ReportRun, Runs, differing_training, group_by, read_setting
+from krona.report.sentences import cell_messages
 from krona.report.table import AVERAGE, Cell, Column, Row, Table
+from krona.report.text import cell_details, cell_mark, cell_value
 from krona.runs.predictions import SPLITS, score_metrics
-from krona.runs.suspicious_scores import Examined, examine_scores
+from krona.runs.suspicious_scores import SIGN, Examined, examine_scores
 
 METRICS = {"accuracy": "acc", "f1": "F1", "macro_f1": "macro F1", "micro_f1": "micro F1", "matthews": "MCC"}
 METRICS |= {
@@ -68,6 +72,35 @@ def score_cell(runs: Runs, split: str, examine: Examine) -> Cell | None:
         cell.samples = (Sample(row_contributions(cell.answers, metrics)),)
         cell.test_sets = ((*metrics, first.units, zlib.crc32(first.targets.tobytes())),)
     return cell
+
+
+def cell_frame(table: Table) -> pd.DataFrame:
+    """Return a line for each cell of a table, by the row's position and the column's key. All formats read it.
+
+    After `CSV_COLUMNS`, the line has the text of the cell, its marks and its further lines; whether it is compared; the
+    interval over seeds that reports show; and the value of each metric.
+    """
+    lines = []
+    for row, column in product(table.rows, table.columns):
+        cell = row.cell(column.key)
+        line: dict[str, Any] = {
+            "table": table.name, "section": table.heading, "row": row.label, "differs": row.differs,
+            "column": column.key, "metric": column.metric, "value": cell.value, "paper": cell.paper,
+            "seeds": " ".join(map(str, cell.seeds)), "difference": cell.difference, "best": int(cell.best),
+            "not_told_apart": int(cell.tied), "p_holm": cell.p, "against_reference": cell.sign,
+            "mark": SIGN * cell.warned, "messages": " ".join(cell_messages(cell)), "warning": table.warning,
+            "missing": cell.missing, "runs": " ".join(run.run_id for run in cell.runs), "text": cell_value(cell),
+            "marks": cell_mark(cell), "details": cell_details(cell), "compared": cell.compared,
+        }  # fmt: skip
+        for kind, ends in (("t_", cell.t_interval), ("test_", cell.test_interval), ("", cell.seed_interval)):
+            line[f"{kind}low"], line[f"{kind}high"] = ends or (None, None)
+        if table.section is not None and column.kind in ("task", "other_split"):
+            split = table.split if column.kind == "task" else column.key.rpartition(" ")[2]
+            parts = {run.seed: getattr(run.result, split)["parts"] for run in cell.runs if split in run.scores}
+            line |= pd.DataFrame(parts).mean(axis=1).to_dict() if parts else {}
+        lines.append(line)
+    index = pd.MultiIndex.from_product([range(len(table.rows)), [column.key for column in table.columns]])
+    return pd.DataFrame(lines, index, dtype=object)
 
 
 def metrics_of(cell: Cell) -> list[str]:

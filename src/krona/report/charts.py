@@ -18,13 +18,12 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from krona.messages import escape_control_characters, shorten
-from krona.report.costs import CHARTED, cell_cost, find_quantity, is_quiet
+from krona.report.costs import CHARTED, MAX_LOAD, find_quantity, summarize
 from krona.report.pairs import ALPHA, format_interval, shorten_names
 from krona.report.table import AVERAGE, BestOfK, Column, Table
 from krona.report.text import (
     COLORS,
     PAGE,
-    cell_value,
     method_style,
     number,
     parse_size,
@@ -61,24 +60,29 @@ def score_frame(table: Table, column: Column) -> pd.DataFrame:
 
     The column ``settings`` contains the settings that distinguish the row from others of its method.
     """
+    scored = {i: (row, cell) for i, (row, (cell,)) in enumerate(table.grid([column])) if cell.value is not None}
+    names = short_names([row for row, _ in scored.values()])
     lines = []
-    cells = {row: row.cell(column.key) for row in table.rows}
-    names = short_names([row for row, cell in cells.items() if cell.value is not None])
-    for row, cell in cells.items():
-        if cell.value is None:
-            continue
+    for row, cell in scored.values():
         style = method_style(row.method, among=table.methods)
-        low, high = cell.seed_interval or cell.test_interval or (cell.value, cell.value)
+        intervals = (cell.low, cell.high), (cell.test_low, cell.test_high), (cell.value, cell.value)
+        low, high = next(interval for interval in intervals if interval[0] is not None)
         ends = f" ({number(low)} to {number(high)})" if high > low else ""
-        quantities = {name: find_quantity(name, table) for name in CHARTED}
-        costs = {name: cell_cost(cell, cost, quantity.statistic) for name, (cost, quantity) in quantities.items()}
         lines.append({
-            "row": row, "method": row.method, "cell": cell, "label": plain_label(row.label), "settings": row.settings,
+            "row": row, "method": row.method, "label": plain_label(row.label), "settings": row.settings,
             "name": shorten(plain_label(names[row.name]), MAX_NAME), "score": cell.value, "low": low, "high": high,
-            "color": style.color, "mark": style.mark, "hollow": False,
-            "tip": f"{plain_label(row.name)}: {cell_value(cell)}{ends}", **costs,
+            "color": style.color, "mark": style.mark, "hollow": False, "compared": cell.compared,
+            "tip": f"{plain_label(row.name)}: {cell.text}{ends}",
         })  # fmt: skip
-    return pd.DataFrame(lines)
+    frame = pd.DataFrame(lines, [*scored])
+    tasks = [one.key for one in table.task_columns] if column.kind == "average" else [column.key]
+    runs = table.runs[table.runs["task"].isin(tasks) & table.runs[table.split].notna()]
+    for name in CHARTED:
+        cost, quantity = find_quantity(name, table)
+        known = runs[cost].notna().groupby(runs["row"]).all()  # of all runs
+        frame[name] = summarize(runs, cost, quantity.statistic)[known]
+    frame["quiet"] = (runs["load"] <= MAX_LOAD).groupby(runs["row"]).all()
+    return frame
 
 
 def short(value: float, _: object = None) -> str:
@@ -240,12 +244,12 @@ def draw_cost(table: Table, column: Column, frame: pd.DataFrame, cost: str) -> F
     """
     quantity = find_quantity(cost, table)[1]
     title = f"Score against {quantity.axis.partition(' (')[0]}"
-    compares = cost != "time" or is_quiet(run for cell in frame.cell for run in cell.runs)
+    compares = cost != "time" or frame["quiet"].all()
     title += "" if compares else " (not comparable: the machine was busy, or its load is unknown)"
     label = f"{quantity.axis}, log." if quantity.logarithmic else quantity.axis
     figure, axes = _new(title, label, f"{column.label}, score")
     frame = frame.assign(x=frame[cost] / quantity.unit)
-    compared = frame[[cell.compared for cell in frame.cell]]
+    compared = frame[frame["compared"]]
     front = compared[find_front(table, column, compared, cost)] if len(compared) and compares else compared[:0]
     frame["hollow"] = ~frame.index.isin(front.index) & (len(front) > 0)
     ends = ["; on the Pareto front" * (i in front.index) for i in frame.index]

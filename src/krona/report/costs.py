@@ -1,17 +1,17 @@
 """Compute the costs and other quantities of runs for tables and charts, and fill Tables 2 and 8 of the paper."""
 
 import math
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 from statistics import fmean, median
 from typing import Literal
 
+import pandas as pd
+
 from krona.display_names import task_label
 from krona.messages import KronaError, did_you_mean
 from krona.report.layouts import Layout
-from krona.report.runs import ReportRun, Runs
 from krona.report.table import AVERAGE, SCORES, Cell, Column, Row, Table
 
 REFERENCE = "full"
@@ -52,21 +52,27 @@ MAX_LOAD = 1.25  # the machine was quiet if its load per core was at most this; 
 
 def add_quantities(layout: Layout, table: Table) -> None:
     """Add the layout's columns of costs and other quantities to a table, with the parameters as the first column."""
-    relative = _relative_steps(table.rows, layout.rows[0]) if layout.name == "7" else {}
+    relative = _relative_steps(table, layout.rows[0]) if layout.name == "7" else {}
+    runs = table.runs[table.runs["done"]]
     for name in layout.extras:
         cost, quantity = find_quantity(name, table)
         cost = "percent" if cost == "params" else cost
-        for row in table.rows:
-            cell = _mean_cell([*relative[row].values()], 1) if relative else _quantity_cell(row.done, cost, quantity)
-            row.cells[name] = cell
-        known = [row.cells[name] for row in table.rows if row.cells[name].value is not None]
-        if known or quantity.always:
+        values = summarize(runs, cost, quantity.statistic) / quantity.unit
+        if cost in ("time", "cpu"):
+            values = values[runs.groupby("row")[cost].max() > 0]
+        for i, row in enumerate(table.rows):
+            value = float(values.get(i, math.nan))
+            digits = 0 if cost != "percent" and value >= 100 else quantity.digits
+            cell = Cell(missing="") if math.isnan(value) else Cell(value, digits=digits)
+            row.cells[name] = _mean_cell([*relative[row].values()], 1) if relative else cell
+        cells = [row.cells[name] for row in table.rows if row.cells[name].value is not None]
+        if cells or quantity.always:
             at = 0 if name == "params" else len(table.columns)
             table.columns.insert(at, Column(name, quantity.heading, name))
         # Round all values to the same number of decimals. The smallest value then has -digits significant digits.
         if quantity.digits < 0:
-            sizes = [math.floor(math.log10(cell.value)) for cell in known if cell.value]
-            for cell in known:
+            sizes = [math.floor(math.log10(cell.value)) for cell in cells if cell.value]
+            for cell in cells:
                 cell.digits = max(0, -quantity.digits - 1 - min(sizes, default=2))
 
 
@@ -94,61 +100,32 @@ def find_quantity(name: str, table: Table) -> tuple[str, Quantity]:
 
     The training time is processor time if all finished runs of the table recorded it.
     """
-    runs = [run for row in table.rows for run in row.done]
-    if name == "time" and runs and not any(math.isnan(run.costs["cpu"]) for run in runs):
+    runs = table.runs[table.runs["done"]]
+    if name == "time" and len(runs) and runs["cpu"].notna().all():
         return "cpu", PROCESSOR_TIME
     return name, QUANTITIES[name]
 
 
-def is_quiet(runs: Iterable[ReportRun]) -> bool:
-    """Return whether the runs recorded that no other process slowed them down."""
-    return all(run.costs["load"] <= MAX_LOAD for run in runs)
+def summarize(runs: pd.DataFrame, cost: str, statistic: str) -> "pd.Series[float]":
+    """Return the statistic of a cost by row, over the runs for which the cost is known."""
+    if statistic == "max":
+        return runs.groupby("row")[cost].max()
+    return runs.groupby(["row", "task"])[cost].median().groupby("row").mean()
 
 
-def _quantity_cell(runs: Iterable[ReportRun], cost: str, quantity: Quantity) -> Cell:
-    """Return a cell with the statistic of a quantity over the runs with a known value."""
-    known = [run for run in runs if not math.isnan(run.costs[cost])]
-    if not known or (cost in ("time", "cpu") and not any(run.costs[cost] for run in known)):
-        return Cell(missing="")
-    value = _summarize(known, cost, quantity.statistic) / quantity.unit
-    return Cell(value, digits=0 if cost != "percent" and value >= 100 else quantity.digits)
-
-
-def _summarize(runs: Sequence[ReportRun], cost: str, statistic: str) -> float:
-    by_task = defaultdict[str, list[float]](list)
-    for run in runs:
-        by_task[run.task].append(run.costs[cost])
-    if statistic == "median":
-        return fmean(map(median, by_task.values()))
-    return max(map(max, by_task.values()))
-
-
-def cell_cost(cell: Cell, cost: str, statistic: str) -> float | None:
-    """Return a cost of the runs of a cell, or None if the cost is unknown for one of the runs."""
-    if not cell.runs or any(math.isnan(run.costs[cost]) for run in cell.runs):
-        return None
-    return _summarize(cell.runs, cost, statistic)
-
-
-def _relative_steps(rows: Sequence[Row], reference: str) -> dict[Row, dict[str, Cell]]:
+def _relative_steps(table: Table, reference: str) -> dict[Row, dict[str, Cell]]:
     """Return, for each row and task, the seconds per step relative to the reference row.
 
     A task of a row is omitted if the row or the reference row has no times for this task.
     """
-    base_runs = next((row.runs for row in rows if row.key == reference and not row.settings), {})
-    base = {task: [run.costs["step"] for run in _timed(runs)] for task, runs in base_runs.items()}
-    relative: dict[Row, dict[str, Cell]] = {row: {} for row in rows}
-    for row in rows:
-        for task in [task for task in row.runs if base.get(task)]:
-            if timed := _timed(row.runs[task]):
-                reference_step = median(base[task])
-                by_seed = {run.seed: run.costs["step"] / reference_step for run in timed}
-                relative[row][task] = Cell(median(by_seed.values()), timed, by_seed)
-    return relative
-
-
-def _timed(runs: Runs) -> list[ReportRun]:
-    return [run for run in runs if not math.isnan(run.costs["step"])]
+    references = [i for i, row in enumerate(table.rows) if row.key == reference and not row.settings]
+    base = table.runs[table.runs["row"].isin(references)].groupby("task")["step"].median()
+    timed = table.runs.assign(relative=table.runs["step"] / table.runs["task"].map(base)).dropna(subset="relative")
+    cells: dict[Row, dict[str, Cell]] = {row: {} for row in table.rows}
+    for (i, task), group in timed.groupby(["row", "task"], sort=False):
+        by_seed = dict(zip(group["seed"], group["relative"], strict=True))
+        cells[table.rows[i]][task] = Cell(median(by_seed.values()), [*group["run"]], by_seed)
+    return cells
 
 
 def fill_times(layout: Layout, table: Table, tasks: Sequence[str]) -> list[str]:
@@ -157,7 +134,7 @@ def fill_times(layout: Layout, table: Table, tasks: Sequence[str]) -> list[str]:
     columns = [] if percent else [Column(task, task_label(task), "time") for task in tasks]
     mean = TRAINING_TIME if percent else Column(AVERAGE, "Mean", "time")
     table.columns = [*columns, mean]
-    for row, cells in _relative_steps(table.rows, REFERENCE).items():
+    for row, cells in _relative_steps(table, REFERENCE).items():
         for column in columns:
             missing = f"no {REFERENCE} run to compare with" if column.key in row.runs else "no run"
             row.cells[column.key] = cells.get(column.key) or Cell(missing=missing)

@@ -23,9 +23,8 @@ from krona.formatting import NOTHING, escape
 from krona.messages import KronaError, escape_control_characters
 from krona.report import FORMATS, text
 from krona.report.pairs import describe_limits, find_differences, format_pairs
-from krona.report.sentences import NEXT, cell_messages, closing_notes, legend, summarize, table_notes
-from krona.report.table import Cell, Column, Note, Report, Row, Table
-from krona.runs.suspicious_scores import SIGN
+from krona.report.sentences import NEXT, closing_notes, legend, summarize, table_notes
+from krona.report.table import Column, Note, Report, Table
 from krona.secrets_in_text import strip_folders
 
 MAX_CHARTED = 12  # the page has charts of at most this number of tables, and of their columns
@@ -39,6 +38,7 @@ CSV_COLUMNS = (
     "test_high", "paper", "difference", "best", "not_told_apart", "p_holm", "against_reference", "mark", "messages",
     "warning", "missing", "runs",
 )  # fmt: skip
+NOT_IN_CSV = ("text", "marks", "details", "compared", "low", "high")  # other columns of a frame of cells
 LATEX_TAGS = (r"\textsuperscript{{{}}}", r"\textsubscript{{{}}}")
 LATEX_CHARACTERS = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
@@ -82,7 +82,6 @@ def render_html(report: Report, out: Path | None) -> str:
     filters = {
         "sentence": lambda line: Markup(text.tag_labels(line, plain)),
         "breakable": lambda line: Markup(plain(line).replace("=", "=<wbr>")),
-        "messages": lambda cell: " ".join(cell_messages(cell)),
         "number": lambda value, digits=2: NOTHING if pd.isna(value) else text.number(value, digits),
         "svg": lambda figure: Markup(charts.to_svg(figure, figure.get_label())),
         "charts": lambda table: charts.draw_charts(table, MAX_CHARTED),
@@ -142,39 +141,18 @@ def render_csv(report: Report, out: Path | None) -> str:
 
     Text that a spreadsheet would run as a formula is prefixed with an apostrophe.
     """
-    lines = [_record(table, row, column) for table in report.tables for row in table.rows for column in table.columns]
-    lines += [
+    lines = [
         {"table": "not finished", "messages": run.result.error or run.result.reached, "missing": run.status,
          "runs": run.run_id}
         for run in report.unfinished
-    ]  # fmt: skip
-    lines += [{"table": "not used", "missing": problem} for problem in report.problems]
-    metrics = sorted({name for line in lines for name in line} - {*CSV_COLUMNS})
-    frame = pd.DataFrame(lines, columns=[*CSV_COLUMNS, *metrics])
+    ] + [{"table": "not used", "missing": problem} for problem in report.problems]  # fmt: skip
+    frame = pd.concat([*(table.cells for table in report.tables), pd.DataFrame(lines, dtype=object)])
+    metrics = sorted({*frame.columns} - {*CSV_COLUMNS, *NOT_IN_CSV})
     flags = {name: frame[name].astype("Int64") for name in ("best", "not_told_apart")}  # written as 1 and 0
-    return str(frame.map(_quote_formula).assign(**flags).to_csv(index=False, lineterminator="\n"))
-
-
-def _quote_formula(value: Any) -> Any:
-    return f"'{value}" if isinstance(value, str) and value.lstrip().startswith(FORMULA) else value
-
-
-def _record(table: Table, row: Row, column: Column) -> dict[str, Any]:
-    cell = row.cell(column.key)
-    (t_low, t_high), (test_low, test_high) = cell.t_interval or (None, None), cell.test_interval or (None, None)
-    record: dict[str, Any] = {
-        "table": table.name, "section": table.heading, "row": row.label, "differs": row.differs, "column": column.key,
-        "metric": column.metric, "value": cell.value, "t_low": t_low, "t_high": t_high,
-        "seeds": " ".join(map(str, cell.seeds)), "test_low": test_low, "test_high": test_high, "paper": cell.paper,
-        "difference": cell.difference, "best": int(cell.best), "not_told_apart": int(cell.tied), "p_holm": cell.p,
-        "against_reference": cell.sign, "mark": SIGN * cell.warned, "messages": " ".join(cell_messages(cell)),
-        "warning": table.warning, "missing": cell.missing, "runs": " ".join(run.run_id for run in cell.runs),
-    }  # fmt: skip
-    if table.section is not None and column.kind in ("task", "other_split"):
-        split = table.split if column.kind == "task" else column.key.rpartition(" ")[2]
-        parts = {run.seed: getattr(run.result, split)["parts"] for run in cell.runs if split in run.scores}
-        record |= pd.DataFrame(parts).mean(axis=1).to_dict() if parts else {}
-    return record
+    quoted = frame[[*CSV_COLUMNS, *metrics]].map(
+        lambda value: f"'{value}" if isinstance(value, str) and value.lstrip().startswith(FORMULA) else value
+    )
+    return str(quoted.assign(**flags).to_csv(index=False, lineterminator="\n"))
 
 
 def render_terminal(report: Report, out: Path | None) -> str:
@@ -215,7 +193,7 @@ def _print_table(console: Console, table: Table) -> None:
     if 0 < len(differences) <= MAX_DIFFERENCES:
         labels = {column.key: column.label for column in table.columns}
         _print_frame(console, format_pairs(differences, family=family, labels=labels))
-    for grid in _grids(console, table, table.shown):
+    for grid in _grids(console, table):
         console.print(grid)
     for note in table_notes(table):
         _print_note(console, note, "yellow" if note.warns else "dim")
@@ -251,11 +229,11 @@ def _new_grid() -> Grid:
     return Grid(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), show_edge=False)
 
 
-def _grids(console: Console, table: Table, shown: Sequence[Column]) -> Iterator[Grid]:
+def _grids(console: Console, table: Table) -> Iterator[Grid]:
     """Yield the table as one or more grids that fit the console's width. Each grid repeats the labels of the rows."""
     measure = partial(console.measure, options=console.options.update(max_width=10_000))
     columns: list[Column] = []
-    for column in shown:
+    for column in table.shown:
         if columns and measure(_grid(table, [*columns, column], console.width)).maximum > console.width:
             yield _grid(table, columns, console.width)
             columns = []
@@ -269,22 +247,20 @@ def _grid(table: Table, columns: Sequence[Column], width: int) -> Grid:
     for column in columns:
         heading = "\n".join([*column.label.split(), *column.details])
         grid.add_column(escape(heading), justify="right", overflow="fold", vertical="top")
-    spaces = [max((len(text.cell_mark(row.cell(column.key))) for row in table.rows), default=0) for column in columns]
-    for row in table.rows:
-        label = Text(
-            escape_control_characters(row.label), style=text.method_style(row.method, among=table.methods).color
-        )
+    rows = [*table.grid(columns)]
+    # Cells are padded for the longest mark in their column, so that the decimals are aligned.
+    spaces = [max(len(cell.marks) for cell in cells) for cells in zip(*(cells for _, cells in rows), strict=True)]
+    for row, cells in rows:
+        color = text.method_style(row.method, among=table.methods).color
+        label = Text(escape_control_characters(row.label), style=color)
         settings = escape_control_characters(row.differs).split(", ") if row.differs else []
         label.append("".join(f"\n{setting}" for setting in settings), style="dim")
-        cells = (_grid_cell(row.cell(column.key), space) for column, space in zip(columns, spaces, strict=True))
-        grid.add_row(label, *cells)
+        grid.add_row(label, *map(_grid_cell, cells, spaces))
     return grid
 
 
-def _grid_cell(cell: Cell, space: int) -> Text:
-    """Return a cell padded for the longest mark in its column, so that the decimals are aligned."""
+def _grid_cell(cell: Any, space: int) -> Text:
     if cell.value is None and cell.missing is None:
         return Text("")
-    bold = "bold" if cell.best or cell.tied else ""
-    shown = Text(f"{text.cell_value(cell)}{text.cell_mark(cell):{space}}", style=bold)
-    return shown.append("".join(f"\n{line}" for line in text.cell_details(cell)), style="dim")
+    bold = "bold" if cell.best or cell.not_told_apart else ""
+    return Text(f"{cell.text}{cell.marks:{space}}", style=bold).append("".join(map("\n{}".format, cell.details)), "dim")

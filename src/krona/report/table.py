@@ -1,6 +1,6 @@
 """The data classes of a report: its tables, columns, rows and cells. They do not depend on the output format."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,12 +10,13 @@ from krona.messages import plural
 from krona.metrics.compare_methods import Sample
 from krona.metrics.scores.metric import Answers, Floats
 from krona.metrics.statistics import Interval, t_interval
-from krona.report.runs import ReportRun, Runs, Section
+from krona.report.runs import COSTS, ReportRun, Runs, Section
 from krona.runs.studies import Study
 from krona.runs.suspicious_scores import ScoreMessage
 
 AVERAGE = "avg"
 SCORES = ("average", "task", "other_split")  # kinds of columns that contain scores
+RUNS = ("row", "task", "seed", "run", "done", "dev", "test", *COSTS)  # the columns of a frame of runs
 PAIRS = (  # the columns of a frame of pairs
     "column", "row", "reference", "difference", "low", "high", "p", "p_holm", "p_reference", "p_equivalent",
     "detectable", "seeds", "rows", "error", "df",
@@ -145,6 +146,15 @@ class Row:
         return self.cells.get(column) or Cell()
 
 
+def run_frame(rows: Sequence[Row]) -> pd.DataFrame:
+    """Return a line for each run of some rows: its row's position, task, seed, scores and costs. NaN: unknown."""
+    lines = [
+        {"row": i, "task": task, "seed": run.seed, "run": run, "done": run.done, **run.scores, **run.costs}
+        for i, row in enumerate(rows) for task, runs in row.runs.items() for run in runs
+    ]  # fmt: skip
+    return pd.DataFrame(lines, columns=[*RUNS])
+
+
 @dataclass(frozen=True)
 class BestOfK:
     """The expected test scores of methods on one task after k trials of tuning (`krona.report.best_of_k`)."""
@@ -186,6 +196,8 @@ class Table:
     recipes: pd.DataFrame | None = None  # the hyper-parameters of the runs beside the paper's, as text
     shown: list[Column] = field(default_factory=list)  # the columns of all formats except CSV
     best_of_k: list[BestOfK] = field(default_factory=list)  # of the tasks on which a method has a grid
+    runs: pd.DataFrame = field(default_factory=pd.DataFrame)  # a line for each run (`run_frame`)
+    cells: pd.DataFrame = field(default_factory=pd.DataFrame)  # a line for each cell (`krona.report.cells.cell_frame`)
     # A line for each tested pair of rows: row minus reference in points, with its 95 % interval. p_holm is corrected
     # over all pairs, and p_reference over the pairs with a reference row (NaN for other pairs). detectable is the true
     # difference that the test detects in 80 % of cases. seeds are the numbers of seeds of both rows.
@@ -203,6 +215,12 @@ class Table:
         known = {key for row in self.rows for key, cell in row.cells.items() if cell.value is not None}
         columns = [column for column in self.columns if column.kind in SCORES and column.key in known]
         return sorted(columns, key=lambda column: SCORES.index(column.kind)) if self.section else []
+
+    def grid(self, columns: Sequence[Column]) -> Iterator[tuple[Row, list[Any]]]:
+        """Yield each row and its lines of the frame ``cells`` for some columns."""
+        cells = {line.Index: line for line in self.cells.itertuples()}
+        for i, row in enumerate(self.rows):
+            yield row, [cells[i, column.key] for column in columns]
 
     def cell(self, row: str, column: str) -> Cell:
         """Return the cell in the row and the column with these keys."""
