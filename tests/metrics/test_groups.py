@@ -58,8 +58,3 @@ def test_means_over_groups_of_unequal_size_divide_by_the_drawn_rows(metric: str)
         sides = ([side[row] for row in kept] for side in (targets, given))
         (without[group],) = score([metric], *sides, LABELS, [numbers[row] for row in kept]).values()
     assert 31 * shares.var() == pytest.approx((30 / 31) ** 2 * ((without - without.mean()) ** 2).sum())
-
-
-def test_groups_of_another_length_are_refused() -> None:
-    with pytest.raises(ValueError, match="2 targets and 1 groups"):
-        encode(["0", "1"], ["0", "1"], LABELS, [0])

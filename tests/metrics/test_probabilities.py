@@ -9,7 +9,7 @@ from sklearn import metrics as reference
 
 from krona.metrics.compare_methods import row_contributions
 from krona.metrics.scores import METRICS, get_metric, score, score_answers
-from krona.metrics.scores.metric import Answers, encode
+from krona.metrics.scores.metric import Answers
 from krona.metrics.statistics import bootstrap
 
 NAMES = [name for name, metric in METRICS.items() if metric.of_probabilities and metric.fits(2)]
@@ -116,7 +116,3 @@ def test_redrawn_scores_are_those_of_repeated_rows(name: str) -> None:
         for row, got in zip(weights, found, strict=True):
             again = [i for i, times in enumerate(row) for _ in range(int(times))]
             assert got == pytest.approx(score_answers([name], take(run, again))[name], abs=1e-9)
-
-
-def test_answers_without_labels_have_no_probabilities() -> None:
-    assert encode(["1"], ["1"], ["0", "1"]).probabilities is None

@@ -41,24 +41,6 @@ def test_superglues_lines_are_read_with_t5s_texts(name: str, tmp_path: Path) -> 
     assert data_fingerprint(task(name), Data(kind="jsonl", path=str(tmp_path / "more"))) != before
 
 
-def test_labels_may_be_words_numbers_or_booleans() -> None:
-    for value in (True, "true", 1, "1"):
-        assert task("boolq").target({"label": value}) == "1"
-    assert task("copa").target({"label": 0}) == "0"
-    assert task("cb").target({"label": "neutral"}) == task("cb").target({"label": 2}) == "2"
-
-
-def test_a_line_without_a_column_is_one_message_with_its_number(tmp_path: Path) -> None:
-    file = write(tmp_path, "cb") / "val.jsonl"
-    lines = file.read_text().splitlines()
-    lines[2] = json.dumps({"premises": "Ann sails.", "hypothesis": "Ann sails", "label": "neutral"})
-    file.write_text("\n".join(lines))
-    with pytest.raises(KronaError, match=r"val\.jsonl:3: the key 'premise' is missing: did you mean 'premises'\?"):
-        load(task("cb"), kind="jsonl", path=str(tmp_path))
-    got = load(task("cb"), kind="jsonl", path=str(tmp_path), skip_bad_rows=True)
-    assert len(got.dev) + len(got.test) == 4
-
-
 @pytest.mark.parametrize(
     ("name", "kind", "path", "message"),
     [
@@ -75,15 +57,6 @@ def test_a_source_without_the_task_names_those_with_it(name: str, kind: str, pat
 def test_the_hubs_data_set_follows_from_the_task_unless_it_is_typed() -> None:
     configs = [one_job.config(*line) for line in (["task=cb"], ["task=rte"], ["task=cb", "data.name=a/b"])]
     assert [config["data"]["name"] for config in configs] == ["aps/super_glue", "nyu-mll/glue", "a/b"]
-
-
-def test_a_question_with_its_answers_is_in_one_split(tmp_path: Path) -> None:
-    write(tmp_path, "multirc", validation=30)
-    got = load(task("multirc"), kind="jsonl", path=str(tmp_path))
-    questions = [{texts[:2] for texts in split.texts} for split in (got.dev, got.test)]
-    assert not questions[0] & questions[1]
-    assert len(questions[0] | questions[1]) == 60
-    assert abs(len(got.dev) - len(got.test)) < 3
 
 
 def multirc_lines() -> list[dict[str, Any]]:

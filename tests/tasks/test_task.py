@@ -28,7 +28,7 @@ def test_braces_and_percent_signs_in_a_text_stay_text() -> None:
     assert task("rte").source(("{sentence2} %s {0}", "{")) == "sentence1: {sentence2} %s {0} sentence2: {"
 
 
-GLUE_IDS = {
+IDS = {
     "rte": {"entailment": "0", "not_entailment": "1"},
     "qnli": {"entailment": "0", "not_entailment": "1"},
     "mnli": {"entailment": "0", "neutral": "1", "contradiction": "2"},
@@ -36,15 +36,17 @@ GLUE_IDS = {
     "qqp": {"not_duplicate": "0", "duplicate": "1"},
     "cola": {"unacceptable": "0", "acceptable": "1"},
     "sst2": {"negative": "0", "positive": "1"},
+    "cb": {"entailment": "0", "contradiction": "1", "neutral": "2"},
+    "copa": {"choice1": "0", "choice2": "1"},
 }
 
 
-@pytest.mark.parametrize("name", GLUE_IDS)
-def test_label_words_and_ids_are_glues(name: str) -> None:
-    for word, target in GLUE_IDS[name].items():
+@pytest.mark.parametrize("name", IDS)
+def test_label_words_and_ids_are_those_of_the_benchmark(name: str) -> None:
+    for word, target in IDS[name].items():
         for value in (word, f" {word} ", target, int(target), float(target), f"{target}.0"):
             assert task(name).target({"label": value}) == target
-    assert task(name).target_strings() == list(GLUE_IDS[name].values())
+    assert task(name).target_strings() == list(IDS[name].values())
 
 
 @pytest.mark.parametrize(
