@@ -5,15 +5,14 @@ import copy
 import torch
 from torch import Tensor, nn
 
-from krona.messages import KronaError, first_line
-from krona.methods.branch import Branch
+from krona.messages import KronaError
 from krona.surgery.state import adapted_modules
 from krona.surgery.target_modules import widths_at
-from krona.surgery.wrapper import public_name
 
 TOLERANCE = 1e-3  # the maximum difference between ``delta`` and ``forward``, as a fraction of the largest output
 
 
+@torch.no_grad()
 def find_branch_fault(model: nn.Module) -> str | None:
     """Check the branches of the adapter. Return a message for the first wrong ``forward`` or ``delta``, or None.
 
@@ -21,48 +20,32 @@ def find_branch_fault(model: nn.Module) -> str | None:
     matrix (d_out, d_in) with ``forward(x) = x @ delta().T``. The check uses random inputs and parameters, because the
     initial output of many branches is zero. Only one branch of each class and size is checked.
     """
-    checked = set()
-    for module_name, adapted in adapted_modules(model):
+    branches = {}
+    for name, adapted in adapted_modules(model):
         size = adapted.placement.widths(*widths_at(adapted))
         for branch in adapted.own_branches():
-            key = type(branch), size, tuple(p.shape for p in branch.parameters())
-            label = f"{type(branch).__name__} at {public_name(module_name)}"
-            if key not in checked and (fault := _find_fault(label, branch, *size)):
-                return fault
-            checked.add(key)
+            shapes = tuple(parameter.shape for parameter in branch.parameters())
+            branches.setdefault((type(branch), size, shapes), (f"{type(branch).__name__} at {name}", branch))
+    for (_, (d_in, d_out), _), (label, branch) in branches.items():
+        first = next(branch.parameters(), torch.zeros(()))
+        device, dtype = first.device, torch.promote_types(first.dtype, torch.float32)
+        branch = copy.deepcopy(branch).to(dtype).eval()
+        generator = torch.Generator().manual_seed(0)
+        for parameter in filter(Tensor.is_floating_point, branch.parameters()):
+            parameter.add_(0.1 * torch.randn(parameter.shape, generator=generator).to(device, dtype))
+        x = torch.randn(1, 4, d_in, generator=generator).to(device, dtype)
+        y = branch(x)
+        if y.shape != (1, 4, d_out):
+            return f"forward() of {label} returned the shape {tuple(y.shape)} instead of {(1, 4, d_out)}."
+        try:
+            matrix = branch.delta()
+        except KronaError:  # the branch cannot be written as a matrix
+            continue
+        if not y.isfinite().all():  # the output may be undefined for random values
+            continue
+        if matrix.shape != (d_out, d_in):
+            return f"delta() of {label} returned the shape {tuple(matrix.shape)} instead of {(d_out, d_in)}."
+        difference = float((x @ matrix.T - y).abs().max() / y.abs().max().clamp(min=1e-30))
+        if difference > TOLERANCE:
+            return f"delta() of {label} differs from forward() by {difference:.2g} times the largest output."
     return None
-
-
-@torch.no_grad()
-def _find_fault(label: str, branch: Branch, d_in: int, d_out: int) -> str | None:
-    first = next(branch.parameters(), torch.zeros(()))
-    device, dtype = first.device, torch.promote_types(first.dtype, torch.float32)
-    branch = copy.deepcopy(branch).to(dtype).eval()
-    generator = torch.Generator().manual_seed(0)
-    for parameter in filter(Tensor.is_floating_point, branch.parameters()):
-        parameter.add_(0.1 * torch.randn(parameter.shape, generator=generator).to(device, dtype))
-    x = torch.randn(1, 4, d_in, generator=generator).to(device, dtype)
-    try:
-        y: Tensor = branch(x)
-    except Exception as error:  # a user's own branch, or a layer of peft, can raise any error
-        return f"forward() of {label} failed for an input of shape {tuple(x.shape)}: {first_line(error).rstrip('.')}."
-    if y.shape != (1, 4, d_out):
-        return (
-            f"forward() of {label} returned the shape {tuple(y.shape)} for an input of shape {tuple(x.shape)}. The "
-            f"output must have the shape {(1, 4, d_out)}, whose last dimension is d_out."
-        )
-    try:
-        matrix = branch.delta()
-    except KronaError:  # the branch cannot be written as a matrix
-        return None
-    except RuntimeError as error:
-        return f"delta() of {label} failed: {first_line(error)}."
-    if not y.isfinite().all():  # the output may be undefined for random values
-        return None
-    must = "delta() must return the matrix (d_out, d_in) with forward(x) = x @ delta().T."
-    if matrix.shape != (d_out, d_in):
-        return f"delta() of {label} returned the shape {tuple(matrix.shape)} instead of {(d_out, d_in)}. {must}"
-    difference = float((x @ matrix.T - y).abs().max() / y.abs().max().clamp(min=1e-30))
-    if difference <= TOLERANCE:
-        return None
-    return f"delta() of {label} differs from forward() by {difference:.2g} times the largest output. {must}"
