@@ -12,7 +12,7 @@ from krona.config import check as checks
 from krona.config.choices import choices as choices
 from krona.config.compose import Composed, compose_job, hydra_session
 from krona.config.hydra_interface import option_parser
-from krona.config.overrides import expand
+from krona.config.overrides import expand_command
 from krona.config.overrides import normalize as normalize
 from krona.config.settings import RunSettings
 from krona.training.plan import identify
@@ -26,9 +26,9 @@ def compose(*words: str) -> Composed:
 
 def compose_all(*words: str) -> list[Composed]:
     """Return the config of each job of a multirun (-m)."""
-    typed = [word for word in normalize(["-m", *words]) if word != "-m"]
+    jobs = expand_command(words)
     with hydra_session():
-        return [compose_job(job) for job in expand(typed)]
+        return [compose_job(job) for job in jobs]
 
 
 def check(config: Mapping[str, Any]) -> RunSettings:

@@ -76,8 +76,8 @@ def test_a_table_plans_each_run_once(tmp_path: Path, monkeypatch: pytest.MonkeyP
         begin(tmp_path, *command[command.index("-m") + 1 :])
         return Mock(wait=lambda: 0)
 
-    original = plan._find_state
-    monkeypatch.setattr(plan, "_find_state", plan_run)
+    original = plan.find_state
+    monkeypatch.setattr(plan, "find_state", plan_run)
     monkeypatch.setattr("subprocess.Popen", train)
     monkeypatch.setattr("krona.paths.OUTPUTS", tmp_path)
     report = Mock()

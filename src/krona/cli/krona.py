@@ -12,7 +12,7 @@ from rich.console import Console
 from typer.core import TyperGroup
 
 from krona import paths
-from krona.cli import adapter_commands, run_commands
+from krona.cli import run_commands
 from krona.formatting import error_lines, say, show, terminal_width
 from krona.messages import KronaError, KronaWarning, escape_control_characters
 from krona.report import FORMATS
@@ -159,7 +159,9 @@ def report(
     """Print tables of mean scores with intervals, next to the paper's numbers. --format html writes a web page."""
     from krona.runs.folder import require_new
 
-    sweep = _one_name(name, sweep)
+    if name is not None and sweep is not None and name != sweep:
+        raise KronaError(f"{name} and --sweep {sweep} are two different sweeps. Give only one name.")
+    sweep = name or sweep
     number = None if number is None else number.removeprefix("table")
     if number is None and (table_name := re.fullmatch("table([0-9]+)", sweep or "")):
         number, sweep = table_name[1], None
@@ -169,12 +171,6 @@ def report(
     arguments: dict[str, Any] = {"table": number, "sweep": sweep, "filters": where or []}
     arguments |= {"baseline": baseline, "metric": metric, "columns": columns.split(",") if columns else ()}
     _print_report(outputs or [paths.OUTPUTS], form, out, **arguments)
-
-
-def _one_name(name: str | None, sweep: str | None) -> str | None:
-    if name is not None and sweep is not None and name != sweep:
-        raise KronaError(f"{name} and --sweep {sweep} are two different sweeps. Give only one name.")
-    return name or sweep
 
 
 def _print_report(folders: list[Path], form: str, out: Path | None = None, **arguments: Any) -> None:
@@ -279,5 +275,4 @@ def dashboard(
         show(*spec.write(target, project=project, entity=entity, overwrite=overwrite or folder is None))
 
 
-for _others in (run_commands, adapter_commands):
-    app.registered_commands += _others.app.registered_commands
+app.registered_commands += run_commands.app.registered_commands

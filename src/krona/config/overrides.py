@@ -11,7 +11,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 
 from krona.config.choices import require_names
-from krona.config.compose import compose_with_hydra, parser
+from krona.config.compose import compose_with_hydra, hydra_session, parser
 from krona.config.derived_values import STUDIES, TUNED
 from krona.config.hydra_interface import option_parser, split_jobs, translate_errors
 from krona.messages import KronaError, did_you_mean
@@ -60,6 +60,12 @@ def find_sweep(arguments: Sequence[str]) -> str | None:
     overrides = [item for item in arguments if "=" in item and not item.startswith("-")]
     parsed = OverridesParser.create().parse_overrides(overrides)
     return next((override.input_line for override in parsed if override.is_sweep_override()), None)
+
+
+def expand_command(arguments: Sequence[str]) -> list[tuple[str, ...]]:
+    """Return the overrides of each job of ``krona train -m ARGUMENTS``."""
+    with hydra_session():
+        return expand([item for item in normalize(["-m", *arguments]) if item != "-m"])
 
 
 @translate_errors()

@@ -66,7 +66,7 @@ class SweepSummary(Callback):
             if config.hydra.runtime.choices["hydra/sweeper"] != "basic":
                 return
             self.jobs = list_jobs(sweeper_params(config), overrides)
-            self.runs = plan.check_runs(plan.list_job_states(self.jobs, outputs=self.outputs))
+            self.runs = plan.check_runs([plan.find_state(job, self.outputs) for job in self.jobs])
             if self.runs and all(run.state == "wrong" for run in self.runs):
                 errors = dict.fromkeys(str(run.error) for run in self.runs)
                 raise KronaError("\n".join(first_few([*errors], MAX_LINES)))

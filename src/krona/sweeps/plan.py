@@ -12,7 +12,7 @@ from typing import Any
 
 from krona.config import check
 from krona.config.compose import compose_job, hydra_session
-from krona.config.overrides import expand, normalize, read_axes
+from krona.config.overrides import expand_command, read_axes
 from krona.config.target_classes import NotAllowedError
 from krona.display_names import BENCHMARKS
 from krona.messages import KronaError
@@ -36,13 +36,23 @@ def list_states(overrides: Sequence[str], *, outputs: Path, source: Path | None 
     Raises:
         KronaError: the sweep has too many runs.
     """
+    jobs = expand_command(overrides)
     with hydra_session():
-        return list_job_states(expand(normalize(["-m", *overrides])[1:]), outputs=outputs, source=source)
+        return [find_state(job, outputs, source) for job in jobs]
 
 
-def list_job_states(jobs: Sequence[tuple[str, ...]], *, outputs: Path, source: Path | None = None) -> list[RunState]:
-    """Return the state of each job's run. Call this function only while Hydra is initialised."""
-    return [_find_state(job, outputs, source) for job in jobs]
+def find_state(job: tuple[str, ...], outputs: Path, source: Path | None = None) -> RunState:
+    """Return the state of a job's run. Call this function only while Hydra is initialised."""
+    config: dict[str, Any] | None = None
+    run_id = " ".join(job)
+    try:
+        composed = compose_job(job)
+        config = composed.config
+        run_id = plan_run(composed, outputs, own=source is None, starts=False).run_id
+    except KronaError as error:
+        message = f"{source}: {error}" if isinstance(error, NotAllowedError) else str(error)
+        return RunState(run_id, "wrong", outputs / run_id, error=message, config=config, overrides=job)
+    return replace(RunFolder(outputs / run_id).state(), config=config, overrides=job)
 
 
 def check_runs(runs: Sequence[RunState]) -> list[RunState]:
@@ -76,19 +86,6 @@ def _find_error(run: RunState, errors: dict[str, str | None]) -> str | None:
         except KronaError as error:
             errors[key] = str(error)
     return errors[key]
-
-
-def _find_state(job: tuple[str, ...], outputs: Path, source: Path | None) -> RunState:
-    config: dict[str, Any] | None = None
-    run_id = " ".join(job)
-    try:
-        composed = compose_job(job)
-        config = composed.config
-        run_id = plan_run(composed, outputs, own=source is None, starts=False).run_id
-    except KronaError as error:
-        message = f"{source}: {error}" if isinstance(error, NotAllowedError) else str(error)
-        return RunState(run_id, "wrong", outputs / run_id, error=message, config=config, overrides=job)
-    return replace(RunFolder(outputs / run_id).state(), config=config, overrides=job)
 
 
 def table_overrides(number: str, overrides: Sequence[str]) -> list[str]:

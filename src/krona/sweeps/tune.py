@@ -21,7 +21,7 @@ from rich.console import Console
 from krona.config import check
 from krona.config.compose import Composed, compose_job, hydra_session
 from krona.config.derived_values import tuned_studies
-from krona.config.overrides import expand, normalize
+from krona.config.overrides import expand_command
 from krona.formatting import say
 from krona.messages import KronaError, first_line, plural
 from krona.paths import OUTPUTS, find_first, sweeps_folders
@@ -72,6 +72,9 @@ class Search:
             self._seed_sampler(trial, number)
             values += axis.suggest(trial)
         return values
+
+    def report(self, trial: Any, text: str) -> None:
+        say(self.console, f"trial {trial.number}: {text}")
 
     def _seed_sampler(self, trial: "Trial", axis: int) -> None:
         seed = stream_seed("trial", self.seed, rank=axis, step=trial.number)
@@ -264,7 +267,7 @@ def run_trial(search: Search, trial: "Trial", *, runs_left: int = 0) -> None:
     trial.set_user_attr(PROCESS, this_process(uuid.uuid4().hex))
     values = search.suggest(trial)
     trial.set_user_attr("overrides", values)
-    say(search.console, f"trial {trial.number}: {' '.join(values)}")
+    search.report(trial, " ".join(values))
     reported, pruned = {*trial.storage.get_trial(trial._trial_id).intermediate_values}, False
 
     def report(learner: "Learner") -> None:
@@ -300,24 +303,21 @@ def run_trial(search: Search, trial: "Trial", *, runs_left: int = 0) -> None:
                     stop_if_pruned(earlier.progress["step"], earlier.progress["steps"])
             job = run_job(plan, search.console)
             if job.state == "running":  # the next process that asks for a trial takes the score from the run
-                say(search.console, f"trial {trial.number}: another process runs these values")
+                search.report(trial, "another process runs these values")
                 return
             scores.append(_score(job))
     except Interrupted as stop:
         if not pruned or stop.args:  # a signal stopped the trial, which the next command resumes
             raise
         search.study.tell(trial, state=TrialState.PRUNED, skip_if_finished=True)
-        say(search.console, f"trial {trial.number}: pruned")
-        return
-    except KronaError as failure:
-        error = str(failure)
+        search.report(trial, "pruned")
+    except KronaError as error:
+        _record_failure(search, trial, str(error))
     else:
         score = fmean(scores)
         search.study.tell(trial, score, skip_if_finished=True)
         best = search.study.best_trial
-        say(search.console, f"trial {trial.number}: dev {score:.2f}; best {best.value:.2f} (trial {best.number})")
-        return
-    _record_failure(search, trial, error)
+        search.report(trial, f"dev {score:.2f}; best {best.value:.2f} (trial {best.number})")
 
 
 def _plan(search: Search, values: Sequence[str], seed: int) -> Plan:
@@ -343,7 +343,7 @@ def _record_failure(search: Search, trial: "Trial", error: str) -> None:
 
     trial.set_user_attr("error", error)
     search.study.tell(trial, state=TrialState.FAIL, skip_if_finished=True)
-    say(search.console, f"trial {trial.number}: failed: {error}")
+    search.report(trial, f"failed: {error}")
     states = [recorded.state for recorded in search.study.get_trials(deepcopy=False)]
     if len(states) >= MAX_FIRST_FAILURES and set(states) == {TrialState.FAIL}:
         raise KronaError(f"The first {len(states)} trials all failed: {error}")
@@ -355,11 +355,10 @@ def list_runs(typed: Sequence[str]) -> list[tuple[str, ...]]:
     Raises:
         KronaError: the arguments are invalid, or contain recipe=tuned.
     """
-    ready = _normalize(typed)
-    if tuned_studies(ready) is not None:
+    runs = expand_command(typed)
+    if any(tuned_studies(run) is not None for run in runs):
         raise KronaError("A search cannot use recipe=tuned, which is the result of a search. Remove recipe=tuned.")
-    with hydra_session():
-        return expand(ready)
+    return runs
 
 
 def compose_run(overrides: Sequence[str]) -> Composed:
@@ -369,11 +368,7 @@ def compose_run(overrides: Sequence[str]) -> Composed:
         KronaError: an override is invalid.
     """
     with hydra_session():
-        return compose_job(_normalize(overrides))
-
-
-def _normalize(typed: Sequence[str]) -> list[str]:
-    return [item for item in normalize(["-m", *typed]) if item != "-m"]
+        return compose_job(overrides)
 
 
 def study_names(runs: Sequence[Sequence[str]], study: str | None = None) -> list[str]:
