@@ -3,7 +3,7 @@
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import replace
@@ -215,9 +215,7 @@ def _read_peft(trained: Predictor, folder: Path) -> Predictor:
 
 
 # maps each format to the function that writes its folder and returns messages, and the function that loads the folder
-FORMS: Mapping[
-    str, tuple[Callable[[Predictor, Path, torch.dtype], list[str]], Callable[[Predictor, Path], Predictor]]
-] = {
+FORMS = {
     "merged": (_write_merged, _read_merged),
     "peft": (_write_peft, _read_peft),
 }

@@ -59,7 +59,7 @@ class Branch(nn.Module):
 
     def reset_parameters(self) -> None:
         """Initialise the parameters for training."""
-        raise NotImplementedError(f"{type(self).__name__} does not define reset_parameters().")
+        raise NotImplementedError
 
     def delta(self) -> Tensor:
         """Return the matrix (d_out, d_in) that merging adds to the layer's weight.
@@ -92,7 +92,7 @@ class Branch(nn.Module):
             matrix: the layer's weight (d_out, d_in), the gradient of the loss with respect to this weight, or the
                 covariance (d_in, d_in) of the layer's inputs.
         """
-        raise NotImplementedError(f"{type(self).__name__} does not define prepare().")
+        raise NotImplementedError
 
     def add_to(self, y: Tensor, x: Tensor, *others: Self) -> Tensor:
         """Return the sum of y, ``self(x)`` and the updates of the other branches at the same layer or block.
@@ -124,16 +124,16 @@ class Branch(nn.Module):
     @classmethod
     def build_all(cls, model: nn.Module, modules: Sequence[str], config: Mapping[str, Any]) -> "Mapping[str, Branch]":
         """Return the branches of all these modules, by name. Only a class with `computes_layer` defines this method."""
-        raise NotImplementedError(f"{cls.__name__} does not define build_all().")
+        raise NotImplementedError
 
     @classmethod
     def build_prompt(cls, model: nn.Module, config: Mapping[str, Any]) -> Any:
         """Return the branch of a model. Only a class with `adds_positions` defines this method."""
-        raise NotImplementedError(f"{cls.__name__} does not define build_prompt().")
+        raise NotImplementedError
 
     def merged(self, layer: nn.Module) -> nn.Module:
         """Return a copy of the layer with the update merged into its weights, if the branch computes the layer."""
-        raise NotImplementedError(f"{type(self).__name__} does not define merged().")
+        raise NotImplementedError
 
     def to_peft(self) -> tuple[dict[str, Any], dict[str, Tensor]] | None:
         """Return the entries of peft's config and the tensors of peft's layer, or None if peft has no such layer."""

@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import Any, NoReturn, cast
 
-import torch
 from torch import nn
 
 from krona.kernels.t5_modules import use_fast_modules
@@ -162,10 +161,11 @@ def _build_branches(
         ]
         if any(instance.needs is not None for instance in branches):
             _require_parallel(name, base, position, f"method.init={branch_config.get('init')}")
-        device, dtype = _device_and_dtype(
-            end_layers(base)[1] if position == "sequential" else end_layers(first or base)[0]
-        )
-        modules = nn.ModuleList(branches).to(device=device, dtype=dtype)
+        layer = end_layers(base)[1] if position == "sequential" else end_layers(first or base)[0]
+        weight = next(w for w in layer.parameters() if w.is_floating_point() or hasattr(w, "quant_state"))
+        state = getattr(weight, "quant_state", None)
+        dtype = weight.dtype if state is None else state.dtype
+        modules = nn.ModuleList(branches).to(device=weight.device, dtype=dtype)
         magnitude = None
         if options.magnitude:
             _require_parallel(name, base, position, "magnitude=true")
@@ -209,15 +209,6 @@ def _require_parallel(name: str, base: nn.Module, position: Position, label: str
             f"{label} needs a linear layer and placement=parallel, but {public_name(name)} is a "
             f"{type(base).__name__} with placement={position}. Use other target_modules or another placement."
         )
-
-
-def _device_and_dtype(layer: nn.Module) -> tuple[torch.device, torch.dtype]:
-    for weight in layer.parameters():
-        if (state := getattr(weight, "quant_state", None)) is not None:
-            return weight.device, state.dtype
-        if weight.is_floating_point():
-            return weight.device, weight.dtype
-    raise KronaError(f"A {type(layer).__name__} without floating-point weights cannot have a branch.")
 
 
 def _find_slots(model: nn.Module, names: list[str]) -> dict[str, list[Slot]]:

@@ -65,8 +65,7 @@ def prepare(model: nn.Module, batches: Iterable[Any] = (), loss: Loss = model_lo
         loss: a function that returns the loss of the model for a batch.
 
     Raises:
-        KronaError: the branches need batches, but no batch reached a layer; or a layer's weight, gradient or covariance
-            contains NaN or infinite values.
+        KronaError: the branches need batches, but no batch reached a layer.
     """
     if is_prepared(model):
         return
@@ -79,10 +78,6 @@ def prepare(model: nn.Module, batches: Iterable[Any] = (), loss: Loss = model_lo
         W = weight_matrix(layers[module_name]).detach()
         # the matrix is decomposed on the CPU, because the result differs between devices
         matrix = sums[module_name] if sums else W.to("cpu", torch.promote_types(W.dtype, torch.float32))
-        if not bool(torch.isfinite(matrix).all()):
-            raise KronaError(
-                f"method.init={branch.init}: the {needs} of {module_name} contains NaN or infinite values."
-            )
         branch.prepare(matrix)
     get_adapter(model).prepared = True
 

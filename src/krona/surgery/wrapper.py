@@ -60,8 +60,7 @@ class InputCapture:
     def take(self) -> Tensor:
         """Return the stored input of the current forward pass, and delete the reference to it."""
         x, self.x = self.x, None
-        if x is None:
-            raise RuntimeError(f"The forward pass of this model did not call {type(self.first).__name__}.")
+        assert x is not None, "the forward pass did not call the first module of the span"
         return x
 
 

@@ -40,12 +40,7 @@ class Decoder(Family):
         texts = [split.sources[row] for row in rows]
         ids = self.tokenizer(texts, verbose=False)["input_ids"]
         ids = [row[:-1] if row[-1:] == [self.eos] else row for row in ids]  # some tokenizers append EOS
-        if longest is not None and longest <= len(self.label_cue):
-            raise KronaError(
-                f"max_source_length={longest} is too small for a source, because {LABEL_CUE!r} has "
-                f"{len(self.label_cue)} tokens."
-            )
-        kept = None if longest is None else longest - len(self.label_cue)
+        kept = None if longest is None else max(0, longest - len(self.label_cue))
         return {"input_ids": [[*row[:kept], *self.label_cue] for row in ids]}
 
     def label(self, target: str) -> list[int]:

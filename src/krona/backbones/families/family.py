@@ -216,10 +216,10 @@ def log_likelihood(logits: Tensor, labels: Tensor) -> Tensor:
 
     The shapes are broadcast. Labels that are -100 do not count.
     """
-    log_probabilities = logits.to(torch.promote_types(logits.dtype, torch.float32)).log_softmax(-1)
+    wide = logits.to(torch.promote_types(logits.dtype, torch.float32)).flatten(0, -2)
     labels = labels.expand(logits.shape[:-1])
-    each = log_probabilities.gather(-1, labels.clamp(min=0)[..., None])[..., 0]
-    return each.masked_fill(labels == IGNORED, 0).sum(-1)
+    losses = nn.functional.cross_entropy(wide, labels.flatten(), ignore_index=IGNORED, reduction="none")
+    return -losses.view(labels.shape).sum(-1)
 
 
 def round_probabilities(probabilities: Tensor) -> list[list[float]]:
