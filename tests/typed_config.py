@@ -2,6 +2,7 @@
 
 from argparse import Namespace
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,7 +16,7 @@ from krona.config.hydra_interface import option_parser
 from krona.config.overrides import expand_command
 from krona.config.overrides import normalize as normalize
 from krona.config.settings import RunSettings
-from krona.training.plan import identify
+from krona.training.plan import plan_run
 
 
 def compose(*words: str) -> Composed:
@@ -41,7 +42,7 @@ def settings(*words: str) -> RunSettings:
 
 
 def run_id(*words: str) -> str:
-    return identify(settings(*words))
+    return plan_run(compose(*words), Path(), starts=False).run_id
 
 
 def parse(*words: str) -> Namespace:

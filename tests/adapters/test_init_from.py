@@ -12,9 +12,9 @@ from safetensors.torch import load_file
 import one_job
 import tiny_backbones
 from krona.adapters.find import find
-from krona.config import check
+from krona.config.compose import Composed
 from krona.messages import KronaError
-from krona.training.plan import identify
+from krona.training.plan import plan_run
 from tiny_backbones import write_backbone
 
 
@@ -74,12 +74,13 @@ def test_the_id_holds_the_content_and_not_the_path(files: Path) -> None:
     first, _ = run(files, "method=krona")
     copied = files / "copied.safetensors"
     shutil.copyfile(first / "adapter.safetensors", copied)
-    ids = {
-        identify(check.settings(config(files, "method=krona", f"init_from={start}")))
-        for start in (first, copied, first / "adapter.safetensors")
-    }
+
+    def run_id(*words: str) -> str:
+        return plan_run(Composed(config(files, "method=krona", *words)), files, starts=False).run_id
+
+    ids = {run_id(f"init_from={start}") for start in (first, copied, first / "adapter.safetensors")}
     assert len(ids) == 1
-    assert ids != {identify(check.settings(config(files, "method=krona")))}
+    assert ids != {run_id()}
 
 
 def test_norms_alone_and_a_head_of_another_task(files: Path) -> None:

@@ -11,11 +11,12 @@ import pytorch_lightning as pl
 import torch
 
 from krona.config import check
+from krona.config.compose import Composed
 from krona.config.settings import Scheduler
 from krona.messages import KronaError
 from krona.runs.folder import RunState
 from krona.runs.result import read_result
-from krona.training.plan import identify, require
+from krona.training.plan import plan_run, require
 from krona.training.schedule import build_schedule
 from one_job import config, finish, finish_after_interrupt, run, same_files
 
@@ -46,7 +47,7 @@ def epochs(job: RunState) -> list[int]:
 
 
 def ids(overrides: list[str], *changes: str) -> str:
-    return identify(check.settings(config(*overrides, *changes), own=True))
+    return plan_run(Composed(config(*overrides, *changes)), Path(), starts=False).run_id
 
 
 def test_a_callback_stops_a_run_and_its_resumed_run(overrides: list[str], tmp_path: Path) -> None:
@@ -62,10 +63,8 @@ def test_a_callback_stops_a_run_and_its_resumed_run(overrides: list[str], tmp_pa
 @pytest.mark.parametrize(("typed", "used"), [("[[32,24]]", "32x24"), ("[[32,24],[24,32]]", "16x12")])
 def test_the_run_id_names_the_shape_that_the_layers_get(typed: str, used: str) -> None:
     """In nano's layers of width 192, A of shape (32,24) fits with a B of shape (6,8), but not with one of (24,32)."""
-    values = config(
-        "profile=demo", "method=krona", "task=sample_rte", f"method.kron_factors={typed}", "method.fit_factors=nearest"
-    )
-    assert f"-{used}-" in identify(check.settings(values))
+    words = ["profile=demo", "task=sample_rte", f"method.kron_factors={typed}", "method.fit_factors=nearest"]
+    assert f"-{used}-" in ids(words)
 
 
 def test_the_run_id_depends_on_settings_that_change_results(overrides: list[str]) -> None:

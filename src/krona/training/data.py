@@ -82,7 +82,11 @@ def build_data(
     """
     trainer, family = settings.trainer, backbone.family
     if trainer.fast_dev_run:
-        splits = _first_batches(settings, splits)
+        first: dict[str, Any] = {}
+        for name, split in splits.by_role.items():
+            rows = settings.step_rows if name == "train" else trainer.eval_batch_size
+            first[name] = split.take(range(min(len(split), int(trainer.fast_dev_run) * rows)))
+        splits = replace(splits, **first)
     if family.generates_text and (decimals := settings.task.decimals) is not None:
         exact, splits = splits, splits.round_targets(decimals)
         if splits != exact:
@@ -179,15 +183,6 @@ def _unread_keys(task: Task) -> list[str]:
     own_template = sorted(task.template.replace(":", "").split()) != sorted(plain.replace(":", "").split())
     own_prefix = task.prefix is not None and task.data_kind != "superglue"
     return ["task.template"] * own_template + ["task.prefix"] * own_prefix
-
-
-def _first_batches(settings: RunSettings, splits: Splits) -> Splits:
-    first: dict[str, Any] = {}
-    for name in tasks.ROLES:
-        split = getattr(splits, name)
-        rows = settings.step_rows if name == "train" else settings.trainer.eval_batch_size
-        first[name] = split.take(range(min(len(split), int(settings.trainer.fast_dev_run) * rows)))
-    return replace(splits, **first)
 
 
 class TrainingBatches(Sampler[list[int]]):

@@ -11,7 +11,7 @@ import os
 import platform
 import socket
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
@@ -25,7 +25,6 @@ from torch import Tensor
 
 from krona.config.settings import Trainer
 from krona.messages import KronaError
-from krona.paths import program
 from krona.runs.processes import num_processes
 
 Value = TypeVar("Value")
@@ -132,13 +131,12 @@ def join_processes(*, accelerator: str) -> Iterator[Ranks]:
         dist.destroy_process_group()
 
 
-def torchrun(devices: int, overrides: Sequence[str]) -> tuple[list[str], dict[str, str]]:
-    """Return the command and the environment that run ``train.py`` in one process per device of this machine."""
-    start = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={devices}"]
-    threads = str(max(1, cpu_count() // devices))
-    # With the default log level, DDP's C++ code prints a warning in each process if the loss uses all parameters.
-    environment = {"OMP_NUM_THREADS": threads, "TORCH_CPP_LOG_LEVEL": "ERROR", **os.environ}
-    return [*start, *program("train")[1:], *overrides], environment
+def configure_process(trainer: Trainer, ranks: Ranks) -> list[str]:
+    """Set the number of threads and the memory allocator of this process. Return notes."""
+    keep_freed_memory()
+    threads = default_threads() if ranks.size == 1 else max(1, cpu_count() // ranks.local_size)
+    torch.set_num_threads(threads if trainer.threads is None else trainer.threads)
+    return bf16_notes(trainer.precision, count_devices(trainer)[0])
 
 
 def keep_freed_memory() -> bool:

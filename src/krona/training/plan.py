@@ -113,7 +113,7 @@ def plan_run(job: Composed, outputs: Path, *, own: bool = True, starts: bool = T
         search=job.search,
         data_fingerprint=data,
         backbone_fingerprint=backbone,
-        run_id=identify(settings, data_fingerprint=data, backbone_fingerprint=backbone),
+        run_id=_identify(settings, data, backbone),
         outputs=outputs,
     )
 
@@ -127,13 +127,8 @@ def read_initial(settings: RunSettings) -> "InitialWeights | None":
     return InitialWeights(settings.init_from)
 
 
-def identify(
-    settings: RunSettings, *, data_fingerprint: str | None = None, backbone_fingerprint: str | None = None
-) -> str:
-    """Return the run id, computed from the config and the contents of data, backbone and initial weights.
-
-    The fingerprints are computed if the caller does not give them.
-    """
+def _identify(settings: RunSettings, data_fingerprint: str, backbone_fingerprint: str) -> str:
+    """Return the run id, computed from the config and the contents of data, backbone and initial weights."""
     config = dict(settings.config)
     if "callbacks" in config:  # a new token does not make a new run
         config["callbacks"] = mask_secrets(config["callbacks"])
@@ -143,8 +138,8 @@ def identify(
         config["method"] = {**config["method"], "kron_factors": _find_factors(settings)}
     return run_id(
         config,
-        data_fingerprint=data_fingerprint or tasks.data_fingerprint(settings.task, settings.data),
-        backbone_fingerprint=backbone_fingerprint or weights_source.fingerprint(settings.backbone),
+        data_fingerprint=data_fingerprint,
+        backbone_fingerprint=backbone_fingerprint,
         own_code=own_code(settings.config),
     )
 

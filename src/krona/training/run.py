@@ -38,17 +38,7 @@ from krona.surgery.operation_counts import added_costs
 from krona.surgery.state import train_in_fp32
 from krona.tasks import Split
 from krona.training.data import build_data, load_splits
-from krona.training.devices import (
-    Ranks,
-    bf16_notes,
-    count_devices,
-    cpu_count,
-    default_threads,
-    keep_freed_memory,
-    read_load,
-    read_peak_memory,
-    reset_peak_memory,
-)
+from krona.training.devices import Ranks, configure_process, read_load, read_peak_memory, reset_peak_memory
 from krona.training.evaluation import require_finite
 from krona.training.learner import Learner
 from krona.training.plan import Plan, read_initial
@@ -191,7 +181,13 @@ def build_learner(plan: Plan, result: Result, ranks: Ranks) -> tuple[Learner, Fi
         The LightningModule, and the fingerprint of the backbone's weights for the adapter file.
     """
     settings, trainer, share = plan.settings, plan.settings.trainer, plan.multirun
-    _start_process(settings, result, ranks)
+    result.notes += configure_process(trainer, ranks)
+    result.provenance |= {
+        "threads": torch.get_num_threads(),
+        "devices": ranks.size,
+        "scoring_precision": trainer.precision,
+    }
+    pl.seed_everything(stream_seed("process", settings.seed), verbose=False)
 
     # The backbone is loaded before `build_data`, because its tokenizer encodes the rows.
     splits = load_splits(settings, fingerprint=plan.data_fingerprint, keep=share)
@@ -221,21 +217,6 @@ def build_learner(plan: Plan, result: Result, ranks: Ranks) -> tuple[Learner, Fi
     if trainer.gradient_checkpointing:  # store only the input of each block, and recompute it in the backward pass
         model.activation_checkpointing_enable({"use_reentrant": False})
     return Learner(settings, backbone, data, steps, ranks=ranks), adapter.config.backbone
-
-
-def _start_process(settings: RunSettings, result: Result, ranks: Ranks) -> None:
-    """Set the number of threads and the seed of this process."""
-    trainer = settings.trainer
-    keep_freed_memory()
-    threads = default_threads() if ranks.size == 1 else max(1, cpu_count() // ranks.local_size)
-    torch.set_num_threads(threads if trainer.threads is None else trainer.threads)
-    result.provenance |= {
-        "threads": torch.get_num_threads(),
-        "devices": ranks.size,
-        "scoring_precision": trainer.precision,
-    }
-    result.notes += bf16_notes(trainer.precision, count_devices(trainer)[0])
-    pl.seed_everything(stream_seed("process", settings.seed), verbose=False)
 
 
 def _describe_model(model: PreTrainedModel, result: Result) -> None:

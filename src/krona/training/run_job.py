@@ -24,6 +24,7 @@ from rich.console import Console
 from krona.display_names import method_label
 from krona.formatting import override_text, say
 from krona.messages import KronaError, first_line
+from krona.paths import program
 from krona.runs.claim import Claim, ClaimLostError, describe
 from krona.runs.description import record_departures
 from krona.runs.folder import RunState
@@ -31,7 +32,7 @@ from krona.runs.processes import PARENT, Interrupted, forget_signals, num_proces
 from krona.runs.provenance import code_change, method_code, own_code, provenance
 from krona.runs.result import Result, Status, now, write_result
 from krona.safe_files import write_text
-from krona.training.devices import Ranks, count_devices, devices_wanted, join_processes, torchrun
+from krona.training.devices import Ranks, count_devices, cpu_count, devices_wanted, join_processes
 from krona.training.plan import Plan, require
 
 
@@ -61,8 +62,12 @@ def _run_by_torchrun(plan: Plan, devices: int) -> RunState:
             "A run on several devices needs a process for each device. Use train.py or torchrun to start it. A trial "
             "of a study cannot use several devices."
         )
-    overrides = [*plan.overrides, f"hydra.run.dir={override_text(str(plan.outputs))}"]
-    command, variables = torchrun(devices, overrides)
+    start = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={devices}"]
+    outputs = f"hydra.run.dir={override_text(str(plan.outputs))}"
+    command = [*start, *program("train")[1:], *plan.overrides, outputs]
+    threads = str(max(1, cpu_count() // devices))
+    # With the default log level, DDP's C++ code prints a warning in each process if the loss uses all parameters.
+    variables = {"OMP_NUM_THREADS": threads, "TORCH_CPP_LOG_LEVEL": "ERROR", **os.environ}
     if not plan.multirun:
         sys.stdout.flush()
         os.execve(command[0], command, variables)
