@@ -1,9 +1,6 @@
 """Fixtures for the small size of each part and the full size of `make torture`."""
 
-from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,27 +9,18 @@ import pytest
 from one_job import config, run
 
 FULL = pytest.param("full", marks=[pytest.mark.torture, pytest.mark.timeout(1500)])
-ALIKE, LONGEST = 70, 600  # number of characters of a failure that are compared, and that are printed
+LONGEST = 600  # number of characters of a failure that are printed
 
 
-@dataclass
-class Book:
-    """The number of attempts of a part, and each failure with a text that describes how to reproduce it."""
+class Losses(list[str]):
+    """The failures of a test, each with a text that describes how to reproduce it."""
 
-    part: str
-    tried: int = 0
-    lost: list[tuple[str, str]] = field(default_factory=list)
+    tried = 0
 
     def add(self, loss: str | None, attempt: str) -> None:
         self.tried += 1
-        self.lost += [(loss, attempt)] if loss else []
-
-
-def _alike(lost: list[tuple[str, str]]) -> list[str]:
-    """Return the first failure of each group that begins alike, and the group's size."""
-    kinds = Counter(loss[:ALIKE] for loss, _ in lost)
-    firsts = {loss[:ALIKE]: f"{loss}: {attempt}"[:LONGEST] for loss, attempt in reversed(lost)}
-    return [f"{count} × {firsts[kind]}" if count > 1 else firsts[kind] for kind, count in kinds.most_common()]
+        if loss:
+            self.append(f"{loss}: {attempt}"[:LONGEST])
 
 
 @pytest.fixture(scope="session")
@@ -59,21 +47,12 @@ def slow_full(request: pytest.FixtureRequest) -> bool:
 
 
 @pytest.fixture
-def book() -> Callable[[str], Any]:
-    """Return a context whose end prints the number of failures of a part, and fails if the part had a failure."""
-
-    @contextmanager
-    def opened(part: str) -> Iterator[Book]:
-        found = Book(part)
-        try:
-            yield found
-        finally:  # also if the time of the test runs out
-            print(f"{part}: {len(found.lost)} of {found.tried} lost", *_alike(found.lost), sep="\n")
-        assert found.tried
-        if found.lost:
-            raise AssertionError(f"{len(found.lost)} of {found.tried} lost:\n" + "\n".join(_alike(found.lost)))
-
-    return opened
+def losses() -> Iterator[Losses]:
+    """Return a list of failures. At the end of the test, also if its time has run out, a failure fails the test."""
+    found = Losses()
+    yield found
+    print(f"{len(found)} of {found.tried} lost")
+    assert not found, "\n".join(found)
 
 
 @pytest.fixture

@@ -126,8 +126,8 @@ def run_command(words: list[str]) -> str:
     raise KronaError(problem)
 
 
-def try_each(strategy: st.SearchStrategy[Any], count: int, found: Any, try_one: Callable[[Any], str | None]) -> None:
-    """Draw ``count`` examples, which are the same each time, and add the failures to ``found``."""
+def try_each(strategy: st.SearchStrategy[Any], count: int, losses: Any, try_one: Callable[[Any], str | None]) -> None:
+    """Draw ``count`` examples, which are the same each time, and add the failures to ``losses``."""
 
     @settings(
         max_examples=count, derandomize=True, database=None, deadline=None, phases=[Phase.generate],
@@ -135,6 +135,6 @@ def try_each(strategy: st.SearchStrategy[Any], count: int, found: Any, try_one: 
     )  # fmt: skip
     @given(strategy)
     def draw(one: Any) -> None:
-        found.add(try_one(one), ascii(one))
+        losses.add(try_one(one), ascii(one))
 
     draw()

@@ -25,6 +25,7 @@ from krona.runs.frame import read_results
 from krona.runs.result import read_result, write_result
 from krona.sweeps import status
 from krona.tasks.files import DataFile, FileColumns
+from torture.conftest import Losses
 from torture.damage import damaged, damaged_json, judge, try_each
 
 View = tuple[dict[str, Any], Iterable[Any]]  # what a command shows of each run, and its error messages
@@ -37,7 +38,7 @@ def copied(done: Path, outputs: Path) -> Path:
     return Path(shutil.copytree(done, outputs / done.name))
 
 
-def test_results(full: bool, copied: Path, outputs: Path, book: Any) -> None:
+def test_results(full: bool, copied: Path, outputs: Path, losses: Losses) -> None:
     """Test a result.json with damaged bytes, such as after a crash of the machine."""
     file, seen = copied / "result.json", count()
     content, raw = json.loads(file.read_text()), file.read_bytes()
@@ -87,11 +88,10 @@ def test_results(full: bool, copied: Path, outputs: Path, book: Any) -> None:
                 return f"{name}: {loss}"
         return None
 
-    with book("damaged results") as found:
-        try_each(damaged(raw), RESULTS if full else 15, found, read)
+    try_each(damaged(raw), RESULTS if full else 15, losses, read)
 
 
-def test_adapters(full: bool, copied: Path, tmp_path: Path, book: Any) -> None:
+def test_adapters(full: bool, copied: Path, tmp_path: Path, losses: Losses) -> None:
     """Test all code that opens an adapter's file: in a run, which has its checksum, and alone."""
     from krona.adapters.adapter_file import Adapter
     from krona.adapters.find import find
@@ -121,11 +121,10 @@ def test_adapters(full: bool, copied: Path, tmp_path: Path, book: Any) -> None:
         return loss or judge(partial(Adapter.load, str(alone)), ANY, str(alone))
 
     drawn = damaged(content) | damaged_json(header).map(with_header) | damaged_json(entry).map(with_entry)
-    with book("damaged adapters") as found:
-        try_each(drawn, 2_000 if full else 15, found, read)
+    try_each(drawn, 2_000 if full else 15, losses, read)
 
 
-def test_checkpoints(full: bool, values: dict[str, Any], copied: Path, outputs: Path, book: Any) -> None:
+def test_checkpoints(full: bool, values: dict[str, Any], copied: Path, outputs: Path, losses: Losses) -> None:
     """A run's command renames a damaged last.ckpt before it trains, or reads the saved values from it."""
     import torch
 
@@ -162,8 +161,7 @@ def test_checkpoints(full: bool, values: dict[str, Any], copied: Path, outputs: 
 
     claim(content)
     assert file.exists()
-    with book("damaged checkpoints") as found:
-        try_each(damaged(content), 1_500 if full else 15, found, read)
+    try_each(damaged(content), 1_500 if full else 15, losses, read)
 
 
 Row = dict[str, Any] | None  # the columns of a row; None for a row that must be refused
@@ -195,7 +193,7 @@ def as_row(line: str) -> Row:
         return None
 
 
-def test_rows_of_a_file(full: bool, tmp_path: Path, book: Any) -> None:
+def test_rows_of_a_file(full: bool, tmp_path: Path, losses: Losses) -> None:
     """krona reads the same rows as a simple reader. It refuses other rows, and files that it cannot read, by name."""
     columns = FileColumns(names={"text": ["text"], "label": ["label"]})
     good = {
@@ -230,5 +228,4 @@ def test_rows_of_a_file(full: bool, tmp_path: Path, book: Any) -> None:
         drawn = damaged(good[kind]) | ends.map(lambda end: good[kind] + end)
         return st.tuples(st.just(kind), drawn, st.booleans())
 
-    with book("damaged rows") as found:
-        try_each(st.sampled_from([*good]).flatmap(damage), 6_000 if full else 40, found, read)
+    try_each(st.sampled_from([*good]).flatmap(damage), 6_000 if full else 40, losses, read)

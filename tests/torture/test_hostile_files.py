@@ -28,6 +28,7 @@ from krona.runs.result import read_result, write_result
 from krona.tasks import hub
 from one_job import config, run
 from runs.made_runs import aged, claimed, dead_pid, tree
+from torture.conftest import Losses
 from torture.damage import judge, run_command
 
 TARGET = "krona_evil.Thing"
@@ -118,19 +119,18 @@ def commands(out: Path) -> list[list[str]]:
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of wandb_workspaces, when it is imported
 @pytest.mark.filterwarnings("ignore:target. krona_evil has changed since this run:UserWarning")  # predict and export
-def test_every_command_on_a_hostile_folder(full: bool, hostile: SimpleNamespace, book: Any) -> None:
+def test_every_command_on_a_hostile_folder(full: bool, hostile: SimpleNamespace, losses: Losses) -> None:
     before = tree(hostile.mine)
-    with book("hostile outputs") as found:
-        for words in commands(hostile.out):
-            if not full and words[0] not in SMALL:
-                continue
-            crash = judge(partial(run_command, words), ANY)
-            if tree(hostile.mine) != before:
-                crash = "a link's target was changed"
-            if hostile.fired.exists():
-                hostile.fired.rmdir()
-                crash = "content of the folder was executed"
-            found.add(crash, f"krona {' '.join(words)}")
+    for words in commands(hostile.out):
+        if not full and words[0] not in SMALL:
+            continue
+        crash = judge(partial(run_command, words), ANY)
+        if tree(hostile.mine) != before:
+            crash = "a link's target was changed"
+        if hostile.fired.exists():
+            hostile.fired.rmdir()
+            crash = "content of the folder was executed"
+        losses.add(crash, f"krona {' '.join(words)}")
 
 
 def output(*command: str) -> tuple[int, str]:

@@ -106,9 +106,7 @@ def test_a_run_records_its_weights(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     overrides += ["backbone=local", f"backbone.path={tiny_folder}"]
-    plain = finish(tmp_path / "outputs", *overrides)[0]
     job = finish(tmp_path / "outputs", *overrides, BALANCED, "micro_batch_size=1")[0]
-    assert job.folder != plain.folder
     assert job.result is not None
     counts = job.result.splits["train"]["targets"]
     first, second = (sum(counts.values()) / (2 * counts[target]) for target in ("0", "1"))

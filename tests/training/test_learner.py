@@ -177,22 +177,6 @@ def test_lora_plus_equals_that_of_peft(train_layer_norms: bool) -> None:
         torch.testing.assert_close(parameter, other, rtol=1e-9, atol=1e-11)  # fp64, with other orders of products
 
 
-def test_each_group_follows_the_schedule_with_its_own_rate(tmp_path: Path) -> None:
-    model = inserted("krona_b")
-    tuned = learner(model, warmup=4, total=9, lr_factors={"A": 0.5, "bias": 8.0, "layer_norms": 2.0})
-    names = [name for name, _ in surgery.trainable_groups(model).items()]
-    assert sorted(names) == ["A", "B", "bias", "layer_norms"]
-    fit(tuned, tmp_path, epochs=3)
-    (base, *_) = tuned.optimizers().param_groups
-    assert (base["name"], len(base["params"])) == ("base", 8)  # B
-    assert tuned.lrs[:5] == pytest.approx([0, 2.5e-3, 5e-3, 7.5e-3, 1e-2])
-    last = tuned.dev_curve[-1]
-    assert last["lr"] == pytest.approx(1e-2 / 5)
-    assert last["lr_by_group"] == pytest.approx(
-        {"base": 1e-2 / 5, "A": 1e-2 / 10, "bias": 8e-2 / 5, "layer_norms": 2e-2 / 5}
-    )
-
-
 class Norm(torch.optim.SGD):
     """An optimizer that records the norm of the gradient of each step."""
 

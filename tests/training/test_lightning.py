@@ -127,15 +127,6 @@ def test_schedules_after_a_linear_warm_up() -> None:
     assert rates(torchs("CosineAnnealingLR"), warmup=0, steps=4) == pytest.approx(cosine)
 
 
-def test_a_schedule_of_torch_resumes_exactly(overrides: list[str], tmp_path: Path) -> None:
-    chosen = [*overrides, "~scheduler", "+scheduler._target_=torch.optim.lr_scheduler.CosineAnnealingLR"]
-    whole, _ = finish(tmp_path / "whole", *chosen)
-    resumed, _ = finish_after_interrupt(2, tmp_path / "again", *chosen)
-    assert same_files(resumed.folder, whole.folder)
-    rates_seen = [row["lr"] for row in read_result(whole.folder / "result.json").dev_curve]
-    assert rates_seen[0] > rates_seen[1] > rates_seen[2] > 0
-
-
 def test_a_lightning_logger_gets_steps_epochs_and_summary_after_a_resume(overrides: list[str], tmp_path: Path) -> None:
     chosen = [*overrides, CSV, "trainer.log_every_n_steps=1", "callbacks=lr_monitor"]
     plain, _ = finish(tmp_path / "plain", *overrides)

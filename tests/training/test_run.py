@@ -216,10 +216,11 @@ def test_initial_values_are_computed_once(
         assert times["total"] > times["prepare"] > 0
 
 
-def test_rates_by_group_and_dropout_resume_to_the_same_bits(
+def test_rates_by_group_a_schedule_of_torch_and_dropout_resume_to_the_same_bits(
     overrides: list[str], processes: Any, tmp_path: Path
 ) -> None:
     chosen = [*overrides, "++optimizer.lr_factors={A: 0.25, B: 4}", "+method.dropout=0.3"]
+    chosen += ["~scheduler", "+scheduler._target_=torch.optim.lr_scheduler.CosineAnnealingLR"]
     whole, _ = finish(tmp_path / "whole", *chosen)
     run_killed(processes, config(*chosen), tmp_path / "again", ("step", 5))
     resumed, said = finish(tmp_path / "again", *chosen)
@@ -227,7 +228,8 @@ def test_rates_by_group_and_dropout_resume_to_the_same_bits(
     assert "lr 0.03 (A × 0.25, B × 4)" in said
     result = json.loads((resumed.folder / "result.json").read_text())
     jsonschema.validate(result, SCHEMA)
-    row = result["dev_curve"][0]
+    row, *later = result["dev_curve"]
+    assert row["lr"] > later[0]["lr"] > later[1]["lr"] > 0
     assert row["lr_by_group"] == pytest.approx({"base": row["lr"], "A": row["lr"] / 4, "B": 4 * row["lr"]})
 
 
@@ -373,18 +375,34 @@ def test_an_error_after_the_last_file_keeps_the_finished_run(
     assert_same(tmp_path / done.name, done)
 
 
+class Interrupting:
+    """An object whose destructor receives a signal. Python suppresses the exceptions of destructors."""
+
+    def __del__(self) -> None:
+        interrupt(signal.SIGTERM, sys._getframe())
+
+
+@pytest.mark.parametrize("lost", [False, True])
 def test_an_interrupted_run_is_recorded_and_resumes(
-    values: dict[str, Any], done: Path, tmp_path: Path, at_step: Any
+    lost: bool, values: dict[str, Any], done: Path, tmp_path: Path, at_step: Any
 ) -> None:
-    at_step(5, Mock(side_effect=[Interrupted(signal.SIGTERM), None]))  # like the handler of the command line
-    with pytest.raises(Interrupted) as caught:
-        run(values, tmp_path)
+    before = signal.getsignal(signal.SIGTERM)
+    if lost:
+        at_step(1, Interrupting)  # the run then ends after its epoch
+    else:
+        at_step(5, Mock(side_effect=[Interrupted(signal.SIGTERM), None]))
+    try:
+        with pytest.raises(Interrupted) as caught:
+            run(values, tmp_path)
+    finally:
+        signal.signal(signal.SIGTERM, before)
     assert caught.value.args == (signal.SIGTERM,)
     folder = tmp_path / done.name
     content = json.loads((folder / "result.json").read_text())
     jsonschema.validate(content, SCHEMA)
     assert (content["status"], content["progress"]["epoch"]) == ("interrupted", 1)
     assert not (folder / "claim.json").exists()
+    assert len(torch.load(folder / "last.ckpt", weights_only=True)["krona"]["dev_curve"]) == 1
     job, said = run(values, tmp_path)
     assert "resumes after epoch 1, step 3" in said
     assert_same(job.folder, done)
@@ -401,28 +419,6 @@ def test_files_left_by_a_killed_process_are_removed(values: dict[str, Any], done
     claimed(folder, pid=os.getpid())  # files of an owner that is alive stay
     run(values, tmp_path)
     assert (folder / "claim.json").exists()
-
-
-def test_a_lost_interrupt_ends_the_run_after_the_epoch(
-    values: dict[str, Any], done: Path, tmp_path: Path, at_step: Any
-) -> None:
-    before = signal.getsignal(signal.SIGTERM)
-
-    def lose() -> None:
-        with suppress(Interrupted):  # like C code that clears every exception
-            interrupt(signal.SIGTERM, None)
-
-    at_step(1, lose)
-    try:
-        with pytest.raises(Interrupted):
-            run(values, tmp_path)
-    finally:
-        signal.signal(signal.SIGTERM, before)
-    content = json.loads((tmp_path / done.name / "result.json").read_text())
-    assert (content["status"], content["progress"]["epoch"]) == ("interrupted", 1)
-    checkpoint = torch.load(tmp_path / done.name / "last.ckpt", weights_only=True)
-    assert len(checkpoint["krona"]["dev_curve"]) == 1
-    assert_same(run(values, tmp_path)[0].folder, done)
 
 
 @pytest.mark.parametrize("method", ["full", "lora", "untuned"])

@@ -11,6 +11,7 @@ import os
 import platform
 import socket
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -181,9 +182,9 @@ def read_peak_memory() -> dict[str, int]:
     return {"host": host}
 
 
-def processor_seconds() -> float:
-    """Return the processor time of this process and of its finished child processes."""
-    return sum(os.times()[:4])
+def clock() -> tuple[float, float]:
+    """Return the time in seconds, and the processor time of this process and of its finished child processes."""
+    return time.perf_counter(), sum(os.times()[:4])
 
 
 def read_load() -> list[float]:

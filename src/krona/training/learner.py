@@ -22,7 +22,7 @@ from krona.messages import KronaError, shorten
 from krona.random_streams import stream_seed
 from krona.surgery.state import get_adapter
 from krona.training.data import RunData
-from krona.training.devices import Ranks, processor_seconds
+from krona.training.devices import Ranks, clock
 from krona.training.evaluation import Answer, SplitEvaluation
 from krona.training.schedule import BASE_GROUP, StepCounts, build_schedule, optimizer_groups
 
@@ -84,8 +84,8 @@ class Learner(pl.LightningModule):
         self.validated: dict[str, Any] | None = None  # the scores of the last validation on all rows of dev
         self._losses: list[Tensor] = []  # the loss of each step, on the device of the model
         self._recorded = 0  # the number of these losses that `_end_steps` has read
-        self._examples, self._began, self._steps_ended = 0, 0.0, 0.0
-        self._processor_began, self._processor_ended = 0.0, 0.0
+        self._examples = 0
+        self._began = self._ended = clock()  # of the epoch's steps
         self._lrs: dict[str, float] = {}  # the learning rates of the last step, by group
 
     def prepare(self) -> None:
@@ -143,9 +143,8 @@ class Learner(pl.LightningModule):
 
     def on_train_epoch_start(self) -> None:
         self.model.train()  # from_pretrained returns a model in eval mode, in which dropout is off
-        self._losses, self._examples, self._began = [], 0, time.perf_counter()
-        self._processor_began = processor_seconds()
-        self._recorded, self.validated = 0, None
+        self._losses, self._examples, self._recorded, self.validated = [], 0, 0, None
+        self._began = clock()
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         # With this seed, the dropout of a step is the same after a resume, and different on each rank.
@@ -251,7 +250,7 @@ class Learner(pl.LightningModule):
                 "trainer.precision=32-true."
             )
         self._recorded, self._loss, self.validated = len(losses), losses.mean().item(), None
-        self._steps_ended, self._processor_ended = time.perf_counter(), processor_seconds()
+        self._ended = clock()
 
     def on_train_epoch_end(self) -> None:
         self._end_steps()
@@ -259,12 +258,11 @@ class Learner(pl.LightningModule):
         if dev is None:  # there was no validation after the last step, or this rank had no validation batch
             dev = self.data.dev(self.model)
             self.log_scores("val", dev)
-        seconds = self._steps_ended - self._began
+        seconds, cpu_seconds = (end - began for end, began in zip(self._ended, self._began, strict=True))
         self.seconds["train"] += seconds
-        self.seconds["evaluate"] += time.perf_counter() - self._steps_ended
+        self.seconds["evaluate"] += time.perf_counter() - self._ended[0]
         if self.device.type == "cpu":
-            before = self.seconds.get("train_cpu", 0.0)
-            self.seconds["train_cpu"] = before + self._processor_ended - self._processor_began
+            self.seconds["train_cpu"] = self.seconds.get("train_cpu", 0.0) + cpu_seconds
         examples = sum(self.ranks.gather(self._examples))
         factors = self.settings.optimizer.lr_factors
         group, lr = next(iter(self._lrs.items()))
