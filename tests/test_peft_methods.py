@@ -2,7 +2,7 @@
 
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -99,8 +99,7 @@ def by_peft(name: str, model: nn.Module, kind: str) -> nn.Module:
     if name == "ia3":
         arguments["feedforward_modules"] = arguments["target_modules"][2:]
     made = peft.get_peft_config(arguments)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with warnings.catch_warnings(action="ignore"):
         return PEFT_TYPE_TO_TUNER_MAPPING[made.peft_type](model, made, NAME)
 
 
@@ -117,29 +116,37 @@ def test_thirty_steps_equal_a_plain_loop_with_peft(name: str, kind: str) -> None
     for key, parameter in theirs.named_parameters():
         if "ranknum" in key:  # peft makes AdaLoRA's ranks trainable when it casts a layer
             parameter.requires_grad_(False)
-    losses = []
     for model in (ours, theirs):
         model.double().train()
-    for model, hook in ((ours, ours.krona.training_hook), (theirs, None)):
-        optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-2, weight_decay=0.0)
-        record = []
-        for step in range(30):
-            torch.manual_seed(step)  # PVeRA draws random numbers in training
-            loss = (output(model, step) ** 2).mean()
-            if model is theirs and type(tuner).forward is not peft.tuners.tuners_utils.BaseTuner.forward:
-                loss = loss + 0.1 * orthogonality(theirs)
-            elif hook is not None and (penalty := hook.penalty(model)) is not None:
-                loss = loss + penalty
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            if hook is not None:
-                hook.after_step(model, step)
-            elif model is theirs and hasattr(tuner, "update_and_allocate"):
-                tuner.update_and_allocate(step)
-            record.append(loss.detach())
-        losses.append(torch.stack(record))
-    check_losses(*losses)
+    hook = ours.krona.training_hook
+
+    def our_loss(step: int) -> torch.Tensor:
+        penalty = None if hook is None else hook.penalty(ours)
+        return (output(ours, step) ** 2).mean() + (0 if penalty is None else penalty)
+
+    def their_loss(step: int) -> torch.Tensor:
+        has_term = type(tuner).forward is not peft.tuners.tuners_utils.BaseTuner.forward
+        return (output(theirs, step) ** 2).mean() + (0.1 * orthogonality(theirs) if has_term else 0)
+
+    check_losses(
+        thirty_losses(ours, our_loss, lambda step: hook and hook.after_step(ours, step)),
+        thirty_losses(theirs, their_loss, getattr(tuner, "update_and_allocate", None)),
+    )
+
+
+def thirty_losses(model: Any, loss: Callable[[int], torch.Tensor], after_step: Any = None) -> torch.Tensor:
+    trained = [p for n, p in model.named_parameters() if p.requires_grad]
+    optimizer, record = torch.optim.AdamW(trained, lr=1e-2, weight_decay=0.0), []
+    for step in range(30):
+        torch.manual_seed(step)  # PVeRA draws random numbers in training
+        value = loss(step)
+        optimizer.zero_grad()
+        value.backward()
+        optimizer.step()
+        if after_step is not None:
+            after_step(step)
+        record.append(value.detach())
+    return torch.stack(record)
 
 
 def orthogonality(model: nn.Module) -> torch.Tensor:
@@ -159,8 +166,7 @@ def test_the_life_of_an_adapter_and_of_its_folder(name: str, kind: str, tmp_path
     expected = evaluate(model)
     written = write_peft(model, tmp_path, base_model=None)
     assert written["peft_type"] == name.upper()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with warnings.catch_warnings(action="ignore"):
         theirs: Any = peft.PeftModel.from_pretrained(tiny(kind), str(tmp_path)).eval()
     use_fast_modules(theirs)  # the same order of sums
     assert torch.equal(evaluate(theirs), expected)

@@ -21,6 +21,7 @@ from methods.cases import CASES
 from one_job import config as config_of
 from one_job import finish, finish_after_interrupt, run, same_files
 from test_contract import check_life
+from test_peft_methods import thirty_losses
 from tiny_models import NAMES, family_batch, family_for, output, tiny, train
 from tiny_t5 import batch, check_losses, close, inserted, method_values, tiny_t5, without_dropout
 
@@ -70,8 +71,7 @@ def by_peft(name: str, kind: str) -> Any:
     elif kind == "t5":
         made.num_layers = 3
     torch.manual_seed(1)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with warnings.catch_warnings(action="ignore"):
         theirs = peft.get_peft_model(model.base_model if kind == "bert" else model, made).double()
     if kind == "t5" and name in IN_CACHE:  # in peft, layer j of a decoder gets the values 2j modulo 3
         for parameter in theirs.prompt_encoder.parameters():
@@ -99,21 +99,9 @@ def test_thirty_steps_equal_a_plain_loop_with_peft(name: str, kind: str) -> None
     theirs = by_peft(name, kind)
     ours = inserted(name, backbone(name, kind))
     length = prompt_length(name, kind)
-    losses = []
-    for model in (ours, theirs):
-        trained = [p for n, p in model.named_parameters() if p.requires_grad and "classifier" not in n]
-        optimizer = torch.optim.AdamW(trained, lr=1e-2, weight_decay=0.0)
-        record = []
-        for _ in range(30):
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                loss = (states(model, kind, length=length if model is theirs else 0) ** 2).mean()
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            record.append(loss.detach())
-        losses.append(torch.stack(record))
-    check_losses(*losses)
+    with warnings.catch_warnings(action="ignore"):
+        losses = thirty_losses(theirs, lambda _: (states(theirs, kind, length=length) ** 2).mean())
+    check_losses(thirty_losses(ours, lambda _: (states(ours, kind) ** 2).mean()), losses)
 
 
 def possible_pairs(kinds: Sequence[str]) -> list[tuple[str, str]]:
@@ -200,8 +188,7 @@ def test_a_folder_of_peft_gives_the_same_outputs_and_texts(name: str, kind: str,
     train(model, steps=2)
     written = write_peft(model, tmp_path, base_model=None)
     assert written["peft_type"] == name.partition("/")[2].upper()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with warnings.catch_warnings(action="ignore"):
         theirs: Any = peft.PeftModel.from_pretrained(tiny(kind).double(), str(tmp_path)).double()
         with torch.no_grad():
             # peft loads in fp32

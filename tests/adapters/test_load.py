@@ -9,7 +9,6 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 import krona
@@ -208,18 +207,10 @@ def forged(source: Path, target: Path, change: Callable[[Any, Any], Any]) -> Pat
     return target
 
 
-FORGED: list[tuple[Callable[[Any, Any], Any], str]] = [
-    (lambda header, note: note.clear(), "`krona_run` in the header of .* is invalid"),
-    (lambda header, note: header["branch_config"].update(rank=10**9), "rank=1000000000"),
-]
-
-
-@pytest.mark.parametrize(("change", "message"), FORGED)
-def test_a_forged_header_is_one_message(
-    change: Callable[[Any, Any], Any], message: str, rte: Path, tmp_path: Path
-) -> None:
-    with pytest.raises(KronaError, match=message):
-        load(forged(rte / "adapter.safetensors", tmp_path / "forged.safetensors", change))
+def test_a_forged_origin_is_one_message(rte: Path, tmp_path: Path) -> None:
+    file = forged(rte / "adapter.safetensors", tmp_path / "forged.safetensors", lambda _, note: note.clear())
+    with pytest.raises(KronaError, match=r"`krona_run` in the header of .* is invalid"):
+        load(file)
 
 
 def test_a_users_own_method_is_imported(rte: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -245,15 +236,6 @@ def test_files_that_are_not_adapters(rte: Path, tmp_path: Path) -> None:
         (tmp_path / name).write_bytes(content)
         with pytest.raises(KronaError, match=f"{name} cannot be read as a safetensors file"):
             load(tmp_path / name)
-    without = load_file(rte / "adapter.safetensors")
-    without.popitem()
-    with safe_open(rte / "adapter.safetensors", framework="pt") as file:
-        save_file(without, tmp_path / "lacking.safetensors", file.metadata())
-    with pytest.raises(KronaError, match="1 of 42 names are missing"):
-        load(tmp_path / "lacking.safetensors")
-
-
-def test_a_file_without_an_origin(rte: Path, tmp_path: Path) -> None:
     file = tmp_path / "a.safetensors"
     krona.Adapter.of(load(rte).model).save(file)
     with pytest.raises(KronaError, match="does not record its task and backbone"):

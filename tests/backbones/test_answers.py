@@ -125,13 +125,18 @@ def test_a_regression_has_no_labels_to_score() -> None:
     assert family.summed_loss(model, family.no_rows(batch)) == 0
 
 
-@pytest.mark.parametrize("gated", [False, True])
+@pytest.mark.parametrize("kind", ["t5", "gated t5", "llama"])
 @pytest.mark.parametrize("width", [1, 3, 12])
-def test_the_same_tokens_as_generate(gated: bool, width: int) -> None:
+def test_the_same_tokens_as_generate(kind: str, width: int) -> None:
     different, lengths = set(), set()
     for seed in range(4):
-        model = tiny_t5(gated=gated, seed=seed).double()  # in fp32, rounding could decide
-        disturb(model, seed=seed, by=0.4)  # a random T5 would predict the same for every source
+        # in fp32, rounding could decide, and a random T5 would predict the same for every source
+        model = (
+            tiny_of(kind, seed=seed, initializer_range=0.5)
+            if kind == "llama"
+            else tiny_t5(gated=kind != "t5", seed=seed)
+        )
+        disturb(model.double(), seed=seed, by=0.4)
         with torch.no_grad():
             model.lm_head.weight[1] *= 2  # so that rows end at different steps
         family = family_for(model)
@@ -139,7 +144,9 @@ def test_the_same_tokens_as_generate(gated: bool, width: int) -> None:
         batch = family.collate([{**row, "labels": [1]} for row in sources(12)])
         tokens, _ = family.predict_with_scores(model, batch, (), longest=width)
         del batch["labels"]
-        expected = model.generate(**batch, max_new_tokens=width, do_sample=False, num_beams=1)[:, 1:]
+        end = {"eos_token_id": 1, "pad_token_id": 1 if kind == "llama" else 0}
+        expected = model.generate(**batch, **end, max_new_tokens=width, do_sample=False, num_beams=1)
+        expected = expected[:, batch["input_ids"].shape[1] if kind == "llama" else 1 :]
         assert tokens == expected.tolist()  # with padding, until the last row has ended
         different |= set(map(tuple, tokens))
         lengths |= {row.index(1) if 1 in row else None for row in tokens}

@@ -11,6 +11,7 @@ from krona.methods.branch import Branch
 
 Array = NDArray[np.float64]
 Arguments = dict[str, Any]
+Tensors = Mapping[str, Array]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,7 +23,7 @@ class BranchCase:
     """
 
     kind: type[Branch]
-    update: Callable[[Array, Mapping[str, Array], Mapping[str, Any]], Array]
+    update: Callable[[Array, Tensors, Arguments], Array]
     arguments: Sequence[Arguments] = ({},)
     sizes: Sequence[tuple[int, int]] = ((12, 20), (20, 12), (16, 16))  # (d_in, d_out)
     mistakes: Sequence[tuple[Arguments, list[str]]] = ()  # of a layer 64 → 768, with words of the message

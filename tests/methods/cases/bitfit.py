@@ -1,15 +1,12 @@
 """Facts about BitFit for tests."""
 
-from collections.abc import Mapping
-from typing import Any
-
 import numpy as np
 
 from krona.methods.bitfit import Bias
-from methods.case import Array, BranchCase, Case
+from methods.case import Arguments, Array, BranchCase, Case, Tensors
 
 
-def update(x: Array, p: Mapping[str, Array], arguments: Mapping[str, Any]) -> Array:
+def update(x: Array, p: Tensors, arguments: Arguments) -> Array:
     return np.broadcast_to(p["bias"], (*x.shape[:-1], len(p["bias"])))
 
 

@@ -1,16 +1,14 @@
 """Facts about CDKA for tests."""
 
 import math
-from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 
 from krona.methods.cdka import CDKA
-from methods.case import Array, BranchCase, Case
+from methods.case import Arguments, Array, BranchCase, Case, Tensors
 
 
-def update(x: Array, p: Mapping[str, Array], arguments: Mapping[str, Any]) -> Array:
+def update(x: Array, p: Tensors, arguments: Arguments) -> Array:
     delta = np.sum([np.kron(B, A) for B, A in zip(p["B"], p["A"], strict=True)], axis=0)
     return arguments.get("alpha", 1.0) / math.sqrt(len(p["A"]) * arguments.get("r2", 2)) * (x @ delta.T)
 

@@ -1,14 +1,11 @@
 """Facts about Compacter for tests."""
 
-from collections.abc import Mapping
-from typing import Any
-
 from krona.methods.compacter import Compacter
 from methods import oracles
-from methods.case import Array, BranchCase, Case
+from methods.case import Arguments, Array, BranchCase, Case, Tensors
 
 
-def update(x: Array, p: Mapping[str, Array], arguments: Mapping[str, Any]) -> Array:
+def update(x: Array, p: Tensors, arguments: Arguments) -> Array:
     down = oracles.phm_weight(p["rule"], p["down_left"], p["down_right"])
     up = oracles.phm_weight(p["rule"], p["up_left"], p["up_right"])
     return oracles.bottleneck(x, down, p["down_bias"], up, p["up_bias"], "gelu_new")

@@ -1,14 +1,11 @@
 """Facts about KAdaptation for tests."""
 
-from collections.abc import Mapping
-from typing import Any
-
 from krona.methods.kadaptation import KAdaptation
 from methods import oracles
-from methods.case import Array, BranchCase, Case
+from methods.case import Arguments, Array, BranchCase, Case, Tensors
 
 
-def update(x: Array, p: Mapping[str, Array], arguments: Mapping[str, Any]) -> Array:
+def update(x: Array, p: Tensors, arguments: Arguments) -> Array:
     return arguments.get("scaling", 1.0) * (x @ oracles.phm_weight(p["rule"], p["u"], p["v"]))
 
 

@@ -1,15 +1,12 @@
 """Facts about KronA for tests."""
 
-from collections.abc import Mapping
-from typing import Any
-
 import numpy as np
 
 from krona.methods.kronecker import Kronecker
-from methods.case import Array, BranchCase, Case
+from methods.case import Arguments, Array, BranchCase, Case, Tensors
 
 
-def update(x: Array, p: Mapping[str, Array], arguments: Mapping[str, Any]) -> Array:
+def update(x: Array, p: Tensors, arguments: Arguments) -> Array:
     pairs = zip(p["A"].reshape(-1, *p["A"].shape[-2:]), p["B"].reshape(-1, *p["B"].shape[-2:]), strict=True)
     return arguments["scaling"] * sum(x @ np.kron(A, B) for A, B in pairs)
 

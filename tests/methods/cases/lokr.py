@@ -1,15 +1,12 @@
 """Facts about LoKr for tests."""
 
-from collections.abc import Mapping
-from typing import Any
-
 import numpy as np
 
 from krona.methods.lokr import LoKr
-from methods.case import Array, BranchCase, Case
+from methods.case import Arguments, Array, BranchCase, Case, Tensors
 
 
-def update(x: Array, p: Mapping[str, Array], arguments: Mapping[str, Any]) -> Array:
+def update(x: Array, p: Tensors, arguments: Arguments) -> Array:
     W1 = p["w1"] if "w1" in p else p["w1_a"] @ p["w1_b"]
     W2 = p["w2"] if "w2" in p else p["w2_a"] @ p["w2_b"]
     return arguments["alpha"] / arguments["rank"] * (x @ np.kron(W1, W2).T)

@@ -1,13 +1,10 @@
 """Facts about LoRA for tests."""
 
-from collections.abc import Mapping
-from typing import Any
-
 from krona.methods.lora import LoRA
-from methods.case import Array, BranchCase, Case
+from methods.case import Arguments, Array, BranchCase, Case, Tensors
 
 
-def update(x: Array, p: Mapping[str, Array], arguments: Mapping[str, Any]) -> Array:
+def update(x: Array, p: Tensors, arguments: Arguments) -> Array:
     return arguments["scaling"] * (x @ p["A"] @ p["B"])
 
 

@@ -1,15 +1,12 @@
 """Facts about MoKA for tests."""
 
-from collections.abc import Mapping
-from typing import Any
-
 import numpy as np
 
 from krona.methods.moka import MoKA
-from methods.case import Array, BranchCase, Case
+from methods.case import Arguments, Array, BranchCase, Case, Tensors
 
 
-def update(x: Array, p: Mapping[str, Array], arguments: Mapping[str, Any]) -> Array:
+def update(x: Array, p: Tensors, arguments: Arguments) -> Array:
     gates = np.exp(p["gates"]) / np.exp(p["gates"]).sum()
     return arguments["scaling"] * sum(w * (x @ np.kron(p[f"A.{i}"], p[f"B.{i}"])) for i, w in enumerate(gates))
 

@@ -1,15 +1,12 @@
 """Facts about MoRe for tests."""
 
-from collections.abc import Mapping
-from typing import Any
-
 import numpy as np
 
 from krona.methods.monarch import Monarch
-from methods.case import Array, BranchCase, Case
+from methods.case import Arguments, Array, BranchCase, Case, Tensors
 
 
-def update(x: Array, p: Mapping[str, Array], arguments: Mapping[str, Any]) -> Array:
+def update(x: Array, p: Tensors, arguments: Arguments) -> Array:
     """Multiply x by two block-diagonal matrices, each followed by a permutation matrix."""
     R, L = p["R"], p["L"]
     (N, block, r), (_, _, out) = R.shape, L.shape

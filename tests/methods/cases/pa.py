@@ -1,14 +1,11 @@
 """Facts about the parallel adapter for tests."""
 
-from collections.abc import Mapping
-from typing import Any
-
 from krona.methods.parallel_adapter import ParallelAdapter
 from methods import oracles
-from methods.case import Array, BranchCase, Case
+from methods.case import Arguments, Array, BranchCase, Case, Tensors
 
 
-def update(x: Array, p: Mapping[str, Array], arguments: Mapping[str, Any]) -> Array:
+def update(x: Array, p: Tensors, arguments: Arguments) -> Array:
     return arguments["scaling"] * oracles.bottleneck(x, p["down"], p["down_bias"], p["up"], p["up_bias"], "relu")
 
 

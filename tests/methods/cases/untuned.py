@@ -1,5 +1,0 @@
-"""Facts about the untuned model for tests."""
-
-from methods.case import Case
-
-CASE = Case(count=0)
