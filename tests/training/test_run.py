@@ -34,8 +34,8 @@ from krona.runs import claim as ownership
 from krona.runs.folder import RunState
 from krona.runs.frame import stored_results
 from krona.runs.processes import Interrupted, interrupt
-from krona.runs.provenance import _own_modules, code_version, method_code, own_code
 from krona.runs.result import Result, read_result
+from krona.runs.run_id import _own_modules, code_version, method_code, own_code
 from krona.surgery.operation_counts import launches
 from krona.training.learner import Learner
 from krona.training.progress import Tracking
@@ -519,7 +519,7 @@ def test_a_changed_method_of_the_package_is_reported(
 ) -> None:
     job, _ = finish(tmp_path, "method=lora", *small)
     assert job.result.provenance["method_code"] == method_code(job.result.config)
-    monkeypatch.setattr("krona.runs.provenance._hash_module", lambda module: "0" * 16)
+    monkeypatch.setattr("krona.runs.run_id._hash_module", lambda module: "0" * 16)
     again, _ = finish(tmp_path, "method=lora", *small)
     assert again.state == "done already"
     assert "krona.methods.lora has changed since this run" in again.messages
@@ -532,7 +532,7 @@ def test_a_run_says_that_it_resumes_with_other_code(
 ) -> None:
     def commit(name: str) -> None:
         found = {"git_commit": name, "git_dirty": False, "git_code": name}
-        monkeypatch.setattr("krona.runs.provenance.code_version", lambda: found)
+        monkeypatch.setattr("krona.runs.run_id.code_version", lambda: found)
 
     commit("a" * 40)
     with pytest.raises(Interrupted):

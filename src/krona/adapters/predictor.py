@@ -24,7 +24,7 @@ from krona.messages import KronaError, KronaWarning, join_names, plural
 from krona.metrics.scores.metric import labels_above
 from krona.paths import expand
 from krona.runs.predictions import label_text, label_words
-from krona.runs.provenance import method_change
+from krona.runs.run_id import method_change
 from krona.surgery.state import adapter_state, copy_into, train_in_fp32
 from krona.tasks import Split, Task
 from krona.tasks.rows import Sources

@@ -108,17 +108,16 @@ def read_results(outputs: Path | str | None = None, *, sweep: str | None = None)
             names = {*sweeps.get(result.run_id, ()), *filter(None, [result.config.get("sweep")])}
             if sweep is None or sweep in names:
                 row = {name: _value(result, name) for name in COLUMNS if name != "sweeps"}
-                rows.append({**row, "sweeps": ", ".join(sorted(names)) or None, **_metrics(result)})
+                row["sweeps"] = ", ".join(sorted(names)) or None
+                for split in ("dev", "test"):
+                    parts = getattr(result, split)["parts"] if getattr(result, split) else {}
+                    row |= {f"{split}_{metric}": value for metric, value in parts.items()}
+                rows.append(row)
     if sweep is not None and not rows:
         raise KronaError(f"No run under {folder} belongs to a sweep {sweep}.")
     metrics = sorted({name for row in rows for name in row} - {*COLUMNS})
     types = {name: kind for name, (kind, _) in COLUMNS.items()} | dict.fromkeys(metrics, "Float64")
     return pd.DataFrame(rows, columns=[*types]).astype(types)
-
-
-def _metrics(result: Result) -> dict[str, float]:
-    scored = {split: part["parts"] for split in ("dev", "test") if (part := getattr(result, split))}
-    return {f"{split}_{name}": value for split, parts in scored.items() for name, value in parts.items()}
 
 
 def _value(result: Result, name: str) -> Any:

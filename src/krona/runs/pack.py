@@ -75,8 +75,11 @@ def _contents(outputs: Path) -> Iterator[tuple[str, str]]:
     for path in sorted(outputs.glob("sweeps/*.runs.txt")):
         yield path.relative_to(outputs).as_posix(), path.read_text(encoding="utf-8")
     for path in sorted(outputs.glob("studies/*.journal")):
-        lines = map(json.loads, path.read_text(encoding="utf-8").splitlines())
-        text = "".join(json.dumps(_without_errors(line), separators=(",", ":")) + "\n" for line in lines)
+        lines = [*map(json.loads, path.read_text(encoding="utf-8").splitlines())]
+        for line in lines:
+            if "error" in line.get("user_attr", {}):
+                line["user_attr"] = {"error": ""}  # an error may quote a row
+        text = "".join(json.dumps(_strip(line), separators=(",", ":")) + "\n" for line in lines)
         yield path.relative_to(outputs).as_posix(), text
 
 
@@ -104,13 +107,6 @@ def _strip(value: object) -> Any:
     if isinstance(value, list):
         return [_strip(item) for item in value]
     return strip_folders(value) if isinstance(value, str) else value
-
-
-def _without_errors(line: dict[str, Any]) -> Any:
-    """Return a line of a study's journal without paths, and without errors, which may quote a row."""
-    if "error" in line.get("user_attr", {}):
-        line = {**line, "user_attr": {"error": ""}}
-    return _strip(line)
 
 
 def unpacked_folder(path: Path) -> Path:

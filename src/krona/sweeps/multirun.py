@@ -22,7 +22,7 @@ from krona.paths import OUTPUTS
 from krona.runs import sweep
 from krona.runs.description import low_score, outputs_option
 from krona.runs.folder import RunFolder, RunState
-from krona.runs.provenance import code_change
+from krona.runs.run_id import code_change
 from krona.runs.suspicious_scores import examine_scores, message_lines
 from krona.safe_files import remove, write_text
 from krona.sweeps import plan

@@ -26,7 +26,6 @@ from krona.methods.factor_shapes import shape_name
 from krona.paths import conf_folders
 from krona.runs.folder import RunFolder
 from krona.runs.processes import is_requeued, num_processes
-from krona.runs.provenance import own_code
 from krona.runs.run_id import flatten, run_id
 from krona.secrets_in_text import mask_secrets
 from krona.tasks import hub
@@ -136,12 +135,7 @@ def _identify(settings: RunSettings, data_fingerprint: str, backbone_fingerprint
         config["init_from"] = initial.hash()
     if settings.method.fit_factors == "nearest" and "kron_factors" in settings.method.branch_config:
         config["method"] = {**config["method"], "kron_factors": _find_factors(settings)}
-    return run_id(
-        config,
-        data_fingerprint=data_fingerprint,
-        backbone_fingerprint=backbone_fingerprint,
-        own_code=own_code(settings.config),
-    )
+    return run_id(config, data_fingerprint=data_fingerprint, backbone_fingerprint=backbone_fingerprint)
 
 
 def _find_factors(settings: RunSettings) -> Any:

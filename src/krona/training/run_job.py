@@ -29,8 +29,8 @@ from krona.runs.claim import Claim, ClaimLostError, describe
 from krona.runs.description import record_departures
 from krona.runs.folder import RunState
 from krona.runs.processes import PARENT, Interrupted, forget_signals, num_processes
-from krona.runs.provenance import code_change, method_code, own_code, provenance
 from krona.runs.result import Result, Status, now, write_result
+from krona.runs.run_id import code_change, method_code, own_code, provenance
 from krona.safe_files import write_text
 from krona.training.devices import Ranks, count_devices, cpu_count, devices_wanted, join_processes
 from krona.training.plan import Plan, require

@@ -29,6 +29,10 @@ from krona.training.plan import Plan
 PROFILERS: dict[str, type[Profiler]] = {
     "simple": SimpleProfiler, "advanced": AdvancedProfiler, "pytorch": PyTorchProfiler,
 }  # fmt: skip
+PASSED_ON = (  # settings that Lightning's trainer gets under the same name
+    "accelerator", "benchmark", "detect_anomaly", "deterministic", "enable_model_summary", "log_every_n_steps",
+    "max_epochs", "num_sanity_val_steps",
+)  # fmt: skip
 LOGGERS = (
     "pytorch_lightning.utilities.rank_zero",  # lists the devices, which the provenance records
     "pytorch_lightning.trainer.connectors.signal_connector",  # reports a SIGTERM, which `interrupt` also reports
@@ -115,14 +119,12 @@ def build_trainer(
         profiler = PROFILERS[options.profiler](dirpath=folder, filename="profile")
     # A user's branch may have parameters that the loss does not use. DDP must therefore look for such parameters.
     ddp = DDPStrategy(find_unused_parameters=True, broadcast_buffers=False) if ranks.size > 1 else "auto"
-    precision: Any = "bf16-mixed" if options.frozen_in_bf16 else options.precision
+    passed = {name: getattr(options, name) for name in PASSED_ON}
+    passed["precision"] = "bf16-mixed" if options.frozen_in_bf16 else options.precision
     checkpoints = AtomicCheckpoints() if claim is None else AtomicCheckpoints(claim.write)
     # The learner handles max_steps. With Lightning's own max_steps, a run would resume in the middle of an epoch.
     try:
         return pl.Trainer(
-            max_epochs=options.max_epochs,
-            precision=precision,
-            accelerator=options.accelerator,
             strategy=ddp,
             devices=ranks.local_size,
             num_nodes=ranks.size // ranks.local_size,
@@ -134,12 +136,7 @@ def build_trainer(
             use_distributed_sampler=False,
             inference_mode=False,  # a model may keep tensors from an evaluation and use them in training
             default_root_dir=folder,
-            log_every_n_steps=options.log_every_n_steps,
-            enable_model_summary=options.enable_model_summary,
-            num_sanity_val_steps=options.num_sanity_val_steps,
-            detect_anomaly=options.detect_anomaly,
-            deterministic=options.deterministic,
-            benchmark=options.benchmark,
+            **passed,
         )
     except (MisconfigurationException, RuntimeError) as error:  # RuntimeError is raised for two equal callbacks
         reason = shorten(" ".join(str(error).split()), 300)
