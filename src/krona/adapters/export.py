@@ -61,7 +61,14 @@ def export(
             the logits of the exported model differ, or ``out`` exists or cannot be written. No incomplete folder is
             left behind.
     """
-    _require_possible(run, to, dtype)
+    if to not in FORMS:
+        raise KronaError(
+            f"--to {to} is not an export format: {did_you_mean(to, FORMS)} (merged is a model for transformers)"
+        )
+    if dtype is not None and (to != "merged" or dtype not in DTYPES):
+        raise KronaError(f"--to {to} --dtype {dtype} is not possible. --to merged can have {', '.join(DTYPES)}.")
+    if run.adapter is None and to != "merged":
+        raise KronaError(f"{run.origin.run_id} trained nothing, so there is no adapter to export.")
     write, read = FORMS[to]
     with new_folder(out) as part:
         trained = load_predictor(run, backbone=backbone)
@@ -88,18 +95,6 @@ def export(
         (part / "README.md").write_text(text, encoding="utf-8")
     same = "identical" if not difference else f"equal up to {difference:.1e} times the largest logit"
     return [*lines, f"the logits of the exported model and of the run are {same}"]
-
-
-def _require_possible(run: TrainedRun, to: str, dtype: str | None) -> None:
-    """Raise an error if the format or the dtype is invalid, or the run trained no adapter."""
-    if to not in FORMS:
-        raise KronaError(
-            f"--to {to} is not an export format: {did_you_mean(to, FORMS)} (merged is a model for transformers)"
-        )
-    if dtype is not None and (to != "merged" or dtype not in DTYPES):
-        raise KronaError(f"--to {to} --dtype {dtype} is not possible. --to merged can have {', '.join(DTYPES)}.")
-    if run.adapter is None and to != "merged":
-        raise KronaError(f"{run.origin.run_id} trained nothing, so there is no adapter to export.")
 
 
 @contextmanager

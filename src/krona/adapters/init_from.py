@@ -52,7 +52,13 @@ class InitialWeights:
             KronaError: the files cannot be read, or the class of the source's branches is not ``branch``.
         """
         name, path = self.located
-        _require_class(name, source=AdapterConfig.read(path).branch, target=branch)
+        source = AdapterConfig.read(path).branch
+        if source is not None and branch is not None and source != branch:
+            kinds = [path.rpartition(".")[2] for path in (source, branch)]
+            raise KronaError(
+                f"The branches of init_from={name} are {kinds[0]}, but those of this run are {kinds[1]}. Use a source "
+                "with the method of this run."
+            )
 
     def copy_into(self, model: nn.Module, target: Adapter) -> str:
         """Copy the source's tensors to the parameters of ``target`` that have the same names and shapes.
@@ -64,13 +70,12 @@ class InitialWeights:
             A note about the parameters that keep their initial values.
 
         Raises:
-            KronaError: the source has another method or another backbone, its branches have tensors that this run's
-                branches lack, or none of its tensors has the name and shape of a branch tensor. Nothing is then copied.
+            KronaError: the source has another backbone, its branches have tensors that this run's branches lack, or
+                none of its tensors has the name and shape of a branch tensor. Nothing is then copied.
         """
         name, path = self.located
         source = Adapter.load(path)
         label = f"init_from={name}"
-        _require_class(name, source=source.config.branch, target=target.config.branch)
         require_form(target.config.backbone, source.config.backbone, label)
         flags = [[config.insertion.get(flag, ()) for flag in FLAGS] for config in (target.config, source.config)]
         if flags[0] == flags[1] and not has_values(target.config.backbone, source.config.backbone):
@@ -101,12 +106,3 @@ class InitialWeights:
         if new := [name for name in target.tensors if name not in fits]:
             note += f"; these keep their initial values: {'; '.join(first_few(new, NAMED))}"
         return note
-
-
-def _require_class(name: str, *, source: str | None, target: str | None) -> None:
-    if source is not None and target is not None and source != target:
-        kinds = [path.rpartition(".")[2] for path in (source, target)]
-        raise KronaError(
-            f"The branches of init_from={name} are {kinds[0]}, but those of this run are {kinds[1]}. Use a source with "
-            "the method of this run."
-        )

@@ -22,6 +22,7 @@ from krona.methods.placement import InsertOptions
 from krona.surgery.state import get_adapter
 from krona.surgery.target_modules import match_modules, widths
 
+TARGET = ("method._target_", "branch")  # the key that names the class of the branches, and the kind of the class
 PLAIN = (bool, int, float, str, list, tuple, type(None))  # types that JSON can represent
 
 
@@ -46,7 +47,7 @@ def insert_method(
         surgery.insert(model, reversible=reversible, **placement)
         return {}, []
     notes = find_architecture(model).fused_layers(method.placement.get("target_modules", ()))
-    branch = _branch_class(method.branch)
+    branch: type[Branch] = find_class(method.branch, *TARGET)
     config = dict(method.branch_config)
     config = branch.fit_to_run(config, lambda words: list(target_patterns(model, words)), steps)
     sizes = _find_widths(model, placement["target_modules"]) if "kron_factors" in config else set()
@@ -87,14 +88,9 @@ def method_defaults(method: Method) -> dict[str, Any]:
     keys = PLACEMENT_KEYS if method.branch else TRAINS
     parameters = {key: p for key, p in signature(InsertOptions).parameters.items() if key in keys}
     if method.branch is not None:
-        parameters |= signature(_branch_class(method.branch)).parameters
+        parameters |= signature(find_class(method.branch, *TARGET)).parameters
     given = {**method.placement, **method.branch_config}
     return {key: p.default for key, p in parameters.items() if key not in given and isinstance(p.default, PLAIN)}
-
-
-def _branch_class(path: str) -> type[Branch]:
-    branch: type[Branch] = find_class(path, "method._target_", "branch")
-    return branch
 
 
 def _find_widths(model: nn.Module, patterns: Sequence[str]) -> set[Shape]:

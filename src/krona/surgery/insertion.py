@@ -78,8 +78,8 @@ def insert(model: nn.Module, branch: type[Branch] | None = None, *, reversible: 
         built = _build_branches(model, branch, branch_config, options)
     branches = [instance for _, adapted, _ in built for instance in adapted.own_branches()]
     slots = _find_slots(model, trained_names(model, branch, options.as_dict()))
-    originals = {name: owner._parameters[attribute] for name, [(owner, attribute), *_] in slots.items()}
-    kept = {name: weight for name, weight in originals.items() if weight is not None} if reversible else {}
+    first_slots = {name: owners[0] for name, owners in slots.items()}
+    kept = {name: owner.get_parameter(key) for name, (owner, key) in first_slots.items()} if reversible else {}
     copies = {name: nn.Parameter(weight.detach().clone()) for name, weight in kept.items()}
     model.__dict__["krona"] = InsertedAdapter(
         branch=branch,
@@ -97,7 +97,7 @@ def insert(model: nn.Module, branch: type[Branch] | None = None, *, reversible: 
     for name, weight in copies.items():
         for module, attribute in slots[name]:
             module._parameters[attribute] = weight
-    for [(owner, attribute), *_] in slots.values():
+    for owner, attribute in first_slots.values():
         owner.get_parameter(attribute).requires_grad_(True)
     names = all_names(model)
     for module_name, adapted, first in reversed(built):  # wrap inner modules first, so that the names stay valid

@@ -157,14 +157,11 @@ def pooled_class(library: Any, head: tuple[str, ...]) -> type[PreTrainedModel]:
         ) -> SequenceClassifierOutput:
             attention_mask = torch.ones_like(input_ids) if attention_mask is None else attention_mask
             states = self.base_model(input_ids, attention_mask=attention_mask, **others).last_hidden_state
-            pooled = states[:, 0] if get_pooling(self.config) == "first" else mean_state(states, attention_mask)
+            pooled = states[:, 0]  # (B, width)
+            if get_pooling(self.config) == "mean":
+                mask = attention_mask.unsqueeze(-1)  # (B, S, 1)
+                pooled = ((states.float() * mask).sum(1) / mask.sum(1)).to(states.dtype)
             return SequenceClassifierOutput(logits=self.classifier(self.dropout(pooled)))
 
     Pooled.__name__ = Pooled.__qualname__ = f"Pooled{library.__name__}"
     return Pooled
-
-
-def mean_state(states: Tensor, attention_mask: Tensor) -> Tensor:
-    """Return the mean (B, width) of the states (B, S, width) of each row's tokens, summed in fp32."""
-    mask = attention_mask.unsqueeze(-1)  # (B, S, 1)
-    return ((states.float() * mask).sum(1) / mask.sum(1)).to(states.dtype)
