@@ -50,24 +50,11 @@ class Squashed(nn.Linear):
         return super().forward(x).tanh()
 
 
-class Borrowing(nn.Module):
-    """A model that calls a layer, and also reads the dtype of its weight."""
-
-    def __init__(self, kind: type[nn.Linear]) -> None:
-        super().__init__()
-        self.a = kind(8, 8)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        y: torch.Tensor = self.a(x.to(self.a.weight.dtype))
-        return y
-
-
 @pytest.mark.parametrize("call", [surgery.merge, surgery.bake])
 def test_a_merge_that_would_change_the_model_is_refused(call: Any) -> None:
-    model, x = Borrowing(Squashed), torch.randn(3, 8)
-    why = r"the forward\(\) of Squashed may compute something else than x Wᵀ \+ b"
-    surgery.insert(model, LoRA, target_modules=["a"], train_layer_norms=False)
+    model, x = nn.Sequential(Squashed(8, 8)), torch.randn(3, 8)
+    surgery.insert(model, LoRA, target_modules=["0"], train_layer_norms=False)
     disturb(model)
     before = model(x)
-    refused(model, partial(call, model), f"cannot be merged into a, because {why}. Use the adapter unmerged")
+    refused(model, partial(call, model), "cannot be merged into 0", r"forward\(\) of Squashed")
     assert torch.equal(model(x), before)

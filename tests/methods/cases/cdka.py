@@ -20,7 +20,6 @@ CASE = Case(
         mistakes=[
             ({"r1": 5}, ["method.r1=5", "output", "64 → 768"]),
             ({"r2": 3}, ["method.r2=3", "input", "64 → 768"]),
-            ({"components": 0}, ["method.components=0"]),
         ],
     ),
 )  # fmt: skip

@@ -21,10 +21,8 @@ CASE = Case(
             {"hypercomplex_division": 2, "bottleneck_dim": 8, "factor_rank": 3},
         ],
         mistakes=[
-            ({"bottleneck_dim": 0}, ["method.bottleneck_dim=0"]),
             ({"hypercomplex_division": 5}, ["hypercomplex_division=5", "divisor is 64"]),
             ({"bottleneck_dim": 6}, ["bottleneck_dim=6", "hypercomplex_division=4"]),
-            ({"factor_rank": 9}, ["method.factor_rank=9"]),
         ],
     ),
 )  # fmt: skip

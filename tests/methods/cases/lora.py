@@ -13,7 +13,6 @@ CASE = Case(
     branch=BranchCase(
         kind=LoRA, update=update, arguments=[{"rank": 2, "scaling": 3.0}],
         mistakes=[
-            ({"rank": 0}, ["method.rank=0", "1 to 64"]),
             ({"rank": 65}, ["method.rank=65", "1 to 64", "64 → 768"]),
             ({"rank": 2.5}, ["method.rank=2.5", "whole number"]),
             ({"scaling": float("nan")}, ["method.scaling=nan"]),

@@ -13,9 +13,6 @@ CASE = Case(
     count=139_824, rank=2, merges=False, peft_type=None,
     branch=BranchCase(
         kind=ParallelAdapter, update=update, arguments=[{"bottleneck_dim": 2, "scaling": 16.0}],
-        mistakes=[
-            ({"bottleneck_dim": 0}, ["method.bottleneck_dim=0"]),
-            ({"scaling": float("inf")}, ["method.scaling=inf"]),
-        ],
+        mistakes=[({"scaling": float("inf")}, ["method.scaling=inf"])],
     ),
 )  # fmt: skip
