@@ -13,7 +13,7 @@ from unittest.mock import Mock
 import pytest
 
 from krona.messages import KronaError
-from krona.runs.claim import LAPSE_S, Claim, ClaimLostError, claim, machine
+from krona.runs.claim import LAPSE_S, Claim, ClaimLostError, claim, machine, read_owner
 from krona.runs.folder import RunFolder
 from runs.made_runs import aged, claimed, dead_pid
 
@@ -63,7 +63,8 @@ def test_one_owner_and_after_it_the_next(tmp_path: Path) -> None:
     run = RunFolder(folder)
     first = owned(folder)
     assert claim(folder) is None
-    assert (run.is_owned(), run.owner()["pid"], run.owner()["host"]) == (True, os.getpid(), HERE)
+    assert run.is_owned()
+    assert {"pid": os.getpid(), "host": HERE}.items() <= read_owner(run.claim_file).items()
     first.check()
     first.release()
     assert not run.is_owned()
@@ -129,7 +130,7 @@ def test_a_requeued_slurm_job_follows_itself_from_another_node(tmp_path: Path, m
     assert claim(tmp_path) is None  # another job owns the run
     monkeypatch.setenv("SLURM_JOB_ID", "77")
     mine = owned(tmp_path)
-    assert RunFolder(tmp_path).owner()["slurm"] == ["77", 1]
+    assert read_owner(mine.path)["slurm"] == ["77", 1]
     mine.release()
     claimed(tmp_path, 1, "another", slurm=["77", 1])
     assert claim(tmp_path) is None  # another process of this job owns the run

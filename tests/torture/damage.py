@@ -96,14 +96,7 @@ def judge(do: Callable[[], Any], expected: Any = None, names: str = "") -> str |
         frames = [frame for frame in traceback.extract_tb(error.__traceback__) if SRC in frame.filename]
         where = f"{frames[-1].filename.split(SRC)[-1].lstrip(os.sep)}:{frames[-1].lineno}" if frames else "outside"
         return f"{type(error).__name__} at {where}: {str(error)[:80]!a}"
-    return None if value == expected else f"another value: {_parting(value, expected)}"
-
-
-def _parting(value: Any, expected: Any) -> str:
-    """Return both values as text, from shortly before the first difference."""
-    texts = repr(value), repr(expected)
-    at = next((i for i, (x, y) in enumerate(zip(*texts, strict=False)) if x != y), min(map(len, texts)))
-    return " for ".join(ascii(text[max(0, at - 40) : at + 60]) for text in texts)
+    return None if value == expected else f"another value: {value!a} for {expected!a}"
 
 
 def run_command(words: list[str]) -> str:

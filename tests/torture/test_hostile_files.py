@@ -15,10 +15,8 @@ from unittest.mock import ANY
 import pytest
 from safetensors import safe_open
 from safetensors.numpy import save_file
-from typer.testing import CliRunner
 
 from krona import paths
-from krona.cli.krona import app
 from krona.config import check
 from krona.config.target_classes import NotAllowedError
 from krona.messages import KronaError
@@ -133,14 +131,6 @@ def test_every_command_on_a_hostile_folder(full: bool, hostile: SimpleNamespace,
         losses.add(crash, f"krona {' '.join(words)}")
 
 
-def output(*command: str) -> tuple[int, str]:
-    """Return a command's exit code, and its output or its error."""
-    result = CliRunner().invoke(app, list(command))
-    error = result.exception
-    assert error is None or isinstance(error, KronaError | SystemExit), (command, repr(error))
-    return result.exit_code, f"{result.output}{error or ''}"
-
-
 def test_commands_that_read_an_adapter_name_its_class(hostile: SimpleNamespace) -> None:
     rows, out = hostile.mine.parent / "rows.tsv", str(hostile.out)
     rows.write_text("sentence1\tsentence2\nIt rains.\tIt is wet.\n")
@@ -151,10 +141,8 @@ def test_commands_that_read_an_adapter_name_its_class(hostile: SimpleNamespace) 
         ["export", "adapter", "--to", "merged", "--out", out],
         ["export", "adapter", "--to", "peft", "--out", out],
     ):
-        code, text = output(*command)
-        assert code == 1, (command, text)
-        assert "adapter.safetensors" in text, command
-        assert TARGET in text, command
+        with pytest.raises(KronaError, match=rf"adapter\.safetensors.*{TARGET}"):
+            run_command(command)
 
 
 @pytest.mark.parametrize(
@@ -167,33 +155,31 @@ def test_commands_that_read_an_adapter_name_its_class(hostile: SimpleNamespace) 
     ],
 )
 def test_the_file_of_a_sweep(sweep: str, message: str, hostile: SimpleNamespace) -> None:
-    _, text = output("list", sweep)
+    try:
+        text = run_command(["list", sweep])
+    except KronaError as error:
+        text = str(error)
     flat = " ".join(text.split())
     assert str(hostile.outputs / "sweeps" / f"{sweep}.json") in flat
     assert message in flat
 
 
 @pytest.mark.parametrize(
-    ("target", "message"),
+    ("target", "defaults", "message"),
     [
-        ("torch.optim.adamw.sys.exit", "cannot be imported"),
-        ("torch.optim.adamw.adamw", "is a function, not a class"),
-        ("torch.optim.adamw.Tensor", "is not a subclass of torch.optim.Optimizer"),
-        ("krona.methods.lora.LoRA", "is not a subclass of torch.optim.Optimizer"),
-        (["os", "system"], "is named by a file"),
+        ("torch.optim.adamw.sys.exit", None, "cannot be imported"),
+        ("torch.optim.adamw.adamw", None, "is a function, not a class"),
+        ("torch.optim.adamw.Tensor", None, "is not a subclass of torch.optim.Optimizer"),
+        ("krona.methods.lora.LoRA", None, "is not a subclass of torch.optim.Optimizer"),
+        (["os", "system"], None, "is named by a file"),
+        ("torch.optim.Optimizer", {"x": [{"_target_": "os.system"}]},
+         r"optimizer\.defaults\.x\[0\]\._target_='os\.system' is named by a file"),
     ],
-)
-def test_ways_around_the_allow_list(target: Any, message: str) -> None:
+)  # fmt: skip
+def test_ways_around_the_allow_list(target: Any, defaults: Any, message: str) -> None:
     whole = config("profile=demo", "method=lora", "task=sample_rte")
-    whole["optimizer"] |= {"_target_": target}
+    whole["optimizer"] |= {"_target_": target} | ({"defaults": defaults} if defaults else {})
     with pytest.raises(KronaError, match=message):
-        check.settings(whole)
-
-
-def test_an_object_in_an_argument_of_the_optimizer_must_be_allowed() -> None:
-    whole = config("profile=demo", "method=lora", "task=sample_rte")
-    whole["optimizer"] |= {"_target_": "torch.optim.Optimizer", "defaults": {"x": [{"_target_": "os.system"}]}}
-    with pytest.raises(NotAllowedError, match=r"optimizer\.defaults\.x\[0\]\._target_='os\.system' is named by a file"):
         check.settings(whole)
 
 

@@ -115,7 +115,7 @@ def test_the_files_of_a_run(done: Path, tiny_folder: Path) -> None:
     assert log.count("  epoch  ") == 3
 
 
-def test_a_finished_run_is_not_run_again(values: dict[str, Any], done: Path) -> None:
+def test_a_finished_run_is_not_run_again(values: dict[str, Any], done: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = {path: path.stat().st_mtime_ns for path in done.iterdir()}
     job, said = run(values, done.parent)
     assert (job.state, said) == ("done already", "")
@@ -124,6 +124,8 @@ def test_a_finished_run_is_not_run_again(values: dict[str, Any], done: Path) -> 
     logger = {"mine": {"_target_": "pytorch_lightning.loggers.CSVLogger"}}
     again, _ = run({**values, "logger": logger}, done.parent)
     assert any("logger=mine: nothing was logged" in text and "overwrite=true" in text for text in again.messages)
+    monkeypatch.setenv("SLURM_RESTART_COUNT", "1")  # a requeued job overwrites nothing
+    assert run({**values, "overwrite": True}, done.parent)[0].state == "done already"
     assert {path: path.stat().st_mtime_ns for path in done.iterdir()} == before
 
 
@@ -138,13 +140,6 @@ def test_overwrite_runs_a_finished_run_again(values: dict[str, Any], done: Path,
     assert job.state == "done"
     assert_same(folder, done)
     assert "from before" not in (folder / "train.log").read_text()
-
-
-def test_a_job_that_slurm_requeued_resumes_and_overwrites_nothing(
-    values: dict[str, Any], done: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("SLURM_RESTART_COUNT", "1")
-    assert run({**values, "overwrite": True}, done.parent)[0].state == "done already"
 
 
 KILLS = [  # most are slow, and the others detect most of the same errors

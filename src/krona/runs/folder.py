@@ -68,10 +68,6 @@ class RunFolder:
         name = re.escape(json.dumps(self.path.name, ensure_ascii=False))
         return re.match(rf'\{{\s*"run_id": {name},\s*"status": "', head) is not None
 
-    def owner(self) -> claims.Owner:
-        """Return the process that the claim names, even if it is dead, or {} if the claim is missing or damaged."""
-        return claims.read_owner(self.claim_file)
-
     def claim(self) -> claims.Claim | None:
         """Claim the run for this process. Return the claim, or None if another live process has claimed the run."""
         return claims.claim(self.path)

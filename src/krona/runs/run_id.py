@@ -101,7 +101,8 @@ OBSERVERS = frozenset(
 def run_id(config: Mapping[str, Any], *, data_fingerprint: str, backbone_fingerprint: str) -> str:
     """Return a run id such as ``krona-rte-t5_base-32x24-s0-1f3a5c7e9b``.
 
-    Configs with equal values have the same id, even if the values are written differently, such as 1, 1.0 and 1e0."""
+    Configs with equal values have the same id, even if the values are written differently, such as 1, 1.0 and 1e0.
+    """
     counted = {"config": canonical(config), "data": data_fingerprint, "backbone": backbone_fingerprint}
     counted |= {"code": code} if (code := own_code(config)) else {}
     text = json.dumps(counted, sort_keys=True, ensure_ascii=True)

@@ -25,7 +25,7 @@ from krona.display_names import method_label
 from krona.formatting import override_text, say
 from krona.messages import KronaError, first_line
 from krona.paths import program
-from krona.runs.claim import Claim, ClaimLostError, describe
+from krona.runs.claim import Claim, ClaimLostError, describe, read_owner
 from krona.runs.description import record_departures
 from krona.runs.folder import RunState
 from krona.runs.processes import PARENT, Interrupted, forget_signals, num_processes
@@ -164,7 +164,8 @@ def _claim(plan: Plan, cleanup: ExitStack) -> tuple[Claim, Result] | RunState:
     require(plan.settings)
     claim = plan.run_folder.claim()
     if claim is None:
-        error = f"{plan.run_id} is already running in {describe(plan.run_folder.owner())}. Wait until it has ended."
+        owner = describe(read_owner(plan.run_folder.claim_file))
+        error = f"{plan.run_id} is already running in {owner}. Wait until it has ended."
         return RunState(plan.run_id, "running", plan.folder, error=error)
     cleanup.callback(claim.release)
     if (outcome := find_outcome(plan)) is not None:  # meanwhile another process has finished the run
