@@ -20,6 +20,7 @@ from transformers import PreTrainedModel
 from krona import surgery
 from krona.adapters import modeling_krona
 from krona.adapters.find import Origin, TrainedRun
+from krona.adapters.modeling_krona import PooledConfig, PooledForSequenceClassification
 from krona.adapters.peft_folder import copy_for_peft, write_peft
 from krona.adapters.predictor import Predictor, load_predictor
 from krona.backbones.families import find_architecture
@@ -154,7 +155,7 @@ def _write_merged(trained: Predictor, folder: Path, dtype: torch.dtype) -> list[
         return [f"a complete {type(model).__name__} for transformers"]
     write_pooling(folder, model.config.krona_pooling)
     _write_pooled_code(model, folder)
-    return [f"a complete {modeling_krona.PooledForSequenceClassification.__name__} for transformers"]
+    return [f"a complete {PooledForSequenceClassification.__name__} for transformers"]
 
 
 def _write_pooled_code(model: PreTrainedModel, folder: Path) -> None:
@@ -163,13 +164,11 @@ def _write_pooled_code(model: PreTrainedModel, folder: Path) -> None:
     shutil.copyfile(code, folder / code.name)
     encoder = read_json(file)
     config = {
-        "model_type": modeling_krona.PooledConfig.model_type,
-        "architectures": [modeling_krona.PooledForSequenceClassification.__name__],
+        "model_type": PooledConfig.model_type,
+        "architectures": [PooledForSequenceClassification.__name__],
         "auto_map": {
-            "AutoConfig": f"{code.stem}.{modeling_krona.PooledConfig.__name__}",
-            "AutoModelForSequenceClassification": (
-                f"{code.stem}.{modeling_krona.PooledForSequenceClassification.__name__}"
-            ),
+            "AutoConfig": f"{code.stem}.{PooledConfig.__name__}",
+            "AutoModelForSequenceClassification": f"{code.stem}.{PooledForSequenceClassification.__name__}",
         },
         "encoder_type": encoder.pop("model_type"),  # in "encoder", the encoder's own class would find its config
         "encoder": encoder,
@@ -184,7 +183,7 @@ def _write_pooled_code(model: PreTrainedModel, folder: Path) -> None:
 def _read_merged(trained: Predictor, folder: Path) -> Predictor:
     kind: Any = type(trained.model)
     if has_pooled_head(trained.model.config):  # the class that transformers loads from the folder's code
-        kind = modeling_krona.PooledForSequenceClassification
+        kind = PooledForSequenceClassification
     model = kind.from_pretrained(folder, dtype="auto").to(trained.model.device).eval()
     return replace(trained, model=model, in_bf16=False)
 

@@ -114,7 +114,6 @@ class TrainedRun:
     origin: Origin
     adapter: Path | None  # the adapter file, or None if the run trained no parameters
     result: Result | None  # the run's result, or None for an adapter file outside of a run's folder
-    folder: Path | None = None  # the folder of the run or of the adapter file
 
 
 def find(run: str | Path | Result, *, outputs: Path | str | None = None) -> TrainedRun:
@@ -144,9 +143,9 @@ def find(run: str | Path | Result, *, outputs: Path | str | None = None) -> Trai
     origin, adapter = Origin.of_result(result), folder / ADAPTER
     if adapter.is_file():
         require_unchanged(result, adapter)
-        return TrainedRun(origin, adapter, result, folder)
+        return TrainedRun(origin, adapter, result)
     if not result.trainable_params and not result.head_params:
-        return TrainedRun(origin, None, result, folder)
+        return TrainedRun(origin, None, result)
     raise KronaError(
         f"{adapter} was not found. To create it, repeat the command that started the run, with keep=all overwrite=true."
     )
@@ -163,4 +162,4 @@ def _from_file(path: Path) -> TrainedRun:
     if result_file.is_file() and origin.run_id == path.parent.name:
         result = read_result(result_file)
         require_unchanged(result, path)
-    return TrainedRun(origin, path, result, path.parent)
+    return TrainedRun(origin, path, result)

@@ -57,11 +57,12 @@ def take_fingerprint(model: nn.Module, *, trained: Container[str], wanted: Finge
     roundings = [rounding for rounding, dtype in ROUNDINGS.items() if not dtypes or dtypes == {dtype}]
     if wanted is not None:
         roundings = [rounding for rounding in roundings if rounding in wanted.marks][:1] or roundings
+    samples = (w.reshape(-1)[:: max(1, w.numel() // SAMPLE)][:SAMPLE] for w in frozen.values())
     merged_in_4_bits = "krona" in model.__dict__ and bool(get_adapter(model).layers_before_merge)
     return Fingerprint(
         parameters=sum(original_shape(weight).numel() for weight in weights.values()),
         shapes=_hash(f"{key} {tuple(original_shape(weight))}\n".encode() for key, weight in weights.items()),
-        frozen=_hash(_sample(weight) for weight in frozen.values()),
+        frozen=_hash(sample.to("cpu", torch.bfloat16).view(torch.int16).numpy().tobytes() for sample in samples),
         marks=_hash_values(frozen, roundings),
         quantisation="nf4" if merged_in_4_bits or any(map(is_quantised, model.modules())) else None,
         pooling=getattr(getattr(model, "config", None), "krona_pooling", None),
@@ -134,11 +135,6 @@ def _hash(parts: Iterable[bytes]) -> str:
     return digest.hexdigest()
 
 
-def _sample(weight: Tensor) -> bytes:
-    sample = weight.reshape(-1)[:: max(1, weight.numel() // SAMPLE)][:SAMPLE]
-    return sample.to("cpu", torch.bfloat16).view(torch.int16).numpy().tobytes()
-
-
 def _hash_values(weights: Mapping[str, Tensor], roundings: Sequence[str]) -> dict[str, str]:
     """Return a hash of all values for each rounding.
 
@@ -154,7 +150,8 @@ def _hash_values(weights: Mapping[str, Tensor], roundings: Sequence[str]) -> dic
             for block in torch.split(weight.reshape(-1), BLOCK):
                 for rounding in roundings:
                     rounded = block.to(ROUNDINGS[rounding]) if block.is_floating_point() else block
-                    rows = _as_words(rounded)
+                    padded = F.pad(rounded, (0, -len(rounded) % (ROW * 8 // rounded.element_size())))
+                    rows = padded.contiguous().view(torch.int64).view(-1, ROW)
                     sums[rounding] += [rows.sum(0), rows.sum(1)]
             for rounding, digest in digests.items():
                 digest.update(f"{key}\n".encode())
@@ -162,9 +159,3 @@ def _hash_values(weights: Mapping[str, Tensor], roundings: Sequence[str]) -> dic
     finally:
         torch.set_num_threads(threads)
     return {rounding: digest.hexdigest() for rounding, digest in digests.items()}
-
-
-def _as_words(values: Tensor) -> Tensor:
-    """Return the bits of the values as 64-bit integers (rows, ROW), padded with zeros at the end."""
-    padded = F.pad(values, (0, -len(values) % (ROW * 8 // values.element_size())))
-    return padded.contiguous().view(torch.int64).view(-1, ROW)
