@@ -73,7 +73,14 @@ def kron_matmul(x: Tensor, A: Tensor, B: Tensor, *, order: Order | None = None) 
     Raises:
         ValueError: the shapes of x, A and B do not fit, or the order is unknown.
     """
-    order = _choose_order(x, A, B, order)
+    if order not in (None, *ORDERS):
+        raise ValueError(f"order={order!r} is not one of {', '.join(ORDERS)}.")
+    training = torch.is_grad_enabled() and (A.requires_grad or B.requires_grad)
+    if torch.compiler.is_compiling():  # torch.compile cannot trace a cache
+        cheapest = _cheapest_order((COMPILED_ROWS, x.shape[-1]), A.shape, B.shape, x.device.type, training)
+    else:
+        cheapest = _cheapest_order_cached(x.shape, A.shape, B.shape, x.device.type, training)
+    order = order or cheapest
     if order == "built":
         return x @ kron_product(A, B)
     (a1, a2), (b1, b2) = A.shape[-2:], B.shape[-2:]
@@ -106,22 +113,6 @@ def _join_terms(A: Tensor, B: Tensor, order: Order) -> tuple[Tensor, Tensor]:
 
 def _identity(size: int, like: Tensor) -> Tensor:
     return torch.eye(size, dtype=like.dtype, device=like.device)
-
-
-def _choose_order(x: Tensor, A: Tensor, B: Tensor, order: Order | None) -> Order:
-    """Return the contraction order.
-
-    Raises:
-        ValueError: the shapes of x, A and B do not fit, or the order is unknown.
-    """
-    if order not in (None, *ORDERS):
-        raise ValueError(f"order={order!r} is not one of {', '.join(ORDERS)}.")
-    training = torch.is_grad_enabled() and (A.requires_grad or B.requires_grad)
-    if torch.compiler.is_compiling():  # torch.compile cannot trace a cache
-        fastest = _cheapest_order((COMPILED_ROWS, x.shape[-1]), A.shape, B.shape, x.device.type, training)
-    else:
-        fastest = _cheapest_order_cached(x.shape, A.shape, B.shape, x.device.type, training)
-    return order or fastest
 
 
 def _cheapest_order(x: Sequence[int], A: Sequence[int], B: Sequence[int], device: str, training: bool) -> Order:

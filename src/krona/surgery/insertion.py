@@ -19,7 +19,6 @@ from krona.surgery.state import (
     SAVERS,
     InsertedAdapter,
     Slot,
-    backbone_modules,
     backbone_parameters,
     get_adapter,
     has_existing,
@@ -77,8 +76,14 @@ def insert(model: nn.Module, branch: type[Branch] | None = None, *, reversible: 
     elif branch is not None:
         built = _build_branches(model, branch, branch_config, options)
     branches = [instance for _, adapted, _ in built for instance in adapted.own_branches()]
-    slots = _find_slots(model, trained_names(model, branch, options.as_dict()))
-    first_slots = {name: owners[0] for name, owners in slots.items()}
+    owners: dict[int, list[Slot]] = defaultdict(list)
+    for module in model.modules():
+        for attribute, parameter in module._parameters.items():
+            owners[id(parameter)].append((module, attribute))
+    parameters = dict(backbone_parameters(model, tied=True))
+    # a tied weight has several slots
+    slots = {name: owners[id(parameters[name])] for name in trained_names(model, branch, options.as_dict())}
+    first_slots = {name: places[0] for name, places in slots.items()}
     kept = {name: owner.get_parameter(key) for name, (owner, key) in first_slots.items()} if reversible else {}
     copies = {name: nn.Parameter(weight.detach().clone()) for name, weight in kept.items()}
     model.__dict__["krona"] = InsertedAdapter(
@@ -209,16 +214,6 @@ def _require_parallel(name: str, base: nn.Module, position: Position, label: str
             f"{label} needs a linear layer and placement=parallel, but {public_name(name)} is a "
             f"{type(base).__name__} with placement={position}. Use other target_modules or another placement."
         )
-
-
-def _find_slots(model: nn.Module, names: list[str]) -> dict[str, list[Slot]]:
-    """Return the slots of each weight by its name. A tied weight has several slots."""
-    owners: dict[int, list[Slot]] = defaultdict(list)
-    for _, module in backbone_modules(model):
-        for attribute, parameter in module._parameters.items():
-            owners[id(parameter)].append((module, attribute))
-    parameters = dict(backbone_parameters(model, tied=True))
-    return {name: owners[id(parameters[name])] for name in names}
 
 
 def _refuse_to_save(*args: object, **kwargs: object) -> NoReturn:

@@ -25,11 +25,6 @@ def is_linear(module: nn.Module) -> bool:
     return isinstance(module, nn.Linear) or is_conv1d(module)
 
 
-def has_own_forward(layer: nn.Module) -> bool:
-    """Return whether a layer is a subclass of ``nn.Linear`` that may compute something else than ``x Wᵀ + b``."""
-    return isinstance(layer, nn.Linear) and type(layer).forward is not nn.Linear.forward and not is_quantised(layer)
-
-
 def has_hooks(module: nn.Module) -> bool:
     """Return whether calling a module runs more than the ``forward`` of its class: hooks, or a replaced ``forward``."""
     hooks = module._forward_hooks or module._forward_pre_hooks or module._backward_hooks or module._backward_pre_hooks

@@ -15,7 +15,6 @@ from krona.messages import KronaError
 from krona.methods.branch import Branch
 from krona.surgery.layers import (
     dequantised_layer,
-    has_own_forward,
     is_conv1d,
     is_linear,
     is_quantised,
@@ -128,7 +127,7 @@ def _merged_weights(label: str, adapted: Adapted) -> dict[str, Tensor]:
             f"The adapter cannot be merged, because it adapts {label}, which is {kind}, and no single weight can "
             "hold its update (section 3.3 of the KronA paper). Use the adapter unmerged."
         )
-    if has_own_forward(base):
+    if isinstance(base, nn.Linear) and type(base).forward is not nn.Linear.forward and not is_quantised(base):
         raise KronaError(
             f"The adapter cannot be merged into {label}, because the forward() of {type(base).__name__} may compute "
             "something else than x Wᵀ + b. Use the adapter unmerged."
