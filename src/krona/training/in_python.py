@@ -77,7 +77,7 @@ def module_and_loaders(config: Mapping[str, Any]) -> tuple[Learner, Loaders]:
     warnings.filterwarnings("ignore", message="You are using a custom batch sampler `EvaluationBatches` for prediction")
     # The user's own classes are refused, because the config may come from someone else.
     plan = plan_run(Composed(config=dict(config)), OUTPUTS, own=False)
-    module, _ = build_learner(plan, new_result(plan), Ranks())
+    module = build_learner(plan, new_result(plan), Ranks())
     module.prepare()
     data = module.data
     return module, Loaders(train=data.train, dev=data.dev.batches, test=data.test.batches)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import LRScheduler
 
 from krona import surgery
+from krona.adapters.fingerprint import Fingerprint
 from krona.backbones.families import Batch
 from krona.backbones.families.family import IGNORED
 from krona.backbones.load import Loaded
@@ -72,6 +73,7 @@ class Learner(pl.LightningModule):
             share = -(-settings.batch_size // ranks.size)
             self.micro_batch_size = min(self.micro_batch_size or share, share)
         self.after_backward: Callable[[Learner], None] = lambda learner: None
+        self.fingerprint: Fingerprint | None = None  # of the backbone's weights before the training
         self.training_hook = get_adapter(self.model).training_hook  # a penalty, and a function after each step
         self.dev_curve: list[Any] = []  # the items have the keys of `krona.runs.result.Epoch`
         self.best: dict[str, Any] | None = None  # the keys are epoch, choice (the criterion), dev (scores) and weights

@@ -3,9 +3,8 @@
 import csv
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -17,7 +16,6 @@ from transformers import PreTrainedModel
 from krona import surgery
 from krona.adapters.adapter_file import Adapter
 from krona.adapters.find import Origin
-from krona.adapters.fingerprint import Fingerprint
 from krona.backbones import load as backbones
 from krona.backbones.checkpoint import describe_backbone
 from krona.backbones.families import find_architecture, max_positions
@@ -36,17 +34,15 @@ from krona.runs.result import CHECKSUMS, Result, now, write_result
 from krona.safe_files import Write, json_lines, write_text
 from krona.surgery.operation_counts import added_costs
 from krona.surgery.state import train_in_fp32
-from krona.tasks import Split
 from krona.training.data import build_data, load_splits
 from krona.training.devices import Ranks, configure_process, read_load, read_peak_memory, reset_peak_memory
 from krona.training.evaluation import require_finite
 from krona.training.learner import Learner
 from krona.training.plan import Plan, read_initial
 from krona.training.progress import Progress, Tracking, open_loggers
-from krona.training.schedule import count_steps, optimizer_groups, schedule_notes
+from krona.training.schedule import count_steps, schedule_notes
 from krona.training.trainer import AfterEpoch, build_trainer
 
-Predictions = tuple[Split, list[str], list[list[float]] | None]  # rows, predicted texts, and their probabilities
 KEPT_BYTES = 500_000_000  # keep=auto saves the weights of full fine-tuning if they take fewer bytes
 
 
@@ -76,14 +72,14 @@ def train(
             )
         began, load = time.perf_counter(), read_load()
         reset_peak_memory()
-        learner, backbone_weights = build_learner(plan, result, ranks)
+        learner = build_learner(plan, result, ranks)
         learner.after_backward = tracking.after_backward
         result.times["setup"] = time.perf_counter() - began
         progress.begin(settings, result, steps=learner.steps)
         _say_in_advance(progress, settings, learner.model)
 
         _fit(plan, result, learner, claim, progress, tracking)
-        predictions = _score_best_epoch(learner, result)
+        scored = _score_best_epoch(learner, result)
 
         train_s = learner.seconds["train"]
         result.times |= {**learner.seconds, "examples_per_s": learner.examples_seen / train_s if train_s else 0.0}
@@ -94,7 +90,7 @@ def train(
         result.provenance["finished"] = now()
         if claim is not None:
             result.provenance["mergeable"] = surgery.is_mergeable(learner.model)
-            _write_end(plan.run_folder, claim, result, learner, predictions, backbone=backbone_weights)
+            _write_end(plan.run_folder, claim, result, learner, scored)
 
 
 def _say_in_advance(progress: Progress, settings: RunSettings, model: PreTrainedModel) -> None:
@@ -149,36 +145,33 @@ def _fit(
         learner.record({"epoch": 0, "step": 0}, data.dev(model))
 
 
-def _score_best_epoch(learner: Learner, result: Result) -> dict[str, Predictions]:
-    """Load the weights of the best epoch, score test once, and record the scores. Return the predictions by split."""
+def _score_best_epoch(learner: Learner, result: Result) -> dict[str, dict[str, Any]]:
+    """Load the weights of the best epoch, score test once, and record the scores.
+
+    Returns:
+        The scores and predictions by split, as `SplitEvaluation.score` returns them.
+    """
     data, settings = learner.data, learner.settings
     best = learner.restore_best()
     require_finite(learner.model, lr=settings.optimizer.lr)
-    scored = {"dev": (data.dev.split, best["dev"])}
-    if (threshold := data.dev.choose_threshold(best["dev"])) is not None:
-        result.provenance["threshold"] = threshold
-        scored["dev"] = (data.dev.split, data.dev.apply_threshold(threshold, best["dev"]))
+    scored = {"dev": best["dev"]}
     if settings.score_test:
         began = time.perf_counter()
-        score = data.test(learner.model)
-        scored["test"] = (data.test.split, score if threshold is None else data.test.apply_threshold(threshold, score))
+        scored["test"] = data.test(learner.model)
         learner.seconds["evaluate"] += time.perf_counter() - began
+    if (threshold := data.dev.choose_threshold(best["dev"])) is not None:
+        result.provenance["threshold"] = threshold
+        scored = {name: getattr(data, name).apply_threshold(threshold, score) for name, score in scored.items()}
     result.best_epoch, result.dev_curve = best["epoch"], learner.dev_curve
-    predictions = {}
-    for name, (split, score) in scored.items():
+    for name, score in scored.items():
         setattr(result, name, {key: score[key] for key in ("score", "choice", "parts")})
-        shown = replace(split, sources=learner.family.texts(split))
-        predictions[name] = (shown, score["predictions"], score["scores"])
-    return predictions
+    return scored
 
 
-def build_learner(plan: Plan, result: Result, ranks: Ranks) -> tuple[Learner, Fingerprint | None]:
+def build_learner(plan: Plan, result: Result, ranks: Ranks) -> Learner:
     """Load the data and the backbone, insert the method, and record facts about them in ``result``.
 
     The jobs of a multirun share the backbone and the rows (`krona.backbones.load`).
-
-    Returns:
-        The LightningModule, and the fingerprint of the backbone's weights for the adapter file.
     """
     settings, trainer, share = plan.settings, plan.settings.trainer, plan.multirun
     result.notes += configure_process(trainer, ranks)
@@ -206,7 +199,6 @@ def build_learner(plan: Plan, result: Result, ranks: Ranks) -> tuple[Learner, Fi
     result.provenance |= {"branch_config": branch_config, "method_defaults": method_defaults(settings.method)}
     longest = {"source": settings.max_source_length, "answer": data.dev.max_label_tokens}
     backbone.family.check_length(max_positions(model.config), **longest, prompt=surgery.prompt_length(model))
-    optimizer_groups(model, settings.optimizer)  # raises an error for an unknown group before training starts
     _describe_model(model, result)
 
     if trainer.frozen_in_bf16:  # before the initial weights are copied, because bf16 would round them
@@ -216,7 +208,9 @@ def build_learner(plan: Plan, result: Result, ranks: Ranks) -> tuple[Learner, Fi
         result.notes.append(initial.copy_into(model, adapter))
     if trainer.gradient_checkpointing:  # store only the input of each block, and recompute it in the backward pass
         model.activation_checkpointing_enable({"use_reentrant": False})
-    return Learner(settings, backbone, data, steps, ranks=ranks), adapter.config.backbone
+    learner = Learner(settings, backbone, data, steps, ranks=ranks)
+    learner.fingerprint = adapter.config.backbone
+    return learner
 
 
 def _describe_model(model: PreTrainedModel, result: Result) -> None:
@@ -251,20 +245,14 @@ def _find_checkpoint(run: RunFolder, ranks: Ranks) -> Path | None:
 
 
 def _write_end(
-    run: RunFolder,
-    claim: Claim,
-    result: Result,
-    learner: Learner,
-    predictions: Mapping[str, Predictions],
-    *,
-    backbone: Fingerprint | None,
+    run: RunFolder, claim: Claim, result: Result, learner: Learner, scored: Mapping[str, Mapping[str, Any]]
 ) -> None:
-    """Write the metrics, the predictions by split, the adapter and finally the result."""
-    model, write = learner.model, claim.write
+    """Write the metrics, the predictions, the adapter and finally the result."""
+    model, write, labels = learner.model, claim.write, label_words(result.config["task"]).values()
     write_metrics(run.metrics, result.dev_curve, write)  # the file of a killed run may lack the last epoch
-    write_text(run.predictions, json_lines(_prediction_rows(result, predictions)), write)
+    write_text(run.predictions, json_lines(_prediction_rows(learner, scored, labels)), write)
     if surgery.trainable_state(model) and keeps_weights(learner.settings, weight_bytes(model)):
-        adapter = Adapter.of(model, notes=Origin.of_result(result).as_note(), backbone=backbone)
+        adapter = Adapter.of(model, notes=Origin.of_result(result).as_note(), backbone=learner.fingerprint)
         adapter.save(run.adapter, write=write)
     result.provenance[CHECKSUMS] = run.checksums()
     result.progress = {}  # kept until now, so that the result of an interrupted run contains the progress
@@ -297,25 +285,27 @@ def write_metrics(file: Path, curve: Sequence[Mapping[str, Any]], write: Write) 
     write(file, fill)
 
 
-def _prediction_rows(result: Result, predictions: Mapping[str, Predictions]) -> Iterator[dict[str, Any]]:
+def _prediction_rows(
+    learner: Learner, scored: Mapping[str, Mapping[str, Any]], labels: Collection[str]
+) -> Iterator[dict[str, Any]]:
     """Yield the rows of predictions.jsonl: the id, source, target and prediction of each row of the splits.
 
     If the task has groups, the rows have the number of their group. If the probabilities of the labels are known, the
     rows have them, with null for a probability that is not a number. Rows of a user's own files also have the line and
     the values of the unused columns.
     """
-    labels = label_words(result.config["task"]).values()
-    for name, (split, texts, scores) in predictions.items():
+    for name, score in scored.items():
+        split = getattr(learner.data, name).split
         columns: dict[str, Sequence[Any]] = {
             "id": split.ids,
-            "source": split.sources,
+            "source": learner.family.texts(split),
             "target": split.targets,
-            "prediction": texts,
+            "prediction": score["predictions"],
         }
         if split.groups is not None:
             columns["group"] = [*map(str, split.groups)]
-        if scores is not None:
-            known = [[None if math.isnan(value) else value for value in row] for row in scores]
+        if score["scores"] is not None:
+            known = [[None if math.isnan(value) else value for value in row] for row in score["scores"]]
             columns["scores"] = [dict(zip(labels, row, strict=True)) for row in known]
         for values in zip(*columns.values(), strict=True):
             row = {"split": name, **dict(zip(columns, values, strict=True))}
