@@ -21,11 +21,13 @@ from functools import cache
 from importlib import metadata
 from itertools import accumulate
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from krona.methods.factor_shapes import shape_name
 from krona.paths import INSTALLED, PROJECT, VERSION
-from krona.runs.result import Result
+
+if TYPE_CHECKING:
+    from krona.runs.result import Result  # needs pydantic, which takes 0.15 s to import
 
 LIBRARIES = ("torch", "transformers", "pytorch-lightning", "hydra-core", "datasets", "numpy")
 CODE = ("src", "conf", "train.py")
@@ -227,13 +229,13 @@ def method_code(config: Mapping[str, Any]) -> str | None:
     return _hash_module(_method_module(config))
 
 
-def method_change(result: Result) -> list[str]:
+def method_change(result: "Result") -> list[str]:
     """Return a message if the file of the method's class has changed since a run."""
     then, now = result.provenance.get("method_code"), method_code(result.config)
     return [] if None in (then, now) or then == now else [f"{_method_module(result.config)} has changed since this run"]
 
 
-def code_change(result: Result) -> list[str]:
+def code_change(result: "Result") -> list[str]:
     """Return messages on changes of the code since this run."""
     messages = method_change(result)
     code, then = code_version()["git_code"], result.provenance.get("git_code")
