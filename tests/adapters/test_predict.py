@@ -28,13 +28,6 @@ def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(predict_command, "CHUNK", 8)
 
 
-@pytest.fixture
-def rows(tmp_path: Path) -> Path:
-    path = tmp_path / "rows.tsv"
-    path.write_text("".join(f"{text}\n" for text in ["sentence", *SENTENCES]))
-    return path
-
-
 def ask(run: Path, output: Path | None = None, source: Path | str | None = None, texts: Any = (), **more: Any) -> str:
     """Run `krona predict` and return its text on the terminal."""
     said = io.StringIO()
@@ -46,34 +39,18 @@ def ask(run: Path, output: Path | None = None, source: Path | str | None = None,
     return said.getvalue()
 
 
+def read(output: Path) -> list[dict[str, Any]]:
+    """Return the rows of a file of predictions. The probabilities of TSV and CSV are in columns such as p(positive)."""
+    with output.open(newline="") as file:
+        if output.suffix == ".jsonl":
+            return [json.loads(line) for line in file]
+        return [*csv.DictReader(file, delimiter="\t" if output.suffix == ".tsv" else ",")]
+
+
 @pytest.mark.parametrize("ending", ["tsv", "csv", "jsonl"])
-def test_all_rows_in_order_in_every_form(
-    ending: str, rows: Path, sst2: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_all_rows_in_order_with_their_other_columns(
+    ending: str, sst2: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    output = tmp_path / f"answers.{ending}"
-    ask(sst2, source=rows, output=output)
-    expected = load(sst2).predict(SENTENCES)
-    unknown = sum(one.word is None for one in expected)
-    assert unknown > 0
-    assert f"not labels ({unknown} rows)" in " ".join(capsys.readouterr().err.split())
-    if ending == "jsonl":
-        found = [json.loads(line) for line in output.read_text().splitlines()]
-        assert list(found[0]) == ["sentence", "prediction", "probabilities"]
-        shares = [row["probabilities"] for row in found]
-    else:
-        with output.open(newline="") as file:
-            found = list(csv.DictReader(file, delimiter={"tsv": "\t", "csv": ","}[ending]))
-        assert list(found[0]) == ["sentence", "prediction", "p(negative)", "p(positive)"]
-        shares = [{word: float(row[f"p({word})"]) for word in ("negative", "positive")} for row in found]
-    assert [row["sentence"] for row in found] == SENTENCES
-    assert [row["prediction"] for row in found] == [one.word or one.answer for one in expected]
-    assert len({one.answer for one in expected}) > 2  # otherwise the order would not be tested
-    assert shares == [pytest.approx(dict(one.probabilities), abs=1e-5) for one in expected]
-    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([rows.name, output.name])
-
-
-@pytest.mark.parametrize("ending", ["tsv", "csv", "jsonl"])
-def test_the_other_columns_of_the_input_are_kept(ending: str, sst2: Path, tmp_path: Path) -> None:
     rows, output = tmp_path / "rows.jsonl", tmp_path / f"answers.{ending}"
     # the first part of the rows lacks a column, and a whole number is missing in some rows
     values = [
@@ -82,31 +59,35 @@ def test_the_other_columns_of_the_input_are_kept(ending: str, sst2: Path, tmp_pa
     ]
     rows.write_text("".join(json.dumps(row) + "\n" for row in values))
     ask(sst2, source=rows, output=output)
+    expected, found = load(sst2).predict(SENTENCES), read(output)
+    assert len({one.answer for one in expected}) > 2  # otherwise the order would not be tested
+    unknown = sum(one.word is None for one in expected)
+    assert unknown > 0
+    assert f"not labels ({unknown} rows)" in " ".join(capsys.readouterr().err.split())
+    assert [row["prediction"] for row in found] == [one.word or one.answer for one in expected]
     if ending == "jsonl":
-        found = [json.loads(line) for line in output.read_text().splitlines()]
+        shares = [row["probabilities"] for row in found]
         assert [{name: row[name] for name in old} for row, old in zip(found, values, strict=True)] == values
-        return
-    with output.open(newline="") as file:
-        texts = list(csv.DictReader(file, delimiter={"tsv": "\t", "csv": ","}[ending]))
-    assert [row["id"] for row in texts] == [str(number) for number in range(len(SENTENCES))]
-    assert [row["price"] for row in texts] == [str(row["price"]) for row in values]
-    assert [row["n"] for row in texts] == ["1" if number % 2 else "" for number in range(len(SENTENCES))]
-    assert [row["sentence"] for row in texts] == SENTENCES
+    else:
+        shares = [{word: float(row[f"p({word})"]) for word in ("negative", "positive")} for row in found]
+        for name in ("id", "sentence", "price", "n"):
+            assert [row[name] for row in found] == [str(row.get(name, "")) for row in values]
+    assert shares == [pytest.approx(dict(one.probabilities), abs=1e-5) for one in expected]
+    assert {path.name for path in tmp_path.iterdir()} == {rows.name, output.name}
 
 
 def test_a_quoted_tsv_is_read_as_in_the_training(sst2: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rows, answers = tmp_path / "rows.tsv", tmp_path / "answers.jsonl"
     rows.write_text('sentence\n"He said ""no"", twice"\n')
     ask(sst2, source=rows, output=answers)
-    assert json.loads(answers.read_text())["sentence"] == '"He said ""no"", twice"'
-
+    assert read(answers)[0]["sentence"] == '"He said ""no"", twice"'
     trained = find(sst2)
     assert trained.result is not None
     config = trained.result.config
     quoted = trained.result.model_copy(update={"config": {**config, "data": {**config["data"], "quoting": "csv"}}})
     monkeypatch.setattr(predict_command, "find", lambda run: replace(trained, result=quoted))
     ask(sst2, source=rows, output=answers, overwrite=True)
-    assert json.loads(answers.read_text())["sentence"] == 'He said "no", twice'
+    assert read(answers)[0]["sentence"] == 'He said "no", twice'
 
 
 def test_mostly_invalid_predictions_are_written_and_fail(
@@ -143,26 +124,25 @@ def test_typed_texts_are_a_table_on_a_terminal(rte: Path) -> None:
         ask(rte, source="x.tsv", texts=["a", "b"])
 
 
-def test_refused_outputs(rows: Path, sst2: Path, tmp_path: Path) -> None:
-    there = tmp_path / "a.tsv"
+def test_refused_outputs(sst2: Path, tmp_path: Path) -> None:
+    there, rows, new = tmp_path / "a.tsv", tmp_path / "rows.tsv", tmp_path / "new" / "a.tsv"
     there.write_text("mine")
-    with pytest.raises(KronaError, match=r"a.tsv exists. Use --overwrite"):
-        ask(sst2, source=rows, output=there)
+    rows.write_text("sentence\ngood\nbad\n")
+    for output, message in [
+        (there, r"a.tsv exists. Use --overwrite"),
+        (rows, r"rows.tsv is the input file"),
+        (tmp_path / "a.xlsx", r"--out .*a.xlsx has an unknown ending: choose from .tsv, .csv, .jsonl"),
+    ]:
+        with pytest.raises(KronaError, match=message):
+            ask(sst2, source=rows, output=output, overwrite=output == rows)
     assert there.read_text() == "mine"
     ask(sst2, source=rows, output=there, overwrite=True)
-    assert len(there.read_text().splitlines()) == len(SENTENCES) + 1
-    with pytest.raises(KronaError, match=r"rows.tsv is the input file. Choose another name"):
-        ask(sst2, source=rows, output=rows.parent / "." / rows.name, overwrite=True)
-    with pytest.raises(KronaError, match=r"--out .*a.xlsx has an unknown ending: choose from .tsv, .csv, .jsonl"):
-        ask(sst2, source=rows, output=tmp_path / "a.xlsx")
-    new = tmp_path / "new" / "a.tsv"
     ask(sst2, source=rows, output=new)
     assert new.read_text() == there.read_text()
-
-    rows_none = tmp_path / "none.tsv"
-    rows_none.write_text("sentence\n")
+    assert len(read(new)) == 2
+    rows.write_text("sentence\n")
     with pytest.raises(KronaError, match="The input has no rows"):
-        ask(sst2, source=str(rows_none), output=None)
+        ask(sst2, source=rows)
 
 
 def test_a_wrong_row_in_the_middle_names_its_place(sst2: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -184,26 +164,20 @@ def test_a_wrong_row_in_the_middle_names_its_place(sst2: Path, tmp_path: Path, m
 def test_rows_without_a_text_keep_their_place_and_are_named(
     ending: str, sst2: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (tmp_path / "rows.csv").write_text('id,sentence\n1,good\n2,""\n3,bad\n4,"  "\n' + "5,fine\n" * 10)
-    out = tmp_path / f"a.{ending}"
-    ask(sst2, source=tmp_path / "rows.csv", output=out)
+    source, out = tmp_path / "rows.csv", tmp_path / f"a.{ending}"
+    source.write_text('id,sentence\n1,good\n2,""\n3,bad\n4,"  "\n' + "5,fine\n" * 10)
+    ask(sst2, source=source, output=out)
     said = " ".join(capsys.readouterr().err.split())
-    note = f"note: the prediction of 2 rows without a text is empty: {tmp_path}/rows.csv:3, "
-    assert note in said.replace("- ", "-")
+    assert f"2 rows without a text is empty: {source}:3, " in said.replace("- ", "-")
+    rows = read(out)
+    empty = {"id": "2", "sentence": "", "prediction": ""}
     if ending == "csv":
-        rows = [*csv.DictReader(out.read_text().splitlines())]
-        assert rows[0].keys() == {"id", "sentence", "prediction", "p(negative)", "p(positive)"}
+        assert rows[1] == {**empty, "p(negative)": "", "p(positive)": ""}
     else:
-        rows = [*map(json.loads, out.read_text().splitlines())]
-        assert rows[1] == {
-            "id": "2", "sentence": "", "prediction": "",
-            "probabilities": {"negative": None, "positive": None},
-        }  # fmt: skip
+        assert rows[1] == {**empty, "probabilities": {"negative": None, "positive": None}}
     assert [row["id"] for row in rows] == ["1", "2", "3", "4", *"5" * 10]
     expected = [one.word or one.answer for one in load(sst2).predict(["good", "bad", *["fine"] * 10])]
     assert [row["prediction"] for row in rows] == [expected[0], "", expected[1], "", *expected[2:]]
-    (tmp_path / "none.csv").write_text('id,sentence\n1,""\n')
-    ask(sst2, source=tmp_path / "none.csv", output=tmp_path / f"b.{ending}")
     with pytest.raises(KronaError, match="text 1: the row has no text"):
         ask(sst2, texts=[""])
 
