@@ -81,8 +81,6 @@ def test_runs_folder() -> None:
     changed = hydra_settings("hydra.run.dir=one", "hydra.sweep.dir=/many")
     assert runs_folder(changed, multirun=False) == Path("/here/one")
     assert runs_folder(changed, multirun=True) == Path("/many")
-    with pytest.raises(KronaError, match=r"hydra\.sweep\.subdir=a is not supported"):
-        runs_folder(hydra_settings("hydra.sweep.subdir=a"), multirun=True)
 
 
 SMALL = ["profile=demo", "method=lora", "task=sample_rte"]

@@ -18,7 +18,7 @@ from krona.paths import CONF, PROJECT
 from krona.runs.result import write_result
 from krona.runs.sweep import load_command, save_command
 from krona.sweeps import plan
-from krona.sweeps.status import counts_line, find_runs, seconds_left
+from krona.sweeps.status import count_states, find_runs, seconds_left
 from report.generate import make_result
 
 RUNS = {
@@ -144,7 +144,7 @@ def test_the_plan_has_the_state_of_each_run(tmp_path: Path) -> None:
     runs = plan.list_states(overrides, outputs=tmp_path)
     assert [run.state for run in runs] == ["done", "failed", "running", "waiting"]
     assert runs[1].error == "it broke"
-    assert counts_line(runs, tmp_path).startswith("4 runs: 1 done, 1 running, 1 waiting, 1 failed")
+    assert count_states(runs) == "4 runs: 1 done, 1 running, 1 waiting, 1 failed"
     assert seconds_left(runs, tmp_path) == pytest.approx(5 + 10)  # half of the running run, and all of the waiting run
     assert [run.run_id for run in find_runs(None, ["state=failed"], tmp_path)] == [waiting[1].run_id]
     claim_file.write_text(json.dumps({**claim, "pid": 2**22 + 1}))  # its process has ended

@@ -88,14 +88,10 @@ def rows(backbone: str, overrides: Sequence[str] = ()) -> tuple[list[MethodRow],
             "method=krona."
         )
     chosen = [item.partition("=")[2] for item in overrides if item.startswith("method=")]
-    table1, known = list(read_paper_table("1").rows), choices("method")
-    single = without_families(known)
-    in_order = [name for name in table1 if name in single] + [name for name in single if name not in table1]
-    names = (
-        [name for item in chosen[-1].split(",") for name in fnmatch.filter(known, item) or [item]]
-        if chosen
-        else in_order
-    )
+    table1, known = [*read_paper_table("1").rows], choices("method")
+    names = sorted(without_families(known), key=lambda name: table1.index(name) if name in table1 else len(table1))
+    if chosen:
+        names = [name for item in chosen[-1].split(",") for name in fnmatch.filter(known, item) or [item]]
     for group, name in [("backbone", backbone), *(("method", name) for name in names)]:
         if name not in choices(group):
             raise KronaError(unknown_choice(group, name))
@@ -124,22 +120,27 @@ def rows(backbone: str, overrides: Sequence[str] = ()) -> tuple[list[MethodRow],
 def print_rows(rows: Iterable[MethodRow], left_out: Sequence[str], *, backbone: str) -> None:
     """Print the table of methods. For the paper's backbone, the table includes the paper's percentages."""
     console, rows = Console(), list(rows)
-    cells: list[list[Cell]] = []
-    for row in rows:
-        head = f"{row.head_params:,}" if row.head_params else ""
-        paper = "" if row.paper_percent is None else f"{row.paper_percent:g}"
-        rank = "" if row.update_rank is None else str(row.update_rank)
-        adds = "" if row.multiply_adds is None else f"{row.multiply_adds / 1e6:.2f}"
-        costs = [adds, "" if row.launches is None else str(row.launches)]
-        counts = [row.method, f"{row.trainable_params:,}", head, f"{row.trainable_percent:.4f}"]
-        cells.append([*counts, paper, rank, *costs])
+    cells: list[list[Cell]] = [
+        [
+            row.method,
+            f"{row.trainable_params:,}",
+            _cell(row.head_params or None, ","),
+            f"{row.trainable_percent:.4f}",
+            _cell(row.paper_percent, "g"),
+            _cell(row.update_rank, "d"),
+            _cell(row.multiply_adds and row.multiply_adds / 1e6, ".2f"),
+            _cell(row.launches, "d"),
+        ]
+        for row in rows
+    ]
     headings = ("method", "trainable", "head", "%", "paper", "rank", "M adds", "launches")
     say(console, Text(f"Trainable parameters and costs on {backbone}", style="bold"))
     say(console, table(headings, cells, width=terminal_width(console), left=("method",)))  # empty columns are omitted
-    about_head = "head: parameters of a new classifier with two classes, which every method trains; "
-    about = (about_head if any(row.head_params for row in rows) else "") + (
-        f"paper: {PRINTING_RULE}; " if backbone == PAPERS else ""
-    )
+    about = ""
+    if any(row.head_params for row in rows):
+        about = "head: parameters of a new classifier with two classes, which every method trains; "
+    if backbone == PAPERS:
+        about += f"paper: {PRINTING_RULE}; "
     say(console, f"\n%: trainable parameters in percent of the backbone's parameters; {about}{LEGEND}")
     for line in left_out:
         say(console, Text(f"left out: {line}", style="dim"))
@@ -147,3 +148,7 @@ def print_rows(rows: Iterable[MethodRow], left_out: Sequence[str], *, backbone: 
 
 def _compose(overrides: Sequence[str]) -> RunSettings:
     return check.settings(compose_job(normalize(overrides)).config, own=True)
+
+
+def _cell(value: float | None, form: str) -> str:
+    return "" if value is None else format(value, form)

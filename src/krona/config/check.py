@@ -68,8 +68,6 @@ def settings(config: Mapping[str, Any], *, own: bool = False, imports: bool = Tr
                     f"Unknown key {name}.{name}. Is `# @package _global_` missing in the first line of the YAML file?"
                 )
             sections[name] = task(values, own=own) if name == "task" else build_part(values, find_class)
-    if "config" in config:  # `RunSettings` has this field, but a config must not set it
-        problems.append(unknown_key("config", config.keys() - {"config"}))
     if isinstance(config.get("sweep"), str):
         with problems.collect():
             check_file_name("sweep", config["sweep"])

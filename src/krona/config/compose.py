@@ -170,15 +170,6 @@ def help_text(config_name: str, overrides: Sequence[str]) -> str:
 
 
 def runs_folder(hydra: HydraConf, *, multirun: bool) -> Path:
-    """Return the folder that contains the run folders: ``hydra.run.dir``, or ``hydra.sweep.dir`` in a multirun.
-
-    Raises:
-        KronaError: a multirun sets ``hydra.sweep.subdir``.
-    """
-    if multirun and str(hydra.sweep.subdir) != ".":
-        raise KronaError(
-            f"hydra.sweep.subdir={hydra.sweep.subdir} is not supported, because the name of a run's folder is its run "
-            "id. Set the folder that contains all runs with hydra.sweep.dir=FOLDER."
-        )
+    """Return the folder that contains the run folders: ``hydra.run.dir``, or ``hydra.sweep.dir`` in a multirun."""
     folder = Path(str(hydra.runtime.cwd)) / str(hydra.sweep.dir if multirun else hydra.run.dir)
     return OUTPUTS if multirun and folder == OUTPUTS / "sweeps" else folder

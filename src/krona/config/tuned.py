@@ -4,7 +4,7 @@ The search is a study of `krona tune`. The best values are those with the highes
 methods fair, an error is raised if another method had more trials on the same task.
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,6 @@ class StudyBest:
 
     study: Study
     trial: Trial
-    score: float  # the dev score
     config: Mapping[str, Any]  # the config of the best trial's run
 
     @property
@@ -49,6 +48,11 @@ class StudyBest:
         keys = [item.lstrip("+").partition("=")[0] for item in self.trial.overrides]
         varied = tuple(inner for key in keys for inner in GROUP_KEYS.get(key, (key,)))
         return varied if LENGTH.isdisjoint(varied) else (*varied, "optimizer.warmup_steps")
+
+    @property
+    def score(self) -> float:
+        """The dev score of the best trial."""
+        return self.trial.score or 0.0
 
     def fits(self, config: Mapping[str, Any]) -> bool:
         """Return whether a config and the best trial's config differ only in the searched keys and the seed."""
@@ -90,8 +94,9 @@ class StudyBest:
         text += f"({self.score:.2f}), study {self.name}"
         for key in (key for key, distribution in self.study.axes.items() if not hasattr(distribution, "choices")):
             tried = {trial.params[key] for trial in self.study.trials if key in trial.params}
-            if edge := _edge(self.trial.params[key], tried):
-                text += f". Its {key} is the {edge} value that was tried"
+            limits = {min(tried): "smallest", max(tried): "largest"} if len(tried) > 1 else {}
+            if (value := self.trial.params[key]) in limits:
+                text += f". Its {key} is the {limits[value]} value that was tried"
         return text
 
 
@@ -113,15 +118,20 @@ def best(
     method, task = config["method"]["name"], config["task"]["name"]
     found = sorted(_find_studies(config, outputs, studies), key=lambda study: study.trials)
     fitting = [study for study in reversed(found) if study.method == method and study.fits(config)]
+    described = f"{method} on {task} with these settings"
     if not fitting:
         asked = "/".join(["recipe=tuned", *studies])
-        raise KronaError(f"{asked}: {_explain_missing(config, [study for study in found if study.method == method])}")
+        text = f"{asked}: there is no search of {described}. Run first: krona tune method={method} task={task} …"
+        if other := next((study for study in found if study.method == method), None):
+            keys = join_names(first_few(other.differences(config), MAX_KEYS))
+            text += f". The study {other.name} is not used, because it had other values of {keys}"
+        raise KronaError(text)
     study = fitting[0]
     if len(fitting) > 1 and study.trials == fitting[1].trials:
         each = "; ".join(f"{study.name} ({plural(study.trials, 'trial')}, dev {study.score:.2f})" for study in fitting)
         raise KronaError(
             f"recipe=tuned uses the study with the most trials, but two of the {len(fitting)} studies that match "
-            f"{_describe(config)} have equally many: {each}. To use the first study, write "
+            f"{described} have equally many: {each}. To use the first study, write "
             f"recipe=tuned/{study.name}. In a comparison, name one study of each method: recipe=tuned/ONE/ANOTHER"
         )
     others = [other for other in found if other.method != method and other.has_length(config)]
@@ -139,30 +149,10 @@ def best(
     return study.values(), note, study.search()
 
 
-def _explain_missing(config: Mapping[str, Any], others: Sequence[StudyBest]) -> str:
-    """Return the message for a missing search. ``others`` are studies of the method with other settings."""
-    command = f"krona tune method={config['method']['name']} task={config['task']['name']} …"
-    text = f"there is no search of {_describe(config)}. Run first: {command}"
-    if others:
-        keys = join_names(first_few(others[0].differences(config), MAX_KEYS))
-        text += f". The study {others[0].name} is not used, because it had other values of {keys}"
-    return text
-
-
-def _describe(config: Mapping[str, Any]) -> str:
-    return f"{config['method']['name']} on {config['task']['name']} with these settings"
-
-
 def _without(config: Mapping[str, Any], searched: Iterable[str]) -> dict[str, Any]:
     """Return a config's canonical values, without the seed and the keys that may differ between a search's runs."""
     omitted = [f"{key}." for key in ("seed", "score_test", "method.fit_factors", "optimizer.lr", *searched)]
     return {key: value for key, value in flatten(canonical(config)) if not f"{key}.".startswith(tuple(omitted))}
-
-
-def _have_same_data(config: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
-    return all(
-        canonical(config[group], group) == canonical(other[group], group) for group in ("task", "data", "backbone")
-    )
 
 
 def _find_studies(config: Mapping[str, Any], outputs: Path, names: Sequence[str]) -> list[StudyBest]:
@@ -182,13 +172,7 @@ def _find_studies(config: Mapping[str, Any], outputs: Path, names: Sequence[str]
                 study.require_best()
             continue
         best_config = RunFolder(outputs / study.best.run_id).read().config
-        if _have_same_data(best_config, config):
-            matching.append(StudyBest(study, study.best, study.best.score or 0.0, best_config))
+        groups = ("task", "data", "backbone")
+        if all(canonical(best_config[group], group) == canonical(config[group], group) for group in groups):
+            matching.append(StudyBest(study, study.best, best_config))
     return matching
-
-
-def _edge(value: float, tried: Collection[float]) -> str | None:
-    """Return "smallest" or "largest" if a value is the minimum or maximum of at least two tried values, else None."""
-    if len(tried) < 2:
-        return None
-    return "smallest" if value == min(tried) else "largest" if value == max(tried) else None

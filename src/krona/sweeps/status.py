@@ -78,19 +78,22 @@ def show(runs: Sequence[RunState], console: Console, *, outputs: Path, most: int
     width = terminal_width(console)
     say(console, _table(runs, width, most if width is not None else len(runs)))
     say(console, "")
-    say(console, counts_line(runs, outputs))
-    for line in _problems(runs, outputs):
-        say(console, line, wrap=False)
-
-
-def counts_line(runs: Sequence[RunState], outputs: Path) -> str:
-    """Return a line with the number of runs in each state and the remaining time.
-
-    An example is ``12 runs: 9 done, 1 running, 2 waiting; about 3 min left in one process``.
-    """
-    line = count_states(runs)
     left = seconds_left(runs, outputs)
-    return line if left is None else f"{line}; about {duration(left)} left in one process"
+    say(console, count_states(runs) + ("" if left is None else f"; about {duration(left)} left in one process"))
+    bad = [run for run in runs if run.state in BAD and run.error]
+    lines = [f"{run.run_id}: {run.error}" for run in bad]
+    if any(run.state == "failed" for run in bad):
+        lines.append(
+            "To repeat a failed run, run its command again (with -m: add retry=failed). If its data have changed, the "
+            "command starts a new run and keeps the failed run."
+        )
+    own = [run for run in bad if RunFolder(run.folder).is_written_by_krona()]
+    if any(run.state == "damaged" for run in own):
+        lines.append("To repeat a damaged run, remove it, then run its command again.")
+    if own:
+        lines.append(f"To remove these runs: rm -r {shlex.join(below(run.folder) for run in own)}")
+    for line in lines:
+        say(console, line, wrap=False)
 
 
 def count_states(runs: Sequence[RunState]) -> str:
@@ -155,19 +158,3 @@ def result_cells(result: Result | None) -> list[str]:
     dev = result.dev or (result.dev_curve[-1] if result.dev_curve else None)
     scores = [f"{outcome['score']:.2f}" if outcome else "" for outcome in (dev, result.test)]
     return [*scores, duration(result.times["total"]) if "total" in result.times else ""]
-
-
-def _problems(runs: Sequence[RunState], outputs: Path) -> list[str]:
-    bad = [run for run in runs if run.state in BAD and run.error]
-    lines = [f"{run.run_id}: {run.error}" for run in bad]
-    if any(run.state == "failed" for run in bad):
-        lines.append(
-            "To repeat a failed run, run its command again (with -m: add retry=failed). If its data have changed, the "
-            "command starts a new run and keeps the failed run."
-        )
-    own = [run for run in bad if RunFolder(run.folder).is_written_by_krona()]
-    if any(run.state == "damaged" for run in own):
-        lines.append("To repeat a damaged run, remove it, then run its command again.")
-    if own:
-        lines.append(f"To remove these runs: rm -r {shlex.join(below(run.folder) for run in own)}")
-    return lines
