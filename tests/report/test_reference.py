@@ -23,7 +23,7 @@ def table(tmp_path_factory):
 
 def test_holm_covers_the_pairs_with_the_reference_and_the_marks_agree(table):
     frame = table.reference_pairs.set_index("row")
-    assert [*frame.columns] == [name for name in PAIRS if name != "row"]
+    assert [*frame.columns] == [*(name for name in PAIRS if name != "row"), "label"]
     assert {*frame["reference"]} == {"LoRA"}
     assert {*frame.index} == {"KronA", "BitFit", "PA"}
     assert [*frame["p_reference"]] == pytest.approx(holm([*frame["p"]]))

@@ -37,12 +37,13 @@ from krona.report.runs import (
     load_runs,
     use_metric,
 )
-from krona.report.sentences import describe_limits, describe_mixture
+from krona.report.sentences import describe_limits, describe_mixture, score_notes
 from krona.report.table import AVERAGE, Cell, Column, Note, Report, Table, run_frame
 from krona.runs.choose import filter_runs, filter_value
 from krona.runs.folder import RunFolder, require_out
 from krona.runs.pack import unpacked_folder
 from krona.runs.studies import Study, read_studies
+from krona.runs.suspicious_scores import examine_scores
 from krona.runs.sweep import load_run_ids
 from krona.safe_files import write_text
 
@@ -153,7 +154,7 @@ def _build_tables(layout: Layout, runs: Runs) -> list[Table]:
         known = any(run.done or run.result.provenance.get("official_rows") for run in group)
         if not known and incomplete in by_section:
             by_section[incomplete] += by_section.pop(section)
-    examine = cache(cells.examine_run)
+    examine: cells.Examine = cache(lambda run: examine_scores(run.result, run.path.parent))
     ordered = sorted(by_section.items(), key=lambda item: item[0].order(item[1]))
     return [_build_table(layout, section, group, examine) for section, group in ordered]
 
@@ -187,7 +188,7 @@ def _build_table(layout: Layout, section: Section, runs: Runs, examine: cells.Ex
     limits += [ONE_ROW] * (not table.compares_all_rows and max(counts.values()) > 1)
     limits += _fill_scores(layout, table, tasks, examine) if scored else costs.fill_times(layout, table, tasks)
     texts = [*layout.notes, *[OTHER_TRAINING] * bool(others), *limits, *describe_mixture(runs), *notes]
-    table.notes = [*map(Note, texts)]
+    table.notes = [*score_notes(table), *map(Note, texts)]
     if layout.paper and comparable:
         add_paper_numbers(rows, layout.paper)
     if layout.paper is None and scored:

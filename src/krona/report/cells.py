@@ -23,22 +23,14 @@ from krona.report.sentences import cell_messages
 from krona.report.table import AVERAGE, Cell, Column, Row, Table
 from krona.report.text import cell_details, cell_mark, cell_value
 from krona.runs.predictions import SPLITS, score_metrics
-from krona.runs.suspicious_scores import SIGN, Examined, examine_scores
+from krona.runs.suspicious_scores import SIGN, Examined
 
-METRICS = {"accuracy": "acc", "f1": "F1", "macro_f1": "macro F1", "micro_f1": "micro F1", "matthews": "MCC"}
-METRICS |= {
-    "subset_accuracy": "subset acc",
-    "pearson": "Pearson",
-    "spearman": "Spearman",
-    "roc_auc": "AUC",
-}
+METRICS = {
+    "accuracy": "acc", "f1": "F1", "macro_f1": "macro F1", "micro_f1": "micro F1", "matthews": "MCC",
+    "subset_accuracy": "subset acc", "pearson": "Pearson", "spearman": "Spearman", "roc_auc": "AUC",
+}  # fmt: skip
 LIMITS = ("data.train_rows", "trainer.max_steps", "trainer.max_epochs")  # keys that limit the length of training
 Examine = Callable[[ReportRun], Examined]
-
-
-def examine_run(run: ReportRun) -> Examined:
-    """Return the answers of a run and the messages about its scores, by split."""
-    return examine_scores(run.result, run.path.parent)
 
 
 def examine_nothing(run: ReportRun) -> Examined:
@@ -131,8 +123,11 @@ def mark_columns(table: Table, columns: Mapping[str, Sequence[str]], baseline: s
     for column, tasks in columns.items():
         equal = set.intersection(*({*comparable_rows(table.rows, task)} for task in tasks))
         rows = [row for row in table.rows if row in equal and row.cells[column].value is not None]
-        compared[column] = rows if table.compares_all_rows else _choose_on_dev(rows, tasks)
-        if named := [row for row in compared[column] if names_row(baseline, row)]:
+        if not table.compares_all_rows:  # only each method's row with the best dev score
+            by_method = group_by(rows, lambda row: row.key).values()
+            rows = [max(variants, key=lambda row: _dev_score(row, tasks)) for variants in by_method]
+        compared[column] = rows
+        if named := [row for row in rows if names_row(baseline, row)]:
             # If several rows have this name, the row with the best dev score is the reference.
             table.references[column] = max(named, key=lambda row: (row.name == baseline, _dev_score(row, tasks)))
     return compare_rows(table, compared)
@@ -194,14 +189,14 @@ def comparable_rows(rows: Sequence[Row], task: str) -> list[Row]:
             if (equal_group := next(equal, None)) is None:
                 groups.append(equal_group := [])
             equal_group.append(row)
-    compared = max(groups, key=lambda group: _order(group, task), default=[])
+
+    def order(group: Sequence[Row]) -> tuple[int, int, bool, list[float]]:
+        comparable = group[0].first[task].comparable
+        return len({row.key for row in group}), len(group), comparable, _length(group[0], task)
+
+    compared = max(groups, key=order, default=[])
     first = [*compared, *untrained][:1]
     return compared + [row for row in untrained if not differing_training(first[0].first[task], row.first[task])]
-
-
-def _order(group: Sequence[Row], task: str) -> tuple[Any, ...]:
-    first = group[0]
-    return len({row.key for row in group}), len(group), first.first[task].comparable, _length(first, task)
 
 
 def _length(row: Row, task: str) -> list[float]:
@@ -224,12 +219,6 @@ def label_other_training(rows: Sequence[Row], tasks: Sequence[str]) -> list[Row]
                 for key in differing_training(compared[0].first[task], row.first[task]):
                     row.settings.setdefault(key, read_setting(row.first[task], key) or "not set")
     return [*others]
-
-
-def _choose_on_dev(rows: Sequence[Row], tasks: Sequence[str]) -> list[Row]:
-    """Return each method's row with the best dev score."""
-    by_method = group_by(rows, lambda row: row.key)
-    return [max(variants, key=lambda row: _dev_score(row, tasks)) for variants in by_method.values()]
 
 
 def _dev_score(row: Row, tasks: Sequence[str]) -> float:

@@ -15,7 +15,7 @@ import yaml
 from krona.display_names import method_label, method_order, task_label
 from krona.paper import RECIPE_REASONS, RECIPE_TABLES, TASKS, PaperTable, read_paper_table, read_recipes
 from krona.paths import choice_files
-from krona.report.runs import ReportRun, Runs, first_run, group_by, list_settings
+from krona.report.runs import ReportRun, Runs, group_by, list_settings
 from krona.report.table import Cell, Column, Row, Table
 from krona.report.text import parse_size, setting_text
 from krona.runs.description import asked_shape, used_shape
@@ -123,7 +123,7 @@ def group_rows(layout: Layout, runs: Runs) -> list[Row]:
     by_settings: dict[tuple[str, tuple[tuple[str, str], ...]], Row] = {}
     for (key, task), group in sorted(group_by(runs, lambda run: (str(layout.row(run.result)), run.task)).items()):
         variants = _split_variants(group)
-        firsts = [first_run(variant) for variant in variants]
+        firsts = [next((run for run in runs if run.done), runs[0]) for runs in variants]
         settings_of_variants = list_settings(firsts)
         for variant, first, settings in zip(variants, firsts, settings_of_variants, strict=True):
             row = by_settings.setdefault((key, tuple(settings.items())), Row(key, settings=settings))

@@ -102,8 +102,12 @@ def difference_values(difference: Difference, margin: float = MARGIN) -> dict[st
 
 
 def set_pairs(table: Table, lines: Sequence[Mapping[str, Any]]) -> None:
-    """Set the pairs of a table, and those with the reference row, which are sorted by column and difference."""
+    """Set the pairs of a table, and those with the reference row, which are sorted by column and difference.
+
+    The frames have a column more than `PAIRS`: the ``label`` of the column of the table.
+    """
     frame = table.pairs = pd.DataFrame(lines, columns=[*PAIRS])
+    frame["label"] = frame["column"].map({column.key: column.label for column in table.columns})
     frame = frame[frame["p_reference"].notna()].sort_values("difference", ascending=False, kind="stable")
     order = [column.key for column in table.score_columns]
     table.reference_pairs = frame.sort_values("column", key=lambda keys: keys.map(order.index), kind="stable")
@@ -142,20 +146,15 @@ def format_interval(pair: Any, digits: int = 2) -> str:
     return f"{signed(pair.low, digits)}…{signed(pair.high, digits)}" if pair.detectable else NOT_ESTIMABLE
 
 
-def format_pairs(
-    frame: pd.DataFrame, *, family: str = "p_holm", labels: Mapping[str, str] | None = None
-) -> pd.DataFrame:
+def format_pairs(frame: pd.DataFrame, *, family: str = "p_holm") -> pd.DataFrame:
     """Return pairs as text. The attributes ``title`` and ``legend`` explain the frame.
 
-    Args:
-        family: the column of the frame with the corrected p-values, a key of `FAMILIES`.
-        labels: the labels of the columns of the table. They are shown if the pairs are from several columns.
+    ``family`` is the column of the frame with the corrected p-values, a key of `FAMILIES`.
     """
-    several = labels is not None and frame["column"].nunique() > 1
+    several = "label" in frame and frame["label"].nunique() > 1
     shown = pd.DataFrame({
         "Pair": [
-            f"{pair.row} − {pair.reference}" + (f", {labels[pair.column]}" if labels and several else "")
-            for pair in frame.itertuples()
+            f"{pair.row} − {pair.reference}" + (f", {pair.label}" if several else "") for pair in frame.itertuples()
         ],
         "Difference": [*map(signed, frame["difference"])],
         "Interval": [*map(format_interval, frame.itertuples())],

@@ -4,8 +4,8 @@ import io
 import os
 import shutil
 import sys
+import textwrap
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from krona.formatting import NOTHING, escape
 from krona.messages import KronaError, escape_control_characters
 from krona.report import FORMATS, text
 from krona.report.pairs import describe_limits, find_differences, format_pairs
-from krona.report.sentences import NEXT, closing_notes, legend, summarize, table_notes
+from krona.report.sentences import NEXT, closing_notes, legend, summarize
 from krona.report.table import Column, Note, Report, Table
 from krona.secrets_in_text import strip_folders
 
@@ -67,7 +67,7 @@ def _render_template(name: str, report: Report, *, errors: bool, filters: dict[s
         loader=FileSystemLoader(Path(__file__).with_name("templates")), undefined=StrictUndefined,
         trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True, **options,
     )  # fmt: skip
-    environment.filters |= {"notes": table_notes, **filters}
+    environment.filters |= filters
     environment.globals |= {"report": report, "text": text, "legend": legend, "max_charted": MAX_CHARTED}
     return environment.get_template(name).render(closing=[*closing_notes(report, errors=errors)])
 
@@ -101,13 +101,11 @@ def render_latex(report: Report, out: Path | None) -> str:
         "label": lambda label: text.tag_labels(label, escape_latex, LATEX_TAGS),
         "line": lambda line: " ".join(line.split()),
     }
-    marks = {"block": "<% %>", "variable": "<< >>", "comment": "<# #>"}  # braces are frequent in LaTeX
-    delimiters = {
-        f"{name}_{end}_string": mark
-        for name, pair in marks.items()
-        for end, mark in zip(("start", "end"), pair.split(), strict=True)
-    }
-    return _render_template("report.tex", report, errors=True, filters=filters, **delimiters)
+    return _render_template(
+        "report.tex", report, errors=True, filters=filters,  # braces are frequent in LaTeX
+        block_start_string="<%", block_end_string="%>", variable_start_string="<<", variable_end_string=">>",
+        comment_start_string="<#", comment_end_string="#>",
+    )  # fmt: skip
 
 
 def escape_latex(value: str) -> str:
@@ -119,12 +117,8 @@ def escape_latex(value: str) -> str:
 
 def format_pair_tables(table: Table) -> list[pd.DataFrame]:
     """Return the pairs with the reference and all pairs, each as text if there are at most `MAX_PAIRS`."""
-    labels = {column.key: column.label for column in table.columns}
     frames = {"p_reference": table.reference_pairs, "p_holm": table.pairs.sort_values("p", kind="stable")}
-    return [
-        format_pairs(frame, family=family, labels=labels)
-        for family, frame in frames.items() if 0 < len(frame) <= MAX_PAIRS
-    ]  # fmt: skip
+    return [format_pairs(frame, family=family) for family, frame in frames.items() if 0 < len(frame) <= MAX_PAIRS]
 
 
 def render_csv(report: Report, out: Path | None) -> str:
@@ -191,11 +185,10 @@ def _print_table(console: Console, table: Table) -> None:
         _print(console, table.warning, "yellow")
     differences, family = find_differences(table)
     if 0 < len(differences) <= MAX_DIFFERENCES:
-        labels = {column.key: column.label for column in table.columns}
-        _print_frame(console, format_pairs(differences, family=family, labels=labels))
+        _print_frame(console, format_pairs(differences, family=family))
     for grid in _grids(console, table):
         console.print(grid)
-    for note in table_notes(table):
+    for note in table.notes:
         _print_note(console, note, "yellow" if note.warns else "dim")
     for frame in [*(found.summary for found in table.best_of_k), *([] if table.recipes is None else [table.recipes])]:
         _print(console, "")
@@ -209,44 +202,58 @@ def _print(console: Console, line: str, style: str = "") -> None:
 
 def _print_note(console: Console, note: Note, style: str = "") -> None:
     """Print the sentence of a note after a dash, and its command on a separate line that is not wrapped."""
-    for i, part in enumerate(Text(note.text).wrap(console, console.width - 2)):
-        _print(console, f"{'  ' if i else '- '}{part.plain.rstrip()}", style)
+    options: Any = {"initial_indent": "- ", "subsequent_indent": "  ", "break_on_hyphens": False}
+    _print(console, textwrap.fill(note.text, console.width, **options), style)
     if note.command:
         console.print(Text(f"    {note.command}", style=style), soft_wrap=True)
 
 
 def _print_frame(console: Console, frame: pd.DataFrame) -> None:
-    grid = _new_grid()
-    for i, name in enumerate(frame.columns):
-        is_text = i == 0 or frame[name].str.len().max() > MAX_WIDTH
-        grid.add_column("\n".join(name.split()) if i else name, justify="left" if is_text else "right", overflow="fold")
-    for values in frame.itertuples(index=False):
-        grid.add_row(*(escape(value) for value in values))
-    console.print(grid)
+    for split in (False, True):  # split the headings if the table is too wide
+        grid = _new_grid()
+        for i, name in enumerate(frame.columns):
+            is_text = i == 0 or frame[name].str.len().max() > MAX_WIDTH
+            heading = "\n".join(name.split()) if split and i else name
+            grid.add_column(heading, justify="left" if is_text else "right", overflow="fold")
+        for values in frame.itertuples(index=False):
+            grid.add_row(*map(escape, values))
+        if split or _width(console, grid) <= console.width:
+            console.print(grid)
+            return
 
 
 def _new_grid() -> Grid:
     return Grid(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), show_edge=False)
 
 
+def _width(console: Console, grid: Grid) -> int:
+    return console.measure(grid, options=console.options.update(max_width=10_000)).maximum
+
+
 def _grids(console: Console, table: Table) -> Iterator[Grid]:
-    """Yield the table as one or more grids that fit the console's width. Each grid repeats the labels of the rows."""
-    measure = partial(console.measure, options=console.options.update(max_width=10_000))
+    """Yield the table as one or more grids that fit the console's width. Each grid repeats the labels of the rows.
+
+    If the table fits without line breaks in its headings, they have none.
+    """
+    whole = _grid(table, table.shown, console.width, split=False)
+    if _width(console, whole) <= console.width:
+        yield whole
+        return
     columns: list[Column] = []
     for column in table.shown:
-        if columns and measure(_grid(table, [*columns, column], console.width)).maximum > console.width:
+        if columns and _width(console, _grid(table, [*columns, column], console.width)) > console.width:
             yield _grid(table, columns, console.width)
             columns = []
         columns.append(column)
     yield _grid(table, columns, console.width)
 
 
-def _grid(table: Table, columns: Sequence[Column], width: int) -> Grid:
+def _grid(table: Table, columns: Sequence[Column], width: int, *, split: bool = True) -> Grid:
     grid = _new_grid()
     grid.add_column(escape(table.axis), overflow="fold", max_width=max(11, width // 3))  # KronA^B_res must fit
     for column in columns:
-        heading = "\n".join([*column.label.split(), *column.details])
-        grid.add_column(escape(heading), justify="right", overflow="fold", vertical="top")
+        lines = [*column.label.split(), *column.details] if split else [column.label, ", ".join(column.details)]
+        grid.add_column(escape("\n".join(lines).rstrip()), justify="right", overflow="fold", vertical="top")
     rows = [*table.grid(columns)]
     # Cells are padded for the longest mark in their column, so that the decimals are aligned.
     spaces = [max(len(cell.marks) for cell in cells) for cells in zip(*(cells for _, cells in rows), strict=True)]

@@ -29,9 +29,6 @@ DATA = (*SETS, "rows left out")
 CONTENT = (*DATA, "backbone content", "own code")  # not in the config; an unfinished run may not have them
 # The keys of settings that are not shown.
 HIDDEN = tuple(f"method.{key}" for key in ("name", "label", "order", "_target_", "source", "fit_factors"))
-COSTS = (  # the names of the quantities that `_costs` returns
-    "params", "percent", "rank", "time", "cpu", "load", "step", "memory", "adapter", "adds", "launches",
-)  # fmt: skip
 NO_SETTING = ("seed", "score_test")  # keys of the config that do not distinguish variants
 OF_METHOD = ("method.", "optimizer.lr", "own code")  # settings in which compared methods may differ
 POOLING = "backbone.pooling"
@@ -193,14 +190,15 @@ def _costs(result: Result, path: Path) -> dict[str, float]:
     load = result.provenance.get("load")
     known, memory, adapter = result.provenance, result.peak_memory, path.with_name(ADAPTER)
     train, steps = result.times.get("train"), result.dev_curve[-1].get("step") if result.dev_curve else None
-    costs = (
-        result.trainable_params, result.trainable_percent, known.get("update_rank"), train,
-        result.times.get("train_cpu"), max(load) if load else None,
-        train / steps if train and steps and result.status == "done" else None,
-        memory.get("device") or (memory.get("host") if load else None),
-        adapter.stat().st_size if adapter.is_file() else None, known.get("multiply_adds"), known.get("launches"),
-    )  # fmt: skip
-    return {name: math.nan if value is None else float(value) for name, value in zip(COSTS, costs, strict=True)}
+    costs = {
+        "params": result.trainable_params, "percent": result.trainable_percent, "rank": known.get("update_rank"),
+        "time": train, "cpu": result.times.get("train_cpu"), "load": max(load) if load else None,
+        "step": train / steps if train and steps and result.status == "done" else None,
+        "memory": memory.get("device") or (memory.get("host") if load else None),
+        "adapter": adapter.stat().st_size if adapter.is_file() else None, "adds": known.get("multiply_adds"),
+        "launches": known.get("launches"),
+    }  # fmt: skip
+    return {name: math.nan if value is None else float(value) for name, value in costs.items()}
 
 
 def _read(folders: Sequence[Path]) -> tuple[list[StoredResult], list[Path], list[str]]:
@@ -308,11 +306,6 @@ def use_metric(run: ReportRun, metric: str) -> ReportRun:
     changes["dev_curve"] = [{**epoch, "score": epoch.get("parts", {}).get(metric)} for epoch in result.dev_curve]
     scores = {split: changes[split]["score"] for split in run.scores}
     return replace(run, result=result.model_copy(update=changes), scores=scores)
-
-
-def first_run(runs: Runs) -> ReportRun:
-    """Return the first finished run or, if no run is finished, the first run."""
-    return next((run for run in runs if run.done), runs[0])
 
 
 def has_prefix(run: ReportRun) -> bool:

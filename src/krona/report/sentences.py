@@ -23,7 +23,6 @@ MAX_NAMES = 4  # a note names at most this number of rows, tasks or values
 MAX_SENTENCES = 4  # a report begins with at most this number of sentences
 TRIALS = 6  # the number of trials in the sentence about a grid, if the grid has as many settings
 NEXT = "Next"  # the heading of the next command
-FEW_SEEDS = f"With fewer than {MIN_SEEDS} seeds, the tests are about these runs and not about the methods."
 # Recorded properties that no setting determines.
 ENVIRONMENT = ("torch", "transformers", "krona", "device", "devices", "scoring_precision", "git_commit")
 
@@ -96,18 +95,13 @@ def _compare_with_reference(table: Table, column: Column) -> str:
         for sign, word in ((1, "better"), (-1, "worse"))
     }
     names = short_names([reference, *by_word["better"], *by_word["worse"]])
-    parts = [
-        f"{_name_rows(rows, names)} {'is' if len(rows) == 1 else 'are'} significantly {word}"
-        for word, rows in by_word.items()
-        if rows
-    ]
+    parts = []
+    for word, rows in by_word.items():
+        named = join_names([shorten(names[row.name], MAX_NAME) for row in rows])
+        subject = named if len(rows) <= MAX_NAMED else plural(len(rows), "row")
+        if rows:
+            parts.append(f"{subject} {'is' if len(rows) == 1 else 'are'} significantly {word}")
     return f" Compared with {shorten(names[reference.name], MAX_NAME)}, {join_names(parts)}." if parts else ""
-
-
-def _name_rows(rows: Sequence[Row], names: dict[str, str]) -> str:
-    if len(rows) > MAX_NAMED:
-        return plural(len(rows), "row")
-    return join_names([shorten(names[row.name], MAX_NAME) for row in rows])
 
 
 def legend(tables: Sequence[Table]) -> str:
@@ -115,31 +109,24 @@ def legend(tables: Sequence[Table]) -> str:
     cells = [cell for table in tables if table.section for row in table.rows for cell in row.cells.values()]
     if not cells:
         return ""
-    parts = ["Mean over seeds"]
-    if any(len(cell.by_seed) > 2 for cell in cells):
-        parts.append("±: half of Student's t interval over seeds (95 %)")
-    if any(len(cell.by_seed) == 2 for cell in cells):
-        parts.append("from…to: the range of two seeds")
-    if any(cell.test_interval for cell in cells):
-        parts.append("from–to: bootstrap over the scored set's examples (95 %)")
-    if any(cell.difference is not None for cell in cells):
-        parts.append("Δ: difference from the paper's number")
-    if any(cell.best for cell in cells):
-        parts.append(f"{BEST}: best, {TIED}: not significantly worse (Holm over all pairs of rows and all tasks)")
-    if any(cell.sign for cell in cells):
-        references = {short_names(table.rows)[row.name] for table in tables for row in table.references.values()}
-        names = " or ".join(sorted(references))
-        parts.append(f"{SIGNS[1]} or {SIGNS[-1]}: significantly better or worse than {names} (Holm over these pairs)")
-    if any(cell.tied or cell.sign for cell in cells):
-        parts.append("significance: Student's t-test over examples and seeds (5 % level)")
-    if any(cell.warned for cell in cells):
-        parts.append(f"{SIGN}: a warning, see the notes")
-    return f"{'; '.join(parts)}."
-
-
-def table_notes(table: Table) -> list[Note]:
-    """Return all notes below a table: the messages about its scores, then the other notes."""
-    return [*score_notes(table), *table.notes]
+    references = {short_names(table.rows)[row.name] for table in tables for row in table.references.values()}
+    marks = f"{SIGNS[1]} or {SIGNS[-1]}: significantly better or worse than {' or '.join(sorted(references))}"
+    parts = {
+        "Mean over seeds": True,
+        "±: half of Student's t interval over seeds (95 %)": any(len(cell.by_seed) > 2 for cell in cells),
+        "from…to: the range of two seeds": any(len(cell.by_seed) == 2 for cell in cells),
+        "from–to: bootstrap over the scored set's examples (95 %)": any(cell.test_interval for cell in cells),
+        "Δ: difference from the paper's number": any(cell.difference is not None for cell in cells),
+        f"{BEST}: best, {TIED}: not significantly worse (Holm over all pairs of rows and all tasks)": any(
+            cell.best for cell in cells
+        ),
+        f"{marks} (Holm over these pairs)": any(cell.sign for cell in cells),
+        "significance: Student's t-test over examples and seeds (5 % level)": any(
+            cell.tied or cell.sign for cell in cells
+        ),
+        f"{SIGN}: a warning, see the notes": any(cell.warned for cell in cells),
+    }
+    return f"{'; '.join(part for part, is_used in parts.items() if is_used)}."
 
 
 def closing_notes(report: Report, *, errors: bool = True) -> Iterator[tuple[str, list[Note]]]:
@@ -199,8 +186,6 @@ def describe_limits(table: Table, tasks: Sequence[str]) -> list[str]:
     cells = [row.cells[task] for task in tasks for row in table.rows if row.cells[task].value is not None]
     notes = _search_note(table, tasks)
     sizes = {len(cell.seeds) for cell in cells}
-    if sizes and min(sizes) < MIN_SEEDS:
-        notes.append(FEW_SEEDS)
     if len(sizes) > 1 and min(sizes) == 1:
         notes.append("Cells with one seed are not tested against cells with several.")
     if untested := sum(cell.compared and not cell.best and cell.p is None for cell in cells):

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from math import nan
 from typing import Any
 
 import pandas as pd
@@ -10,13 +11,13 @@ from krona.messages import plural
 from krona.metrics.compare_methods import Sample
 from krona.metrics.scores.metric import Answers, Floats
 from krona.metrics.statistics import Interval, t_interval
-from krona.report.runs import COSTS, ReportRun, Runs, Section
+from krona.report.runs import ReportRun, Runs, Section
 from krona.runs.studies import Study
 from krona.runs.suspicious_scores import ScoreMessage
 
 AVERAGE = "avg"
 SCORES = ("average", "task", "other_split")  # kinds of columns that contain scores
-RUNS = ("row", "task", "seed", "run", "done", "dev", "test", *COSTS)  # the columns of a frame of runs
+NO_SCORES = {"dev": nan, "test": nan}
 PAIRS = (  # the columns of a frame of pairs
     "column", "row", "reference", "difference", "low", "high", "p", "p_holm", "p_reference", "p_equivalent",
     "detectable", "seeds", "rows", "error", "df",
@@ -149,10 +150,11 @@ class Row:
 def run_frame(rows: Sequence[Row]) -> pd.DataFrame:
     """Return a line for each run of some rows: its row's position, task, seed, scores and costs. NaN: unknown."""
     lines = [
-        {"row": i, "task": task, "seed": run.seed, "run": run, "done": run.done, **run.scores, **run.costs}
+        {"row": i, "task": task, "seed": run.seed, "run": run, "done": run.done, **NO_SCORES, **run.scores,
+         **run.costs}
         for i, row in enumerate(rows) for task, runs in row.runs.items() for run in runs
     ]  # fmt: skip
-    return pd.DataFrame(lines, columns=[*RUNS])
+    return pd.DataFrame(lines)
 
 
 @dataclass(frozen=True)
