@@ -15,9 +15,8 @@ from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 
 from krona.messages import KronaError
-from krona.surgery.layers import is_quantised, original_shape
+from krona.surgery.layers import is_quantised, original_shape, public_name
 from krona.surgery.state import adapted_modules, backbone_parameters, get_adapter
-from krona.surgery.wrapper import public_name
 
 SAMPLE = 64  # the number of values of each frozen weight that the hash ``frozen`` contains
 # in descending order of precision

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from krona.backbones.peft_branch import PeftBranch, bare_copy, module_names, quiet, require_peft, shortest
-from krona.kernels.kronecker import with_identity
+from krona.kernels.kronecker_product import with_identity
 from krona.messages import KronaError, first_line
-from krona.surgery.layers import is_conv1d, is_linear, is_quantised
+from krona.surgery.layers import Adapted, is_conv1d, is_linear, is_quantised, public_name
 from krona.surgery.merging import branch_matrix
 from krona.surgery.state import (
     InsertedAdapter,
@@ -22,7 +22,6 @@ from krona.surgery.state import (
     prompt_length,
 )
 from krona.surgery.target_modules import widths
-from krona.surgery.wrapper import Adapted, public_name
 
 if TYPE_CHECKING:
     from peft import PeftConfig, PeftModel

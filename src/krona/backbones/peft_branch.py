@@ -22,10 +22,9 @@ from krona.config.validation import find_argument_problems
 from krona.messages import KronaError, did_you_mean, first_line, install_command
 from krona.methods.branch import Branch
 from krona.paths import choice_files
-from krona.surgery.layers import is_quantised
+from krona.surgery.layers import is_in_adapter, is_quantised, public_name, unwrap
 from krona.surgery.state import remove_branches
 from krona.surgery.target_modules import match_modules
-from krona.surgery.wrapper import is_in_adapter, public_name, unwrap
 
 if TYPE_CHECKING:
     from peft import PeftConfig

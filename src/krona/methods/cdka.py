@@ -5,10 +5,9 @@ import math
 import torch
 from torch import Tensor, nn
 
-from krona.kernels.kronecker import kron_matmul, kron_product
+from krona.kernels.kronecker_product import kron_matmul, kron_product
 from krona.messages import KronaError
-from krona.methods.arguments import check_float, check_int
-from krona.methods.branch import Branch, kaiming_uniform
+from krona.methods.branch import Branch, check_float, check_int, kaiming_uniform
 
 
 class CDKA(Branch):

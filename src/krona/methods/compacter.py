@@ -7,8 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from krona.messages import KronaError
-from krona.methods.arguments import check_divisor, check_int, get_non_linearity
-from krona.methods.branch import Branch
+from krona.methods.branch import Branch, check_divisor, check_int, get_non_linearity
 
 
 class Compacter(Branch):

@@ -3,9 +3,8 @@
 import torch
 from torch import Tensor, nn
 
-from krona.kernels.kronecker import kron_product
-from krona.methods.arguments import check_divisor, check_float, check_int
-from krona.methods.branch import Branch, kaiming_uniform
+from krona.kernels.kronecker_product import kron_product
+from krona.methods.branch import Branch, check_divisor, check_float, check_int, kaiming_uniform
 from krona.methods.compacter import sum_of_products
 
 

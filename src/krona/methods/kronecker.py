@@ -8,10 +8,9 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from krona.kernels.kronecker import kron_matmul, kron_product, with_identity
+from krona.kernels.kronecker_product import kron_matmul, kron_product, with_identity
 from krona.messages import KronaError
-from krona.methods.arguments import check_choice, check_float, check_int, get_non_linearity
-from krona.methods.branch import Branch, kaiming_uniform
+from krona.methods.branch import Branch, check_choice, check_float, check_int, get_non_linearity, kaiming_uniform
 from krona.methods.factor_shapes import factor_shapes
 from krona.methods.lokr import split_width
 from krona.methods.magnitude import kronecker_norm_change

@@ -6,9 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from krona.kernels.kronecker import kron_matmul, kron_product, with_identity
-from krona.methods.arguments import check_float, check_int
-from krona.methods.branch import Branch, kaiming_uniform
+from krona.kernels.kronecker_product import kron_matmul, kron_product, with_identity
+from krona.methods.branch import Branch, check_float, check_int, kaiming_uniform
 from krona.methods.magnitude import kronecker_norm_change
 
 

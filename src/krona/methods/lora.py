@@ -7,8 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from krona.messages import KronaError
-from krona.methods.arguments import check_choice, check_float, check_int
-from krona.methods.branch import Branch, kaiming_uniform
+from krona.methods.branch import Branch, check_choice, check_float, check_int, kaiming_uniform
 from krona.methods.magnitude import low_rank_norm_change
 
 Start = Literal["kaiming", "pissa", "olora", "lora_ga", "eva"]

@@ -6,10 +6,9 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from krona.kernels.kronecker import kron_matmul, kron_product
+from krona.kernels.kronecker_product import kron_matmul, kron_product
 from krona.messages import KronaError
-from krona.methods.arguments import check_choice, check_float
-from krona.methods.branch import Branch, kaiming_uniform
+from krona.methods.branch import Branch, check_choice, check_float, kaiming_uniform
 from krona.methods.factor_shapes import Shape, factor_shapes, nearest_shapes
 
 

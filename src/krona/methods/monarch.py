@@ -3,8 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from krona.methods.arguments import check_divisor, check_float, check_int
-from krona.methods.branch import Branch, kaiming_uniform
+from krona.methods.branch import Branch, check_divisor, check_float, check_int, kaiming_uniform
 
 
 class Monarch(Branch):

@@ -6,8 +6,7 @@ PA is the low-rank baseline of KronA^B (section 3.3 and Figure 1.c of the KronA 
 from torch import Tensor, nn
 
 from krona.methods.adapter import Adapter
-from krona.methods.arguments import check_float
-from krona.methods.branch import kaiming_uniform
+from krona.methods.branch import check_float, kaiming_uniform
 
 
 class ParallelAdapter(Adapter):

@@ -8,11 +8,12 @@
     surgery.take_out(model)                # the model is bit-identical to the original
 
 An adapter consists of branches (small modules that are added to backbone modules) and other trained weights. A model
-has one adapter at a time. `wrapper` runs a module together with its branches. `krona.adapters` saves and loads
+has one adapter at a time. `layers` runs a module together with its branches. `krona.adapters` saves and loads
 adapters.
 """
 
 from krona.surgery.insertion import insert, take_out
+from krona.surgery.layers import public_name
 from krona.surgery.merging import bake, is_mergeable, merge, unmerge
 from krona.surgery.preparation import is_prepared, prepare
 from krona.surgery.state import (
@@ -26,7 +27,6 @@ from krona.surgery.state import (
     trainable_state,
     update_rank,
 )
-from krona.surgery.wrapper import public_name
 
 __all__ = [
     "adapted_modules",

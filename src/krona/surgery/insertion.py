@@ -12,7 +12,18 @@ from krona.messages import KronaError
 from krona.methods.branch import Branch
 from krona.methods.magnitude import Magnitude
 from krona.methods.placement import InsertOptions, Position
-from krona.surgery.layers import is_linear, weight_matrix
+from krona.surgery.layers import (
+    Adapted,
+    BranchPlacement,
+    InputCapture,
+    Prompt,
+    all_names,
+    is_linear,
+    public_name,
+    replace,
+    unwrap,
+    weight_matrix,
+)
 from krona.surgery.merging import branch_matrix, unmerge
 from krona.surgery.preparation import require_preparation
 from krona.surgery.state import (
@@ -27,16 +38,6 @@ from krona.surgery.state import (
     trained_names,
 )
 from krona.surgery.target_modules import end_layers, match_modules, widths
-from krona.surgery.wrapper import (
-    Adapted,
-    BranchPlacement,
-    InputCapture,
-    Prompt,
-    all_names,
-    public_name,
-    replace,
-    unwrap,
-)
 
 # the options that are not possible for branches that compute whole layers or add positions
 PLACEMENT = ("placement", "inner_residual", "modules_per_target", "dropout", "magnitude")

@@ -14,14 +14,17 @@ from torch import Tensor, nn
 from krona.messages import KronaError
 from krona.methods.branch import Branch
 from krona.surgery.layers import (
+    Adapted,
+    all_names,
     dequantised_layer,
     is_conv1d,
     is_linear,
     is_quantised,
+    public_name,
+    replace,
     weight_matrix,
 )
 from krona.surgery.state import adapted_modules, get_adapter, prompt_length, put_back, remove_branches
-from krona.surgery.wrapper import Adapted, all_names, public_name, replace
 
 
 def merge(model: nn.Module) -> None:

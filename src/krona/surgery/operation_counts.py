@@ -18,10 +18,9 @@ from torch._ops import OpOverload
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
-from krona.surgery.layers import is_norm
+from krona.surgery.layers import Adapted, is_norm
 from krona.surgery.state import adapted_modules, prompt_length
 from krona.surgery.target_modules import widths_at
-from krona.surgery.wrapper import Adapted
 
 PRODUCTS = ("mul", "div", "addcmul", "addcdiv", "square")  # elementwise operations
 

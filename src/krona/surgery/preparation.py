@@ -11,9 +11,8 @@ from torch import Tensor, nn
 from torch.nn.modules.module import _IncompatibleKeys
 
 from krona.messages import KronaError
-from krona.surgery.layers import weight_matrix
+from krona.surgery.layers import public_name, weight_matrix
 from krona.surgery.state import adapted_modules, get_adapter
-from krona.surgery.wrapper import public_name
 
 Loss = Callable[[nn.Module, Any], Tensor]
 

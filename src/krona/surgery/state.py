@@ -11,9 +11,19 @@ from torch.utils.hooks import RemovableHandle
 from krona.kernels.t5_modules import restore_modules
 from krona.messages import KronaError
 from krona.methods.branch import Branch, TrainingHook
-from krona.surgery.layers import is_linear, is_norm, original_shape
+from krona.surgery.layers import (
+    Adapted,
+    Prompt,
+    all_names,
+    is_in_adapter,
+    is_linear,
+    is_norm,
+    original_shape,
+    public_name,
+    replace,
+    unwrap,
+)
 from krona.surgery.target_modules import match_modules, widths, widths_at
-from krona.surgery.wrapper import Adapted, Prompt, all_names, is_in_adapter, public_name, replace, unwrap
 
 Slot = tuple[nn.Module, str]  # a module and the name of its attribute that contains a weight
 SAVERS = ("save_pretrained", "push_to_hub")  # the methods that raise an error while the model contains branches

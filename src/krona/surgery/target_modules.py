@@ -16,8 +16,7 @@ from dataclasses import dataclass
 from torch import nn
 
 from krona.messages import KronaError, did_you_mean
-from krona.surgery.layers import is_conv1d, is_linear, is_norm
-from krona.surgery.wrapper import Adapted, is_in_adapter, public_name, unwrap
+from krona.surgery.layers import Adapted, is_conv1d, is_in_adapter, is_linear, is_norm, public_name, unwrap
 
 
 @dataclass(frozen=True)

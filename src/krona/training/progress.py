@@ -19,8 +19,7 @@ from krona.formatting import duration, rate, say
 from krona.messages import plural
 from krona.runs.folder import RunFolder
 from krona.runs.result import Result
-from krona.surgery.layers import is_norm
-from krona.surgery.wrapper import is_in_adapter
+from krona.surgery.layers import is_in_adapter, is_norm
 from krona.trackers.loggers import GuardedLogger, Outcome, build_logger, epoch_values, flat_config
 from krona.training.learner import Learner
 from krona.training.schedule import StepCounts

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from krona.kernels.kronecker import ORDERS, Order, kron_matmul, predict_costs
+from krona.kernels.kronecker_product import ORDERS, Order, kron_matmul, predict_costs
 
 SIDE = st.integers(1, 5)
 SHAPES = [(4, 3, 3, 5), (1, 4, 4, 2), (4, 1, 2, 3), (2, 2, 2, 2), (6, 5, 1, 2)]
