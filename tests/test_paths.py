@@ -82,13 +82,10 @@ def test_an_own_sweep_has_precedence(here: Path) -> None:
         assert read_axes(["sweeps=seeds"]) == {"seed": "7,8"}
 
 
-def test_another_programs_config_is_refused(here: Path) -> None:
+def test_another_programs_config_and_a_missing_folder_are_errors(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write(here / "conf" / "config.yaml", "defaults: [model: big]\n")
     with pytest.raises(KronaError, match=r"conf/config\.yaml is another program's"), hydra_session():
         pass
-
-
-def test_a_missing_folder_is_an_error(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KRONA_CONF", "nowhere")
     with pytest.raises(KronaError, match="KRONA_CONF=nowhere: there is no such folder"), hydra_session():
         pass

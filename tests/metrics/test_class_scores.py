@@ -1,12 +1,13 @@
 """Test the scores of each class against scikit-learn, and the confusion matrix and residuals against formulas."""
 
 import warnings
+from typing import Any
 
 import numpy as np
 import pytest
 from sklearn.metrics import classification_report, confusion_matrix
 
-from krona.metrics.class_scores import class_scores, confused_pairs, confusion, residuals
+from krona.metrics.class_scores import ClassScores, class_scores, confused_pairs, confusion, residuals
 from krona.metrics.scores import get_metric
 from krona.metrics.scores.metric import Answers, encode
 
@@ -27,6 +28,18 @@ def draw(case: int) -> Answers:
     return Answers(truth, given, classes=classes)
 
 
+def check_class_scores(ours: ClassScores, report: Any) -> None:
+    """Check the scores of each class, and their averages, against those of scikit-learn's report."""
+    for place, label in enumerate(ours.ids.tolist()):
+        own = [ours.precision[place], ours.recall[place], ours.f1[place], 100 * ours.rows[place]]
+        expected = [100 * report[str(label)][key] for key in ("precision", "recall", "f1-score", "support")]
+        np.testing.assert_allclose(own, expected, rtol=0, atol=1e-10)  # in points, so 1e-12 of the fraction
+    for name, values in ours.averages().items():
+        average = report[name.replace("average", "avg")]
+        expected = [100 * average[key] for key in ("precision", "recall", "f1-score")]
+        np.testing.assert_allclose(values, expected, rtol=0, atol=1e-10)
+
+
 @pytest.mark.parametrize("first", range(0, 200, 50))
 def test_they_are_those_of_scikit_learn(first: int) -> None:
     for case in range(first, first + 50):
@@ -38,15 +51,7 @@ def test_they_are_those_of_scikit_learn(first: int) -> None:
             theirs = classification_report(answers.targets, given, labels=present, output_dict=True, zero_division=0)
         ours = class_scores(answers)
         assert ours.ids.tolist() == present
-        for place, label in enumerate(present):
-            own = [ours.precision[place], ours.recall[place], ours.f1[place], 100 * ours.rows[place]]
-            expected = [100 * theirs[str(label)][key] for key in ("precision", "recall", "f1-score", "support")]
-            np.testing.assert_allclose(own, expected, rtol=0, atol=1e-10)  # in points, so 1e-12 of the fraction
-        for name, values in ours.averages().items():
-            key = name.replace("average", "avg")
-            np.testing.assert_allclose(
-                values, [100 * theirs[key][part] for part in ("precision", "recall", "f1-score")], rtol=0, atol=1e-10
-            )
+        check_class_scores(ours, theirs)
         assert ours.averages()["macro average"][2] == pytest.approx(
             get_metric("macro_f1", answers.classes).score(answers), abs=1e-10
         )

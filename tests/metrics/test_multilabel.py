@@ -4,18 +4,15 @@ import warnings
 
 import numpy as np
 import pytest
-from sklearn.metrics import (
-    accuracy_score,
-    classification_report,
-    f1_score,
-    roc_auc_score,
-)
+from sklearn.metrics import accuracy_score, classification_report, f1_score, roc_auc_score
 
 from krona.metrics.class_scores import class_scores
 from krona.metrics.compare_methods import row_contributions
 from krona.metrics.scores import get_metric, score, score_answers
 from krona.metrics.scores.metric import Answers, encode
 from krona.metrics.statistics import bootstrap
+from metrics.test_class_scores import check_class_scores
+from metrics.test_probabilities import check_redrawn_scores, take
 
 NAMES = ["micro_f1", "macro_f1", "subset_accuracy"]
 RANKED = ["roc_auc", "micro_roc_auc"]
@@ -60,15 +57,8 @@ def test_scores_are_those_of_scikit_learn(first: int) -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about labels without targets
             report = classification_report(truth, given, output_dict=True, zero_division=0)
-        for label in labels:
-            own = [column[int(label)] for column in (scores.precision, scores.recall, scores.f1, 100 * scores.rows)]
-            expected = [100 * report[label][key] for key in ("precision", "recall", "f1-score", "support")]
-            np.testing.assert_allclose(own, expected, rtol=0, atol=1e-10)
-        for name, values in scores.averages().items():
-            expected = [
-                100 * report[name.replace("average", "avg")][key] for key in ("precision", "recall", "f1-score")
-            ]
-            np.testing.assert_allclose(values, expected, rtol=0, atol=1e-10)
+        assert [*map(str, scores.ids)] == labels
+        check_class_scores(scores, report)
 
 
 def test_resampled_test_sets_have_the_scores_of_their_rows() -> None:
@@ -123,17 +113,9 @@ def test_resampled_ranks_are_those_of_repeated_and_omitted_rows() -> None:
     rng = np.random.default_rng(0)
     truth = rng.integers(0, 2, (12, 3))
     runs = [Answers(truth, truth, classes=3, probabilities=np.round(rng.random((12, 3)), 1)) for _ in range(2)]
-    weights = rng.multinomial(12, [1 / 12] * 12, size=7).astype(float)
-
-    def take(run: Answers, rows: list[int]) -> Answers:
-        assert run.probabilities is not None
-        return Answers(run.targets[rows], run.predictions[rows], classes=3, probabilities=run.probabilities[rows])
-
     for name in RANKED:
-        redrawn = get_metric(name, 3, multilabel=True).redrawn_scores(runs, weights)
-        for run, scores, shares in zip(runs, redrawn, row_contributions(runs, [name]), strict=True):
-            again = [[i for i, times in enumerate(row) for _ in range(int(times))] for row in weights]
-            assert scores == pytest.approx([score_answers([name], take(run, rows))[name] for rows in again], abs=1e-9)
+        check_redrawn_scores(get_metric(name, 3, multilabel=True), runs)
+        for run, shares in zip(runs, row_contributions(runs, [name]), strict=True):
             without = [score_answers([name], take(run, [j for j in range(12) if j != i]))[name] for i in range(12)]
             effects = (np.mean(without) - without) * 11 / 12
             assert shares == pytest.approx(effects + score_answers([name], run)[name] / 12, abs=1e-9)

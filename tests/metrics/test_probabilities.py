@@ -9,7 +9,7 @@ from sklearn import metrics as reference
 
 from krona.metrics.compare_methods import row_contributions
 from krona.metrics.scores import METRICS, get_metric, score, score_answers
-from krona.metrics.scores.metric import Answers
+from krona.metrics.scores.metric import Answers, Metric
 from krona.metrics.statistics import bootstrap
 
 NAMES = [name for name, metric in METRICS.items() if metric.of_probabilities and metric.fits(2)]
@@ -79,8 +79,17 @@ def runs(classes: int, *, groups: bool = False) -> list[Answers]:
 
 
 def take(run: Answers, rows: list[int]) -> Answers:
-    assert run.probabilities is not None
-    return Answers(run.targets[rows], run.predictions[rows], classes=run.classes, probabilities=run.probabilities[rows])
+    shares = None if run.probabilities is None else run.probabilities[rows]
+    return Answers(run.targets[rows], run.predictions[rows], classes=run.classes, probabilities=shares)
+
+
+def check_redrawn_scores(metric: Metric, found: list[Answers]) -> None:
+    """Check the scores of rows with random weights against the scores of repeated rows."""
+    rows = len(found[0])
+    weights = np.random.default_rng(0).multinomial(rows, [1 / rows] * rows, size=7).astype(float)
+    repeated = [[i for i, times in enumerate(row) for _ in range(int(times))] for row in weights]
+    for run, scores in zip(found, metric.redrawn_scores(found, weights), strict=True):
+        assert scores == pytest.approx([metric.score(take(run, again)) for again in repeated], abs=1e-9)
 
 
 @pytest.mark.parametrize("groups", [False, True])
@@ -110,9 +119,4 @@ def test_intervals_and_shares_are_those_of_repeated_and_omitted_rows(name: str, 
 @pytest.mark.parametrize("name", [name for name in NAMES if METRICS[name].ranked])
 def test_redrawn_scores_are_those_of_repeated_rows(name: str) -> None:
     for classes in (2, 4):
-        run = runs(classes)[0]
-        weights = np.random.default_rng(0).multinomial(40, [1 / 40] * 40, size=3).astype(float)
-        (found,) = get_metric(name, classes).redrawn_scores([run], weights)
-        for row, got in zip(weights, found, strict=True):
-            again = [i for i, times in enumerate(row) for _ in range(int(times))]
-            assert got == pytest.approx(score_answers([name], take(run, again))[name], abs=1e-9)
+        check_redrawn_scores(get_metric(name, classes), runs(classes))

@@ -8,9 +8,9 @@ import pytest
 from scipy import stats
 from sklearn import metrics as reference
 
-from krona.metrics import scores
 from krona.metrics.scores import METRICS, score, score_answers
 from krona.metrics.scores.metric import Answers, encode
+from metrics.test_probabilities import check_redrawn_scores
 
 TWO = ["0", "1"]
 FIVE = ["0", "1", "2", "3", "4"]
@@ -130,9 +130,4 @@ def test_exact_match_by_hand() -> None:
 
 def test_spearman_of_weighted_examples_is_that_of_repeated_ones() -> None:
     targets, predictions, _ = strings(0, 40, 1)
-    weights = np.random.default_rng(0).multinomial(40, [1 / 40] * 40, size=3).astype(float)
-    (found,) = METRICS["spearman"].redrawn_scores([encode(targets, predictions, None)], weights)
-    for row, got in zip(weights, found, strict=True):
-        again = [i for i, times in enumerate(row) for _ in range(int(times))]
-        expected = scores.score(["spearman"], [targets[i] for i in again], [predictions[i] for i in again], None)
-        assert got == pytest.approx(expected["spearman"], abs=1e-9)
+    check_redrawn_scores(METRICS["spearman"], [encode(targets, predictions, None)])

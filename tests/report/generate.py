@@ -124,6 +124,20 @@ def set_answers(result: Result, targets: list[str], given: list[str], split: str
     setattr(result, split, {"score": table, "choice": choice, "parts": parts, "rows": rows})
 
 
+def with_score(result: Result, score: float) -> Result:
+    """Set the test score of a run without predictions, and return the run."""
+    result.test["score"] = score
+    del result.dev["rows"], result.test["rows"]
+    return result
+
+
+def set_wrong(result: Result, count: int) -> None:
+    """Make the first ``count`` predictions of dev and test invalid, and all others correct."""
+    for split in ("dev", "test"):
+        targets = [target for target, _ in getattr(result, split)["rows"]]
+        set_answers(result, targets, ["yes"] * count + targets[count:], split)
+
+
 def _add_scores(result: Result, *, rows: int, epochs: int, skill: float) -> None:
     labels, rng = label_ids(result.config["task"]), random.Random(zlib.crc32(result.run_id.encode()))
     for split, seed in (("dev", 1), ("test", 2)):

@@ -22,7 +22,7 @@ from krona.report.charts import (
     to_svg,
 )
 from krona.report.text import PAGE, method_style
-from report.generate import collected, grid, make_result
+from report.generate import collected, grid, make_result, with_score
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -45,9 +45,7 @@ def scores(tmp_path, values, *, costs=None, change=None):
     """Return the table and the frame of a report with these scores by method on RTE, without predictions."""
     results = []
     for method, score in values.items():
-        result = make_result(method, "rte", rows=40)
-        result.test["score"] = score
-        del result.dev["rows"], result.test["rows"]
+        result = with_score(make_result(method, "rte", rows=40), score)
         result.times["train"] = (costs or {}).get(method, 10.0)
         result.trainable_params = {"full": 222_903_552, "untuned": 0}.get(method, 158_208)
         results.append(result)
@@ -99,6 +97,14 @@ def test_charts_write_the_labels_of_variants_without_markup(tmp_path):
     assert names == {"LoRA", "KronAᴮ (lr=0.001)", "KronAᴮ (lr=0.002)"}
     (chart,) = draw_table_differences(table, 12)
     assert {text.get_text() for text in chart.axes[0].get_yticklabels()} == names - {"KronAᴮ (lr=0.001)"}
+
+
+def test_the_label_of_a_point_has_every_setting_that_differs(tmp_path):
+    results = [make_result("krona", "rte", rows=40, change={"method.kron_factors": shape, "optimizer.lr": rate})
+               for shape in ([[2, 384]], [[12, 64]]) for rate in (0.01, 0.003)]  # fmt: skip
+    (table,) = collected(tmp_path, results).tables
+    labels = {*score_frame(table, table.score_columns[0]).name}
+    assert labels == {f"KronA (kron_factors={shape}, lr={lr})" for shape in ("2x384", "12x64") for lr in (0.01, 0.003)}
 
 
 def test_cost_axes_start_at_zero_and_similar_costs_have_no_chart(tmp_path):

@@ -1,15 +1,14 @@
 """Test the Pareto front of score and cost, and the columns of costs and other quantities."""
 
 from krona.report.charts import cost_charts, find_front, score_frame
-from report.generate import collected, grid, make_result
+from report.generate import collected, grid, make_result, with_score
 
 
 def front(tmp_path, points):
     """Return which methods are on the front of (score, trainable parameters), without predictions."""
     results = [make_result(method, "rte", rows=40) for method in points]
     for result, (score, params) in zip(results, points.values(), strict=True):
-        result.test["score"], result.trainable_params = float(score), params
-        del result.dev["rows"], result.test["rows"]
+        with_score(result, float(score)).trainable_params = params
     (table,) = collected(tmp_path, results).tables
     frame = score_frame(table, table.score_columns[0])
     found = find_front(table, table.score_columns[0], frame, "params")

@@ -9,7 +9,7 @@ from html import escape, unescape
 import pytest
 
 from krona.report.build import build_report
-from report.generate import grid, make_result, set_answers, write_all
+from report.generate import grid, make_result, set_answers, with_score, write_all
 
 HOSTILE = "</script><script>document.title='owned'</script><img src=x onerror=alert(1)>"
 BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
@@ -84,9 +84,7 @@ def test_a_table_lists_its_runs(page):
 def test_costs_come_first_with_the_front_and_superscripts(tmp_path):
     results = grid(["lora", "krona_b_res", "full"], ["rte"], [0, 1], rows=40)
     for result, score in zip(results, (50.0, 90.0, 74.9, 75.1, 71.0, 72.0), strict=True):
-        result.test["score"] = score
-        del result.dev["rows"], result.test["rows"]
-        result.peak_memory = {"host": 1_000_000_000 if result.method == "lora" else 2_000_000_000}
+        with_score(result, score).peak_memory = {"host": 1_000_000_000 if result.method == "lora" else 2_000_000_000}
     write_all(tmp_path, results)
     page = build_report(tmp_path, format="html")
     costs = ["trainable parameters", "training time", "peak memory"]
@@ -96,22 +94,6 @@ def test_costs_come_first_with_the_front_and_superscripts(tmp_path):
     assert "KronA<sup>B</sup><sub>res</sub>" in charts
     assert re.search(r"KronAᴮᵣₑₛ: 75.00 \(74.90 to 75.10\); 2; on the Pareto front", charts)
     assert charts.count('class="front"') == 1  # the other two costs of LoRA and KronA^B_res are equal
-
-
-def test_the_label_of_a_point_has_every_setting_that_differs(tmp_path):
-    settings = [(shape, lr) for shape in ([[2, 384]], [[12, 64]]) for lr in (0.01, 0.003)]
-    results = [
-        make_result("krona", "rte", 0, change={"method.kron_factors": shape, "optimizer.lr": lr})
-        for shape, lr in settings
-    ]
-    for number, result in enumerate(results):
-        result.test["score"] = 60.0 + number
-        del result.dev["rows"], result.test["rows"]
-        result.times["train"] = 10.0 + number
-    write_all(tmp_path, results)
-    page = build_report(tmp_path, format="html")
-    labels = {*re.findall(r">(KronA [^<]+)</text>", page)}
-    assert {"KronA (kron_factors=2x384, lr=0.01)", "KronA (kron_factors=12x64, lr=0.01)"} <= labels
 
 
 def test_a_sweep_begins_with_its_curve_and_a_comparison_with_the_differences(tmp_path):

@@ -85,15 +85,11 @@ def test_two_seeds_show_their_range_and_headings_their_metric(outputs: Path) -> 
 
 
 def test_the_text_of_each_of_two_tables_fits_two_lines_with_its_heading(tmp_path):
-    rates = (1e-3, 2e-3, 3e-3)
-    for backbone in ("t5_base", "t5_small"):
-        write_all(
-            tmp_path, [make_result("krona", "rte", change={"optimizer.lr": lr}, backbone=backbone) for lr in rates]
-        )
-        write_all(
-            tmp_path, [make_result("lora", "rte", change={"optimizer.lr": lr}, backbone=backbone) for lr in rates]
-        )
-    first, second = summarize(collect(tmp_path))
+    results = [
+        make_result(method, "rte", change={"optimizer.lr": rate}, backbone=backbone)
+        for method in ("krona", "lora") for rate in (1e-3, 2e-3, 3e-3) for backbone in ("t5_base", "t5_small")
+    ]  # fmt: skip
+    first, second = summarize(collected(tmp_path, results))
     assert first.startswith("GLUE on google-t5/t5-base: ")
     assert max(len(first), len(second)) <= 280
 

@@ -9,7 +9,7 @@ from krona.report.pairs import format_pairs
 from krona.report.sentences import legend, summarize
 from krona.report.table import PAIRS
 from krona.report.text import cell_mark
-from report.generate import collected, grid, make_result, set_answers
+from report.generate import collected, grid, make_result, set_answers, set_wrong, with_score
 
 SKILLS = {"lora": 0.7, "krona": 0.72, "bitfit": 0.45, "pa": 0.95}
 
@@ -91,13 +91,9 @@ def test_with_two_seeds_no_method_is_shown_to_be_better(tmp_path):
 
 
 def test_two_tied_rows_with_invalid_predictions_are_treated_alike(tmp_path):
-    results = []
-    for name in ("lora", "krona"):
-        result = make_result(name, "rte", rows=60)
-        for split in ("dev", "test"):
-            targets = [target for target, _ in getattr(result, split)["rows"]]
-            set_answers(result, targets, ["yes"] * 8 + targets[8:], split)
-        results.append(result)
+    results = [make_result(name, "rte", rows=60) for name in ("lora", "krona")]
+    for result in results:
+        set_wrong(result, 8)
     report = collected(tmp_path, results)
     cells = [row.cells["rte"] for row in report.tables[0].rows]
     assert [cell_mark(cell) for cell in cells] == ["*!", "*!"]
@@ -106,13 +102,8 @@ def test_two_tied_rows_with_invalid_predictions_are_treated_alike(tmp_path):
 
 
 def test_rows_without_a_test_are_not_called_not_significantly_different(tmp_path):
-    results = [make_result(name, "rte", rows=60) for name in ("lora", "krona", "pa")]
-    for result in results:
-        for split in ("dev", "test"):
-            getattr(result, split).pop("rows")
-    for result in results[:2]:
-        result.test["score"] = 85.9
-    results[2].test["score"] = 70.0
+    scores = {"lora": 85.9, "krona": 85.9, "pa": 70.0}
+    results = [with_score(make_result(name, "rte", rows=60), score) for name, score in scores.items()]
     (sentence,) = summarize(collected(tmp_path, results))
     assert sentence == ("No row leads on RTE: LoRA 85.90 and KronA 85.90 have the highest score.")
 

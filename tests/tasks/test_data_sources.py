@@ -92,8 +92,14 @@ def test_folders_without_the_task(tmp_path: Path) -> None:
 def test_data_and_task_must_fit() -> None:
     with pytest.raises(KronaError, match=r"Add data=sample \(or profile=demo\), or use task=rte"):
         load(task("sample_rte"), kind="tsv", path=".")
-    with pytest.raises(KronaError, match=r"data.path=FOLDER is not used with data=hub. Add data=tsv"):
-        require_files(task("rte"), kind="hub", path="FOLDER")
+    for name, kind, path, message in (
+        ("rte", "hub", "FOLDER", "data.path=FOLDER is not used with data=hub. Add data=tsv"),
+        ("cb", "tsv", ".", "data=tsv does not contain task=cb. Use SuperGLUE itself with data=hub or data=jsonl"),
+        ("cb", "hub", ".", "Add data=jsonl, or remove data.path."),
+        ("cb", "jsonl", None, "the folder of the SuperGLUE download, which contains CB/"),
+    ):
+        with pytest.raises(KronaError, match=re.escape(message)):
+            require_files(task(name), kind=kind, path=path)
     with pytest.raises(KronaError, match="Use task=sample_rte"):
         load(task("rte"), kind="sample")
     with pytest.raises(KronaError, match=re.escape("files: {train: FILE}")):

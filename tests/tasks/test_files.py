@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from krona.messages import KronaError
-from krona.tasks import InputRows
+from krona.tasks import InputRows, notes
 from krona.tasks.data_sources import sample_files
 from tasks import glue_files
 from tasks.own_task import MOODS, lines, mood, read, texts
@@ -78,9 +78,9 @@ def zipped(content: bytes) -> bytes:
     return buffer.getvalue()
 
 
-def parquet_bytes() -> bytes:
+def parquet_bytes(column: str = "text") -> bytes:
     buffer = io.BytesIO()
-    pq.write_table(pa.table({"text": ["x"], "label": ["sad"]}), buffer)
+    pq.write_table(pa.table({column: ["x"], "label": ["sad"]}), buffer)
     return buffer.getvalue()
 
 
@@ -103,6 +103,7 @@ BAD: dict[str, tuple[bytes, str]] = {
     "key.jsonl": (b'{"txt": "x", "label": "sad"}\n', "key.jsonl:1: the key 'text' is missing: did you mean 'txt'?"),
     "null.jsonl": (b'{"text": null, "label": "sad"}\n', "null.jsonl:1: the row has no text: 'text' is empty"),
     "a.parquet": (b"PAR1 or not", "is not a readable Parquet file"),
+    "column.parquet": (parquet_bytes("texts"), "has no column 'text': did you mean 'texts'?"),
     "latin.tsv": (b"text\tlabel\nGr\xfc\xdfe\tsad\n", "latin.tsv:2: not UTF-8: byte 0xfc"),
     "utf16.csv": (
         LABELLED.decode().encode("utf-16"),
@@ -134,14 +135,11 @@ def test_a_bad_file_is_one_message(name: str, tmp_path: Path) -> None:
             list(InputRows(str(tmp_path / name), mood(name)))
 
 
-def test_a_missing_file_and_a_missing_parquet_column(tmp_path: Path) -> None:
+def test_a_missing_file(tmp_path: Path) -> None:
     with pytest.raises(KronaError, match=r"nowhere.tsv: no such file in /"):
         InputRows("nowhere.tsv", RTE)
     with pytest.raises(KronaError, match=r"nothing: no such file"):
         read(tmp_path / "nothing")
-    pq.write_table(pa.table({"texts": ["x"], "label": ["sad"]}), tmp_path / "a.parquet")
-    with pytest.raises(KronaError, match=r"has no column 'text': did you mean 'texts'\?"):
-        read(tmp_path / "a.parquet")
 
 
 QUOTED = '"He said ""no"", and left"\tsad'
@@ -157,6 +155,8 @@ def test_a_spreadsheets_quotes_are_counted(tmp_path: Path) -> None:
     got = read(file)
     assert 'text: "He said ""no"", and left"' in texts(got).values()
     assert got.train.official.suspicious == {"spreadsheet quotes": [14, 15]}
+    (note,) = [note for note in notes(mood("a.tsv"), got) if "data.quoting=csv" in note]
+    assert "in 2 of 17 rows of train (first a.tsv:14)" in note
 
 
 def test_quoting_csv_reads_a_spreadsheets_tsv(tmp_path: Path) -> None:

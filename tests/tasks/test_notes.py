@@ -93,13 +93,6 @@ def test_a_row_without_any_text_is_bad_in_every_format(tmp_path: Path) -> None:
         assert {role: facts["empty_texts"] for role, facts in got.facts.items()} == empty_in
 
 
-def test_rows_that_may_be_misread_are_noted(tmp_path: Path) -> None:
-    file = tmp_path / "a.tsv"
-    file.write_text("\n".join([*lines(20, sep="\t"), '"say ""no"""\tsad']))
-    note = find_note(mood("a.tsv"), read(file), "data.quoting=csv")
-    assert "in 1 of 21 rows of train (first a.tsv:22)" in note
-
-
 def test_repeated_rows_are_counted(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("\n".join([*lines(10), *["again,sad"] * 4]))
     (tmp_path / "b.csv").write_text("\n".join([*lines(5, start=8), "again,glad", "again,sad"]))

@@ -10,7 +10,6 @@ import pytest
 import one_job
 from krona.messages import KronaError
 from krona.tasks import Data, Split, data_fingerprint, hub, read_official_splits
-from krona.tasks.data_sources import require_files
 from krona.tasks.values import mark_spans
 from tasks.glue_files import task
 from tasks.own_task import load, mood, read
@@ -39,19 +38,6 @@ def test_superglues_lines_are_read_with_t5s_texts(name: str, tmp_path: Path) -> 
     write(tmp_path / "more", name, validation=6)
     assert before.startswith("jsonl:")
     assert data_fingerprint(task(name), Data(kind="jsonl", path=str(tmp_path / "more"))) != before
-
-
-@pytest.mark.parametrize(
-    ("name", "kind", "path", "message"),
-    [
-        ("cb", "tsv", ".", "data=tsv does not contain task=cb. Use SuperGLUE itself with data=hub or data=jsonl"),
-        ("cb", "hub", ".", "Add data=jsonl, or remove data.path."),
-        ("cb", "jsonl", None, "the folder of the SuperGLUE download, which contains CB/"),
-    ],
-)
-def test_a_source_without_the_task_names_those_with_it(name: str, kind: str, path: str | None, message: str) -> None:
-    with pytest.raises(KronaError, match=message):
-        require_files(task(name), kind=kind, path=path)
 
 
 def test_the_hubs_data_set_follows_from_the_task_unless_it_is_typed() -> None:
