@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+from krona.config.validation import find_argument_problems
 from krona.messages import KronaError
 from krona.methods.adapter import Adapter
 from krona.methods.bitfit import Bias
@@ -96,7 +97,7 @@ def test_mokas_shapes_are_fitted_or_refused() -> None:
     assert [list(A.shape) for A in fitted.A] == [[2, 192], [12, 64], [24, 32], [32, 24], [48, 16], [192, 4]]
     with pytest.raises(KronaError, match="384"):
         MoKA(384, 384, shapes=SHAPES)
-    for wrong in ([], "32x24", [[32]], [[0, 3]], [32, 24], 5):
+    for wrong in ([], [[32]], [[0, 3]]):
         with pytest.raises(KronaError, match=r"shapes|kron_factors"):
             MoKA(384, 384, shapes=wrong, fit="nearest")
 
@@ -153,3 +154,9 @@ def test_mistakes_are_named(kind: type[Branch], arguments: dict[str, Any], words
     with pytest.raises(KronaError) as caught:
         kind(64, 768, **arguments)
     assert all(word in str(caught.value) for word in words), str(caught.value)
+
+
+@pytest.mark.parametrize(("key", "value"), [("scaling", math.nan), ("scaling", math.inf), ("rank", 2.5)])
+def test_numbers_of_a_config_are_checked_by_their_types(key: str, value: float) -> None:
+    (problem,) = find_argument_problems(LoRA, "method.", {key: value}, without=("d_in", "d_out"))
+    assert f"method.{key}=" in problem

@@ -42,7 +42,7 @@ def insert_method(
         reversible: see `krona.surgery.insert`.
         steps: the number of optimizer steps of the run, or None if it is not known.
     """
-    placement = {**method.placement, **_translate_targets(model, method)}
+    placement = _translate_targets(model, method)
     if method.branch is None:
         surgery.insert(model, reversible=reversible, **placement)
         return {}, []
@@ -76,7 +76,7 @@ def fitted_factors(settings: RunSettings) -> Any:
     if backbone.folder is None and backbone.sizes is None:
         return factors
     model = meta_model(backbone, settings.task)
-    placement = {**method.placement, **_translate_targets(model, method)}
+    placement = _translate_targets(model, method)
     return fit_factors(factors, _find_widths(model, placement["target_modules"]), backbone.factor_shapes)
 
 
@@ -102,9 +102,10 @@ def _find_widths(model: nn.Module, patterns: Sequence[str]) -> set[Shape]:
 
 
 def _translate_targets(model: nn.Module, method: Method) -> dict[str, Any]:
-    """Return the arguments of `surgery.insert` that depend on the backbone: target_modules, placement and head."""
-    architecture = find_architecture(model)
-    arguments: dict[str, Any] = {"head": architecture.head} if architecture.head else {}
+    """Return the arguments of `surgery.insert`, with target_modules, placement and head for the backbone."""
+    architecture, arguments = find_architecture(model), dict(method.placement)
+    if architecture.head:
+        arguments["head"] = architecture.head
     words = method.placement.get("target_modules")
     if not words or not architecture.names:
         return arguments

@@ -163,27 +163,16 @@ def kaiming_uniform(parameter: Tensor, fan_in: int) -> None:
     nn.init.uniform_(parameter, -1 / math.sqrt(fan_in), 1 / math.sqrt(fan_in))
 
 
-def check_float(key: str, value: object) -> float:
-    """Check that the value is a finite number, and return it as a float.
-
-    Raises:
-        KronaError: the value is not a finite number.
-    """
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise KronaError(f"method.{key}={value!r} is not a finite number.")
-    return float(value)
-
-
-def check_int(key: str, value: object, *, low: int, high: int | None = None, why: str = "") -> int:
-    """Check that the value is a whole number within limits, and return it.
+def check_int(key: str, value: int, *, low: int, high: int | None = None, why: str = "") -> int:
+    """Check that the value is within limits, and return it.
 
     Args:
         why: the reason for the limits, which the error message contains.
 
     Raises:
-        KronaError: the value is not a whole number from ``low`` to ``high``.
+        KronaError: the value is not from ``low`` to ``high``.
     """
-    if isinstance(value, bool) or not isinstance(value, int) or value < low or (high is not None and value > high):
+    if value < low or (high is not None and value > high):
         limits = f"of at least {low}" if high is None else f"from {low} to {high}"
         raise KronaError(f"method.{key}={value!r} is not a whole number {limits}{why and f' ({why})'}.")
     return value
@@ -201,19 +190,19 @@ def check_choice(key: str, value: object, options: Iterable[str | None]) -> None
         raise KronaError(f"method.{key}={value!r}: {did_you_mean(str(value), words)}")
 
 
-def check_divisor(key: str, value: object, d_in: int, d_out: int) -> int:
+def check_divisor(key: str, value: int, d_in: int, d_out: int) -> int:
     """Check that the value divides both widths of the layer, and return it.
 
     Raises:
         KronaError: the value is not a whole number that divides both widths of the layer.
     """
-    number = check_int(key, value, low=1)
-    if d_in % number or d_out % number:
+    check_int(key, value, low=1)
+    if d_in % value or d_out % value:
         raise KronaError(
-            f"method.{key}={number} does not divide both widths of a layer {d_in} → {d_out}. Their greatest common "
+            f"method.{key}={value} does not divide both widths of a layer {d_in} → {d_out}. Their greatest common "
             f"divisor is {math.gcd(d_in, d_out)}."
         )
-    return number
+    return value
 
 
 def get_non_linearity(name: str) -> Callable[[Tensor], Tensor]:

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from krona.kernels.kronecker_product import kron_matmul, kron_product
 from krona.messages import KronaError
-from krona.methods.branch import Branch, check_float, check_int, kaiming_uniform
+from krona.methods.branch import Branch, check_int, kaiming_uniform
 
 
 class CDKA(Branch):
@@ -35,7 +35,7 @@ class CDKA(Branch):
         for key, value, side, width in (("r1", r1, "output", d_out), ("r2", r2, "input", d_in)):
             if width % check_int(key, value, low=1):
                 raise KronaError(f"method.{key}={value} does not divide the {side} width of a layer {d_in} → {d_out}.")
-        self.scaling = check_float("alpha", alpha) / math.sqrt(components * r2)
+        self.scaling = alpha / math.sqrt(components * r2)
         self.A = nn.Parameter(torch.empty(components, r1, d_in // r2))
         self.B = nn.Parameter(torch.empty(components, d_out // r1, r2))
         self.update_rank = min(d_in, d_out, components * min(d_out // r1, r2) * min(r1, d_in // r2))

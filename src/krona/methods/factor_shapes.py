@@ -76,17 +76,12 @@ def factor_shapes(kron_factors: Sequence[Sequence[int]], d_in: int, d_out: int) 
     Raises:
         KronaError: ``kron_factors`` does not have this format, or the shapes do not fit the layer.
     """
-    try:
-        shapes = [(int(rows), int(columns)) for rows, columns in kron_factors]
-        positive = all(type(side) is int and side >= 1 for pair in kron_factors for side in pair)
-    except (TypeError, ValueError):
-        shapes, positive = [], False
-    if not positive or len(shapes) not in (1, 2):
+    if len(kron_factors) not in (1, 2) or any(len(pair) != 2 or min(pair) < 1 for pair in kron_factors):
         raise KronaError(
             f"method.kron_factors={kron_factors!r} is not [[a1, a2], [b1, b2]] or [[a1, a2]] with whole numbers of at "
             "least 1."
         )
-    (a1, a2), (b1, b2) = shapes if len(shapes) == 2 else (shapes[0], factor_b(shapes[0], d_in, d_out))
+    (a1, a2), (b1, b2) = (*kron_factors, factor_b(kron_factors[0], d_in, d_out))[:2]
     if (a1 * b1, a2 * b2) != (d_in, d_out):
         pairs = [[list(a), list(factor_b(a, d_in, d_out))] for a in nearest_shapes((a1, a2), d_in, d_out)[:3]]
         near = ", ".join(str(pair).replace(" ", "") for pair in pairs)

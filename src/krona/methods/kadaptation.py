@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from krona.kernels.kronecker_product import kron_product
-from krona.methods.branch import Branch, check_divisor, check_float, check_int, kaiming_uniform
+from krona.methods.branch import Branch, check_divisor, check_int, kaiming_uniform
 from krona.methods.compacter import sum_of_products
 
 
@@ -31,7 +31,7 @@ class KAdaptation(Branch):
         super().__init__()
         n = check_divisor("hypercomplex_division", hypercomplex_division, d_in, d_out)
         rank = check_int("factor_rank", factor_rank, low=1, high=min(d_in, d_out) // n)
-        self.scaling = check_float("scaling", scaling)
+        self.scaling = scaling
         self.rule = nn.Parameter(torch.empty(n, n, n))
         self.u = nn.Parameter(torch.empty(n, d_in // n, rank))
         self.v = nn.Parameter(torch.empty(n, rank, d_out // n))

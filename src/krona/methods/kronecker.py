@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from krona.kernels.kronecker_product import kron_matmul, kron_product, with_identity
 from krona.messages import KronaError
-from krona.methods.branch import Branch, check_choice, check_float, check_int, get_non_linearity, kaiming_uniform
+from krona.methods.branch import Branch, check_choice, check_int, get_non_linearity, kaiming_uniform
 from krona.methods.factor_shapes import factor_shapes
 from krona.methods.lokr import split_width
 from krona.methods.magnitude import kronecker_norm_change
@@ -64,7 +64,7 @@ class Kronecker(Branch):
         check_choice("init", init, ("kaiming", "normal"))
         if residual is not None and d_in != d_out:
             raise KronaError(f"method.residual={residual} needs a layer of equal widths, not {d_in} → {d_out}.")
-        self.scaling = check_float("scaling", scaling)
+        self.scaling = scaling
         self.non_linearity = None if non_linearity is None else get_non_linearity(non_linearity)
         self.residual, self.init = residual, init
         stack = (terms,) if terms > 1 else ()

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from krona.kernels.kronecker_product import kron_matmul, kron_product, with_identity
-from krona.methods.branch import Branch, check_float, check_int, kaiming_uniform
+from krona.methods.branch import Branch, check_int, kaiming_uniform
 from krona.methods.magnitude import kronecker_norm_change
 
 
@@ -43,7 +43,7 @@ class LoKr(Branch):
         check_int("rank", rank, low=1, high=min(d_in, d_out))
         if decompose_factor != -1:
             check_int("decompose_factor", decompose_factor, low=1, why="or -1 for factors as equal as possible")
-        self.scaling = check_float("alpha", alpha) / rank
+        self.scaling = alpha / rank
         self.peft_config = {
             "r": rank, "alpha": alpha, "decompose_both": decompose_both, "decompose_factor": decompose_factor
         }  # fmt: skip

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from krona.messages import KronaError
-from krona.methods.branch import Branch, check_choice, check_float, check_int, kaiming_uniform
+from krona.methods.branch import Branch, check_choice, check_int, kaiming_uniform
 from krona.methods.magnitude import low_rank_norm_change
 
 Start = Literal["kaiming", "pissa", "olora", "lora_ga", "eva"]
@@ -62,7 +62,7 @@ class LoRA(Branch):
         if init == "lora_ga":
             largest, why = largest // 2, f"init=lora_ga needs 2 · rank singular vectors of a layer {d_in} → {d_out}"
         check_int("rank", rank, low=1, high=largest, why=why)
-        self.scaling = check_float("scaling", scaling)
+        self.scaling = scaling
         if init == "pissa" and self.scaling <= 0:
             raise KronaError(f"method.init=pissa needs a positive method.scaling, not {self.scaling:g}.")
         self.init, self.needs = init, NEEDS[init]

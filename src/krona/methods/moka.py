@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from krona.kernels.kronecker_product import kron_matmul, kron_product
 from krona.messages import KronaError
-from krona.methods.branch import Branch, check_choice, check_float, kaiming_uniform
+from krona.methods.branch import Branch, check_choice, kaiming_uniform
 from krona.methods.factor_shapes import Shape, factor_shapes, nearest_shapes
 
 
@@ -40,7 +40,7 @@ class MoKA(Branch):
     ) -> None:
         super().__init__()
         check_choice("fit", fit, ("nearest", "exact"))
-        self.scaling = check_float("scaling", scaling)
+        self.scaling = scaling
         pairs = fitted_pairs(shapes, d_in, d_out, nearest=fit == "nearest")
         self.A = nn.ParameterList(torch.empty(shape_a) for shape_a, _ in pairs)
         self.B = nn.ParameterList(torch.empty(shape_b) for _, shape_b in pairs)
@@ -75,15 +75,13 @@ def fitted_pairs(shapes: Sequence[Sequence[int]], d_in: int, d_out: int, *, near
     Raises:
         KronaError: the list is empty, or a shape does not fit and is not replaced.
     """
-    are_lists = isinstance(shapes, Sequence) and all(isinstance(a, Sequence) for a in shapes)
-    if isinstance(shapes, str) or not shapes or not are_lists:
+    if not shapes:
         raise KronaError(
             f"method.shapes={shapes!r} is not a list of shapes of A. Use a list such as [[32, 24], [2, 384]]."
         )
     pairs = []
     for a in shapes:
-        fits = len(a) == 2 and all(isinstance(side, int) and side > 0 for side in a)
-        if nearest and fits and (d_in % a[0] or d_out % a[1] or d_in == a[0] or d_out == a[1]):
+        if nearest and len(a) == 2 and min(a) > 0 and (d_in % a[0] or d_out % a[1] or d_in == a[0] or d_out == a[1]):
             near = nearest_shapes((a[0], a[1]), d_in, d_out)
             if not near:
                 raise KronaError(

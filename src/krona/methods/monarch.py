@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from krona.methods.branch import Branch, check_divisor, check_float, check_int, kaiming_uniform
+from krona.methods.branch import Branch, check_divisor, check_int, kaiming_uniform
 
 
 class Monarch(Branch):
@@ -26,7 +26,7 @@ class Monarch(Branch):
         N = check_divisor("blocks", blocks, d_in, d_out)
         high = min(d_in, d_out) // N
         r = check_int("block_rank", block_rank, low=1, high=high, why="the smaller width of a block")
-        self.scaling = check_float("scaling", scaling)
+        self.scaling = scaling
         self.R = nn.Parameter(torch.empty(N, d_in // N, r))
         self.L = nn.Parameter(torch.empty(N, r, d_out // N))
         self.update_rank = N * r

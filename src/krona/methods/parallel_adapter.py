@@ -6,7 +6,7 @@ PA is the low-rank baseline of KronA^B (section 3.3 and Figure 1.c of the KronA 
 from torch import Tensor, nn
 
 from krona.methods.adapter import Adapter
-from krona.methods.branch import check_float, kaiming_uniform
+from krona.methods.branch import kaiming_uniform
 
 
 class ParallelAdapter(Adapter):
@@ -21,7 +21,7 @@ class ParallelAdapter(Adapter):
         self, d_in: int, d_out: int, *, bottleneck_dim: int = 2, scaling: float = 1.0, non_linearity: str = "relu"
     ) -> None:
         super().__init__(d_in, d_out, bottleneck_dim=bottleneck_dim, non_linearity=non_linearity)
-        self.scaling = check_float("scaling", scaling)
+        self.scaling = scaling
 
     def reset_parameters(self) -> None:
         kaiming_uniform(self.down, self.down.shape[0])

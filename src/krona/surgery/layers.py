@@ -173,22 +173,19 @@ class Adapted(nn.Module):
 
     def update(self, y: Tensor, x: Tensor) -> Tensor:
         """Apply the branches to ``y``, the output of ``base``. ``x`` is the input of parallel branches."""
-        return self._with_branches(y, x).to(y.dtype)  # under autocast, the branches' output may be in fp32
-
-    def _with_branches(self, y: Tensor, x: Tensor) -> Tensor:
-        branches = self.own_branches()
+        dtype, branches = y.dtype, self.own_branches()
         if self.placement.placement != "parallel":
             for branch in branches:
                 update = branch(self._drop(y))
                 y = y + update if self.placement.inner_residual else update
-            return y
+            return y.to(dtype)  # under autocast, the branches' output may be in fp32
         x = self._drop(x)
         first, *others = branches
         hooked = any(map(has_hooks, branches))  # only a call of the branch runs its hooks
         y = Branch.add_to(first, y, x, *others) if hooked else first.add_to(y, x, *others)
         if self.dora is not None:
             y = self.dora(y, weight_matrix(self.base), branches, self.base.bias)
-        return y
+        return y.to(dtype)
 
     def _drop(self, x: Tensor) -> Tensor:
         """Return the input of a branch after dropout, which is active only in training."""

@@ -14,8 +14,6 @@ CASE = Case(
         kind=LoRA, update=update, arguments=[{"rank": 2, "scaling": 3.0}],
         mistakes=[
             ({"rank": 65}, ["method.rank=65", "1 to 64", "64 → 768"]),
-            ({"rank": 2.5}, ["method.rank=2.5", "whole number"]),
-            ({"scaling": float("nan")}, ["method.scaling=nan"]),
             ({"init": "pisa"}, ["method.init='pisa': did you mean 'pissa'"]),
             ({"init": "lora_ga", "rank": 33}, ["from 1 to 32", "2 · rank singular vectors"]),
             ({"init": "pissa", "scaling": 0.0}, ["method.init=pissa needs a positive method.scaling, not 0"]),

@@ -13,6 +13,5 @@ CASE = Case(
     count=139_824, rank=2, merges=False, peft_type=None,
     branch=BranchCase(
         kind=ParallelAdapter, update=update, arguments=[{"bottleneck_dim": 2, "scaling": 16.0}],
-        mistakes=[({"scaling": float("inf")}, ["method.scaling=inf"])],
     ),
 )  # fmt: skip

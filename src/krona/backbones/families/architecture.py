@@ -124,8 +124,8 @@ def target_patterns(model: nn.Module, words: Sequence[str]) -> dict[str, int]:
 
 def get_pooling(config: PreTrainedConfig | None) -> str | None:
     """Return the ``backbone.pooling`` in a model's config, or None for the head of transformers."""
-    pooling = getattr(config, KEY, None)
-    return None if pooling is None else str(pooling)
+    pooling: str | None = getattr(config, KEY, None)
+    return pooling
 
 
 def has_pooled_head(config: PreTrainedConfig | None) -> bool:
