@@ -1,8 +1,6 @@
 """Test the folders of configs, sweeps and results: a user's own folders have precedence over krona's."""
 
 import json
-import os
-import subprocess
 import sys
 from pathlib import Path
 
@@ -109,11 +107,8 @@ def test_krona_train_takes_a_config_folder_and_modules_of_the_working_directory(
 def test_a_folder_with_its_own_conf_has_its_own_results(own: bool, here: Path) -> None:
     if own:
         (here / "conf").mkdir()
-    environment = {key: value for key, value in os.environ.items() if key != "KRONA_OUTPUTS"}
-    code = "import krona.paths as p; print(p.OUTPUTS)"
-    command = [sys.executable, "-c", code]
-    printed = subprocess.run(command, env=environment, text=True, capture_output=True, check=True).stdout.strip()
-    assert Path(printed) == (here if own else paths.PROJECT) / "outputs"
+    printed = output_of(sys.executable, "-c", "import krona.paths as p; print(p.OUTPUTS)")
+    assert Path(printed.strip()) == (here if own else paths.PROJECT) / "outputs"
 
 
 def own_modules(folder: Path) -> None:

@@ -177,11 +177,8 @@ def test_fingerprints_of_own_files_and_of_the_hub(tmp_path: Path) -> None:
     assert data_fingerprint(task("rte"), Data(**hub)) == "hub:nyu-mll/glue/rte@main"
     assert data_fingerprint(task("rte"), Data(**hub, revision="abc")) == "hub:nyu-mll/glue/rte@abc"
     assert data_fingerprint(task("sample_rte"), Data(kind="sample")).startswith("sample:")
-
-
-@pytest.mark.parametrize("path", [None, "/nowhere", "\0", __file__])
-def test_the_fingerprint_never_raises(path: str | None) -> None:
-    assert data_fingerprint(task("rte"), Data(kind="tsv", path=path)) == "tsv:absent"
+    for path in (None, "/nowhere", "\0", __file__):
+        assert data_fingerprint(task("rte"), Data(kind="tsv", path=path)) == "tsv:absent"
 
 
 def test_the_fingerprint_needs_neither_torch_nor_datasets(tmp_path: Path) -> None:

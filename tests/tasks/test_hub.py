@@ -2,7 +2,6 @@
 
 import os
 import socket
-import subprocess
 import sys
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from krona.messages import KronaError
 from krona.tasks import hub
 from tasks.glue_files import task
 from tasks.own_task import load
+from typed_run import output_of
 
 CARD = """---
 configs:
@@ -57,10 +57,8 @@ for name, config in (("nyu-mll/glew", "rte"), ("nyu-mll/glue", "cola")):
 """
     with serve({"datasets/nyu-mll/glue": glue_repository(tmp_path / "glue")}) as server:
         environment = server.environment(tmp_path) | {"PYTHONPATH": str(Path(__file__).parents[1])}
-        command = [sys.executable, "-c", code]
-        out = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
-    first, second = out.stdout.splitlines()
-    assert first.startswith("The data set nyu-mll/glew (rte) is not in the local cache"), out.stderr
+        first, second = output_of(sys.executable, "-c", code, **environment).splitlines()
+    assert first.startswith("The data set nyu-mll/glew (rte) is not in the local cache")
     assert f"from {server.url}" in first
     assert "cola" in second
     assert "rte" in second.split("Use profile=demo")[0]  # the library lists the configurations

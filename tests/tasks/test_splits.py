@@ -206,6 +206,8 @@ def test_dev_from_train_with_own_files() -> None:
         divided(parts, OWN, dev_from_train=0.25)
     with pytest.raises(KronaError, match=r"data\.dev_from_train=0\.25 .* data\.protocol=validation\. Remove one"):
         divided(parts, OWN, dev_from_train=0.25, protocol="validation")
+    with pytest.raises(KronaError, match=r"not contain 'validation': .* For files of your own, set task.split=given\."):
+        divided(parts, task("rte"))
     with pytest.raises(KronaError, match=r"data\.dev_from_train=80: no rows are left for train, which has 80 rows"):
         divided(parts, task("rte"), dev_from_train=80)
 
@@ -243,12 +245,9 @@ def test_a_rare_label_is_taken_whole_and_the_others_fill_up(tmp_path: Path) -> N
     (inner / "train.tsv").write_text("\n".join(rare))
     some = load(task("cola"), kind="tsv", path=str(tmp_path), train_rows=20)
     assert Counter(some.train.targets) == {"1": 3, "0": 17}
-
-
-def test_a_part_of_a_regression(tmp_path: Path) -> None:
     write(tmp_path, "stsb", train=30)
-    some = load(task("stsb"), kind="tsv", path=str(tmp_path), train_rows=10)
-    assert len(set(some.train.ids)) == 10
+    regression = load(task("stsb"), kind="tsv", path=str(tmp_path), train_rows=10)
+    assert len(set(regression.train.ids)) == 10
 
 
 def test_splits_with_no_rows(tmp_path: Path) -> None:
@@ -259,12 +258,6 @@ def test_splits_with_no_rows(tmp_path: Path) -> None:
     for protocol, role in (("table1", "dev"), ("appendix_d1", "test")):
         with pytest.raises(KronaError, match=rf"1,000 rows and data.protocol={protocol} moves 1,000 of them to {role}"):
             load(task("sst2"), kind="tsv", path=str(tmp_path), protocol=protocol)
-
-
-def test_own_files_with_the_split_of_a_glue_task_are_explained() -> None:
-    own = {"train": part("train", 9), "dev": part("dev", 4)}
-    with pytest.raises(KronaError, match=r"not contain 'validation': .* For files of your own, set task.split=given\."):
-        divided(own, task("rte"))
 
 
 def test_the_fingerprint_is_of_the_texts(tmp_path: Path) -> None:
