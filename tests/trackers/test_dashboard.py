@@ -5,8 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.trackers.one_run import one_run
-from tests.trackers.wandb_files import history_of, read_wandb
+from tests.trackers.one_run import history_of, one_run, read_wandb
 
 from krona.messages import KronaError
 from krona.trackers import dashboard

@@ -12,8 +12,7 @@ from typing import Any
 
 import pytest
 import wandb
-from tests.trackers.one_run import config, one_run
-from tests.trackers.wandb_files import history_of, read_wandb
+from tests.trackers.one_run import config, history_of, one_run, read_wandb
 from tests.trackers.wandb_server import Mode, WandbServer, serve
 
 from krona.runs.processes import Interrupted

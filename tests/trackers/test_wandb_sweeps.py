@@ -5,8 +5,7 @@ from typing import Any
 
 import pytest
 from omegaconf import OmegaConf
-from tests.trackers.one_run import one_run
-from tests.trackers.wandb_files import read_wandb
+from tests.trackers.one_run import one_run, read_wandb
 from wandb.sdk.launch.sweeps.utils import create_sweep_command, create_sweep_command_args
 
 from krona.config.overrides import normalize

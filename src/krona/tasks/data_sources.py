@@ -86,7 +86,7 @@ def read_official_splits(task: Task, data: Data, *, prefix: bool) -> dict[str, S
         files = own_files(task, data.path)
     else:
         files = sample_files(task.sample or "") if task.data_kind == "sample" else benchmark_files(task, data.path)
-    columns = file_columns(task, [*task.labelled_columns, *task.slices])
+    columns = file_columns(task, [*task.read_columns, task.label_column, *task.group_columns, *task.slices])
     quoting, splits = None if task.data_kind == "sample" else data.quoting, {}
     for name, path in files.items():
         origin = f"sample task {task.sample}, {name}" if task.data_kind == "sample" else str(path)

@@ -257,11 +257,6 @@ class Task(BaseModel):
         """The columns from which the texts are computed."""
         return [*self.columns, *(f"{span}_{ending}" for span in self.marks for ending in ("text", "index"))]
 
-    @property
-    def labelled_columns(self) -> list[str]:
-        """The columns of rows with labels: texts, label and groups."""
-        return [*self.read_columns, self.label_column, *self.group_columns]
-
     def texts(self, row: Mapping[str, Any]) -> tuple[str, ...]:
         """Return the text of each text column.
 
