@@ -87,18 +87,11 @@ def test_csv_has_a_line_a_cell_with_unrounded_numbers(outputs):
     ]
 
 
-@pytest.mark.parametrize(
-    ("name", "shown"),
-    [
-        ("=1+1", "'=1+1"),
-        ("@calc", "'@calc"),
-        ("x-1", "x-1"),
-    ],
-)
-def test_a_name_is_no_formula_in_a_spreadsheet(name, shown, tmp_path):
-    write_all(tmp_path, [make_result("krona", name, 0, kind="own")])
+def test_a_name_is_no_formula_in_a_spreadsheet(tmp_path):
+    shown = {"=1+1": "'=1+1", "@calc": "'@calc", "x-1": "x-1"}
+    write_all(tmp_path, [make_result("krona", name, 0, kind="own") for name in shown])
     rows = list(csv.DictReader(io.StringIO(build_report(tmp_path, format="csv"))))
-    assert shown in {row["column"] for row in rows}
+    assert {*shown.values()} <= {row["column"] for row in rows}
 
 
 def test_latex_looks_like_the_papers(outputs):

@@ -47,9 +47,7 @@ def test_a_warning_is_at_the_cell_and_in_the_average(outputs):
     assert cell_mark(table.cell("lora", "avg")).endswith("!")
     assert cell_messages(table.cell("lora", "avg")) == [f"MRPC: {CONSTANT}."]
     assert not any("!" in cell_mark(table.cell("krona", key)) for key in ("mrpc", "rte", "avg"))
-    assert [note.text for note in score_notes(table)] == [
-        f"! LoRA on MRPC: {CONSTANT}.",
-    ]
+    assert [note.text for note in score_notes(table)] == [f"! LoRA on MRPC: {CONSTANT}."]
 
 
 NOTES = (CONSTANT, "data.seed=7, and the paper's protocol uses 42", "broken")

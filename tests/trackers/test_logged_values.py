@@ -16,12 +16,9 @@ def test_the_config_is_flat_and_has_short_names() -> None:
         "logger": {"wandb": {}},
     }
     flat = flat_config(config, "an-id")
-    assert flat["run_id"] == "an-id"
-    assert flat["method"] == "krona"
-    assert flat["factors"] == "32x24"
-    assert flat["method/kron_factors"] == "[[32, 24], [24, 32]]"
-    assert flat["method/source"] == "null"
-    assert flat["task/labels/entailment"] == 0
+    short = {"run_id": "an-id", "method": "krona", "factors": "32x24"}
+    long = {"method/kron_factors": "[[32, 24], [24, 32]]", "method/source": "null", "task/labels/entailment": 0}
+    assert (short | long).items() <= flat.items()
     assert not any(key.startswith("logger") for key in flat)
 
 
