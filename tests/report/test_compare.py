@@ -105,5 +105,6 @@ def test_the_command_prints_scores_pairs_and_what_the_test_is_about(tmp_path):
     files(tmp_path)
     done = CliRunner().invoke(app, ["compare", str(tmp_path / "a.csv"), str(tmp_path / "b.jsonl")])
     shown = " ".join(done.stdout.split())
-    for words in ("accuracy of 200 rows", "95 % interval", "p (Holm)", "Detectable", "The test is about these"):
+    assert "The test is about these predictions" in shown
+    for words in ("accuracy of 200 rows", "95 % interval", "p (Holm)", "Detectable"):
         assert words in shown

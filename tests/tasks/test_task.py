@@ -151,5 +151,6 @@ def test_numbers_as_label_words_are_words_and_never_ids() -> None:
     ],
 )
 def test_a_wrong_yaml_is_one_message(changes: dict[str, Any], message: str) -> None:
-    with pytest.raises(KronaError, match=re.escape(message)):
+    with pytest.raises(KronaError, match=re.escape(message)) as caught:
         Task.from_config(with_values(OWN, changes))
+    assert ("\n" in str(caught.value)) == ("tsv" in changes)  # whose folder is missing too
